@@ -1,0 +1,1 @@
+"""edgeserver: the Python HTTP server for the edge."""

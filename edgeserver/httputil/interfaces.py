@@ -1,0 +1,125 @@
+"""The waist: the three interfaces that an HTTP layer and an application meet at.
+
+Decides only who calls what, and when. It must know neither a protocol version nor an application
+framework, and nothing here inspects types: whatever has the same shape is accepted.
+
+Source: `tornado.httputil`, whose delegate interfaces these are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from edgeserver.httputil.headers import HTTPHeaders
+    from edgeserver.httputil.startlines import RequestStartLine
+
+__all__ = [
+    "HTTPConnection",
+    "HTTPMessageDelegate",
+    "HTTPServerConnectionDelegate",
+    "HeadersLike",
+    "StartLineLike",
+]
+
+StartLineLike = tuple[Any, int, str]
+"""Any `(version, code, reason)` triple; the version is ignored on the way out."""
+
+
+class HeadersLike(Protocol):
+    """What `write_headers` needs of a headers object, ours or Tornado's."""
+
+    def get_all(self) -> Iterable[tuple[str, Any]]:
+        """Yield every `(name, value)` line; values are `str` or latin-1 `bytes`."""
+        ...
+
+
+class HTTPServerConnectionDelegate:
+    """What stands behind a server: it makes one `HTTPMessageDelegate` for each request."""
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for a request whose head is valid and resolved.
+
+        Args:
+            server_conn: An opaque object, the same for all requests of one connection.
+            request_conn: Where the answer to this one request is written.
+        """
+        raise NotImplementedError  # an interface: the subclass says what happens
+
+    def on_close(self, server_conn: object) -> None:
+        """Hear, once per connection, that it has closed.
+
+        Args:
+            server_conn: The object that `start_request` got.
+        """
+
+
+class HTTPMessageDelegate:
+    """What hears one request: its head, its body, its end."""
+
+    def headers_received(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Hear the head; an awaitable holds back the body until it is done."""
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Hear a piece of the body, at most `chunk_size` bytes; an awaitable holds back more."""
+
+    def finish(self) -> None:
+        """Hear that the request is complete; nothing follows but the answer's own life."""
+
+    def on_connection_close(self) -> None:
+        """Hear that the connection was lost before the request was complete.
+
+        Exactly one of `finish` and `on_connection_close` follows `headers_received`.
+        """
+
+
+class HTTPConnection:
+    """Where an application writes the answer to one request.
+
+    Every method is called from the event loop's thread. The futures are real `asyncio.Future`s;
+    they are done when more may be written, and dropping them unawaited is fine.
+    """
+
+    def write_headers(
+        self,
+        start_line: StartLineLike,
+        headers: HeadersLike,
+        chunk: bytes | None = None,
+    ) -> asyncio.Future[None]:
+        """Write the head of the answer, and the first piece of its body if given.
+
+        Args:
+            start_line: `(version, code, reason)`, such as a `ResponseStartLine`.
+            headers: The fields, ours or anything with `get_all()`.
+            chunk: The first piece of the body.
+
+        Raises:
+            ValueError: A name, value or reason holds a control character; nothing was written.
+        """
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        """Write a piece of the body.
+
+        Raises:
+            HTTPOutputError: It is more than the `Content-Length` that was declared.
+        """
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def finish(self) -> None:
+        """Say that the body is complete.
+
+        Raises:
+            HTTPOutputError: It is less than the `Content-Length` that was declared.
+        """
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called once if the peer leaves after the request and before the end."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
