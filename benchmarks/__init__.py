@@ -1,0 +1,1 @@
+"""Side-by-side measurements of edgeserver against its peers: `python -m benchmarks --help`."""

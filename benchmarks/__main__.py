@@ -1,0 +1,134 @@
+"""The command `python -m benchmarks`: reads the flags, runs what they ask for, writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environment, report
+from benchmarks.idle import raise_file_limit, run_idle
+from benchmarks.linear import run_linear
+from benchmarks.model import HERE, Server
+from benchmarks.rounds import Plan, run_rounds, summarise
+from benchmarks.tables import IDLE_SERVERS, LINEAR_SERVERS, SUITES
+
+PARTS = (*(suite.name for suite in SUITES), "idle", "linear")
+# Of these the report names the version, as far as they are installed.
+DISTRIBUTIONS = (
+    "uvloop",
+    "tornado",
+    "uvicorn",
+    "httptools",
+    "aiohttp",
+    "granian",
+    "hypercorn",
+)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def read_flags() -> argparse.Namespace:
+    flags = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = flags.add_argument
+    add("--only", type=_names, default=list(PARTS), help=f"parts: {','.join(PARTS)}")
+    add("--servers", type=_names, help="only these servers (a suite's references always join)")
+    add("--rounds", type=int, default=7, help="interleaved rounds (7)")
+    add("--seconds", type=int, default=2, help="length of one run of wrk (2)")
+    add("--python", default=sys.executable, help="the Python that all Python servers run on")
+    add("--server-core", type=int, default=0)
+    add("--load-core", type=int, default=1)
+    add("--output", type=Path, help="directory for the report (benchmarks/results)")
+    add("--quick", action="store_true", help="a smoke run: one round of 1 s, figures mean nothing")
+    chosen = flags.parse_args()
+    for name in chosen.only:
+        if name not in PARTS:
+            flags.error(f"--only: no part {name!r}; there are {', '.join(PARTS)}")
+    if chosen.server_core == chosen.load_core:
+        flags.error("--server-core and --load-core must differ: wrk would be paid by the server")
+    if chosen.quick:
+        chosen.rounds = chosen.seconds = 1
+    if chosen.output is None:
+        chosen.output = Path(tempfile.gettempdir()) if chosen.quick else HERE / "results"
+    return chosen
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Selection:
+    """Which of the tables' servers are wanted and can run here."""
+
+    def __init__(self, names: list[str] | None, python: Path) -> None:
+        everyone = {s.name: s for suite in SUITES for s in suite.servers}
+        everyone |= {s.name: s for s in (*IDLE_SERVERS, *LINEAR_SERVERS)}
+        unknown = set(names or ()) - set(everyone)
+        if unknown:
+            known = ", ".join(everyone)
+            raise environment.NotReady(f"no server {', '.join(sorted(unknown))}; there are {known}")
+        self.names = names
+        self.missing = environment.missing(tuple(everyone.values()), python)
+
+    def of(self, servers: tuple[Server, ...], always: tuple[str, ...] = ()) -> tuple[Server, ...]:
+        return tuple(
+            server
+            for server in servers
+            if server.name not in self.missing
+            and (self.names is None or server.name in self.names or server.name in always)
+        )
+
+
+def run(flags: argparse.Namespace) -> dict[str, Any]:
+    environment.need_programs()
+    raise_file_limit()
+    python = environment.make_environment(flags.python, say)
+    plan = Plan(
+        python, flags.rounds, flags.seconds, flags.server_core, flags.load_core, flags.quick
+    )
+    os.sched_setaffinity(0, {plan.load_core})  # this process is load too
+    selection = Selection(flags.servers, python)
+    facts = environment.describe(python, DISTRIBUTIONS)
+    facts |= {"rounds": plan.rounds, "seconds": plan.seconds, "quick": plan.quick}
+    results: dict[str, Any] = {
+        "environment": facts,
+        "skipped": selection.missing,
+        "suites": {},
+    }
+    for suite in SUITES:
+        if suite.name in flags.only:
+            chosen = selection.of(suite.servers, suite.references)
+            results["suites"][suite.name] = summarise(suite, run_rounds(suite, chosen, plan, say))
+    if "idle" in flags.only:
+        results["idle"] = run_idle(selection.of(IDLE_SERVERS), plan, say)
+    if "linear" in flags.only:
+        results["linear"] = run_linear(selection.of(LINEAR_SERVERS), plan, say)
+    return results
+
+
+def main() -> int:
+    flags = read_flags()
+    try:
+        results = run(flags)
+    except environment.NotReady as error:
+        say(f"benchmarks: {error}")
+        return 2
+    text = report.render_report(results, SUITES)
+    flags.output.mkdir(parents=True, exist_ok=True)
+    python = results["environment"]["python"].split()[-1]
+    stem = flags.output / f"{'quick-' if flags.quick else ''}python-{python}"
+    Path(f"{stem}.json").write_text(json.dumps(results, indent=1) + "\n")
+    Path(f"{stem}.md").write_text(text)
+    print(text)
+    say(f"written: {stem}.json and {stem}.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Where a measurement is taken: the virtual environment of the peers, and what the machine is.
+
+Decides which Python and which versions the servers run on. It must not know what is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.model import HERE, Server
+
+ROOT = HERE.parent
+_REQUIREMENTS = HERE / "requirements.txt"
+_FACTS = """\
+import importlib.util, importlib.metadata, json, platform, sys
+def there(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+print(json.dumps({
+    "python": platform.python_implementation() + " " + platform.python_version(),
+    "versions": {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()},
+    "missing": [name for name in sys.argv[1:] if not there(name)],
+}))
+"""
+
+
+class NotReady(Exception):
+    """Something that the measurement needs is not there; the message says what and the fix."""
+
+
+def need_programs() -> None:
+    """Raise `NotReady` unless the programs that every measurement needs are installed."""
+    for program in ("wrk", "taskset"):
+        if shutil.which(program) is None:
+            raise NotReady(f"{program} is not installed (Debian: apt install wrk util-linux)")
+
+
+def make_environment(python: str, say: Callable[[str], None]) -> Path:
+    """Return the Python of an environment with edgeserver and its peers, made where it is missing.
+
+    It stands in `.venv-bench/` beside the sources, one for each version of Python, and is made anew
+    when the requirements change.
+    """
+    probe = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+    version = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)
+    home = ROOT / ".venv-bench" / version.stdout.strip()
+    stamp, wanted = home / "made-from", _fingerprint()
+    inside = home / "bin" / "python"
+    if inside.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return inside
+    say(f"making {home} (once)")
+    shutil.rmtree(home, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", str(home)], check=True)
+    pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", str(_REQUIREMENTS), "-e", str(ROOT)], check=True)
+    stamp.write_text(wanted)
+    return inside
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in (_REQUIREMENTS, ROOT / "pyproject.toml"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _first_line(*command: str) -> str:
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return (ended.stdout + ended.stderr).strip().partition("\n")[0]
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def describe(python: Path, distributions: tuple[str, ...]) -> dict[str, object]:
+    """Return what a reader must know of the machine, the Python and the versions."""
+    facts = _facts(python, ())
+    versions = facts["versions"]
+    commit = _first_line("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    changed = _first_line("git", "-C", str(ROOT), "status", "--porcelain", "--", "edgeserver")
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": facts["python"],
+        "versions": {n: versions[n] for n in distributions if n in versions},
+        "wrk": _first_line("wrk", "-v").partition(" [")[0],
+        "nginx": _first_line("nginx", "-v").partition(": ")[2],
+        "commit": commit + (" with changes" if changed else ""),
+    }
+
+
+def _facts(python: Path, modules: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    ended = subprocess.run(
+        [python, "-c", _FACTS, *modules], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    facts: dict[str, dict[str, str]] = json.loads(ended.stdout)
+    return facts
+
+
+def missing(servers: tuple[Server, ...], python: Path) -> dict[str, str]:
+    """Return, by name, why some of `servers` cannot be measured here."""
+    modules = tuple(sorted({module for server in servers for module in server.modules}))
+    absent = set(_facts(python, modules)["missing"])
+    reasons = {}
+    for server in servers:
+        lacking = absent.intersection(server.modules)
+        if lacking:
+            reasons[server.name] = f"no {', '.join(sorted(lacking))} on this Python"
+        elif server.program and shutil.which(server.program) is None:
+            reasons[server.name] = f"{server.program} is not installed"
+    return reasons

@@ -1,0 +1,50 @@
+"""What the server scripts share: options, the answer, and whom they trust.
+
+Every script takes PORT and these options, serves on 127.0.0.1 in one process (or one worker),
+writes no access log, and answers `/client` with the client address that it resolved.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+HOST = "127.0.0.1"
+CLIENT_TARGET = "/client"
+# The two proxies that stand right of the client in requests/browser.txt and requests/varied.txt.
+PROXIES = ("10.20.0.7", "10.30.0.9")
+KEEP_ALIVE_SECONDS = 600
+BACKLOG = 2048
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return a parser for the options that the harness may give to any script."""
+    options = argparse.ArgumentParser()
+    options.add_argument("port", type=int)
+    options.add_argument("--proxied", action="store_true", help="resolve X-Forwarded-For")
+    options.add_argument("--answer-bytes", type=int, default=13)
+    options.add_argument("--request-bytes", type=int, default=0, help="head and body of a request")
+    options.add_argument("--body", choices=("count", "join"), help="what becomes of request bodies")
+    options.add_argument("--max-header-size", type=int)
+    options.add_argument("--max-header-fields", type=int)
+    options.add_argument("--read-field", help="a field that the application looks at")
+    return options
+
+
+def answer(answer_bytes: int) -> bytes:
+    """Return the body of every answer."""
+    return b"Hello, world!" if answer_bytes == 13 else b"x" * answer_bytes
+
+
+def walk(forwarded: str | None, peer: str) -> str:
+    """Return the first address from the right that is no proxy of ours.
+
+    For the servers that bring nothing of their own for it.
+    """
+    if not forwarded:
+        return peer
+    address = peer
+    for entry in reversed(forwarded.split(",")):
+        address = entry.strip()
+        if address not in PROXIES:
+            break
+    return address

@@ -1,0 +1,57 @@
+"""nginx: one worker that returns a fixed answer, with the realip module where asked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import common
+
+CONFIGURATION = """\
+{user}
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid {directory}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off;
+  default_type text/plain;
+  keepalive_timeout {keep_alive}s;
+  keepalive_requests 1000000000;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  {realip}
+  server {{
+    listen {host}:{port} backlog={backlog};
+    location / {{ return 200 "Hello, world!"; }}
+    location = {client} {{ return 200 $remote_addr; }}
+  }}
+}}
+"""
+REALIP = "real_ip_header X-Forwarded-For; real_ip_recursive on; " + "".join(
+    f"set_real_ip_from {address}; " for address in (common.HOST, *common.PROXIES)
+)
+
+options = common.parser().parse_args()
+directory = Path(tempfile.mkdtemp(prefix="bench-nginx-"))
+configuration = directory / "nginx.conf"
+configuration.write_text(
+    CONFIGURATION.format(
+        # Without this a master that is root runs its worker as somebody who may not enter here.
+        user="user root;" if os.geteuid() == 0 else "",
+        directory=directory,
+        keep_alive=common.KEEP_ALIVE_SECONDS,
+        realip=REALIP if options.proxied else "",
+        host=common.HOST,
+        port=options.port,
+        backlog=common.BACKLOG,
+        client=common.CLIENT_TARGET,
+    )
+)
+os.execlp("nginx", "nginx", "-p", str(directory), "-c", str(configuration), "-e", "stderr")
