@@ -1,1 +1,95 @@
-"""Room under construction."""
+"""The command `edgeserver`: which subcommands there are, and how each is found.
+
+Decides only the list below. A subcommand's module is imported when it is used, so that
+`edgeserver --help` costs no server, no TLS and no table drawing; what a subcommand does is its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import click
+
+__all__ = ["main"]
+
+
+class _Subcommand(NamedTuple):
+    """Where a subcommand lives, and what `edgeserver --help` says of it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+_SUBCOMMANDS = {
+    "serve": _Subcommand("edgeserver.cli.serve", "serve", "Run an application."),
+    "audit": _Subcommand("edgeserver.cli.audit", "audit", "Say who the client is, with the proof."),
+    "tls": _Subcommand("edgeserver.cli.tls", "tls", "Check certificates, keys and TLS endpoints."),
+    "certs": _Subcommand("edgeserver.cli.certs", "certs", "Make certificates for development."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose subcommands are imported when they are first needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the subcommands that this installation has, in the order of the list."""
+        return [
+            name
+            for name, where in _SUBCOMMANDS.items()
+            if importlib.util.find_spec(where.module) is not None
+        ]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the subcommand `cmd_name`, or None if there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        where = _SUBCOMMANDS[cmd_name]
+        command = getattr(importlib.import_module(where.module), where.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands from their summaries, importing none of them."""
+        rows = [(name, _SUBCOMMANDS[name].summary) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Print the installed version and exit, where `--version` was given."""
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"edgeserver {version('edgeserver')}")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def cli() -> None:
+    """The Python HTTP server for the edge.
+
+    Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 could not start.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command `edgeserver` and exit.
+
+    Args:
+        argv: The arguments after the command's name; the process's own if None.
+    """
+    cli.main(args=list(argv) if argv is not None else None, prog_name="edgeserver")
+    raise AssertionError("click ends the process itself")  # pragma: no cover

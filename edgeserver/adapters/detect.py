@@ -1,0 +1,149 @@
+"""What kind of application an object is, and which adapter puts it behind the waist.
+
+Decides by what the object is, never by its name. It must know neither a server nor a socket, and
+imports an adapter only when an application needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from edgeserver.errors import ConfigurationError
+
+__all__ = ["INTERFACES", "describe_interface", "detect_interface", "make_delegate"]
+
+INTERFACES = ("callback", "asgi", "wsgi", "tornado", "delegate")
+
+_DESCRIPTIONS = {
+    "callback": "a callback (request)",
+    "asgi": "an ASGI application",
+    "wsgi": "a WSGI application",
+    "tornado": "a Tornado application",
+    "delegate": "a connection delegate",
+}
+
+_SHAPES = (
+    "a delegate with start_request(server_conn, request_conn), such as a tornado.web.Application; "
+    "a callback, def app(request) or async def app(request); "
+    "ASGI, async def app(scope, receive, send); "
+    "or WSGI, def app(environ, start_response)"
+)
+
+_ADAPTERS = {
+    "asgi": "edgeserver.adapters.asgi",
+    "wsgi": "edgeserver.adapters.wsgi",
+    "tornado": "edgeserver.adapters.tornado",
+}
+
+
+def describe_interface(kind: str) -> str:
+    """Return the words for `kind` that a start line uses."""
+    return _DESCRIPTIONS[kind]
+
+
+def detect_interface(app: object) -> str:
+    """Return which of `INTERFACES` the object `app` has.
+
+    Something with `start_request` is a delegate, tested before callability because Tornado's
+    `Application` is both. Otherwise the number of required positional parameters decides: three for
+    a coroutine function is ASGI, two for a plain callable is WSGI, one is a callback.
+
+    Raises:
+        ConfigurationError: It is none of these; the message names the four shapes that would do.
+    """
+    if callable(getattr(app, "start_request", None)):
+        return "tornado" if _is_tornados(app) else "delegate"
+    if not callable(app):
+        raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
+    required = _count_required(app)
+    is_async = _is_async(app)
+    if required == 1:
+        return "callback"
+    if is_async and required == 3:
+        return "asgi"
+    if not is_async and required == 2:
+        return "wsgi"
+    raise ConfigurationError(
+        f"{_name(app)} takes {_parameters(required)} and is {'async' if is_async else 'not async'},"
+        f" which no interface has; what would do: {_SHAPES}. --interface says which it is where "
+        "its signature does not, --factory calls it first"
+    )
+
+
+def make_delegate(kind: str, app: Any, options: Mapping[str, Any] | None = None) -> Any:
+    """Return what `HTTPServer` is given for an application of this kind.
+
+    Args:
+        kind: One of `INTERFACES`.
+        app: The application.
+        options: What the adapter understands, such as `root_path` for ASGI.
+
+    Raises:
+        ConfigurationError: The kind is unknown or not supported yet, or `app` cannot be of it.
+    """
+    if kind not in INTERFACES:
+        raise ConfigurationError(f"unknown interface {kind!r}; one of {', '.join(INTERFACES)}")
+    if kind in ("tornado", "delegate"):
+        if not callable(getattr(app, "start_request", None)):
+            raise ConfigurationError(
+                f"{_name(app)} has no start_request, so it is no {kind} application; "
+                "leave out --interface, or name the kind that it is"
+            )
+    elif not callable(app):
+        raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
+    if kind in ("callback", "delegate"):
+        return app
+    return _adapted(kind, app, options or {})
+
+
+def _adapted(kind: str, app: Any, options: Mapping[str, Any]) -> Any:
+    """Return `app` behind the adapter of its kind."""
+    name = _ADAPTERS[kind]
+    if importlib.util.find_spec(name) is None:
+        raise ConfigurationError(
+            f"{_name(app)} is {_DESCRIPTIONS[kind]}, which this version of edgeserver cannot run "
+            "yet; give it a callback or a connection delegate"
+        )
+    return importlib.import_module(name).make_delegate(app, **options)
+
+
+def _is_tornados(app: object) -> bool:
+    """Tell whether a class of `app` comes from Tornado, without importing it."""
+    return any((cls.__module__ or "").partition(".")[0] == "tornado" for cls in type(app).__mro__)
+
+
+def _count_required(app: Any) -> int | None:
+    """Return how many positional parameters `app` requires; None if it has no signature."""
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):  # builtins and some C extensions have none
+        return None
+    return sum(
+        parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        for parameter in parameters
+    )
+
+
+def _is_async(app: Any) -> bool:
+    """Tell whether calling `app` gives a coroutine."""
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
+
+
+def _parameters(count: int | None) -> str:
+    """Return the words for a number of required parameters."""
+    if count is None:
+        return "parameters that cannot be inspected"
+    return f"{count} required parameter{'' if count == 1 else 's'}"
+
+
+def _name(app: object) -> str:
+    """Return how messages call `app`: its qualified name, or its type's."""
+    name = getattr(app, "__qualname__", None)
+    if isinstance(name, str):
+        return f"{name} ({type(app).__name__})"
+    return f"an object of type {type(app).__module__}.{type(app).__qualname__}"

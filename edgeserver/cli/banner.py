@@ -1,0 +1,63 @@
+"""The lines that `serve` prints when it is ready.
+
+Decides their words and colours. It must not know how anything was started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import IO
+
+import click
+
+from edgeserver.adapters.detect import describe_interface
+from edgeserver.cli.plan import Listener, ServePlan
+from edgeserver.escaping import escape
+from edgeserver.netutil import render_address
+
+__all__ = ["print_lines", "render_banner", "render_listener"]
+
+
+def render_banner(plan: ServePlan, kind: str) -> list[str]:
+    """Return the start lines: one for each address, what the application is, what to know.
+
+    Args:
+        plan: What was started; its listeners hold open sockets.
+        kind: What the application was taken for.
+    """
+    lines = [line for listener in plan.listeners for line in render_listener(listener)]
+    how = f"{plan.workers} workers" if plan.workers > 1 else "1 worker"
+    lines.append(f"serving {escape(plan.target)}, {describe_interface(kind)}, with {how}")
+    return lines + plan.notes
+
+
+def render_listener(listener: Listener) -> list[str]:
+    """Return one line for each address of `listener`, with its real port."""
+    scheme = "https" if listener.is_tls else "http"
+    proxy = {None: "", "any": " after a PROXY prelude"}.get(
+        listener.bind.proxy, f" after a PROXY {listener.bind.proxy} prelude"
+    )
+    lines = []
+    for sock in listener.sockets:
+        address = render_address(sock.getsockname())
+        where = f"{address} ({scheme})" if address.startswith("unix:") else f"{scheme}://{address}"
+        lines.append(f"listening on {where}{proxy}")
+    return lines
+
+
+def print_lines(lines: Iterable[str], stream: IO[str]) -> None:
+    """Print the start lines, with colour only on a terminal that wants it."""
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    for line in lines:
+        click.echo(_coloured(line) if coloured else line, file=stream, color=coloured)
+    stream.flush()
+
+
+def _coloured(line: str) -> str:
+    """Return `line` with its first words coloured by what it says."""
+    if line.startswith("listening on "):
+        return click.style("listening on ", fg="green") + click.style(line[13:], bold=True)
+    if line.startswith("warning: "):
+        return click.style("warning: ", fg="yellow", bold=True) + line[9:]
+    return line

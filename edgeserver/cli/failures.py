@@ -1,0 +1,73 @@
+"""How a command fails: one line on standard error, and an exit code.
+
+Decides which error means which exit code. It must not know what any command does.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+
+from edgeserver.errors import ConfigurationError, EdgeServerError
+
+__all__ = [
+    "EXIT_FINDINGS",
+    "EXIT_OK",
+    "EXIT_START",
+    "EXIT_USAGE",
+    "CommandFailure",
+    "StartError",
+    "exit_code_of",
+    "reported",
+]
+
+EXIT_OK = 0
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_START = 3
+
+
+class StartError(EdgeServerError):
+    """What was asked for is well-formed but could not be started: a taken port, a failing app."""
+
+
+class CommandFailure(click.ClickException):
+    """An error that ends the command with its own exit code and one line.
+
+    Args:
+        message: What was wrong, where, why, and the fix.
+        exit_code: The code that the process ends with.
+    """
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it once for the class
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message to standard error, after the command's name."""
+        click.echo(f"edgeserver: {self.format_message()}", file=file or sys.stderr)
+
+
+def exit_code_of(error: EdgeServerError) -> int:
+    """Return the exit code that `error` means."""
+    return EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_START
+
+
+@contextmanager
+def reported(*, debug: bool = False) -> Iterator[None]:
+    """Turn this package's errors into a `CommandFailure`; anything else is a bug and passes.
+
+    Args:
+        debug: Show the traceback before the line.
+    """
+    try:
+        yield
+    except EdgeServerError as error:
+        if debug:
+            traceback.print_exc()
+        raise CommandFailure(str(error), exit_code=exit_code_of(error)) from error

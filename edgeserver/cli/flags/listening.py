@@ -1,0 +1,66 @@
+"""Flags that say where to listen.
+
+Decides the scheme of a bind that names none; the grammar is `bind.py`'s, opening `listening.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from edgeserver.cli.bind import DEFAULT_BIND, parse_bind, render_bind
+from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.plan import Listener, ServePlan
+from edgeserver.errors import ConfigurationError
+
+__all__ = ["GROUP"]
+
+
+def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
+    """Write the listeners into `plan`."""
+    for text in values["bind"] or (DEFAULT_BIND,):
+        bind = parse_bind(text)
+        is_tls = bind.scheme == "https" or (bind.scheme is None and plan.tls is not None)
+        if is_tls and plan.tls is None:
+            raise ConfigurationError(
+                f"--bind {render_bind(bind)}: https needs a certificate; add --certfile FILE "
+                "(and --keyfile FILE), or --dev-tls for development"
+            )
+        plan.listeners.append(Listener(bind=bind, is_tls=is_tls))
+    if plan.tls is not None and not any(listener.is_tls for listener in plan.listeners):
+        raise ConfigurationError(
+            "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
+            "or leave the certificate out"
+        )
+    plan.backlog = values["backlog"]
+    plan.reuse_port = values["reuse_port"]
+
+
+GROUP = FlagGroup(
+    title="Listening",
+    options=(
+        click.Option(
+            ["--bind"],
+            multiple=True,
+            metavar="ADDRESS",
+            help=(
+                "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a "
+                "PROXY prelude comes first; repeatable. Without a scheme it is https where a "
+                f"certificate is given. [default: {DEFAULT_BIND}]"
+            ),
+        ),
+        click.Option(
+            ["--backlog"],
+            type=click.IntRange(1, 65535),
+            default=128,
+            show_default=True,
+            help="Connections that may wait to be accepted.",
+        ),
+        click.Option(
+            ["--reuse-port"], is_flag=True, help="Let other processes listen on the same port."
+        ),
+    ),
+    apply=_apply,
+)

@@ -1,0 +1,84 @@
+"""How a bind becomes listening sockets, and what is said when it does not.
+
+Decides the message for each way that listening can fail. It must not know what will be served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+
+from edgeserver.cli.bind import Bind, render_bind
+from edgeserver.cli.failures import StartError
+from edgeserver.netutil import bind_sockets, bind_unix_socket, socket_from_fd
+
+__all__ = ["close_sockets", "open_sockets"]
+
+
+def open_sockets(
+    bind: Bind, *, backlog: int = 128, reuse_port: bool = False
+) -> list[socket.socket]:
+    """Open what `bind` names; a name may stand for several addresses.
+
+    Args:
+        bind: What the flag said.
+        backlog: The length of the queue of connections not yet accepted.
+        reuse_port: Let other processes listen on the same port.
+
+    Raises:
+        ConfigurationError: The descriptor is no listening socket.
+        StartError: The address is taken, not ours, or not allowed.
+    """
+    if bind.fd is not None:
+        return [socket_from_fd(bind.fd)]
+    try:
+        if bind.path is not None:
+            # netutil replaces a stale file, and never a live server's.
+            name = "\0" + bind.path[1:] if bind.path.startswith("@") else bind.path
+            return [bind_unix_socket(name, mode=bind.mode, backlog=backlog)]
+        assert bind.port is not None
+        return bind_sockets(bind.port, bind.host or None, backlog=backlog, reuse_port=reuse_port)
+    except socket.gaierror as error:
+        raise StartError(
+            f"--bind {render_bind(bind)}: {error.strerror}; correct it, or write an address"
+        ) from error
+    except OSError as error:
+        raise StartError(_explain(bind, error)) from error
+
+
+def close_sockets(bind: Bind, sockets: list[socket.socket]) -> None:
+    """Close listening sockets, and remove the file of a Unix socket that we made."""
+    for listening in sockets:
+        listening.close()
+    if bind.path is not None and not bind.path.startswith("@"):
+        with contextlib.suppress(OSError):
+            os.unlink(bind.path)
+
+
+def _explain(bind: Bind, error: OSError) -> str:
+    """Return the sentence for an address that cannot be had."""
+    shown = f"--bind {render_bind(bind)}"
+    match error.errno:
+        case errno.EADDRINUSE if bind.path is not None:
+            return f"{shown}: a running server answers there; stop it, or choose another path"
+        case errno.EADDRINUSE:
+            return (
+                f"{shown}: port {bind.port} is taken by another process; stop it "
+                f"(ss -ltnp 'sport = :{bind.port}' names it), or choose another port"
+            )
+        case errno.EACCES | errno.EPERM if bind.path is None:
+            return (
+                f"{shown}: this user may not listen on port {bind.port}; choose one from 1024 up, "
+                "or grant CAP_NET_BIND_SERVICE"
+            )
+        case errno.EADDRNOTAVAIL:
+            return (
+                f"{shown}: no interface of this machine has the address {bind.host}; use one that "
+                "`ip address` shows, or leave the host empty for all"
+            )
+        case errno.ENOENT:
+            return f"{shown}: the path's directory does not exist; make it, or choose another"
+        case _:
+            return f"{shown}: {error.strerror or error}; choose another address"

@@ -1,0 +1,80 @@
+"""What `serve` is going to do: everything that its flags decided, in one value.
+
+Decides nothing itself: each group of flags (`cli/flags/`) writes its part here, and `running.py`
+and `workers.py` carry it out. It must not know a flag's name.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeserver.cli.bind import Bind
+
+__all__ = ["Hook", "Listener", "ServePlan"]
+
+Hook = Callable[[Any], Awaitable[None] | None]
+"""Called with the server, in the process that serves; it may be a coroutine function."""
+
+
+@dataclass(kw_only=True)
+class Listener:
+    """One `--bind`, and the sockets that it became.
+
+    Args:
+        bind: What the flag said.
+        is_tls: Whether connections start with TLS.
+        sockets: The listening sockets, once opened.
+    """
+
+    bind: Bind
+    is_tls: bool
+    sockets: list[socket.socket] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class ServePlan:
+    """Everything that `serve` needs to know to start.
+
+    Args:
+        target: `MODULE:ATTR` of the application.
+        app_dir: The application's directory.
+        interface: `"auto"`, or the kind of application that the user says it is.
+        factory: Whether to call the attribute first.
+        adapter_options: What the application's adapter is given.
+        server_options: Keyword arguments of `HTTPServer`.
+        listeners: Where to listen.
+        backlog: The length of the queue of connections not yet accepted.
+        reuse_port: Whether other processes may listen on the same port.
+        tls: The context of https listeners, made before any fork; None without TLS.
+        workers: How many processes serve.
+        graceful_timeout_s: How long requests in flight may take after a stop.
+        access_log_format: `"text"`, `"json"`, or None for no access log.
+        debug: Whether errors show their traceback.
+        notes: Lines to print at start, after the addresses.
+        on_start: Called before the first connection is accepted.
+        on_reload: Called on SIGHUP.
+        on_stop: Called after the last connection has ended.
+    """
+
+    target: str
+    app_dir: str = "."
+    interface: str = "auto"
+    factory: bool = False
+    adapter_options: dict[str, Any] = field(default_factory=dict)
+    server_options: dict[str, Any] = field(default_factory=dict)
+    listeners: list[Listener] = field(default_factory=list)
+    backlog: int = 128
+    reuse_port: bool = False
+    tls: ssl.SSLContext | Any | None = None
+    workers: int = 1
+    graceful_timeout_s: float = 30.0
+    access_log_format: str | None = "text"
+    debug: bool = False
+    notes: list[str] = field(default_factory=list)
+    on_start: list[Hook] = field(default_factory=list)
+    on_reload: list[Hook] = field(default_factory=list)
+    on_stop: list[Hook] = field(default_factory=list)

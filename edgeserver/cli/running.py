@@ -1,0 +1,201 @@
+"""One process that serves: application, event loop, server, signals, and the graceful end.
+
+Decides the order of these. It must not know flags, nor whether other processes serve beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from edgeserver.accesslog import AccessLog
+from edgeserver.adapters.detect import detect_interface, make_delegate
+from edgeserver.cli.failures import EXIT_OK, StartError
+from edgeserver.cli.loading import load_application
+from edgeserver.cli.plan import Hook, ServePlan
+from edgeserver.errors import ConfigurationError, EdgeServerError
+from edgeserver.httpserver import HTTPServer
+from edgeserver.log import app_log, gen_log
+
+__all__ = ["run_process"]
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_process(
+    plan: ServePlan,
+    *,
+    ready: Callable[[str], None],
+    stop_signals: Iterable[signal.Signals] = _STOP_SIGNALS,
+    lifeline: int | None = None,
+) -> int:
+    """Serve the application of `plan` on its open sockets until a signal ends it.
+
+    Args:
+        plan: What to do.
+        ready: Called once connections are accepted, with what the application was taken for.
+        stop_signals: Which signals stop gracefully; the second one ends at once.
+        lifeline: A descriptor whose end of file also stops gracefully.
+
+    Returns:
+        The exit code: 0 after a graceful stop.
+
+    Raises:
+        ConfigurationError: The application or a setting is wrong.
+        StartError: The application cannot be started.
+    """
+    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    kind = detect_interface(app) if plan.interface == "auto" else plan.interface
+    delegate = make_delegate(kind, app, plan.adapter_options)
+    _configure_logging()
+    log = None
+    if plan.access_log_format is not None and kind != "tornado":  # those log themselves
+        log = AccessLog(sys.stdout, plan.access_log_format)
+    process = _Process(plan, delegate, log)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(process.serve(lambda: ready(kind), tuple(stop_signals), lifeline))
+    finally:
+        if log is not None:
+            log.close()
+    return EXIT_OK
+
+
+class _Process:
+    """The serving process: a server, and what starts and stops with it."""
+
+    def __init__(self, plan: ServePlan, delegate: Any, log: AccessLog | None) -> None:
+        self._plan = plan
+        self._delegate = delegate
+        self._log = log
+        self._stopping = asyncio.Event()
+
+    async def serve(
+        self,
+        ready: Callable[[], None],
+        stop_signals: tuple[signal.Signals, ...],
+        lifeline: int | None,
+    ) -> None:
+        """Start, say so, wait for the end, and finish what is in flight."""
+        loop = asyncio.get_running_loop()
+        for number in stop_signals:
+            loop.add_signal_handler(number, self._on_stop_signal, number, stop_signals)
+        server = self._make_server()
+        await self._start_application()
+        await self._run_hooks(self._plan.on_start, server)
+        for listener in self._plan.listeners:
+            options: dict[str, Any] = {}
+            if listener.is_tls:
+                options["ssl_options"] = self._plan.tls
+            if listener.bind.proxy is not None:
+                options["proxy_protocol"] = listener.bind.proxy
+            server.add_sockets(listener.sockets, **options)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, server)
+        if lifeline is not None:
+            loop.add_reader(lifeline, self._on_parent_gone, lifeline)
+        ready()
+        await self._stopping.wait()
+        server.stop()
+        await server.drain(timeout=self._plan.graceful_timeout_s)
+        await self._call_application("shutdown")
+        await self._run_hooks(self._plan.on_stop, server)
+
+    def _make_server(self) -> HTTPServer:
+        """Return the server; a wrong setting that only it knows is a `ConfigurationError`."""
+        try:
+            return HTTPServer(self._delegate, access_log=self._log, **self._plan.server_options)
+        except ConfigurationError:
+            raise
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+    async def _start_application(self) -> None:
+        """Let the application start, where its adapter has something to start."""
+        try:
+            await self._call_application("startup")
+        except EdgeServerError:
+            raise
+        except Exception as error:
+            raise StartError(f"the application did not start: {error}") from error
+
+    async def _call_application(self, name: str) -> None:
+        """Call the delegate's method `name` if it has one."""
+        method = getattr(self._delegate, name, None)
+        if inspect.iscoroutinefunction(method):
+            await method()
+
+    async def _run_hooks(self, hooks: Iterable[Hook], server: HTTPServer) -> None:
+        """Call each hook with the server."""
+        for hook in hooks:
+            result = hook(server)
+            if inspect.isawaitable(result):
+                await result
+
+    def _on_stop_signal(
+        self, number: signal.Signals, stop_signals: Iterable[signal.Signals]
+    ) -> None:
+        """Begin the graceful end; from now on the same signals end the process at once."""
+        loop = asyncio.get_running_loop()
+        for each in stop_signals:
+            loop.remove_signal_handler(each)
+            # A plain handler also interrupts an application that blocks the event loop.
+            signal.signal(each, self._end_at_once)
+        gen_log.info(
+            "%s: stopping; requests in flight have %g s, a second signal ends at once",
+            number.name,
+            self._plan.graceful_timeout_s,
+        )
+        self._stopping.set()
+
+    def _end_at_once(self, number: int, frame: object) -> None:
+        """End the process without waiting for anything but the access log."""
+        if self._log is not None:
+            self._log.flush()
+        os._exit(128 + number)
+
+    def _on_parent_gone(self, lifeline: int) -> None:
+        """Stop gracefully: the process that would have told us to is gone."""
+        asyncio.get_running_loop().remove_reader(lifeline)
+        gen_log.warning("the parent process is gone; stopping")
+        self._stopping.set()
+
+    def _on_reload_signal(self, server: HTTPServer) -> None:
+        """Run the reload hooks; one that fails changes nothing for the others."""
+        asyncio.get_running_loop().create_task(self._reload(server))
+
+    async def _reload(self, server: HTTPServer) -> None:
+        """Call each reload hook, logging what it raises."""
+        gen_log.info("SIGHUP: reloading")
+        for hook in self._plan.on_reload:
+            try:
+                await self._run_hooks([hook], server)
+            except Exception:
+                app_log.exception("SIGHUP: a reload failed; what was there before stays")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop: uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _configure_logging() -> None:
+    """Show our logs on standard error, unless the application has set logging up itself."""
+    logger = logging.getLogger("edgeserver")
+    if logger.handlers or logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

@@ -1,0 +1,113 @@
+"""The command `edgeserver serve`: from flags to a plan, from a plan to processes.
+
+Decides the order: flags, addresses, then one process or several. What a flag means is its group's
+(`flags/`), what a process does is `running.py`'s.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from edgeserver.cli.failures import CommandFailure, reported
+from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags, apply_flags
+from edgeserver.cli.plan import ServePlan
+
+__all__ = ["serve"]
+
+_KILL_GRACE_S = 5.0
+"""How much longer than `--graceful-timeout` a worker may take before it is killed."""
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("target", metavar="MODULE:ATTR")
+def serve(target: str, **values: Any) -> None:
+    """Run the application that MODULE:ATTR names.
+
+    It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
+    stop it gracefully; a second one ends it at once.
+    """
+    plan = ServePlan(target=target, debug=values["debug"])
+    with reported(debug=plan.debug):
+        apply_flags(GROUPS, values, plan)
+        _open_listeners(plan)
+    try:
+        code = _run_workers(plan) if plan.workers > 1 else _run_alone(plan)
+    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
+        code = 130
+    finally:
+        _close_listeners(plan)
+    sys.exit(code)
+
+
+add_flags(serve, GROUPS)
+
+
+def _open_listeners(plan: ServePlan) -> None:
+    """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
+    from edgeserver.cli.listening import open_sockets
+
+    try:
+        for listener in plan.listeners:
+            listener.sockets = open_sockets(
+                listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port
+            )
+    except BaseException:
+        _close_listeners(plan)
+        raise
+
+
+def _close_listeners(plan: ServePlan) -> None:
+    """Close the sockets that were opened."""
+    from edgeserver.cli.listening import close_sockets
+
+    for listener in plan.listeners:
+        if listener.sockets:
+            close_sockets(listener.bind, listener.sockets)
+
+
+def _announce(plan: ServePlan, kind: str) -> None:
+    """Print the start lines; standard output is the log's alone where that is JSON."""
+    from edgeserver.cli.banner import print_lines, render_banner
+
+    stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
+    print_lines(render_banner(plan, kind), stream)
+
+
+def _run_alone(plan: ServePlan) -> int:
+    """Serve in this process."""
+    from edgeserver.cli.running import run_process
+
+    with reported(debug=plan.debug):
+        return run_process(plan, ready=lambda kind: _announce(plan, kind))
+
+
+def _run_workers(plan: ServePlan) -> int:
+    """Serve in several processes, and watch them in this one."""
+    import signal
+
+    from edgeserver.cli.running import run_process
+    from edgeserver.cli.workers import Supervisor
+
+    def body(ready: Any, lifeline: int) -> int:
+        try:
+            with reported(debug=plan.debug):
+                return run_process(
+                    plan, ready=ready, stop_signals=(signal.SIGTERM,), lifeline=lifeline
+                )
+        except CommandFailure as failure:
+            failure.show()
+            return failure.exit_code
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    return Supervisor(
+        plan.workers,
+        body,
+        on_ready=lambda kind: _announce(plan, kind),
+        say=lambda line: click.echo(f"edgeserver: {line}", err=True),
+        stop_timeout_s=plan.graceful_timeout_s + _KILL_GRACE_S,
+    ).run()

@@ -1,0 +1,1 @@
+"""The tests; each room's stand in the directory of the same name."""

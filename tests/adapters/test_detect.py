@@ -1,0 +1,99 @@
+"""What kind of application an object is taken for."""
+
+import functools
+from typing import Any
+
+import pytest
+import tornado.web
+
+from edgeserver.adapters.detect import (
+    INTERFACES,
+    describe_interface,
+    detect_interface,
+    make_delegate,
+)
+from edgeserver.errors import ConfigurationError
+from edgeserver.httputil.interfaces import HTTPServerConnectionDelegate
+
+
+def _callback(request: Any) -> None: ...
+async def _async_callback(request: Any) -> None: ...
+def _with_default(request: Any, extra: int = 0) -> None: ...
+async def _asgi(scope: Any, receive: Any, send: Any) -> None: ...
+def _wsgi(environ: Any, start_response: Any) -> Any: ...
+def _three(a: Any, b: Any, c: Any) -> None: ...
+async def _async_two(a: Any, b: Any) -> None: ...
+def _variadic(*args: Any, **kwargs: Any) -> None: ...
+def _nothing() -> None: ...
+
+
+class _AsgiObject:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class _WsgiObject:
+    def __call__(self, environ: Any, start_response: Any) -> Any: ...
+
+
+class _CallableDelegate(HTTPServerConnectionDelegate):
+    def __call__(self, request: Any) -> None: ...
+
+
+TAKEN = [
+    pytest.param(_callback, "callback", id="function"),
+    pytest.param(_async_callback, "callback", id="coroutine-function"),
+    pytest.param(_with_default, "callback", id="optional-parameter"),
+    pytest.param(functools.partial(_wsgi, {}), "callback", id="partial"),
+    pytest.param([].append, "callback", id="builtin-method"),
+    pytest.param(_asgi, "asgi", id="asgi-function"),
+    pytest.param(_AsgiObject(), "asgi", id="asgi-object"),
+    pytest.param(functools.partial(_AsgiObject().__call__), "asgi", id="asgi-partial"),
+    pytest.param(_wsgi, "wsgi", id="wsgi-function"),
+    pytest.param(_WsgiObject(), "wsgi", id="wsgi-object"),
+    pytest.param(HTTPServerConnectionDelegate(), "delegate", id="delegate"),
+    pytest.param(_CallableDelegate(), "delegate", id="callable-delegate"),
+    pytest.param(tornado.web.Application(), "tornado", id="tornado"),
+]
+
+
+@pytest.mark.parametrize(("app", "kind"), TAKEN)
+def test_taken_for(app: object, kind: str) -> None:
+    """An object is taken for what it is, by its shape."""
+    assert detect_interface(app) == kind
+    assert kind in INTERFACES
+    assert describe_interface(kind)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [_three, _async_two, _variadic, _nothing, 7, None, _AsgiObject],
+    ids=["three", "async-two", "variadic", "none-required", "number", "None", "class"],
+)
+def test_refused(app: object) -> None:
+    """Anything else is refused with the four shapes that would do."""
+    with pytest.raises(ConfigurationError) as caught:
+        detect_interface(app)
+    for shape in ("start_request", "app(request)", "scope, receive, send", "environ"):
+        assert shape in str(caught.value)
+
+
+def test_a_callback_is_its_own_delegate() -> None:
+    """`HTTPServer` takes callbacks and delegates as they are."""
+    delegate = HTTPServerConnectionDelegate()
+    assert make_delegate("callback", _callback) is _callback
+    assert make_delegate("delegate", delegate) is delegate
+
+
+@pytest.mark.parametrize(
+    ("kind", "app", "part"),
+    [
+        ("tornado", _callback, "has no start_request"),
+        ("asgi", 7, "cannot be called"),
+        ("zope", _callback, "unknown interface"),
+    ],
+    ids=["no-start-request", "not-callable", "unknown"],
+)
+def test_an_interface_that_does_not_fit(kind: str, app: object, part: str) -> None:
+    """Saying which interface it is does not make it so."""
+    with pytest.raises(ConfigurationError, match=part):
+        make_delegate(kind, app)
