@@ -12,7 +12,7 @@ from edgeserver.errors import ConfigurationError, EdgeServerError
 
 FILES = {
     "good_app.py": "def app(request): pass\nclass Holder: inner = app\n",
-    "raising_app.py": "def deeper():\n    raise ValueError('no\\x1b[31m\\n database')\n\n\ndeeper()",
+    "raising_app.py": "def deeper():\n    raise ValueError('no\\x1b[31m\\n data')\n\n\ndeeper()",
     "syntax_app.py": "x = 1\ndef app(:\n",
     "importing_app.py": "\nimport no_such_library_at_all\n",
     "library_app.py": "import json\n\njson.loads('{')\n",
@@ -77,7 +77,7 @@ REFUSED = [
         "raising_app:app",
         False,
         StartError,
-        r"ValueError: no\x1b[31m database at {dir}/raising_app.py:2;",
+        r"ValueError: no\x1b[31m data at {dir}/raising_app.py:2;",
         id="raises",
     ),
     pytest.param("syntax_app:app", False, StartError, "{dir}/syntax_app.py:2;", id="syntax"),
