@@ -1,0 +1,1 @@
+"""Tests of the waist: one module for each of its modules."""
