@@ -1,0 +1,38 @@
+"""How the documentation is built: `make docs`; every warning is an error."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "edgeserver"
+author = "The edgeserver maintainers"
+copyright = "the edgeserver maintainers"
+version = release = installed_version("edgeserver")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "commandhelp",
+]
+exclude_patterns = ["_build"]
+
+# Docstrings write code between single backticks, as Markdown does.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Source", "notes")]
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"edgeserver {release}"
+html_copy_source = False
+html_show_sourcelink = False
