@@ -3,7 +3,26 @@
 The names here are the stable ones; the modules behind them each decide one thing.
 """
 
+from edgeserver.tls.certificates import ClientCertificateInfo, client_certificate_info
 from edgeserver.tls.contexts import ssl_options_to_context
-from edgeserver.tls.options import TLSOptions, parse_ssl_options
+from edgeserver.tls.options import ClientPolicy, HandshakeLimits, TLSOptions, parse_ssl_options
+from edgeserver.tls.reload import ReloadTimer
+from edgeserver.tls.selector import ReloadResult, Selection, TLSContexts, build_contexts
+from edgeserver.tls.status import HostStatus, start_lines
 
-__all__ = ["TLSOptions", "parse_ssl_options", "ssl_options_to_context"]
+__all__ = [
+    "ClientCertificateInfo",
+    "ClientPolicy",
+    "HandshakeLimits",
+    "HostStatus",
+    "ReloadResult",
+    "ReloadTimer",
+    "Selection",
+    "TLSContexts",
+    "TLSOptions",
+    "build_contexts",
+    "client_certificate_info",
+    "parse_ssl_options",
+    "ssl_options_to_context",
+    "start_lines",
+]

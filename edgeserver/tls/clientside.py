@@ -9,9 +9,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-
-from edgeserver.tls.certificates import load_material, parse_certs, parse_crls, render_certs
+from edgeserver.tls.certfiles import parse_certs, parse_crls, render_certs, render_crls
+from edgeserver.tls.material import load_material
 from edgeserver.tls.openssl import load_crls, load_pair, set_ciphers
 from edgeserver.tls.options import TLSOptions, parse_client_options
 from edgeserver.tls.pem import load_file
@@ -49,7 +48,7 @@ def build_client_context(ssl_options: Mapping[str, Any]) -> ssl.SSLContext:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if "crl" in settings:
         crls = parse_crls(load_file(settings["crl"], "crl"), f'crl "{settings["crl"]}"')
-        load_crls(context, b"".join(crl.public_bytes(serialization.Encoding.PEM) for crl in crls))
+        load_crls(context, render_crls(crls))
     if "ciphers" in settings:
         set_ciphers(context, settings["ciphers"])
     if "alpn" in settings:

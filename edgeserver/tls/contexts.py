@@ -1,7 +1,7 @@
 """How `ssl_options` become `SSLContext`s with safe defaults, and that each one works.
 
-Decides what OpenSSL is told. It reads no file (`certificates` did) and chooses no host
-(`selection` does); a context given by the application is never touched here.
+Decides what OpenSSL is told. It reads no file (`material` did) and chooses no host
+(`selector` does); a context given by the application is never touched here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 
 from edgeserver.errors import TLSConfigurationError
-from edgeserver.tls.certificates import Material, load_material
 from edgeserver.tls.clientside import build_client_context
 from edgeserver.tls.keys import describe_key
+from edgeserver.tls.material import Material, load_material
 from edgeserver.tls.openssl import load_crls, load_pair, set_ciphers, translate
 from edgeserver.tls.options import TLSOptions, parse_ssl_options
 
@@ -87,10 +87,10 @@ def build_context(material: Material, options: TLSOptions) -> ssl.SSLContext:
     if options.alpn:
         context.set_alpn_protocols(list(options.alpn))
     load_pair(context, material, options)
-    if material.ca_pem is not None:
-        context.load_verify_locations(cadata=material.ca_pem)
-    if material.crl_pem is not None:
-        load_crls(context, material.crl_pem)
+    if material.authorities.certs:
+        context.load_verify_locations(cadata=material.authorities.ca_pem)
+    if crl_pem := material.authorities.crl_pem:
+        load_crls(context, crl_pem)
     _prove(context, material, options)
     context.verify_mode = options.cert_reqs
     return context

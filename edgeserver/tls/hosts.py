@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from edgeserver.errors import TLSConfigurationError
 
-__all__ = ["DEFAULT_HOST", "find_host", "name_of_authority", "normalize_name", "parse_host_name"]
+__all__ = [
+    "DEFAULT_HOST",
+    "covers",
+    "find_host",
+    "name_of_authority",
+    "normalize_name",
+    "parse_host_name",
+]
 
 DEFAULT_HOST = ""
 """The name under which the default certificate stands."""
@@ -75,7 +82,7 @@ def _hint(written: str) -> str:
         return ' ("xn--...")'
 
 
-def find_host(hosts: Iterable[str], name: str) -> str | None:
+def find_host(hosts: Collection[str], name: str) -> str | None:
     """Return the host of `hosts` that `name` belongs to, or None for the default.
 
     Args:
@@ -102,3 +109,8 @@ def name_of_authority(authority: str) -> str:
     if authority.startswith("["):
         return authority[: authority.find("]") + 1].lower()
     return normalize_name(authority.partition(":")[0])
+
+
+def covers(names: Collection[str], name: str) -> bool:
+    """Return whether a certificate for `names` (lower case) is one for the host `name`."""
+    return find_host(names, name) is not None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from edgeserver.errors import TLSConfigurationError
-from edgeserver.tls.certificates import Material
+from edgeserver.tls.material import Material
 from edgeserver.tls.options import TLSOptions
 
 __all__ = ["load_crls", "load_pair", "set_ciphers", "translate"]

@@ -1,7 +1,7 @@
 """What may stand in an `ssl_options` dict, and the checked value that it becomes.
 
 Decides names, types, defaults and which settings contradict each other. It opens no file and
-builds no context: `certificates` reads, `contexts` builds.
+builds no context: `material` reads, `contexts` builds.
 """
 
 from __future__ import annotations

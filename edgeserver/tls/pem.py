@@ -1,7 +1,7 @@
 """What stands in a PEM file: its blocks, or why it is not one, in words.
 
 Decides how a file is read (once, bounded) and how its blocks are told apart. It does not decide
-what a listener needs: `certificates` does.
+what a listener needs: `material` does.
 """
 
 from __future__ import annotations
