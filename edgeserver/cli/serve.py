@@ -100,9 +100,6 @@ def _run_workers(plan: ServePlan) -> int:
         except CommandFailure as failure:
             failure.show()
             return failure.exit_code
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
 
     return Supervisor(
         plan.workers,

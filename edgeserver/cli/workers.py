@@ -10,7 +10,9 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -135,7 +137,7 @@ class Supervisor:
 
     def _become_worker(self, ready_w: int) -> NoReturn:
         """Run the worker's body in the child, and end the process with its exit code."""
-        code = EXIT_START
+        code = 1
         try:
             signal.set_wakeup_fd(-1)
             self._selector.close()
@@ -157,7 +159,13 @@ class Supervisor:
                 os.close(ready_w)
 
             code = self._body(ready, self._lifeline)
+        except SystemExit as error:  # the application ended its process
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:  # nothing may unwind into the parent's code
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
 
     def _on_ready_line(self, worker: _Worker) -> None:
@@ -187,16 +195,17 @@ class Supervisor:
             return
         for number in numbers:
             if number in (signal.SIGTERM, signal.SIGINT):
-                self._on_stop_signal()
+                self._on_stop_signal(number)
             elif number == signal.SIGHUP:
                 self._send(signal.SIGHUP)
 
-    def _on_stop_signal(self) -> None:
+    def _on_stop_signal(self, number: int) -> None:
         """Stop all workers: gracefully at first, at once when asked again."""
         if self._stopping:
             self._kill_s = time.monotonic()
-            return
-        self._stop()
+            self._exit_code = 128 + number
+        else:
+            self._stop()
 
     def _stop(self) -> None:
         """Tell all workers to stop gracefully."""

@@ -1,0 +1,194 @@
+"""What the flags of `serve` decide."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from edgeserver.cli import cli
+from edgeserver.cli.bind import Bind
+from edgeserver.cli.flags import GROUPS, apply_flags
+from edgeserver.cli.flags.limits import parse_bytes
+from edgeserver.cli.plan import ServePlan
+from edgeserver.cli.serve import serve
+from edgeserver.errors import ConfigurationError
+
+
+def _plan(*arguments: str) -> ServePlan:
+    """Return the plan that `serve a:b` makes of more arguments."""
+    context = serve.make_context("serve", ["a:b", *arguments])
+    plan = ServePlan(target=context.params.pop("target"))
+    apply_flags(GROUPS, context.params, plan)
+    return plan
+
+
+def test_defaults() -> None:
+    """Without flags it is one worker on loopback, with serve's own two time limits."""
+    plan = _plan()
+    assert plan.target == "a:b"
+    assert [(each.bind, each.is_tls) for each in plan.listeners] == [
+        (Bind(host="127.0.0.1", port=8000), False)
+    ]
+    assert plan.server_options == {"idle_connection_timeout": 75.0, "body_timeout": 300.0}
+    assert (plan.workers, plan.graceful_timeout_s, plan.backlog) == (1, 30.0, 128)
+    assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)
+    assert plan.access_log_format == "text"
+    assert plan.tls is None
+    assert plan.notes == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--max-header-size", "32K"], {"max_header_size": 32768}),
+        (["--max-header-fields", "10"], {"max_header_fields": 10}),
+        (["--max-body-size", "0"], {"max_body_size": 0}),
+        (["--max-buffer-size", "1MiB"], {"max_buffer_size": 1 << 20}),
+        (["--chunk-size", "100"], {"chunk_size": 100}),
+        (["--idle-connection-timeout", "5"], {"idle_connection_timeout": 5.0}),
+        (["--header-timeout", "2.5"], {"header_timeout": 2.5}),
+        (["--body-timeout", "7"], {"body_timeout": 7.0}),
+        (["--write-timeout", "8"], {"write_timeout": 8.0}),
+        (["--max-connections", "9"], {"max_connections": 9}),
+        (["--decompress-request"], {"decompress_request": True}),
+        (["--no-keep-alive"], {"no_keep_alive": True}),
+        (["--protocol", "https"], {"protocol": "https"}),
+        (["--xheaders"], {"xheaders": True}),
+        (
+            [
+                "--xheaders",
+                "--trusted-downstream",
+                "1.1.1.1, 2.2.2.2",
+                "--trusted-downstream",
+                "::1",
+            ],
+            {"xheaders": True, "trusted_downstream": ["1.1.1.1", "2.2.2.2", "::1"]},
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_server_options(arguments: list[str], options: dict[str, Any]) -> None:
+    """Each limit and each proxy flag becomes the constructor's parameter."""
+    changed = _plan(*arguments).server_options
+    assert changed == _plan().server_options | options
+
+
+def test_process_flags() -> None:
+    """Flags of the process are no options of the server."""
+    plan = _plan("--workers", "3", "--graceful-timeout", "0", "--no-access-log", "--reuse-port")
+    assert (plan.workers, plan.graceful_timeout_s) == (3, 0.0)
+    assert plan.access_log_format is None
+    assert plan.reuse_port
+    assert _plan("--access-log-format", "json").access_log_format == "json"
+
+
+def test_xheaders_is_warned_about() -> None:
+    """Tornado's contract believes whoever can connect, which is said at start."""
+    assert [note for note in _plan("--xheaders").notes if note.startswith("warning: ")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--bind", "https://127.0.0.1:1"], "needs a certificate"),
+        (["--bind", "nonsense"], "--bind nonsense"),
+        (["--trusted-downstream", "1.1.1.1"], "add --xheaders"),
+        (["--keyfile", "k"], "--keyfile without a certificate"),
+        (["--cert-reqs", "required"], "--cert-reqs without a certificate"),
+        (["--certfile", "a", "--dev-tls"], "contradict"),
+        (["--chunk-size", "0"], "--chunk-size 0"),
+        (["--certfile", "/nowhere/c.pem"], "/nowhere/c.pem"),
+    ],
+    ids=["https", "bind", "downstream", "keyfile", "cert-reqs", "dev-tls", "chunk", "certfile"],
+)
+def test_contradictions(arguments: list[str], part: str) -> None:
+    """What cannot be meant is one line with the flag and the fix, and exit code 2."""
+    result = CliRunner().invoke(cli, ["serve", "a:b", *arguments])
+    assert result.exit_code == 2
+    assert part in result.output
+    assert result.output.startswith("edgeserver: ")
+    assert result.output.count("\n") == 1
+
+
+def test_cert_reqs_needs_a_ca() -> None:
+    """Asking for client certificates without saying whose is refused."""
+    with pytest.raises(ConfigurationError, match="needs --ca-certs"):
+        _plan("--certfile", "c.pem", "--cert-reqs", "required")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("65536", 65536),
+        ("64k", 65536),
+        ("64KiB", 65536),
+        ("2MB", 2 << 20),
+        ("1g", 1 << 30),
+    ],
+)
+def test_bytes(text: str, number: int) -> None:
+    """A number of bytes may have a unit, which is a power of 1024."""
+    assert parse_bytes(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5M", "k", "1kk", "\u0661", "1 k", "1" * 16, "1ib5"])
+def test_not_bytes(text: str) -> None:
+    """Anything else is refused, naming the forms that would do."""
+    with pytest.raises(ValueError, match="write 65536, 64K or 10M"):
+        parse_bytes(text)
+
+
+def test_a_wrong_number_of_bytes_names_its_flag() -> None:
+    """The command line says which flag was wrong."""
+    result = CliRunner().invoke(cli, ["serve", "a:b", "--max-body-size", "lots"])
+    assert result.exit_code == 2
+    assert "--max-body-size" in result.output
+    assert "lots" in result.output
+
+
+def test_help_shows_every_flag_under_a_title() -> None:
+    """Every flag is in the help once, with a text."""
+    result = CliRunner().invoke(cli, ["serve", "--help"], terminal_width=100)
+    assert result.exit_code == 0
+    for group in GROUPS:
+        assert f"{group.title}:" in result.output
+        for option in group.options:
+            assert result.output.count(f"  {option.opts[0]} ") == 1, option.name
+            assert option.help
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a PEM file with a key and a certificate for localhost."""
+    import trustme
+
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    issued = trustme.CA().issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    return path
+
+
+def test_a_certificate_makes_https(certificate: Path) -> None:
+    """A bind without a scheme is https where a certificate is given, http:// stays http."""
+    plan = _plan(
+        "--certfile", str(certificate), "--bind", "127.0.0.1:1", "--bind", "http://127.0.0.1:2"
+    )
+    assert isinstance(plan.tls, ssl.SSLContext)
+    assert [each.is_tls for each in plan.listeners] == [True, False]
+
+
+def test_a_certificate_that_nobody_serves(certificate: Path) -> None:
+    """A certificate with only http:// addresses is a mistake."""
+    with pytest.raises(ConfigurationError, match="every --bind says http://"):
+        _plan("--certfile", str(certificate), "--bind", "http://127.0.0.1:2")
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    """A file without a certificate is named, in one line."""
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("hello")
+    with pytest.raises(ConfigurationError, match=r"wrong\.pem"):
+        _plan("--certfile", str(wrong))
