@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
+import trustme
 
 from edgeserver.proxyheaders.prelude import Prelude, render_v1, render_v2
 from edgeserver.proxylayer import (
@@ -21,6 +24,8 @@ from edgeserver.proxylayer import (
     RefusalLog,
     peer_text,
 )
+from edgeserver.tls.handshakes import HandshakeTracker
+from edgeserver.tls.layer import TLSLayer
 
 T = TypeVar("T")
 Run = Callable[[Awaitable[T]], T]
@@ -198,6 +203,62 @@ def test_refusals(
     assert detail in line
     assert line.isascii()
     assert line.isprintable()
+
+
+@BOTH
+def test_tls_stands_behind(run: Run[None], data: bytes) -> None:
+    """The TLS layer takes over after the prelude, with the hello in the same segment or later."""
+    authority = trustme.CA()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    contexts: Any = SimpleNamespace(
+        handshake_timeout=10.0,
+        select=lambda name, alpn: SimpleNamespace(context=server_context, host=None, alert=None),
+    )
+
+    def tls_layer(prelude: Prelude) -> TLSLayer:
+        return TLSLayer(
+            contexts=contexts,
+            build_protocol=lambda transport: Echo(prelude),
+            tracker=HandshakeTracker(),
+            client=prelude.source,
+        )
+
+    async def talk() -> None:
+        async with Listener(next_protocol=tls_layer).serving() as listener:
+            answer = await asyncio.to_thread(
+                say_hello_over_tls, tuple(listener.address), data, client_context
+            )
+            assert answer == b"203.0.113.9:ping"
+
+    run(talk())
+
+
+def say_hello_over_tls(address: tuple[str, int], first: bytes, context: ssl.SSLContext) -> bytes:
+    """Send `first` and the ClientHello in one segment, then `ping` over TLS; return 16 bytes."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(address, 10) as sock:
+
+        def finish(step: Callable[[], T]) -> T:
+            nonlocal first
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    sock.sendall(first + outgoing.read())
+                    first = b""
+                    incoming.write(sock.recv(65536))
+
+        finish(tls.do_handshake)
+        tls.write(b"ping")
+        sock.sendall(outgoing.read())
+        received = b""
+        while len(received) < 16:
+            received += finish(lambda: tls.read(16))
+        return received
 
 
 def test_the_clock_stops_with_the_prelude(run: Run[None]) -> None:
