@@ -358,16 +358,20 @@ def test_close_does_not_wait_for_ever(
     assert "left behind" in caplog.records[0].getMessage()
 
 
+def fork() -> int:
+    """Fork, whatever threads run: that this works is what is tested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and newer warn of it
+        return os.fork()
+
+
 def test_a_fork_starts_its_own_writer(path: Path, gate: Gate) -> None:
     """A child writes its own lines to the same file, and what the parent owes is written once."""
     log = AuditLog(path)
     log.record(gate, "GET", "/parent-1", NOW)
     assert gate.entered.wait(10)
     log.record(proof, "GET", "/parent-2", NOW)
-    with warnings.catch_warnings():
-        # 3.12 and newer warn of forking with threads: that this works is what is tested
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+    pid = fork()
     if pid == 0:
         status = 1
         try:
@@ -388,7 +392,7 @@ def test_a_fork_starts_its_own_writer(path: Path, gate: Gate) -> None:
 def test_a_fork_that_records_nothing_closes(path: Path) -> None:
     """Closing in a child that never recorded neither waits nor takes the file from the parent."""
     log = AuditLog(path)
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         log.reopen()
         log.close()
