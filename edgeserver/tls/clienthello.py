@@ -1,0 +1,310 @@
+"""What the first bytes of a connection are, and what a ClientHello in them offers.
+
+Decides whether a peer began with TLS, an SSLv2 hello, plain HTTP or nothing we know, and reads a
+hello before any OpenSSL object exists. It must know no socket, context or certificate, and it is
+no TLS implementation: what it cannot read goes to OpenSSL, which answers with the right alert.
+
+The hello's shape, after the record layer is taken off:
+
+    Handshake   = type(1)=1 length(3) ClientHello
+    ClientHello = version(2) random(32) session_id<0..32> cipher_suites<2..2^16-2>
+                  compression_methods<1..255> [ extensions<0..2^16-1> ]
+    Extension   = type(2) data<0..2^16-1>
+
+Source: RFC 8446 sections 4.1.2 and 5.1; RFC 5246 appendix E.2 for the SSLv2 hello.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from struct import Struct, error, unpack_from
+
+__all__ = [
+    "GREASE",
+    "MAX_HELLO_BYTES",
+    "ClientHello",
+    "ClientHelloError",
+    "HelloReader",
+    "Opening",
+    "parse_client_hello",
+]
+
+MAX_HELLO_BYTES = 65536
+"""The longest ClientHello that is read; a post-quantum one is about 1.8 kB."""
+
+MAX_RAW_BYTES = 2 * MAX_HELLO_BYTES  # with record headers: fragments of one byte cost six
+MAX_RECORD_BYTES = 16384  # RFC 8446 section 5.1: "The length MUST NOT exceed 2^14 bytes"
+MAX_REQUEST_LINE = 8192
+
+GREASE = frozenset(0x0A0A + 0x1010 * step for step in range(16))
+"""Values that clients offer to keep servers tolerant; they mean nothing (RFC 8701)."""
+
+_SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
+_READ_TYPES = frozenset({_SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS})
+_read_extension_head = Struct(">HH").unpack_from
+
+_METHOD_START = re.compile(rb"[A-Za-z]{1,32}(?: |\Z)")
+_REQUEST_LINE = re.compile(rb"[A-Za-z]{1,32} [^ ]+ HTTP/[0-9](?:\.[0-9])?\r?\Z|[A-Z]+ /[^ ]*\r?\Z")
+
+
+class ClientHelloError(ValueError):
+    """The bytes are not a ClientHello; the message names the field. OpenSSL will answer them."""
+
+
+class Opening(enum.Enum):
+    """What a connection began with."""
+
+    HELLO = "a ClientHello"
+    MALFORMED = "TLS records without a readable ClientHello"
+    TOO_LONG = "a ClientHello over 64 KiB"
+    SSLV2 = "an SSLv2 hello"
+    HTTP = "a plain HTTP request"
+    GARBAGE = "neither TLS nor HTTP"
+
+
+class ClientHello:
+    r"""What a client offers, in its own order.
+
+    Attributes:
+        server_name: The host name asked for, lower case, or None. A name that is not ASCII has
+            its bytes written as `\xNN`, and so equals no configured name.
+        alpn: The protocols offered, as text (latin-1), the preferred one first.
+        versions: The versions offered (0x0304 is TLS 1.3), without GREASE.
+        legacy_version: The version field of the hello itself.
+        cipher_suites: The suites offered, GREASE included.
+        extensions: The extension types, in order, GREASE included.
+        groups: The groups for key agreement, GREASE included.
+        signature_algorithms: The signature schemes, GREASE included.
+    """
+
+    __slots__ = (
+        "alpn",
+        "cipher_suites",
+        "extensions",
+        "groups",
+        "legacy_version",
+        "server_name",
+        "signature_algorithms",
+        "versions",
+    )
+
+    def __init__(self, legacy_version: int, cipher_suites: tuple[int, ...]) -> None:
+        self.legacy_version = legacy_version
+        self.cipher_suites = cipher_suites
+        self.versions: tuple[int, ...] = (legacy_version,)
+        self.extensions: tuple[int, ...] = ()
+        self.server_name: str | None = None
+        self.alpn: tuple[str, ...] = ()
+        self.groups: tuple[int, ...] = ()
+        self.signature_algorithms: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<ClientHello server_name={self.server_name!r} alpn={self.alpn!r}>"
+
+
+def parse_client_hello(body: bytes, start: int = 0, end: int | None = None) -> ClientHello:
+    """Parse the body of a ClientHello message, `body[start:end]`, without its four-byte header.
+
+    It refuses what OpenSSL refuses, so that nobody is served by a host chosen from bytes that
+    OpenSSL reads in another way.
+
+    Raises:
+        ClientHelloError: A length does not fit, an extension repeats, or a field has no shape.
+
+    Source: RFC 8446 section 4.1.2.
+    """
+    end = len(body) if end is None else end
+    try:
+        return _parse(body, start, end)
+    except (IndexError, error):
+        raise ClientHelloError("the ClientHello ends inside a field") from None
+
+
+def _parse(body: bytes, at: int, end: int) -> ClientHello:
+    legacy_version = unpack_from(">H", body, at)[0]
+    at += 34
+    if at >= end or body[at] > 32:
+        raise ClientHelloError("the session_id does not fit (RFC 8446 section 4.1.2)")
+    at += 1 + body[at]
+    (size,) = unpack_from(">H", body, at)
+    at += 2
+    if size < 2 or size % 2 or at + size > end:
+        raise ClientHelloError("the cipher_suites do not fit (RFC 8446 section 4.1.2)")
+    hello = ClientHello(legacy_version, unpack_from(f">{size // 2}H", body, at))
+    at += size
+    if at >= end or not body[at] or at + 1 + body[at] > end:
+        raise ClientHelloError("the compression_methods do not fit (RFC 8446 section 4.1.2)")
+    at += 1 + body[at]
+    if at == end:  # RFC 5246 section 7.4.1.2: a hello without extensions is complete here
+        return hello
+    if at + 2 + unpack_from(">H", body, at)[0] != end:
+        raise ClientHelloError("the extensions do not end where the hello ends")
+    _parse_extensions(hello, body, at + 2, end)
+    return hello
+
+
+def _parse_extensions(hello: ClientHello, body: bytes, at: int, end: int) -> None:
+    found: dict[int, bytes | None] = {}
+    while at < end:
+        kind, size = _read_extension_head(body, at)
+        at += 4
+        if at + size > end:
+            raise ClientHelloError(f"extension {kind} does not fit")
+        if kind in found:
+            # RFC 8446 section 4.2: "There MUST NOT be more than one extension of the same type"
+            raise ClientHelloError(f"extension {kind} is given twice (RFC 8446 section 4.2)")
+        found[kind] = body[at : at + size] if kind in _READ_TYPES else None
+        at += size
+    hello.extensions = tuple(found)
+    if name := found.get(_SERVER_NAME):
+        hello.server_name = _parse_server_name(name)
+    if alpn := found.get(_ALPN):
+        hello.alpn = _parse_alpn(alpn)
+    if groups := found.get(_GROUPS):
+        hello.groups = _parse_numbers(groups, 2)
+    if signatures := found.get(_SIGNATURES):
+        hello.signature_algorithms = _parse_numbers(signatures, 2)
+    if versions := found.get(_VERSIONS):
+        hello.versions = tuple(v for v in _parse_numbers(versions, 1) if v not in GREASE)
+
+
+def _parse_numbers(data: bytes, prefix: int) -> tuple[int, ...]:
+    """Return a vector of 16-bit numbers whose length stands in `prefix` bytes before it."""
+    size = int.from_bytes(data[:prefix])
+    if size % 2 or prefix + size != len(data):
+        raise ClientHelloError("a list of numbers in an extension does not fit its length")
+    return unpack_from(f">{size // 2}H", data, prefix)
+
+
+def _parse_server_name(data: bytes) -> str:
+    """Return the one host_name of a server_name extension.
+
+    Source: RFC 6066 section 3, "The ServerNameList MUST NOT contain more than one name of the
+    same name_type"; no other type was ever defined.
+    """
+    outer, kind, size = unpack_from(">HBH", data)
+    if kind or outer + 2 != len(data) or size + 5 != len(data) or not size:
+        raise ClientHelloError("the server_name is not one host name (RFC 6066 section 3)")
+    return data[5:].decode("ascii", "backslashreplace").lower()
+
+
+def _parse_alpn(data: bytes) -> tuple[str, ...]:
+    """Return the protocol names of an ALPN extension (RFC 7301 section 3.1)."""
+    end = len(data)
+    if unpack_from(">H", data)[0] + 2 != end:
+        raise ClientHelloError("the ALPN list does not fit its extension (RFC 7301 section 3.1)")
+    names = []
+    at = 2
+    while at < end:
+        size = data[at]
+        at += 1
+        if not size or at + size > end:
+            raise ClientHelloError("an ALPN name is empty or does not fit (RFC 7301 section 3.1)")
+        names.append(data[at : at + size].decode("latin-1"))
+        at += size
+    return tuple(names)
+
+
+class HelloReader:
+    """Collects the first bytes of one connection until it is clear what they are.
+
+    Every byte is looked at a bounded number of times however it is cut, and at most
+    `MAX_RAW_BYTES` plus one segment are held.
+
+    Attributes:
+        raw: All bytes so far, for OpenSSL or whoever answers.
+        hello: The hello, once `feed` has returned `Opening.HELLO`.
+        refusal: Why a hello could not be read, in words; empty otherwise.
+    """
+
+    __slots__ = ("_at", "_message", "_need", "hello", "raw", "refusal")
+
+    def __init__(self) -> None:
+        self.raw: bytes | bytearray = b""
+        self.hello: ClientHello | None = None
+        self.refusal = ""
+        self._message = bytearray()  # the handshake message, out of its records
+        self._at = 0  # where the next record, or the search for LF, begins
+        self._need = 0  # nothing can be told before `raw` is this long
+
+    def feed(self, data: bytes) -> Opening | None:
+        """Take the next bytes; return what the connection began with, or None for not yet."""
+        if not self.raw:
+            self.raw = data
+        else:
+            if isinstance(self.raw, bytes):
+                self.raw = bytearray(self.raw)
+            self.raw += data
+        raw = self.raw
+        if len(raw) < self._need or not raw:
+            return None
+        first = raw[0]
+        if first == 0x16:
+            return self._feed_records()
+        if first in (0x14, 0x15, 0x17):
+            return self._malformed("the first record is no handshake (RFC 8446 section 5.1)")
+        if first & 0x80:
+            self._need = 3
+            if len(raw) < 3:
+                return None
+            return Opening.SSLV2 if raw[2] == 1 else Opening.GARBAGE
+        return self._feed_text()
+
+    def _malformed(self, why: str) -> Opening:
+        self.refusal = why
+        return Opening.MALFORMED
+
+    def _feed_records(self) -> Opening | None:
+        raw, message = self.raw, self._message
+        self._need = 2
+        if len(raw) < 2:
+            return None
+        if raw[1] != 3:
+            return Opening.GARBAGE  # RFC 8446 section 5.1: every version of TLS is 3.x
+        while True:
+            at = self._at
+            self._need = at + 5
+            if len(raw) < self._need:
+                return self._too_long()
+            size = raw[at + 3] << 8 | raw[at + 4]
+            if raw[at] != 0x16 or not 0 < size <= MAX_RECORD_BYTES:
+                # RFC 8446 section 5.1: handshake messages are not interleaved with other
+                # types, are not empty, and a record has at most 2^14 bytes
+                return self._malformed("a record of the ClientHello is no handshake record")
+            self._need = at + 5 + size
+            if len(raw) < self._need:
+                return self._too_long()
+            message += raw[at + 5 : at + 5 + size]
+            self._at = self._need
+            if message[0] != 1:
+                return self._malformed("the first message is no ClientHello (RFC 8446 section 4)")
+            if len(message) < 4:
+                continue
+            end = 4 + int.from_bytes(message[1:4])
+            if end > MAX_HELLO_BYTES:
+                return Opening.TOO_LONG
+            if len(message) >= end:
+                return self._complete(bytes(message), end)
+
+    def _too_long(self) -> Opening | None:
+        return Opening.TOO_LONG if len(self.raw) > MAX_RAW_BYTES else None
+
+    def _complete(self, message: bytes, end: int) -> Opening:
+        self._message.clear()
+        try:
+            self.hello = parse_client_hello(message, 4, end)
+        except ClientHelloError as exc:
+            return self._malformed(str(exc))
+        return Opening.HELLO
+
+    def _feed_text(self) -> Opening | None:
+        """Tell a request line (RFC 9112 section 3) from garbage as soon as either is certain."""
+        raw = self.raw
+        if not _METHOD_START.match(raw):
+            return Opening.GARBAGE
+        end = raw.find(b"\n", self._at)
+        if end < 0:
+            self._at = len(raw)
+            return Opening.HTTP if len(raw) > MAX_REQUEST_LINE else None
+        return Opening.HTTP if _REQUEST_LINE.match(bytes(raw[:end])) else Opening.GARBAGE
