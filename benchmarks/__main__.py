@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks`: reads the flags, runs what they ask for, writes the report."""
+"""The command `python -m benchmarks`: reads flags, runs what they ask for, writes the report."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks import environment, report
 from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.linear import run_linear
-from benchmarks.model import HERE, Server
-from benchmarks.rounds import Plan, run_rounds, summarise
+from benchmarks.model import HERE, BenchmarkError, Server
+from benchmarks.rounds import Plan, Rounds
 from benchmarks.tables import IDLE_SERVERS, LINEAR_SERVERS, SUITES
 
 PARTS = (*(suite.name for suite in SUITES), "idle", "linear")
@@ -99,16 +99,21 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {
         "environment": facts,
         "skipped": selection.missing,
+        "failed": {},
         "suites": {},
     }
     for suite in SUITES:
         if suite.name in flags.only:
             chosen = selection.of(suite.servers, suite.references)
-            results["suites"][suite.name] = summarise(suite, run_rounds(suite, chosen, plan, say))
+            rounds = Rounds(suite, chosen, plan)
+            rounds.run(say)
+            results["suites"][suite.name] = rounds.summary()
+            results["failed"].update(rounds.failed)
+    failed = results["failed"]
     if "idle" in flags.only:
-        results["idle"] = run_idle(selection.of(IDLE_SERVERS), plan, say)
+        results["idle"] = run_idle(selection.of(IDLE_SERVERS), plan, say=say, failed=failed)
     if "linear" in flags.only:
-        results["linear"] = run_linear(selection.of(LINEAR_SERVERS), plan, say)
+        results["linear"] = run_linear(selection.of(LINEAR_SERVERS), plan, say=say, failed=failed)
     return results
 
 
@@ -116,9 +121,9 @@ def main() -> int:
     flags = read_flags()
     try:
         results = run(flags)
-    except environment.NotReady as error:
+    except BenchmarkError as error:
         say(f"benchmarks: {error}")
-        return 2
+        return 2 if isinstance(error, environment.NotReady) else 1
     text = report.render_report(results, SUITES)
     flags.output.mkdir(parents=True, exist_ok=True)
     python = results["environment"]["python"].split()[-1]
@@ -127,7 +132,9 @@ def main() -> int:
     Path(f"{stem}.md").write_text(text)
     print(text)
     say(f"written: {stem}.json and {stem}.md")
-    return 0
+    for name, reason in results["failed"].items():
+        say(f"benchmarks: {name} had to be left out: {reason}")
+    return 1 if results["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import re
 import socket
 
 from benchmarks.load import client_address, vary
-from benchmarks.model import CLIENT_TARGET, PLAIN_ANSWER, Workload
+from benchmarks.model import CLIENT_TARGET, PLAIN_ANSWER, BenchmarkError, Workload
 from benchmarks.procs import Running
 
 _NUMBERS = (7, 0x1234567)
 _SECONDS = 10.0
 
 
-class CheckFailed(Exception):
+class CheckFailed(BenchmarkError):
     """A server answered something else than what is measured."""
 
 

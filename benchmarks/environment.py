@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.model import HERE, Server
+from benchmarks.model import HERE, BenchmarkError, Server
 
 ROOT = HERE.parent
 _REQUIREMENTS = HERE / "requirements.txt"
@@ -34,7 +34,7 @@ print(json.dumps({
 """
 
 
-class NotReady(Exception):
+class NotReady(BenchmarkError):
     """Something that the measurement needs is not there; the message says what and the fix."""
 
 
@@ -51,20 +51,36 @@ def make_environment(python: str, say: Callable[[str], None]) -> Path:
     It stands in `.venv-bench/` beside the sources, one for each version of Python, and is made anew
     when the requirements change.
     """
-    probe = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
-    version = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)
-    home = ROOT / ".venv-bench" / version.stdout.strip()
+    version, base = _probe(python)
+    home = ROOT / ".venv-bench" / version
     stamp, wanted = home / "made-from", _fingerprint()
     inside = home / "bin" / "python"
     if inside.exists() and stamp.exists() and stamp.read_text() == wanted:
         return inside
     say(f"making {home} (once)")
     shutil.rmtree(home, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", str(home)], check=True)
     pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-r", str(_REQUIREMENTS), "-e", str(ROOT)], check=True)
+    try:
+        subprocess.run([base, "-m", "venv", str(home)], check=True)
+        subprocess.run([*pip, "-r", str(_REQUIREMENTS), "-e", str(ROOT)], check=True)
+    except subprocess.CalledProcessError as error:
+        raise NotReady(f"the environment of the peers could not be made: {error}") from error
     stamp.write_text(wanted)
     return inside
+
+
+def _probe(python: str) -> tuple[str, str]:
+    """Return the version of `python`, and the Python that its virtual environment was made from.
+
+    That one makes ours: the environment that `python` belongs to may be the one to be replaced.
+    """
+    probe = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys._base_executable)"
+    try:
+        ended = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NotReady(f"--python: {python!r} is no Python that runs: {error}") from error
+    version, base = ended.stdout.splitlines()
+    return version, base
 
 
 def _fingerprint() -> str:
@@ -110,7 +126,7 @@ def describe(python: Path, distributions: tuple[str, ...]) -> dict[str, object]:
 
 def _facts(python: Path, modules: tuple[str, ...]) -> dict[str, dict[str, str]]:
     ended = subprocess.run(
-        [python, "-c", _FACTS, *modules], capture_output=True, text=True, check=True, cwd=ROOT
+        [python, "-P", "-c", _FACTS, *modules], capture_output=True, text=True, check=True
     )
     facts: dict[str, dict[str, str]] = json.loads(ended.stdout)
     return facts

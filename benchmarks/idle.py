@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from benchmarks.checks import check, requests_of
-from benchmarks.model import Server
+from benchmarks.model import BenchmarkError, Server
 from benchmarks.procs import Running, running
 from benchmarks.rounds import Plan
 from benchmarks.tables import BROWSER
@@ -40,7 +40,7 @@ def _connect_and_ask(port: int, request: bytes, stack: ExitStack) -> None:
     while not answer.endswith(b"Hello, world!"):
         piece = connection.recv(4096)
         if not piece:
-            raise ConnectionError(f"the server closed instead of answering: {answer!r}")
+            raise BenchmarkError(f"the server closed instead of answering: {answer!r}")
         answer += piece
 
 
@@ -59,24 +59,37 @@ def _slope(process: Running, few: int, many: int) -> tuple[float, float]:
     return (rss_many - rss_few) / (many - few), (pss_many - pss_few) / (many - few)
 
 
-def run_idle(
-    servers: tuple[Server, ...], plan: Plan, say: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
-    """Return the KiB per idle connection of each server, the median of fresh processes."""
+def _median_slope(server: Server, plan: Plan) -> dict[str, float]:
     few, many = (QUICK_FEW, QUICK_MANY) if plan.quick else (FEW, MANY)
+    settings = BROWSER.settings()
+    slopes = []
+    for _ in range(1 if plan.quick else 3):
+        with running(server, settings, python=plan.python, core=plan.server_core) as process:
+            check(process, BROWSER)
+            slopes.append(_slope(process, few, many))
+    return {
+        "rss_kib": statistics.median(rss for rss, _ in slopes),
+        "pss_kib": statistics.median(pss for _, pss in slopes),
+        "connections": many,
+    }
+
+
+def run_idle(
+    servers: tuple[Server, ...],
+    plan: Plan,
+    *,
+    say: Callable[[str], None],
+    failed: dict[str, str],
+) -> dict[str, dict[str, float]]:
+    """Return the KiB per idle connection of each server, the median of fresh processes.
+
+    Servers that could not be measured are put into `failed` with the reason.
+    """
     results = {}
     for server in servers:
-        slopes = []
-        for _ in range(1 if plan.quick else 3):
-            with running(
-                server, BROWSER.settings(), python=plan.python, core=plan.server_core
-            ) as process:
-                check(process, BROWSER)
-                slopes.append(_slope(process, few, many))
-        results[server.name] = {
-            "rss_kib": statistics.median(rss for rss, _ in slopes),
-            "pss_kib": statistics.median(pss for _, pss in slopes),
-            "connections": many,
-        }
+        try:
+            results[server.name] = _median_slope(server, plan)
+        except (BenchmarkError, OSError) as error:
+            failed[server.name] = f"idle: {error}"
         say(f"idle: {server.name}")
     return results

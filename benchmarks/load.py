@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.model import Workload
+from benchmarks.model import BenchmarkError, Workload
 
 # One run's numbers start this far from the last run's, so that no cache has seen them before.
 RUN_STRIDE = 4_000_003
@@ -54,7 +54,7 @@ class Load:
     p99_ms: float
 
 
-class LoadFailed(Exception):
+class LoadFailed(BenchmarkError):
     """wrk met errors, so that what it counted means nothing."""
 
 

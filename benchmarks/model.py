@@ -16,6 +16,10 @@ PLAIN_ANSWER = b"Hello, world!"
 CLIENT_TARGET = "/client"  # every server that parses answers here with the address it resolved
 
 
+class BenchmarkError(Exception):
+    """A measurement that cannot be trusted, or not be made; the message says why."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One script under `servers/` with the options that make it this entry.
@@ -76,6 +80,7 @@ class Suite:
     """Workloads and servers that are measured in the same interleaved rounds.
 
     The first of `references` is the baseline; each gets a column of ratios in the table.
+    `environment` is added to that of every server.
     """
 
     name: str
@@ -83,4 +88,5 @@ class Suite:
     servers: tuple[Server, ...]
     workloads: tuple[Workload, ...]
     references: tuple[str, ...]
-    targets: tuple[Target, ...] = field(default=())
+    targets: tuple[Target, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)

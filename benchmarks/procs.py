@@ -17,14 +17,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.model import SERVERS, Server
+from benchmarks.model import SERVERS, BenchmarkError, Server
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class ServerFailed(Exception):
+class ServerFailed(BenchmarkError):
     """A server that did not start, or that went away: what it said stands in the message."""
 
 
@@ -73,7 +73,13 @@ class Running:
     """A server that listens on `port`."""
 
     def __init__(
-        self, server: Server, settings: tuple[str, ...], *, python: Path, core: int
+        self,
+        server: Server,
+        settings: tuple[str, ...],
+        *,
+        python: Path,
+        core: int,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.server = server
         self.port = free_port()
@@ -86,7 +92,7 @@ class Running:
             stdout=self._said,
             stderr=subprocess.STDOUT,
             cwd=self._home.name,
-            env={**os.environ, "TMPDIR": self._home.name},
+            env={**os.environ, "TMPDIR": self._home.name, **(environment or {})},
             start_new_session=True,
         )
         try:
@@ -138,10 +144,15 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    server: Server, settings: tuple[str, ...], *, python: Path, core: int
+    server: Server,
+    settings: tuple[str, ...],
+    *,
+    python: Path,
+    core: int,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Running]:
     """Run `server` for the length of a with block."""
-    process = Running(server, settings, python=python, core=core)
+    process = Running(server, settings, python=python, core=core, environment=environment)
     try:
         yield process
     finally:

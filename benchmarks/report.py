@@ -16,7 +16,7 @@ Rows = list[list[str]]
 
 def _table(head: list[str], rows: Rows) -> list[str]:
     """Return a Markdown table whose columns also line up in a terminal."""
-    widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
+    widths = [max(3, *(len(row[index]) for row in [head, *rows])) for index in range(len(head))]
 
     def line(cells: list[str]) -> str:
         first, *rest = zip(cells, widths, strict=True)
@@ -43,6 +43,9 @@ def _ratio(ratio: dict[str, float]) -> str:
 
 def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     lines = [f"## {suite.title} (`{suite.name}`)", ""]
+    if suite.environment:
+        settings = ", ".join(f"`{name}={value}`" for name, value in suite.environment.items())
+        lines += [f"With {settings} for every server.", ""]
     shown = [w for w in suite.workloads if w.name in summary]
     for workload in shown:
         rows_by_server = summary[workload.name]
@@ -120,6 +123,9 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     if results["skipped"]:
         skipped = "; ".join(f"{name}: {reason}" for name, reason in results["skipped"].items())
         lines += [f"Not measured: {skipped}.", ""]
+    for name, reason in results["failed"].items():
+        # The last line of a traceback is the one that says it.
+        lines += [f"Left out: {name}, {reason.splitlines()[-1]}", ""]
     for suite in suites:
         if suite.name in results["suites"]:
             lines += _suite(suite, results["suites"][suite.name], results["environment"])

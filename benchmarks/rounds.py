@@ -7,7 +7,7 @@ so that a slow minute of the machine, which meets both, cancels out.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.checks import check
 from benchmarks.load import run_wrk
-from benchmarks.model import Server, Suite, Workload
+from benchmarks.model import BenchmarkError, Server, Suite, Workload
 from benchmarks.procs import Running, running
 
 
@@ -63,52 +63,108 @@ def _groups(suite: Suite) -> list[tuple[tuple[str, ...], list[Workload]]]:
     return list(groups.items())
 
 
-def _rotated(items: tuple[Server, ...], by: int) -> tuple[Server, ...]:
-    by %= len(items)
-    return items[by:] + items[:by]
-
-
-def run_rounds(
-    suite: Suite, servers: tuple[Server, ...], plan: Plan, say: Callable[[str], None]
-) -> dict[str, dict[str, list[Sample]]]:
-    """Return the samples of each server by workload, one a round.
+class Rounds:
+    """The rounds of one suite: what was sampled, and who had to be left out.
 
     The processes are fresh in every round, so that the luck of one process's memory layout and hash
-    seed is not what is quoted.
+    seed is not what is quoted. A server that answers wrongly or goes away leaves the suite with all
+    its samples, and `failed` says why.
     """
-    samples: dict[str, dict[str, list[Sample]]] = {
-        w.name: {s.name: [] for s in servers} for w in suite.workloads
-    }
-    runs = count(1)
-    for number in range(plan.rounds):
-        order = _rotated(servers, number)
-        for settings, workloads in _groups(suite):
-            with ExitStack() as stack:
-                processes = [_start(s, settings, workloads, plan, stack, runs) for s in order]
-                for workload in workloads:
-                    for process in processes:
-                        sample = measure(process, workload, plan, next(runs))
-                        samples[workload.name][process.server.name].append(sample)
-        say(f"{suite.name}: round {number + 1} of {plan.rounds}")
-    return samples
 
+    def __init__(self, suite: Suite, servers: tuple[Server, ...], plan: Plan) -> None:
+        self.suite = suite
+        self.plan = plan
+        self.servers = list(servers)
+        self.failed: dict[str, str] = {}
+        self._samples: dict[tuple[str, str], list[Sample]] = {}
+        self._runs = count(1)
 
-def _start(
-    server: Server,
-    settings: tuple[str, ...],
-    workloads: list[Workload],
-    plan: Plan,
-    stack: ExitStack,
-    runs: Iterator[int],
-) -> Running:
-    """Start a server, hold it to its answers, and warm it up."""
-    process = stack.enter_context(
-        running(server, settings, python=plan.python, core=plan.server_core)
-    )
-    for workload in workloads:
-        check(process, workload)
-        run_wrk(workload, process.port, seconds=1, core=plan.load_core, run=next(runs))
-    return process
+    def run(self, say: Callable[[str], None]) -> None:
+        """Run all rounds, the servers in another order each time."""
+        for number in range(self.plan.rounds):
+            for settings, workloads in _groups(self.suite):
+                by = number % len(self.servers)
+                with ExitStack() as stack:
+                    self._run_group(
+                        self.servers[by:] + self.servers[:by], settings, workloads, stack
+                    )
+            say(f"{self.suite.name}: round {number + 1} of {self.plan.rounds}")
+
+    def _run_group(
+        self,
+        order: list[Server],
+        settings: tuple[str, ...],
+        workloads: list[Workload],
+        stack: ExitStack,
+    ) -> None:
+        processes = []
+        for server in order:
+            try:
+                processes.append(self._start(server, settings, workloads, stack))
+            except BenchmarkError as error:
+                self._fail(server, error)
+        for workload in workloads:
+            for process in processes:
+                if process.server.name in self.failed:
+                    continue
+                try:
+                    sample = measure(process, workload, self.plan, next(self._runs))
+                except BenchmarkError as error:
+                    self._fail(process.server, error)
+                else:
+                    key = (workload.name, process.server.name)
+                    self._samples.setdefault(key, []).append(sample)
+
+    def _start(
+        self, server: Server, settings: tuple[str, ...], workloads: list[Workload], stack: ExitStack
+    ) -> Running:
+        """Start a server, hold it to its answers, and warm it up."""
+        plan = self.plan
+        process = stack.enter_context(
+            running(
+                server,
+                settings,
+                python=plan.python,
+                core=plan.server_core,
+                environment=self.suite.environment,
+            )
+        )
+        for workload in workloads:
+            check(process, workload)
+            run = next(self._runs)
+            run_wrk(workload, process.port, seconds=1, core=plan.load_core, run=run)
+        return process
+
+    def _fail(self, server: Server, error: BenchmarkError) -> None:
+        if server.name in self.suite.references[:1]:
+            raise error  # without its baseline the suite says nothing
+        self.failed[server.name] = f"{self.suite.name}: {error}"
+        self.servers.remove(server)
+
+    def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return, by workload and server, the medians and the medians of the per-round ratios."""
+        return {
+            workload.name: {
+                server.name: self._row(workload.name, server.name) for server in self.servers
+            }
+            for workload in self.suite.workloads
+        }
+
+    def _row(self, workload: str, server: str) -> dict[str, Any]:
+        own = self._samples[workload, server]
+        there = [server.name for server in self.servers]
+        return {
+            "cpu_us": statistics.median(s.cpu_us for s in own),
+            "busy": statistics.median(s.busy for s in own),
+            "per_second": statistics.median(s.per_second for s in own),
+            "p99_ms": statistics.median(s.p99_ms for s in own),
+            "ratios": {
+                reference: _ratio(own, self._samples[workload, reference])
+                for reference in self.suite.references
+                if reference in there
+            },
+            "rounds": [vars(s) for s in own],
+        }
 
 
 def _ratio(ours: list[Sample], theirs: list[Sample]) -> dict[str, float]:
@@ -118,26 +174,3 @@ def _ratio(ours: list[Sample], theirs: list[Sample]) -> dict[str, float]:
         "low": min(ratios),
         "high": max(ratios),
     }
-
-
-def summarise(
-    suite: Suite, samples: dict[str, dict[str, list[Sample]]]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return, by workload and server, the medians and the medians of the per-round ratios."""
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
-    for workload, by_server in samples.items():
-        rows = summary[workload] = {}
-        for server, own in by_server.items():
-            rows[server] = {
-                "cpu_us": statistics.median(s.cpu_us for s in own),
-                "busy": statistics.median(s.busy for s in own),
-                "per_second": statistics.median(s.per_second for s in own),
-                "p99_ms": statistics.median(s.p99_ms for s in own),
-                "ratios": {
-                    reference: _ratio(own, by_server[reference])
-                    for reference in suite.references
-                    if reference in by_server
-                },
-                "rounds": [vars(s) for s in own],
-            }
-    return summary

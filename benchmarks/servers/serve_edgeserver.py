@@ -66,17 +66,21 @@ class Counting(httputil.HTTPServerConnectionDelegate):
         return CountingDelegate(request_conn, self.answer)
 
 
-async def main(options: Any) -> None:
+def build_server(options: Any) -> HTTPServer:
     limits: dict[str, int] = {}
     if options.max_header_fields:
         limits["max_header_fields"] = options.max_header_fields
-    server = HTTPServer(
+    return HTTPServer(
         Counting(options) if options.body == "count" else Callback(options),
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_header_size=options.max_header_size,
         **limits,
     )
+
+
+async def main(options: Any) -> None:
+    server = build_server(options)
     server.listen(options.port, common.HOST, backlog=common.BACKLOG)
     await asyncio.Event().wait()
 
