@@ -15,11 +15,12 @@ Source: RFC 9110 section 5; the names and the behaviour are those of `tornado.ht
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Self, TypeVar, overload
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
+from edgeserver.httputil.fieldnames import raw_of, title_of, title_of_raw
 
 __all__ = ["HTTPHeaders", "RawHeaders"]
 
@@ -27,8 +28,6 @@ RawHeaders = list[tuple[bytes, bytes]]
 """Pairs of (lower-case name, value), in the order received."""
 
 _T = TypeVar("_T")
-_K = TypeVar("_K", str, bytes)
-_V = TypeVar("_V")
 
 # field-name  = token                                           RFC 9110 section 5.1
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -40,40 +39,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0A-\x1F\x7F]").search
 
 # OWS = *( SP / HTAB ): no other white space is ever stripped.  RFC 9110 section 5.6.3
 _OWS = " \t"
-
-# Names come from strangers, so the caches of names are bounded, in entries and in bytes.
-_CACHE_ENTRIES = 2048
-_CACHE_NAME_LENGTH = 64
-
-
-class _NameCache(dict[_K, _V]):
-    """A bounded cache from one spelling of a field name to another."""
-
-    __slots__ = ("_convert",)
-
-    def __init__(self, convert: Callable[[_K], _V]) -> None:
-        super().__init__()
-        self._convert: Callable[[_K], _V] = convert
-
-    def __missing__(self, name: _K) -> _V:
-        converted = self._convert(name)
-        if len(name) <= _CACHE_NAME_LENGTH:
-            if len(self) >= _CACHE_ENTRIES:
-                self.clear()
-            self[name] = converted
-        return converted
-
-
-def _title(name: str) -> str:
-    return "-".join([word.capitalize() for word in name.split("-")])
-
-
-_title_of: _NameCache[str, str] = _NameCache(_title)
-_title_of_raw: _NameCache[bytes, str] = _NameCache(lambda raw: _title(raw.decode("latin-1")))
-# No field on the wire has a name outside latin-1, nor one with a backslash.
-_raw_of: _NameCache[str, bytes] = _NameCache(
-    lambda name: name.encode("latin-1", "backslashreplace").lower()
-)
 
 
 def _text(value: Any) -> str:
@@ -113,7 +78,7 @@ class HTTPHeaders(MutableMapping[str, str]):
                 if type(value) is list:
                     self._set_lines(name, value)
                 else:
-                    own[_title_of[name]] = value
+                    own[title_of[name]] = value
             if fields:
                 self.update(fields)
         elif isinstance(headers, HTTPHeaders) and not fields:
@@ -158,12 +123,12 @@ class HTTPHeaders(MutableMapping[str, str]):
 
     def _decode(self) -> dict[str, Any]:
         raw = self._raw or []
-        fields: dict[str, Any] = {_title_of_raw[name]: str(value, "latin-1") for name, value in raw}
+        fields: dict[str, Any] = {title_of_raw[name]: str(value, "latin-1") for name, value in raw}
         self._many = len(fields) != len(raw)
         if self._many:
             fields = {}
             for name, value in raw:
-                _append(fields, _title_of_raw[name], str(value, "latin-1"))
+                _append(fields, title_of_raw[name], str(value, "latin-1"))
         self._fields = fields
         return fields
 
@@ -178,13 +143,13 @@ class HTTPHeaders(MutableMapping[str, str]):
                 raw = self._raw or []
                 by_name = dict(raw)
                 if len(by_name) != len(raw):
-                    return self._decode().get(_title_of[name])
+                    return self._decode().get(title_of[name])
                 self._by_name = by_name
-            found = by_name.get(_raw_of[name])
+            found = by_name.get(raw_of[name])
             return None if found is None else str(found, "latin-1")
         # Most lookups are written in Http-Header-Case, and no key is in any other case.
         value = fields.get(name)
-        return fields.get(_title_of[name]) if value is None else value
+        return fields.get(title_of[name]) if value is None else value
 
     def _to_change(self) -> dict[str, Any]:
         fields = self._fields
@@ -211,9 +176,9 @@ class HTTPHeaders(MutableMapping[str, str]):
         fields = self._to_change()
         if values:
             self._many = True
-            fields[_title_of[name]] = values.copy()
+            fields[title_of[name]] = values.copy()
         else:
-            fields.pop(_title_of[name], None)
+            fields.pop(title_of[name], None)
 
     # What Tornado's class has beside the mapping
 
@@ -245,7 +210,7 @@ class HTTPHeaders(MutableMapping[str, str]):
             raise HTTPInputError(
                 f"Invalid header value '{escape(value)}'", rfc="RFC 9110 section 5.5"
             )
-        if _append(self._to_change(), _title_of[name], value):
+        if _append(self._to_change(), title_of[name], value):
             self._many = True
 
     def get_list(self, name: str) -> list[str]:
@@ -326,7 +291,7 @@ class HTTPHeaders(MutableMapping[str, str]):
     def __getitem__(self, name: str) -> str:
         value = self._lookup(name)
         if value is None:
-            raise KeyError(_title_of[name])
+            raise KeyError(title_of[name])
         return _join(value) if type(value) is list else value
 
     @overload
@@ -347,10 +312,10 @@ class HTTPHeaders(MutableMapping[str, str]):
         if type(value) is list:
             self._set_lines(name, value)
         else:
-            self._to_change()[_title_of[name]] = value
+            self._to_change()[title_of[name]] = value
 
     def __delitem__(self, name: str) -> None:
-        del self._to_change()[_title_of[name]]
+        del self._to_change()[title_of[name]]
 
     def __iter__(self) -> Iterator[str]:
         fields = self._fields

@@ -1,0 +1,313 @@
+"""A request as function callbacks see it: `HTTPServerRequest`.
+
+Decides how start line, header fields, body and connection become what an application asks for,
+and works most of it out only then. It must not know how they came over the wire, nor how the
+client's address was found out.
+
+Source: `tornado.httputil.HTTPServerRequest`, whose attributes these are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+import warnings
+from http.cookies import SimpleCookie
+from typing import Any, Self
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.httputil.cookies import load_cookies
+from edgeserver.httputil.forms import HTTPFile, get_parse_body_config, parse_body_arguments
+from edgeserver.httputil.headers import HTTPHeaders
+from edgeserver.httputil.hosts import check_host, split_absolute_target, split_host_and_port
+from edgeserver.httputil.interfaces import HTTPConnection
+from edgeserver.httputil.lazy import lazy
+from edgeserver.httputil.startlines import RequestStartLine
+from edgeserver.httputil.urls import parse_qs_bytes
+
+__all__ = ["HTTPServerRequest"]
+
+# What an HTTP/1.0 request without a Host field is for, as Tornado has it.
+_HOST_OF_HTTP_1_0 = "127.0.0.1"
+
+
+class HTTPServerRequest:
+    """One request.
+
+    What the request says of its client is captured when it is made: the next request on the same
+    connection changes the connection's context, and not this request.
+
+    Args:
+        method: Deprecated, as in Tornado; give `start_line`.
+        uri: Deprecated, as in Tornado; give `start_line`.
+        version: Deprecated, as in Tornado; give `start_line`.
+        headers: The header fields.
+        body: The body.
+        host: Deprecated, as in Tornado; give `headers["Host"]`.
+        files: Uploaded files, by name.
+        connection: Where the answer is written; its `context` says who the client is.
+        start_line: Method, target and version.
+        server_connection: What `start_request` got.
+
+    Attributes:
+        method: Such as `"GET"`.
+        uri: The target as it was sent, in whatever form.
+        version: Such as `"HTTP/1.1"`.
+        headers: The header fields, an `HTTPHeaders`.
+        body: The body, `bytes`.
+        remote_ip: The address of the client: the result of resolving.
+        protocol: The scheme of the client: `"http"` or `"https"`.
+        peer_ip: The address at the other end of the TCP connection.
+        tls: What the TLS layer knows (`edgeserver.tls.TLSInfo`), or None.
+        connection: Where the answer is written.
+        server_connection: The same object for all requests of one connection.
+
+    Raises:
+        HTTPInputError: The host is missing, where it must not be, or invalid; or the query has
+            more arguments than `ParseUrlEncodedConfig` allows.
+    """
+
+    # As class attributes, what most requests never set costs nothing for each request.
+    body: bytes = b""
+    _finish_time: float | None = None
+    _parsed_body: bytes | None = None
+
+    # For applications that read the body as it comes, as in Tornado.
+    _body_future: asyncio.Future[None]
+
+    def __init__(
+        self,
+        method: str | None = None,
+        uri: str | None = None,
+        version: str = "HTTP/1.0",
+        headers: HTTPHeaders | None = None,
+        body: bytes | None = None,
+        host: str | None = None,
+        files: dict[str, list[HTTPFile]] | None = None,
+        connection: HTTPConnection | None = None,
+        start_line: RequestStartLine | None = None,
+        server_connection: object | None = None,
+    ) -> None:
+        if method is not None or uri is not None:
+            _deprecated("the method, uri and version arguments", instead="start_line")
+        if start_line is None:
+            _deprecated("leaving out the start_line argument", instead="start_line")
+            start_line = RequestStartLine(method or "GET", uri or "/", version)
+        self.method, self.uri, self.version = start_line
+        self.headers = HTTPHeaders() if headers is None else headers
+        if host is not None:
+            _deprecated("the host argument", instead='headers["Host"]')
+            self.headers["Host"] = host
+        if body:
+            self.body = body
+        if files:
+            self.files = files
+        self.connection = connection
+        self.server_connection = server_connection
+        context = getattr(connection, "context", None)
+        self.remote_ip: str | None = getattr(context, "remote_ip", None)
+        self.protocol: str = getattr(context, "protocol", "http")
+        self.peer_ip: str | None = getattr(context, "peer_ip", None)
+        self.tls: Any = getattr(context, "tls", None)
+        self._resolution: Any = getattr(context, "resolution", None)
+        self._start_time = time.time()
+        # What is worked out later for a request from the wire is refused at once here.
+        _ = self.host, self.query_arguments
+
+    @classmethod
+    def from_validated(
+        cls,
+        start_line: RequestStartLine,
+        headers: HTTPHeaders,
+        connection: Any,
+        server_connection: object,
+    ) -> Self:
+        """Make a request from what the HTTP layer has validated, as cheaply as possible.
+
+        Nothing is checked here. The number of arguments in the query is checked when `arguments`
+        or `query_arguments` is first read, which then raises `HTTPInputError`; whoever calls the
+        application answers that with its status.
+
+        Args:
+            start_line: Method, target and version.
+            headers: The header fields.
+            connection: Its `context` has all of `remote_ip`, `protocol`, `peer_ip`, `tls` and
+                `resolution`.
+            server_connection: What `start_request` got.
+        """
+        self = cls.__new__(cls)
+        self.method, self.uri, self.version = start_line
+        self.headers = headers
+        self.connection = connection
+        self.server_connection = server_connection
+        context = connection.context
+        self.remote_ip = context.remote_ip
+        self.protocol = context.protocol
+        self.peer_ip = context.peer_ip
+        self.tls = context.tls
+        self._resolution = context.resolution
+        self._start_time = time.time()
+        return self
+
+    # The target
+
+    @lazy
+    def _absolute(self) -> tuple[str, str, str] | None:
+        # RFC 9112 section 3.2.3: a CONNECT target is an authority, whatever it looks like.
+        return None if self.method == "CONNECT" else split_absolute_target(self.uri)
+
+    @lazy
+    def path(self) -> str:
+        """The path of the target; the whole of it in asterisk- and authority-form."""
+        if self.uri.startswith("/") or self._absolute is None:
+            return self.uri.partition("?")[0]
+        return self._absolute[1]
+
+    @lazy
+    def query(self) -> str:
+        """The query of the target, without `?`; empty if there is none."""
+        if self.uri.startswith("/") or self._absolute is None:
+            return self.uri.partition("?")[2]
+        return self._absolute[2]
+
+    @lazy
+    def host(self) -> str:
+        """The host, and port if given: of an absolute-form target, else of the `Host` field.
+
+        Source: RFC 9112 section 3.2.2: the target's host replaces the field's.
+        """
+        try:
+            host = self.headers["Host"]
+        except KeyError:
+            if self.version != "HTTP/1.0":
+                # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status
+                # code to any HTTP/1.1 request message that lacks a Host header field".
+                raise HTTPInputError("Missing Host header", rfc="RFC 9112 section 3.2") from None
+            host = _HOST_OF_HTTP_1_0
+        check_host(host)
+        if self.uri.startswith("/") or self._absolute is None:
+            return host
+        return self._absolute[0]
+
+    @lazy
+    def host_name(self) -> str:
+        """The host in lower case, without the port."""
+        return split_host_and_port(self.host.lower())[0]
+
+    def full_url(self) -> str:
+        """Return the URL that the client asked for."""
+        if self._absolute is None:
+            return f"{self.protocol}://{self.host}{self.uri}"
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.protocol}://{self.host}{self.path}{query}"
+
+    # Arguments, files, cookies
+
+    @lazy
+    def query_arguments(self) -> dict[str, list[bytes]]:
+        """The arguments of the query: names to lists of values, which are `bytes`.
+
+        Raises:
+            HTTPInputError: There are too many.
+        """
+        config = get_parse_body_config().urlencoded
+        try:
+            return parse_qs_bytes(
+                self.query, keep_blank_values=True, max_num_fields=config.max_arguments
+            )
+        except ValueError as error:
+            raise HTTPInputError(f"Invalid query string: {error}") from error
+
+    @lazy
+    def arguments(self) -> dict[str, list[bytes]]:
+        """The arguments of the query and then of the body, in the same form."""
+        return {name: values.copy() for name, values in self.query_arguments.items()}
+
+    @lazy
+    def body_arguments(self) -> dict[str, list[bytes]]:
+        """The arguments of the body, in the same form."""
+        return {}
+
+    @lazy
+    def files(self) -> dict[str, list[HTTPFile]]:
+        """The uploaded files: names to lists of `HTTPFile`."""
+        return {}
+
+    @lazy
+    def cookies(self) -> SimpleCookie:
+        """The cookies: names to `http.cookies.Morsel`."""
+        return load_cookies(self.headers.get("Cookie", ""))
+
+    def _parse_body(self) -> None:
+        """Add what a form body holds to `body_arguments`, `arguments` and `files`, once.
+
+        Raises:
+            HTTPInputError: The form is malformed or beyond a limit.
+        """
+        body = self.body
+        if body is self._parsed_body:
+            return
+        arguments = self.arguments
+        found: dict[str, list[bytes]] = {}
+        parse_body_arguments(
+            self.headers.get("Content-Type", ""), body, found, self.files, self.headers
+        )
+        self._parsed_body = body
+        for name, values in found.items():
+            self.body_arguments.setdefault(name, []).extend(values)
+            arguments.setdefault(name, []).extend(values)
+
+    # Who and when
+
+    @lazy
+    def client(self) -> Any:
+        """Who the client is (`edgeserver.proxyheaders.Resolved`), or None if nothing was asked."""
+        return None if self._resolution is None else self._resolution.client
+
+    def explain(self) -> Any:
+        """Return the proof of `client` (`Provenance`), or None if there is nothing to prove."""
+        return None if self._resolution is None else self._resolution.explain()
+
+    def request_time(self) -> float:
+        """Return for how many seconds the request has been, or was, in hand."""
+        end = time.time() if self._finish_time is None else self._finish_time
+        return end - self._start_time
+
+    def get_ssl_certificate(self, binary_form: bool = False) -> dict[str, Any] | bytes | None:
+        """Return the client's certificate, or None: without TLS, or if there was none.
+
+        Args:
+            binary_form: Whether to return it as DER rather than as a dict, as
+                `ssl.SSLSocket.getpeercert` does.
+        """
+        stream = getattr(self.connection, "stream", None)
+        getpeercert = getattr(getattr(stream, "socket", None), "getpeercert", None)
+        if getpeercert is None:
+            return None
+        try:
+            certificate: dict[str, Any] | bytes | None = getpeercert(binary_form=binary_form)
+        except (ssl.SSLError, ValueError):
+            return None
+        return certificate
+
+    def __repr__(self) -> str:
+        # Neither fields nor body, which hold secrets: a repr ends up in logs.
+        try:
+            host = self.host
+        except HTTPInputError:
+            host = ""
+        return (
+            f"{type(self).__name__}(protocol={self.protocol!r}, host={host!r},"
+            f" method={self.method!r}, uri={self.uri!r}, version={self.version!r},"
+            f" remote_ip={self.remote_ip!r})"
+        )
+
+
+def _deprecated(what: str, *, instead: str) -> None:
+    warnings.warn(
+        f"HTTPServerRequest: {what} is deprecated, as in Tornado 6.6, and goes with 6.7;"
+        f" give {instead}",
+        DeprecationWarning,
+        stacklevel=3,
+    )
