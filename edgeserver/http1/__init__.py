@@ -1,1 +1,11 @@
-"""Room under construction."""
+"""HTTP/1.1: bytes to delegate calls, and answers to bytes.
+
+Decides what the rest of the package sees of this room; it must not know who accepts connections
+or what stands behind the waist.
+"""
+
+from edgeserver.http1.connection import HTTP1Connection
+from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http1.settings import HTTP1Settings
+
+__all__ = ["HTTP1Connection", "HTTP1Endpoint", "HTTP1Settings"]

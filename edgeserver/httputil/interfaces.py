@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders
     from edgeserver.httputil.startlines import RequestStartLine
 
@@ -84,7 +85,14 @@ class HTTPConnection:
 
     Every method is called from the event loop's thread. The futures are real `asyncio.Future`s;
     they are done when more may be written, and dropping them unawaited is fine.
+
+    Attributes:
+        context: Who is at the other end, a `ConnectionContext`.
+        status: The status written; 0 as long as none was.
     """
+
+    context: ConnectionContext
+    status: int
 
     def write_headers(
         self,
@@ -118,6 +126,10 @@ class HTTPConnection:
         Raises:
             HTTPOutputError: It is less than the `Content-Length` that was declared.
         """
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def abort(self) -> None:
+        """Close the connection, since the answer cannot be completed as it was begun."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:

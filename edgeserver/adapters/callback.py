@@ -1,0 +1,136 @@
+"""A callable that takes one request: the plainest application.
+
+Decides when the callable is called, and what its exceptions become. It knows only the waist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from edgeserver.log import app_log
+from edgeserver.tasks import start_task
+
+__all__ = ["CallbackAdapter"]
+
+RequestCallback = Callable[[HTTPServerRequest], Awaitable[None] | None]
+
+
+class CallbackAdapter(HTTPServerConnectionDelegate):
+    """Calls `callback` with each request, once its body is complete.
+
+    Args:
+        callback: A plain or coroutine function of one `HTTPServerRequest`; it answers through
+            `request.connection`. An exception answers 500 if no head was written, else it cuts
+            the connection; it is logged either way.
+    """
+
+    def __init__(self, callback: RequestCallback) -> None:
+        self._callback = callback
+        # The event loop keeps only weak references to tasks.
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request."""
+        return _CallbackDelegate(self, server_conn, request_conn)
+
+    def call(self, request: HTTPServerRequest, connection: HTTPConnection) -> None:
+        """Call the callback with `request`; never raises what the callback raises."""
+        try:
+            result = self._callback(request)
+        except Exception as error:
+            _answer_error(request, connection, error)
+            return
+        if result is not None and inspect.isawaitable(result):
+            self._run(_settle(request, connection, result))
+
+    def _run(self, settling: Coroutine[Any, Any, None]) -> None:
+        task = start_task(settling, asyncio.get_running_loop())
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+class _CallbackDelegate(HTTPMessageDelegate):
+    """Collects one request, and hands it over."""
+
+    __slots__ = ("_adapter", "_chunks", "_connection", "_request", "_server_conn")
+
+    def __init__(
+        self, adapter: CallbackAdapter, server_conn: object, connection: HTTPConnection
+    ) -> None:
+        self._adapter = adapter
+        self._server_conn = server_conn
+        self._connection = connection
+        self._chunks: list[bytes] | None = None
+
+    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+        """Make the request."""
+        self._request = HTTPServerRequest.from_validated(
+            start_line, headers, self._connection, self._server_conn
+        )
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body; the HTTP layer bounds their sum by `max_body_size`."""
+        if self._chunks is None:
+            self._chunks = [chunk]
+        else:
+            self._chunks.append(chunk)
+
+    def finish(self) -> None:
+        """Call the callback."""
+        chunks = self._chunks
+        if chunks is not None:
+            self._request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._adapter.call(self._request, self._connection)
+
+    def on_connection_close(self) -> None:
+        """Forget what came: a request that was cut is never handed over."""
+        self._chunks = None
+
+
+async def _settle(
+    request: HTTPServerRequest, connection: HTTPConnection, waiting: Awaitable[None]
+) -> None:
+    try:
+        await waiting
+    except Exception as error:
+        _answer_error(request, connection, error)
+    except asyncio.CancelledError:
+        connection.abort()
+        raise
+
+
+def _answer_error(request: HTTPServerRequest, connection: HTTPConnection, error: Exception) -> None:
+    if isinstance(error, HTTPInputError):
+        # Arguments and forms are parsed when the application first asks for them.
+        app_log.info("Malformed HTTP message from %s: %s", request.remote_ip, error)
+        status, reason, text = error.status, "Bad Request", f"{error}\n".encode("ascii", "replace")
+    else:
+        app_log.error("Uncaught exception %r", request, exc_info=error)
+        status, reason, text = 500, "Internal Server Error", b"Internal Server Error\n"
+    if connection.status:
+        connection.abort()
+        return
+    connection.write_headers(
+        ResponseStartLine("HTTP/1.1", status, reason),
+        HTTPHeaders(
+            {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
+        ),
+        text,
+    )
+    connection.finish()

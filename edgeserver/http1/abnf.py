@@ -1,0 +1,62 @@
+"""The character classes and patterns of the grammar, each with its rule quoted.
+
+Decides what a token, a field value, a target and a host may be made of. It must know nothing of
+connections, limits or what follows from a violation.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "CONTROL",
+    "FIELD_VALUE",
+    "HEAD_BYTES",
+    "HOST",
+    "HTTP_VERSION",
+    "TARGET",
+    "TOKEN",
+    "is_token",
+]
+
+DIGIT = b"0123456789"
+ALPHA = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# RFC 9110 section 5.6.2:
+#   tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|"
+#         / "~" / DIGIT / ALPHA
+TOKEN = b"!#$%&'*+-.^_`|~" + DIGIT + ALPHA
+
+# RFC 9110 section 5.5:
+#   field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]
+#   field-vchar   = VCHAR / obs-text
+#   obs-text      = %x80-FF
+FIELD_VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
+
+# Everything that may stand in a head but the line ends: what is left after deleting these has to
+# be pairs of CR and LF.
+HEAD_BYTES = FIELD_VALUE
+
+# RFC 9112 section 3.2 takes its targets from RFC 3986, all of whose characters are visible ASCII;
+# some clients send a few more of these unescaped, and none of them changes the framing.
+TARGET = bytes(range(0x21, 0x7F))
+
+# RFC 9112 section 2.3: HTTP-version = HTTP-name "/" DIGIT "." DIGIT ; HTTP-name = %s"HTTP"
+HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
+
+# RFC 9110 section 7.2: Host = uri-host [ ":" port ], with uri-host of RFC 3986 section 3.2.2:
+#   host        = IP-literal / IPv4address / reg-name
+#   IP-literal  = "[" ( IPv6address / IPvFuture ) "]"
+#   reg-name    = *( unreserved / pct-encoded / sub-delims )
+# A comma, a sub-delim, is left out: in a field it reads as two hosts.
+_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*"
+_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]{2,45}|v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+;=:]+)\]"
+HOST = re.compile(rb"(?:" + _IP_LITERAL + rb"|" + _REG_NAME + rb")(?::[0-9]{0,5})?")
+
+# Nothing of this may be written in an answer's field or reason (RFC 9110 section 5.5).
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def is_token(value: bytes) -> bool:
+    """Tell whether `value` is a token: at least one character, all of them tchar."""
+    return bool(value) and not value.translate(None, TOKEN)

@@ -1,0 +1,292 @@
+"""How an exchange ends, and with it perhaps the connection.
+
+Decides what follows a complete answer, a broken one, a refusal, a failure of the application, a
+peer that is late or gone: who is told, what is still written, and whether the connection goes on.
+It must not know how requests are read; that is the subclass's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.escaping import escape
+from edgeserver.http1.body import BodyDecoder, ChunkedDecoder
+from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http1.exchange import FRESH, HTTP1Exchange
+from edgeserver.http1.rawstream import RawStream
+from edgeserver.http1.response import plain_answer
+from edgeserver.http1.wire import Wire
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.iostream import IOStream, closed_error
+from edgeserver.layers import replace_layer
+from edgeserver.log import app_log, gen_log
+
+__all__ = ["ExchangeEnds"]
+
+
+class ExchangeEnds(Wire):
+    """The state of the present request, and all the ways in which it ends.
+
+    Attributes:
+        exchange: The present request's; None between requests, and once the answer is complete.
+        decoder: What reads the body of the present request; None before and after.
+    """
+
+    __slots__ = (
+        "_body_pending",
+        "_buffer",
+        "_delegate",
+        "_held",
+        "_inside",
+        "_position",
+        "_request_context",
+        "_scheduled",
+        "decoder",
+        "exchange",
+    )
+
+    def __init__(self, endpoint: HTTP1Endpoint) -> None:
+        super().__init__(endpoint)
+        self.exchange: HTTP1Exchange | None = None
+        self.decoder: BodyDecoder | None = None
+        self._buffer: bytes | bytearray = b""
+        self._position = 0
+        self._delegate: HTTPMessageDelegate | None = None
+        self._held: asyncio.Future[Any] | None = None
+        self._body_pending = False
+        self._request_context: Context | None = None
+        self._inside = False
+        self._scheduled = False
+
+    def _run(self) -> None:
+        """Go through the buffer as far as the state allows; the subclass says how."""
+        raise NotImplementedError  # the reading half
+
+    def _rest(self) -> None:
+        """Set what is waited for; the subclass says how."""
+        raise NotImplementedError  # the reading half
+
+    def _run_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._run)
+
+    def _in_request(self, call: Callable[..., None], *args: Any) -> None:
+        """Call in the context of the present request."""
+        context = self._request_context
+        if context is None or self._inside:
+            call(*args)
+            return
+        self._inside = True
+        try:
+            context.run(call, *args)
+        finally:
+            self._inside = False
+
+    def _drop_input(self) -> None:
+        self._buffer = b""
+        self._position = 0
+
+    def _end_reading(self) -> HTTPMessageDelegate | None:
+        """Forget the request that was being read; return who has yet to hear of its end."""
+        delegate, self._delegate = self._delegate, None
+        self._held = self.decoder = None
+        self._body_pending = False
+        return delegate
+
+    # As the exchange says.
+
+    def finish_exchange(self, exchange: HTTP1Exchange) -> None:
+        """Take the end of an answer: close, or make room for the next request."""
+        self._log_access(exchange)
+        self.exchange = None
+        if self._body_pending:
+            # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
+            # the connection after sending its response".
+            delegate = self._end_reading()
+            if delegate is not None:
+                # Not at once: the delegate may be in the middle of hearing of its body.
+                self.loop.call_soon(self._close_delegate, delegate)
+            self.linger()
+        elif not exchange.keep_alive or self.must_close:
+            if self._position < len(self._buffer) and not self._eof:
+                self.linger()
+            else:
+                self.shut()
+        elif not self._corked:
+            self.flush()
+            if self._position < len(self._buffer):
+                # Never from in here: the next request would run inside this one's finish.
+                self._run_soon()
+            else:
+                self._rest()
+
+    @property
+    def must_close(self) -> bool:
+        """Whether no further request will be served, whatever the peer wants."""
+        return self.endpoint.draining or self.endpoint.settings.no_keep_alive
+
+    def break_off(self) -> None:
+        """End the connection because the answer cannot be completed as it was declared."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self._log_access(exchange)
+        if exchange is not None and exchange.until_close:
+            self.abort()  # an orderly end would make the cut body look complete
+        else:
+            self.shut()
+
+    def apply_body_limit(self, max_body_size: int) -> None:
+        """Replace the limit of the body that is being read."""
+        if isinstance(self.decoder, ChunkedDecoder):
+            self.decoder.max_size = max_body_size
+
+    def apply_body_timeout(self, timeout_s: float) -> None:
+        """Replace the time limit of the body that is being read."""
+        if self.decoder is not None:
+            self.deadline = self.loop.time() + timeout_s
+
+    def raw_stream(self, exchange: HTTP1Exchange) -> RawStream | None:
+        """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
+        return None if self.transport is None else RawStream(self, exchange)
+
+    def detach(self, exchange: HTTP1Exchange) -> IOStream:
+        """Hand the transport to a byte stream; see `HTTP1Exchange.detach`."""
+        transport = self.transport
+        if transport is None or self.exchange is not exchange or self._closing:
+            raise closed_error()
+        self.flush()
+        leftover = bytes(memoryview(self._buffer)[self._position :])
+        paused = self._paused
+        self._resume_reading()
+        self._log_access(exchange)
+        self._leave()
+        stream = IOStream(max_buffer_size=self.endpoint.settings.max_buffer_size)
+        replace_layer(transport, stream, leftover, paused)
+        return stream
+
+    # The end of the connection.
+
+    def close(self) -> None:
+        """Close the connection, idle or busy, without waiting for the application."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self.exchange is None and not transport.get_write_buffer_size():
+            self.shut()
+        else:
+            self.abort()
+
+    def close_if_idle(self) -> None:
+        """Close the connection if nothing is in flight on it."""
+        idle = self.exchange is None and self._delegate is None
+        if idle and not self._closing and self._position >= len(self._buffer):
+            self.shut()
+
+    def _leave(self) -> None:
+        """Leave the server: the connection is lost, or somebody else's from now on."""
+        self._forget_transport()
+        self._closing = True
+        self.exchange = None
+        self._end_reading()
+        self._drop_input()
+        self._request_context = None
+        self.endpoint.closed(self)
+        try:
+            self.endpoint.delegate.on_close(self)
+        except Exception:
+            app_log.error("Uncaught exception", exc_info=True)
+
+    def _refuse(self, error: HTTPInputError) -> None:
+        """Answer a request that breaks a rule, and read no further."""
+        reason = str(error)
+        rule = f" ({error.rfc})" if error.rfc else ""
+        peer = self.context.peer_ip if self.context.peer_port is not None else self.context
+        gen_log.info("Malformed HTTP message from %s: %s%s", peer, reason, rule)
+        self._answer_and_close(error.status, reason)
+
+    def _answer_and_close(self, status: int, reason: str) -> None:
+        exchange, self.exchange = self.exchange, None
+        delegate = self._end_reading()
+        self._drop_input()
+        if exchange is None or exchange.state == FRESH:
+            self._out.append(plain_answer(status, reason))
+            if exchange is not None:
+                exchange.status = status
+        if exchange is not None:
+            self._log_access(exchange)
+        if delegate is not None:
+            self._in_request(self._close_delegate, delegate)
+        if exchange is not None and exchange.until_close:
+            self.abort()
+        else:
+            self.linger()
+
+    def _application_failed(self, error: BaseException) -> None:
+        """End the connection after an exception of the delegate."""
+        if is_input_error(error):
+            self._refuse(error if isinstance(error, HTTPInputError) else _as_input_error(error))
+            return
+        delegate = self._end_reading()
+        if not isinstance(error, asyncio.CancelledError):
+            app_log.error("Uncaught exception", exc_info=error)
+        if delegate is not None:
+            self._close_delegate(delegate)
+        self.break_off()
+
+    def _truncated(self) -> None:
+        """End a connection whose peer stopped in the middle of a body."""
+        delegate = self._end_reading()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self._log_access(exchange)
+        if delegate is not None:
+            self._in_request(self._close_delegate, delegate)
+        self.shut()
+
+    def _waited_too_long(self) -> None:
+        if self.exchange is not None and self.decoder is not None:
+            gen_log.info("Timeout reading body from %s", self.context)
+            self._answer_and_close(408, "the body did not come in time")
+        elif self.exchange is None and self._position < len(self._buffer):
+            gen_log.info("Timeout reading head from %s", self.context)
+            self._answer_and_close(408, "the head did not come in time")
+        else:
+            self.close()
+
+    def _close_delegate(self, delegate: HTTPMessageDelegate) -> None:
+        try:
+            delegate.on_connection_close()
+        except Exception:
+            app_log.error("Uncaught exception", exc_info=True)
+
+    def _tell_exchange(self, exchange: HTTP1Exchange) -> None:
+        callback = exchange.take_close_callback()
+        if callback is None:
+            return
+        try:
+            callback()
+        except Exception:
+            app_log.error("Uncaught exception", exc_info=True)
+
+    def _log_access(self, exchange: HTTP1Exchange) -> None:
+        log = self.endpoint.access_log
+        if log is not None and not exchange.ended_s and not exchange.upgraded:
+            exchange.ended_s = self.loop.time()
+            try:
+                log(exchange)
+            except Exception:
+                app_log.error("Uncaught exception in the access log", exc_info=True)
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Tell whether `error` is an `HTTPInputError`, ours or another package's of that name."""
+    return any(cls.__name__ == "HTTPInputError" for cls in type(error).__mro__)
+
+
+def _as_input_error(error: BaseException) -> HTTPInputError:
+    return HTTPInputError(escape(str(error)))

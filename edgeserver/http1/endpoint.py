@@ -1,0 +1,146 @@
+"""What all HTTP/1.1 connections of one server share: limits, the delegate, who is connected.
+
+Decides how connections are counted and when their deadlines are looked at. It must not know how
+they were accepted; the server above gives it what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeserver.http1.settings import HTTP1Settings
+from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
+
+if TYPE_CHECKING:
+    from edgeserver.http1.ending import ExchangeEnds
+
+__all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
+
+LONGEST_TICK_S = 1.0
+SHORTEST_TICK_S = 0.01
+
+
+class ServerDelegate(Protocol):
+    """What makes a delegate for each request; see `HTTPServerConnectionDelegate`."""
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request."""
+        ...
+
+    def on_close(self, server_conn: object) -> None:
+        """Hear that a connection has closed."""
+        ...
+
+
+class BoundTrust(Protocol):
+    """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
+
+    strip: frozenset[bytes]
+
+    def resolve(self, raw: list[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None) -> Any:
+        """Return who the client of a request is; never raises."""
+        ...
+
+
+class Trust(Protocol):
+    """A trust policy, as `edgeserver.proxyheaders` makes it."""
+
+    def bind(self, *, peer: str, peer_port: int | None, scheme: str, prelude: Any) -> BoundTrust:
+        """Return the policy for one connection."""
+        ...
+
+
+class HTTP1Endpoint:
+    """The shared half of every connection.
+
+    Args:
+        settings: The limits.
+        delegate: Who answers.
+        trust: How the client's address is decided, or None to take the peer's.
+        access_log: Called with each exchange that has ended, or None.
+        protocol: The scheme to report whatever the transport, or None.
+        on_count: Called with the number of connections after each change, or None.
+    """
+
+    def __init__(
+        self,
+        settings: HTTP1Settings,
+        delegate: ServerDelegate,
+        *,
+        trust: Trust | None = None,
+        access_log: Callable[[Any], None] | None = None,
+        protocol: str | None = None,
+        on_count: Callable[[int], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.delegate = delegate
+        self.trust = trust
+        self.access_log = access_log
+        self.protocol = protocol
+        self.draining = False
+        self.connections: set[ExchangeEnds] = set()
+        self._on_count = on_count
+        self._empty: asyncio.Future[None] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._tick_s = min(LONGEST_TICK_S, max(SHORTEST_TICK_S, settings.shortest_timeout_s() / 8))
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Return a future that is done already; one serves all writes that need not wait."""
+        ready = self._ready
+        if ready is None or ready.get_loop() is not loop:
+            ready = self._ready = loop.create_future()
+            ready.set_result(None)
+        return ready
+
+    def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a connection in."""
+        self.connections.add(connection)
+        if self._ticker is None:
+            self._ticker = loop.call_later(self._tick_s, self._tick, loop)
+        if self._on_count is not None:
+            self._on_count(len(self.connections))
+
+    def closed(self, connection: ExchangeEnds) -> None:
+        """Count a connection out."""
+        self.connections.discard(connection)
+        if self._on_count is not None:
+            self._on_count(len(self.connections))
+        if not self.connections and self._empty is not None:
+            if not self._empty.done():
+                self._empty.set_result(None)
+            self._empty = None
+
+    def drain(self) -> None:
+        """Close what is idle; let what is in flight finish, and close then."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def close(self) -> None:
+        """Close every connection, idle or busy."""
+        for connection in list(self.connections):
+            connection.close()
+
+    async def wait_empty(self) -> None:
+        """Wait until no connection is left."""
+        while self.connections:
+            if self._empty is None:
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._empty)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        # One pass over all connections a second costs less than a timer armed and cancelled for
+        # each request; with short timeouts it comes more often.
+        now = loop.time()
+        for connection in list(self.connections):
+            if connection.deadline <= now or connection.write_deadline <= now:
+                connection.check_deadlines(now)
+        if self.connections:
+            self._ticker = loop.call_later(self._tick_s, self._tick, loop)
+        else:
+            self._ticker = None

@@ -1,0 +1,327 @@
+"""One request and its answer: what the application writes to.
+
+Decides how an answer is framed and that it keeps what it declared. It must not know how requests
+are parsed or in which order they came; it gives bytes to its connection and is told of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeserver.errors import HTTPOutputError
+from edgeserver.http1.response import (
+    cached_field,
+    date_line,
+    encode_field,
+    parse_length,
+    status_line,
+    title_case,
+)
+from edgeserver.httputil.headers import HTTPHeaders
+from edgeserver.httputil.interfaces import HeadersLike, HTTPConnection, StartLineLike
+
+if TYPE_CHECKING:
+    from edgeserver.http1.ending import ExchangeEnds
+    from edgeserver.httputil.context import ConnectionContext
+    from edgeserver.iostream import IOStream
+
+__all__ = ["HTTP1Exchange"]
+
+FRESH: Final = 0
+"""No final head has been written."""
+OPEN: Final = 1
+"""The head is written, the body is not complete."""
+DONE: Final = 2
+"""The answer is complete, or never will be."""
+
+FRAMING: Final = frozenset(("Connection", "Content-Length", "Date", "Transfer-Encoding"))
+"""Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
+
+JOIN_BELOW: Final = 16384
+"""A piece shorter than this is copied behind its head rather than written by itself."""
+
+
+class HTTP1Exchange(HTTPConnection):
+    """Where the answer to one HTTP/1.1 request is written.
+
+    It belongs to one request: after `finish`, or once the connection is gone, nothing that is
+    written here can reach the answer of another.
+
+    Attributes:
+        context: The connection's `ConnectionContext`.
+        method: The request's method.
+        target: The request's target as sent.
+        version: `"HTTP/1.0"` or `"HTTP/1.1"`.
+        keep_alive: Whether the connection may serve another request after this one.
+        status: The status written; 0 before.
+        bytes_sent: Bytes of head and body written.
+    """
+
+    # Defaults stand on the class: an exchange is made for every request.
+    status = 0
+    bytes_sent = 0
+    started_s = 0.0
+    ended_s = 0.0
+    headers: HTTPHeaders | None = None
+    state = FRESH
+    upgraded = False
+    expects_continue = False
+    max_body_size: int | None = None
+    body_timeout: float | None = None
+    _chunked = False
+    _bodiless = False
+    _until_close = False
+    _remaining: int | None = None
+    _close_callback: Callable[[], None] | None = None
+
+    def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
+        self._connection = connection
+        self.context: ConnectionContext = connection.context
+        self.method = method
+        self.target = target
+        self.version = version
+        self.keep_alive = version == "HTTP/1.1"
+
+    # What the access log reads.
+
+    @property
+    def remote_ip(self) -> str:
+        """The client's address as resolved for this request."""
+        return self.context.remote_ip
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the end of the request's head to the end of the answer."""
+        return self.ended_s - self.started_s
+
+    # HTTPConnection.
+
+    def write_headers(
+        self, start_line: StartLineLike, headers: HeadersLike, chunk: bytes | None = None
+    ) -> asyncio.Future[None]:
+        """Write the head of the answer; see `HTTPConnection.write_headers`.
+
+        A status of 100 to 199 but 101 is an informational answer: another head follows it.
+
+        Raises:
+            ValueError: The head cannot be written as it is; nothing was.
+            HTTPOutputError: A head was written before, or the chunk is more than declared.
+        """
+        connection = self._connection
+        if connection.exchange is not self or connection.transport is None:
+            return connection.failed_future()
+        if self.state:
+            raise HTTPOutputError(
+                "write_headers was called twice for one request: write the body with write()"
+            )
+        code = start_line[1]
+        parts = [status_line(code, start_line[2])]
+        if code < 200:
+            return self._write_informational(code, parts, headers)
+        remaining = None
+        dated = False
+        lines = headers.get_all() if type(headers) is HTTPHeaders else _in_title_case(headers)
+        for name, value in lines:
+            if name not in FRAMING:
+                parts.append(cached_field((name, value)) or encode_field(name, value))
+            elif name == "Content-Length":
+                # RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in
+                # any response with a status code of 1xx (Informational) or 204 (No Content)."
+                if code != 204:
+                    remaining = parse_length(value)
+                    parts.append(b"Content-Length: %d\r\n" % remaining)
+            elif name == "Connection":
+                self._read_connection(value, parts)
+            elif name == "Date":
+                dated = True
+                parts.append(encode_field(name, value))
+        if not dated:
+            parts.append(date_line(time.time()))
+        keep_alive = self.keep_alive
+        if code == 204 or code == 304 or self.method == "HEAD":
+            self._bodiless = True
+        elif remaining is None:
+            if self.version == "HTTP/1.1":
+                self._chunked = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self._until_close = True
+                self.keep_alive = keep_alive = False
+        if connection.must_close or (self.expects_continue and connection.decoder is not None):
+            self.keep_alive = keep_alive = False
+        if not keep_alive:
+            if self.version == "HTTP/1.1":
+                parts.append(b"Connection: close\r\n")
+        elif self.version == "HTTP/1.0":
+            parts.append(b"Connection: Keep-Alive\r\n")
+        parts.append(b"\r\n")
+        self.status = int(code)
+        self.state = OPEN
+        self._remaining = remaining
+        if chunk:
+            if self._bodiless or self._chunked or len(chunk) > JOIN_BELOW:
+                connection.send(b"".join(parts), True)
+                return self.write(chunk)
+            self._count(len(chunk))
+            parts.append(chunk)
+        data = b"".join(parts)
+        self.bytes_sent += len(data)
+        return connection.send(data, not chunk)
+
+    def write(self, chunk: bytes) -> asyncio.Future[None]:
+        """Write a piece of the body; see `HTTPConnection.write`.
+
+        Without a `write_headers` before it the bytes go out as they are (Tornado's deprecated
+        way to write a preformatted head).
+
+        Raises:
+            HTTPOutputError: It is more than the `Content-Length` that was declared; the
+                connection is closed.
+        """
+        connection = self._connection
+        if connection.exchange is not self or connection.transport is None:
+            return connection.failed_future()
+        if not chunk:
+            return connection.ready_future()
+        size = len(chunk)
+        if self._bodiless:
+            if self.method != "HEAD":
+                self._count_violation(f"a {self.status} answer has no body")
+            return connection.ready_future()
+        self._count(size)
+        if self._chunked:
+            self.bytes_sent += size
+            if size <= JOIN_BELOW:
+                return connection.send(b"%x\r\n%b\r\n" % (size, chunk), False)
+            connection.send(b"%x\r\n" % size, True)
+            connection.send(chunk, True)
+            return connection.send(b"\r\n", False)
+        if self.state == FRESH:
+            self.state = OPEN
+        self.bytes_sent += size
+        return connection.send(chunk, False)
+
+    def finish(self) -> None:
+        """Say that the answer is complete; see `HTTPConnection.finish`.
+
+        Raises:
+            HTTPOutputError: It is less than the `Content-Length` that was declared; the
+                connection is closed.
+        """
+        connection = self._connection
+        if connection.exchange is not self or connection.transport is None:
+            return
+        if self._remaining and not self._bodiless:
+            remaining = self._remaining
+            connection.break_off()
+            raise HTTPOutputError(f"Tried to write {remaining} bytes less than Content-Length")
+        if self._chunked:
+            connection.send(b"0\r\n\r\n", True)
+        if self.upgraded:
+            connection.flush()
+            return
+        self.state = DONE
+        self._close_callback = None
+        connection.finish_exchange(self)
+
+    def abort(self) -> None:
+        """Close the connection; see `HTTPConnection.abort`."""
+        if self._connection.exchange is self:
+            self._connection.break_off()
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called once if the peer leaves before the answer is complete."""
+        self._close_callback = callback
+
+    # What Tornado's connections have besides.
+
+    def set_max_body_size(self, max_body_size: int) -> None:
+        """Replace the limit of the body's bytes, for this request only."""
+        self.max_body_size = max_body_size
+        self._connection.apply_body_limit(max_body_size)
+
+    def set_body_timeout(self, timeout: float) -> None:
+        """Replace the limit of the body's seconds, for this request only."""
+        self.body_timeout = timeout
+        self._connection.apply_body_timeout(timeout)
+
+    @property
+    def stream(self) -> Any:
+        """The connection's bytes below HTTP: `socket`, `write`, `close`, `closed`; or None."""
+        return self._connection.raw_stream(self)
+
+    def detach(self) -> IOStream:
+        """Take the connection away from HTTP, with the bytes that came after this request.
+
+        Raises:
+            StreamClosedError: The connection is closed, or serves another request by now.
+        """
+        return self._connection.detach(self)
+
+    # What the connection says.
+
+    def take_close_callback(self) -> Callable[[], None] | None:
+        """Return the close callback, and forget it."""
+        callback, self._close_callback = self._close_callback, None
+        return callback
+
+    @property
+    def until_close(self) -> bool:
+        """Whether only the end of the connection ends the body."""
+        return self._until_close
+
+    def _read_connection(self, value: Any, parts: list[bytes]) -> None:
+        """Honour the application's `Connection`: close is ours to say, other options pass."""
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        others = []
+        for option in text.split(","):
+            lower = option.strip(" \t").lower()
+            if lower == "close":
+                self.keep_alive = False
+            elif lower not in ("keep-alive", ""):
+                others.append(option.strip(" \t"))
+        if others:
+            parts.append(encode_field("Connection", ", ".join(others)))
+
+    def _write_informational(
+        self, code: int, parts: list[bytes], headers: HeadersLike
+    ) -> asyncio.Future[None]:
+        connection = self._connection
+        if self.version == "HTTP/1.0":
+            # RFC 9110 section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
+            if code == 101:
+                raise ValueError("a 101 answer cannot be sent to an HTTP/1.0 client")
+            return connection.ready_future()
+        for name, value in headers.get_all():
+            # Section 8.6 and RFC 9112 section 6.1: neither in a 1xx answer.
+            if name.lower() not in ("content-length", "transfer-encoding"):
+                parts.append(encode_field(name, value))
+        parts.append(b"\r\n")
+        if code == 101:
+            self.status = 101
+            self.state = OPEN
+            self.upgraded = True
+            self._bodiless = True
+            self.keep_alive = False
+        elif code == 100:
+            self.expects_continue = False
+        return connection.send(b"".join(parts), False)
+
+    def _count(self, size: int) -> None:
+        remaining = self._remaining
+        if remaining is not None:
+            if size > remaining:
+                self._count_violation("Tried to write more data than Content-Length")
+            self._remaining = remaining - size
+
+    def _count_violation(self, message: str) -> None:
+        self._connection.break_off()
+        raise HTTPOutputError(message)
+
+
+def _in_title_case(headers: HeadersLike) -> Iterable[tuple[str, Any]]:
+    """Return the lines of a foreign headers object, names as ours write them."""
+    return [(title_case(name), value) for name, value in headers.get_all()]

@@ -1,0 +1,249 @@
+"""A request head, from bytes to its parts: the strict parser, and what makes it fast.
+
+Decides whether the bytes of a head are a request line and field lines as RFC 9112 wants them.
+It must not know of connections or bodies; what the fields mean is decided elsewhere.
+
+It is fast because lines repeat: a field line that passed once and whose name is on a short list
+is kept, by its exact bytes, in a bounded cache, and so are validated field names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.escaping import escape
+from edgeserver.http1.abnf import (
+    FIELD_VALUE,
+    HEAD_BYTES,
+    HOST,
+    HTTP_VERSION,
+    TARGET,
+    is_token,
+)
+from edgeserver.http1.targets import check_target
+
+__all__ = ["Fields", "Head", "RawFields", "check_partial_head", "parse_field", "parse_head"]
+
+RawFields = list[tuple[bytes, bytes]]
+"""Field lines in order: lower-case name, value without white space around it."""
+
+Fields = dict[bytes, bytes]
+"""The last value of each name."""
+
+Head = tuple[str, str, str, RawFields, Fields]
+"""Method, target, version, field lines, and the last value of each name."""
+
+METHODS: Final = {
+    name.encode(): name
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
+}
+VERSIONS: Final = {b"HTTP/1.1": "HTTP/1.1", b"HTTP/1.0": "HTTP/1.0"}
+
+# Lines with these names repeat from request to request and from client to client. A name that
+# varies (a cookie, an address) would only push these out.
+CACHED_NAMES: Final = frozenset(
+    b"host user-agent accept accept-language accept-encoding accept-charset connection"
+    b" cache-control pragma dnt te upgrade-insecure-requests x-forwarded-proto x-scheme"
+    b" content-type sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user sec-gpc"
+    b" sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform priority".split()
+)
+MAX_CACHED_LINE: Final = 256
+MAX_CACHED_LINES: Final = 2048
+MAX_CACHED_NAME: Final = 64
+MAX_CACHED_NAMES: Final = 1024
+MAX_METHOD: Final = 64
+
+_lines: dict[bytes, tuple[bytes, bytes]] = {}
+_names: dict[bytes, bytes] = {}
+_cached_line: Callable[[bytes], tuple[bytes, bytes] | None] = _lines.get
+_cached_name: Callable[[bytes], bytes | None] = _names.get
+_method: Callable[[bytes], str | None] = METHODS.get
+_version: Callable[[bytes], str | None] = VERSIONS.get
+
+
+def parse_head(head: bytes, max_fields: int) -> Head:
+    """Parse a head, without the empty line that ends it.
+
+    Args:
+        head: Request line and field lines, joined by CRLF; at most as long as the caller allows.
+        max_fields: How many field lines there may be.
+
+    Raises:
+        HTTPInputError: A rule is broken; its `status` says how to answer.
+    """
+    try:
+        return _parse(head, max_fields)
+    except HTTPInputError:
+        if b"\r" in head.replace(b"\r\n", b"") or b"\n" in head.replace(b"\r\n", b""):
+            # Whatever else it broke: this is what makes two recipients see two messages.
+            raise _bare_line_end(head) from None
+        raise
+
+
+def _parse(head: bytes, max_fields: int) -> Head:
+    lines = head.split(b"\r\n")
+    words = lines[0].split(b" ")
+    if len(words) != 3:
+        raise _malformed_request_line(lines[0])
+    if len(lines) > max_fields:
+        if len(lines) - 1 > max_fields:
+            raise HTTPInputError(
+                f"more than {max_fields} header fields (max_header_fields)",
+                status=431,
+                rfc="RFC 6585 section 5",
+            )
+    method = _method(words[0]) or _parse_method(words[0], words[1])
+    version = _version(words[2]) or _parse_version(words[2], lines[0])
+    target = words[1]
+    if target.translate(None, TARGET) or not target:
+        # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
+        raise _malformed_request_line(lines[0])
+    if target[0] != 0x2F:
+        check_target(method, target)
+    del lines[0]
+    raw = [_cached_line(line) or parse_field(line) for line in lines]
+    fields = dict(raw)
+    if b"host" not in fields:
+        if version != "HTTP/1.0":
+            # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to
+            # any HTTP/1.1 request message that lacks a Host header field and to any request
+            # message that contains more than one Host header field line".
+            raise HTTPInputError("Missing Host header", rfc="RFC 9112 section 3.2")
+    elif len(fields) != len(raw) and sum(name == b"host" for name, _ in raw) > 1:
+        raise HTTPInputError(
+            "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
+        )
+    return method, target.decode("ascii"), version, raw, fields
+
+
+def parse_field(line: bytes) -> tuple[bytes, bytes]:
+    """Parse one field line, without its CRLF, to `(lower-case name, value)`.
+
+    Raises:
+        HTTPInputError: The line is not `field-name ":" OWS field-value OWS`.
+
+    Source: RFC 9112 section 5.
+    """
+    name, colon, value = line.partition(b":")
+    lower = _cached_name(name)
+    if lower is None or not colon:
+        lower = _parse_name(name, colon, line)
+    value = value.strip(b" \t")
+    if value.translate(None, FIELD_VALUE):
+        raise HTTPInputError(
+            f"Invalid header value in '{escape(line)}': a control character in a field value",
+            rfc="RFC 9110 section 5.5",
+        )
+    field = (lower, value)
+    if lower in CACHED_NAMES:
+        if lower == b"host" and not HOST.fullmatch(value):
+            raise HTTPInputError(
+                f"Invalid Host header: '{escape(value)}'", rfc="RFC 9112 section 3.2"
+            )
+        if len(line) <= MAX_CACHED_LINE:
+            _remember_line(line, field)
+    return field
+
+
+def _remember_line(line: bytes, field: tuple[bytes, bytes]) -> None:
+    # Emptied when full: a stranger who sends ever new lines costs the others one more parse of
+    # each of theirs per 2048 lines of his, never more.
+    if len(_lines) >= MAX_CACHED_LINES:
+        _lines.clear()
+    _lines[line] = field
+
+
+def _parse_name(name: bytes, colon: bytes, line: bytes) -> bytes:
+    if line[:1] in (b" ", b"\t"):
+        # RFC 9112 section 5.2: "A server that receives an obs-fold in a request message that is
+        # not within a message/http container MUST either reject the message [...]".
+        raise HTTPInputError(
+            "header line cannot start with whitespace, folding not supported",
+            rfc="RFC 9112 section 5.2",
+        )
+    if not colon:
+        raise HTTPInputError(f"no colon in header line '{escape(line)}'", rfc="RFC 9112 section 5")
+    if not is_token(name):
+        # RFC 9112 section 5.1: "No whitespace is allowed between the field name and colon."
+        raise HTTPInputError(f"Invalid header name '{escape(name)}'", rfc="RFC 9112 section 5.1")
+    lower = name.lower()
+    if len(name) <= MAX_CACHED_NAME:
+        if len(_names) >= MAX_CACHED_NAMES:
+            _names.clear()
+        _names[name] = lower
+    return lower
+
+
+def _parse_method(word: bytes, target: bytes) -> str:
+    if not is_token(word) or len(word) > MAX_METHOD:
+        raise HTTPInputError(
+            f"Malformed HTTP request line: '{escape(word)}' is not a method",
+            rfc="RFC 9110 section 9",
+        )
+    method = word.decode("ascii")
+    if method == "CONNECT" and target.startswith(b"/"):
+        check_target(method, target)
+    return method
+
+
+def _parse_version(word: bytes, line: bytes) -> str:
+    match = HTTP_VERSION.fullmatch(word)
+    if match is None:
+        raise _malformed_request_line(line)
+    if match[1] != b"1":
+        raise HTTPInputError(
+            f"HTTP version '{escape(word)}' is not supported",
+            status=505,
+            rfc="RFC 9110 section 15.6.6",
+        )
+    # RFC 9110 section 2.5: a higher minor version is served as the highest that one knows.
+    return "HTTP/1.1"
+
+
+def _malformed_request_line(line: bytes) -> HTTPInputError:
+    return HTTPInputError(
+        f"Malformed HTTP request line: '{escape(line)}'", rfc="RFC 9112 section 3"
+    )
+
+
+def check_partial_head(buffer: bytes | bytearray, start: int, checked: int) -> int:
+    """Refuse a head that can no longer become a valid one, without waiting for its end.
+
+    Args:
+        buffer: What has come so far.
+        start: Where the head starts.
+        checked: Up to where earlier calls have looked.
+
+    Returns:
+        Up to where it has been looked; to be given to the next call.
+
+    Raises:
+        HTTPInputError: A bare CR, a bare LF or a control character is there already.
+    """
+    part = bytes(memoryview(buffer)[checked:])
+    end = len(buffer)
+    if part.endswith(b"\r"):
+        part = part[:-1]
+        end -= 1
+    pairs = part.count(b"\r\n")
+    if part.translate(None, HEAD_BYTES) == b"\r\n" * pairs:
+        return end
+    first = bytes(buffer[start : start + 3])
+    if first[:2] == b"\x16\x03":
+        raise HTTPInputError(
+            "Malformed HTTP request line: this is a TLS handshake on a port for plain HTTP",
+            rfc="RFC 9112 section 3",
+        )
+    raise _bare_line_end(part)
+
+
+def _bare_line_end(part: bytes) -> HTTPInputError:
+    # RFC 9112 section 2.2: "A sender MUST NOT generate a bare CR"; a lone LF as a line end is a
+    # MAY that lets two recipients see two messages, so it is not taken.
+    return HTTPInputError(
+        f"Malformed HTTP request head: a bare CR, a bare LF or a control character in"
+        f" '{escape(part, 80)}'",
+        rfc="RFC 9112 section 2.2",
+    )

@@ -1,0 +1,72 @@
+"""The bytes below HTTP, for applications that reach through `request.connection.stream`.
+
+Decides only which part of a byte stream stays reachable while HTTP owns the connection. It must
+not know of framing: what is written here goes out as it is.
+
+Source: Tornado, whose applications use `stream.socket`, `write`, `close` and `closed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgeserver.iostream import closed_error
+
+if TYPE_CHECKING:
+    from edgeserver.http1.ending import ExchangeEnds
+    from edgeserver.http1.exchange import HTTP1Exchange
+
+__all__ = ["RawStream"]
+
+
+class RawStream:
+    """The connection of one exchange, seen as bytes.
+
+    Args:
+        connection: The connection.
+        exchange: The exchange it is seen from; once that has ended the stream counts as closed.
+    """
+
+    __slots__ = ("_connection", "_exchange")
+
+    def __init__(self, connection: ExchangeEnds, exchange: HTTP1Exchange) -> None:
+        self._connection = connection
+        self._exchange = exchange
+
+    @property
+    def socket(self) -> Any:
+        """What has `getpeercert` where the connection is TLS, else the socket; or None."""
+        transport = self._connection.transport
+        if transport is None:
+            return None
+        return transport.get_extra_info("ssl_object") or transport.get_extra_info("socket")
+
+    def closed(self) -> bool:
+        """Tell whether nothing can be written any more."""
+        return self._connection.closing
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Write bytes as they are, beside whatever HTTP writes.
+
+        Raises:
+            StreamClosedError: The connection is closed.
+        """
+        if self._connection.closing:
+            raise closed_error()
+        return self._connection.send(bytes(data), False)
+
+    def close(self) -> None:
+        """Close the connection once what was written is delivered."""
+        if self._connection.exchange is self._exchange:
+            self._connection.break_off()
+        else:
+            self._connection.shut()
+
+    def set_nodelay(self, value: bool) -> None:
+        """Accept what Tornado's streams accept; the event loop has set TCP_NODELAY already."""
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called once when the peer leaves."""
+        self._exchange.set_close_callback(callback)

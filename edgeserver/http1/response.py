@@ -1,0 +1,143 @@
+"""The head of an answer, from start line and fields to bytes.
+
+Decides how an answer is written and framed: its status line, which fields are the server's own
+(Date, Connection, Transfer-Encoding), and whether a body follows. It must not know of connections;
+nothing that holds a control character is ever written.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+from edgeserver.http1.abnf import CONTROL, is_token
+
+__all__ = [
+    "cached_field",
+    "date_line",
+    "encode_field",
+    "parse_length",
+    "plain_answer",
+    "status_line",
+    "title_case",
+]
+
+MAX_CACHED_FIELD: Final = 128
+MAX_CACHED_FIELDS: Final = 2048
+
+REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+# RFC 9110 section 8.6: Content-Length = 1*DIGIT
+_LENGTH = re.compile(r"[0-9]{1,18}")
+
+_fields: dict[tuple[str, Any], bytes] = {}
+_status_lines: dict[tuple[int, str], bytes] = {}
+cached_field = _fields.get
+"""The line of `(name, value)` if it was encoded before, or None."""
+_cached_status = _status_lines.get
+_date_second = -1
+_date_line = b""
+
+
+@functools.lru_cache(1024)
+def title_case(name: str) -> str:
+    """Return a field name in `Http-Header-Case`."""
+    return "-".join([word.capitalize() for word in name.split("-")])
+
+
+def date_line(now_s: float) -> bytes:
+    """Return the `Date` line for `now_s`, seconds since the epoch, with its CRLF.
+
+    Source: RFC 9110 section 6.6.1.
+    """
+    global _date_second, _date_line
+    second = int(now_s)
+    if second != _date_second:
+        _date_second = second
+        _date_line = b"Date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
+    return _date_line
+
+
+def status_line(code: int, reason: str) -> bytes:
+    """Return the status line of `code`, with its CRLF.
+
+    Args:
+        code: 100 to 999; an `IntEnum` will do.
+        reason: The reason phrase; may be empty.
+
+    Raises:
+        ValueError: The code has not three digits, or the reason holds a control character.
+    """
+    line = _cached_status((code, reason))
+    if line is None:
+        number = int(code)
+        if not 100 <= number <= 999:
+            raise ValueError(f"{code!r} is not a status code: give a number of three digits")
+        text = reason.decode("latin-1") if isinstance(reason, bytes) else str(reason)
+        if CONTROL.search(text):
+            raise ValueError(f"Illegal characters (CR or LF) in header: reason {text!r}")
+        line = b"HTTP/1.1 %d %s\r\n" % (number, text.encode("latin-1", "replace"))
+        if len(_status_lines) >= 256:
+            _status_lines.clear()
+        _status_lines[(code, reason)] = line
+    return line
+
+
+def encode_field(name: str, value: Any) -> bytes:
+    """Return the line of one field, with its CRLF.
+
+    Args:
+        name: The field's name, a token.
+        value: `str` in latin-1, or `bytes`.
+
+    Raises:
+        ValueError: The name is not a token, or the value holds a control character.
+    """
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    if not is_token(name.encode("latin-1", "replace")):
+        raise ValueError(f"Illegal characters in header: {name!r} is not a field name")
+    if CONTROL.search(text):
+        raise ValueError(f"Illegal characters (CR or LF) in header: {name}: {text!r}")
+    line = f"{name}: {text}\r\n".encode("latin-1")
+    if len(text) <= MAX_CACHED_FIELD and len(name) <= MAX_CACHED_FIELD:
+        if len(_fields) >= MAX_CACHED_FIELDS:
+            _fields.clear()
+        _fields[(name, value)] = line
+    return line
+
+
+def parse_length(value: Any) -> int:
+    """Return the number that an application's `Content-Length` gives.
+
+    Raises:
+        ValueError: It is not `1*DIGIT`.
+    """
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not isinstance(text, str) or _LENGTH.fullmatch(text) is None:
+        raise ValueError(f"Content-Length {value!r} of the answer is not a number of bytes")
+    return int(text)
+
+
+def plain_answer(status: int, text: str) -> bytes:
+    """Return a whole short answer in plain text that says that the connection closes.
+
+    Args:
+        status: The status code.
+        text: One line, ASCII, already escaped.
+    """
+    body = text.encode("ascii", "replace") + b"\n"
+    return b"".join(
+        (
+            status_line(status, REASONS.get(status, "Error")),
+            date_line(time.time()),
+            b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body),
+            b"Connection: close\r\n\r\n",
+            body,
+        )
+    )

@@ -1,0 +1,294 @@
+"""`HTTPServer`: joins the listener, TLS, proxy headers, HTTP and the application.
+
+Decides how the rooms are put together for one server, and nothing of what any of them does.
+
+Source: `tornado.httpserver`, whose constructor, methods and ways to start these are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from edgeserver.adapters.callback import CallbackAdapter, RequestCallback
+from edgeserver.errors import ConfigurationError
+from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+)
+from edgeserver.log import gen_log
+from edgeserver.tcpserver import Listener, TCPServer
+from edgeserver.util import Configurable
+
+if TYPE_CHECKING:
+    from edgeserver.proxyheaders import TrustPolicy
+
+__all__ = ["HTTPRequest", "HTTPServer"]
+
+HTTPRequest = HTTPServerRequest
+"""Tornado's older name of `HTTPServerRequest`."""
+
+FILE_LIMIT_SHARE = 0.8
+
+
+class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
+    """A non-blocking, single-threaded HTTP/1.1 server.
+
+    Start it in one of three ways: `listen(8888)`; `bind(8888)` and then `start(0)`, which forks
+    one process per core; or `add_sockets(bind_sockets(8888))` after `fork_processes(0)`.
+
+    Args:
+        request_callback: An `HTTPServerConnectionDelegate`, anything else with `start_request`,
+            or a plain or coroutine function that takes an `HTTPServerRequest`.
+        no_keep_alive: Close after every answer.
+        xheaders: Take the client's address and scheme from X-Real-Ip, X-Forwarded-For, X-Scheme
+            and X-Forwarded-Proto, whoever sends them (Tornado's contract).
+        ssl_options: An `ssl.SSLContext`, or a dict of TLS options.
+        protocol: `"http"` or `"https"`, to be reported whatever the transport is.
+        decompress_request: Give gzip bodies to the application decompressed.
+        chunk_size: Most bytes of a body given to the application at once; 64 KiB.
+        max_header_size: Most bytes of a head; 64 KiB.
+        idle_connection_timeout: Seconds that a connection may wait for a request; 3600.
+        body_timeout: Seconds that a body may take; None for no limit.
+        max_body_size: Most bytes of a body; `max_buffer_size` where it is None.
+        max_buffer_size: Most bytes of input held for a connection; 100 MiB.
+        trusted_downstream: With `xheaders`, the proxies to skip in X-Forwarded-For, as addresses
+            or CIDR ranges.
+        header_timeout: Seconds from the first byte of a head to its last.
+        write_timeout: Seconds in which a client that has bytes to read takes none.
+        max_header_fields: Most field lines of a head.
+        max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
+            limit of open files where it is None.
+        trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
+        proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
+        access_log: Called with each exchange that has ended.
+
+    Raises:
+        ConfigurationError: A limit or a combination cannot work.
+
+    Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Configurable calls initialize() with the arguments; nothing is left to do.
+        pass
+
+    def initialize(
+        self,
+        request_callback: HTTPServerConnectionDelegate | RequestCallback,
+        no_keep_alive: bool = False,
+        xheaders: bool = False,
+        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
+        protocol: str | None = None,
+        decompress_request: bool = False,
+        chunk_size: int | None = None,
+        max_header_size: int | None = None,
+        idle_connection_timeout: float | None = None,
+        body_timeout: float | None = None,
+        max_body_size: int | None = None,
+        max_buffer_size: int | None = None,
+        trusted_downstream: list[str] | None = None,
+        *,
+        header_timeout: float = 60.0,
+        write_timeout: float = 60.0,
+        max_header_fields: int = 256,
+        max_connections: int | None = None,
+        trust: TrustPolicy | None = None,
+        proxy_protocol: str | None = None,
+        access_log: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Take the constructor's arguments; see the class."""
+        TCPServer.__init__(
+            self,
+            ssl_options=ssl_options,
+            max_buffer_size=max_buffer_size,
+            read_chunk_size=chunk_size,
+            proxy_protocol=proxy_protocol,
+        )
+        self.request_callback = request_callback
+        self.xheaders = xheaders
+        self.protocol = _known_protocol(protocol)
+        self.trusted_downstream = trusted_downstream
+        self.max_connections = _connection_limit(max_connections)
+        given = {
+            "chunk_size": chunk_size,
+            "max_header_size": max_header_size,
+            "idle_connection_timeout": idle_connection_timeout,
+            "max_buffer_size": max_buffer_size,
+            "max_body_size": max_buffer_size if max_body_size is None else max_body_size,
+        }
+        settings = HTTP1Settings(
+            no_keep_alive=no_keep_alive,
+            decompress_request=decompress_request,
+            body_timeout=body_timeout,
+            header_timeout=header_timeout,
+            write_timeout=write_timeout,
+            max_header_fields=max_header_fields,
+            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # each is of its field's type
+        )
+        delegate = _as_delegate(request_callback)
+        self._start_request = delegate.start_request
+        self._on_close = getattr(delegate, "on_close", None)
+        self._endpoint = HTTP1Endpoint(
+            settings,
+            # A subclass may override start_request, as Tornado allows; else nothing is between.
+            self if type(self).start_request is not HTTPServer.start_request else delegate,
+            trust=_trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream),
+            access_log=access_log,
+            protocol=self.protocol,
+            on_count=self._connections_changed,
+        )
+        self._accepting_paused = False
+
+    @classmethod
+    def configurable_base(cls) -> type[Configurable]:
+        """Return the top of the hierarchy."""
+        return HTTPServer
+
+    @classmethod
+    def configurable_default(cls) -> type[Configurable]:
+        """Return the default implementation."""
+        return HTTPServer
+
+    # The road: a connection is accepted.
+
+    def build_protocol(self, listener: Listener) -> asyncio.Protocol:
+        """Return the protocol for a connection that `listener` has accepted."""
+        return HTTP1Connection(self._endpoint)
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request; a subclass may wrap it."""
+        return self._start_request(server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        """Hear that a connection has closed."""
+        if self._on_close is not None:
+            self._on_close(server_conn)
+
+    # Who is believed.
+
+    @property
+    def trust(self) -> TrustPolicy | None:
+        """The trust policy in force; None where no header is read."""
+        return cast("TrustPolicy | None", self._endpoint.trust)
+
+    def set_trust(self, policy: TrustPolicy | None) -> None:
+        """Put another trust policy in force, from the next request on, live connections included.
+
+        Args:
+            policy: The new policy; None to read no header.
+        """
+        self._endpoint.trust = policy
+
+    # The end.
+
+    async def close_all_connections(self) -> None:
+        """Close every connection, idle or busy, and wait until they are closed.
+
+        Connections that were detached (WebSockets) are the application's, and stay.
+
+        Source: `tornado.httpserver.HTTPServer.close_all_connections`.
+        """
+        self._endpoint.close()
+        await self._endpoint.wait_empty()
+
+    async def drain(self, timeout: float = 30) -> bool:
+        """Stop accepting, wait for what is in flight, then close.
+
+        Idle connections are closed at once; a request in flight is answered, with
+        `Connection: close`. What is left after `timeout` seconds is cut.
+
+        Args:
+            timeout: How many seconds to wait.
+
+        Returns:
+            Whether everything in flight was finished in time.
+        """
+        self.stop()
+        self._endpoint.drain()
+        try:
+            await asyncio.wait_for(self._endpoint.wait_empty(), timeout)
+        except TimeoutError:
+            await self.close_all_connections()
+            return False
+        return True
+
+    def _connections_changed(self, count: int) -> None:
+        if self._accepting_paused:
+            if count < self.max_connections:
+                self._accepting_paused = False
+                self.resume_accepting()
+        elif count >= self.max_connections:
+            self._accepting_paused = True
+            gen_log.warning(
+                "%d connections are open (max_connections): accepting pauses until one closes",
+                count,
+            )
+            self.pause_accepting()
+
+
+def _as_delegate(request_callback: Any) -> HTTPServerConnectionDelegate:
+    # start_request is tested first: Tornado's Application is callable, too.
+    if callable(getattr(request_callback, "start_request", None)):
+        return cast(HTTPServerConnectionDelegate, _with_on_close(request_callback))
+    if callable(request_callback):
+        return CallbackAdapter(request_callback)
+    raise TypeError(
+        f"request_callback={request_callback!r} is neither callable nor has it start_request():"
+        " give a function of one request, or an HTTPServerConnectionDelegate"
+    )
+
+
+def _with_on_close(delegate: Any) -> Any:
+    return delegate if hasattr(delegate, "on_close") else _Closable(delegate)
+
+
+class _Closable(HTTPServerConnectionDelegate):
+    """A delegate of the right shape that has no `on_close`."""
+
+    def __init__(self, delegate: Any) -> None:
+        self.start_request = delegate.start_request  # type: ignore[method-assign]  # no frame in between
+
+
+def _known_protocol(protocol: str | None) -> str | None:
+    if protocol not in (None, "http", "https"):
+        raise ConfigurationError(
+            f"protocol={protocol!r} is not a scheme: give 'http', 'https' or None"
+        )
+    return protocol
+
+
+def _trust_of(
+    trust: TrustPolicy | None, *, xheaders: bool, trusted_downstream: list[str] | None
+) -> TrustPolicy | None:
+    if trust is not None and xheaders:
+        raise ConfigurationError(
+            "trust= and xheaders=True exclude each other: a trust policy says whom to believe,"
+            " xheaders believes everybody; drop xheaders"
+        )
+    if xheaders:
+        from edgeserver.proxyheaders import TrustPolicy
+
+        return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
+    return trust
+
+
+def _connection_limit(given: int | None) -> int:
+    if given is None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return 1_000_000
+        return max(int(soft * FILE_LIMIT_SHARE), 1)
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ConfigurationError(
+            f"max_connections={given!r} is not a limit: give a whole number of 1 or more"
+        )
+    return given

@@ -1,0 +1,93 @@
+"""Who is at the other end of a connection, as applications see it.
+
+Decides what an address and a scheme are called; it must not know how they were found out. One
+context serves a connection; what a request's fields say replaces `remote_ip`, `protocol` and
+`resolution` for that request.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, cast
+
+__all__ = ["ConnectionContext", "Resolution"]
+
+
+class Resolution(tuple[Any, Any, Any]):
+    """How a request's client was decided: the bound policy, the field lines, the result.
+
+    It is made for every request, hence a tuple; the field lines are those that came, whatever
+    the application does to its headers later.
+    """
+
+    __slots__ = ()
+
+    @property
+    def client(self) -> Any:
+        """The `Resolved` of this request."""
+        return self[2]
+
+    def explain(self) -> Any:
+        """Return the whole proof, a `Provenance`."""
+        return self[0].explain(self[1])
+
+
+class ConnectionContext:
+    """The ends of one connection, and who the client of the present request is.
+
+    Attributes:
+        address: The peer's socket address, as `socket.accept` gives it.
+        address_family: `socket.AF_INET`, `AF_INET6` or `AF_UNIX`.
+        peer_ip: The peer's address as text; `"0.0.0.0"` for a Unix socket.
+        peer_port: The peer's port; None for a Unix socket.
+        scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
+        remote_ip: The client's address; the peer's where nothing says otherwise.
+        protocol: The client's scheme.
+        resolution: How these two were decided for the present request, or None.
+        prelude: The PROXY prelude that came first, or None.
+        tls: What the TLS layer knows, or None.
+
+    Source: the context of `tornado.httpserver`.
+    """
+
+    __slots__ = (
+        "address",
+        "address_family",
+        "peer_ip",
+        "peer_port",
+        "prelude",
+        "protocol",
+        "remote_ip",
+        "resolution",
+        "scheme",
+        "tls",
+    )
+
+    def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
+        self.address = address
+        self.peer_port: int | None = None
+        if isinstance(address, tuple) and len(address) >= 2:
+            self.peer_ip = cast(str, address[0])
+            self.peer_port = address[1]
+            self.address_family = socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
+        else:
+            self.peer_ip = "0.0.0.0"
+            self.address_family = socket.AF_UNIX
+        self.scheme = scheme
+        self.prelude = prelude
+        self.tls = tls
+        self.remote_ip = self.peer_ip
+        self.protocol = scheme
+        self.resolution: Resolution | None = None
+
+    @property
+    def peer(self) -> str:
+        """The peer as trust policies name it: an address, or `"unix:"`."""
+        return "unix:" if self.address_family == socket.AF_UNIX else self.peer_ip
+
+    def __str__(self) -> str:
+        if self.address_family != socket.AF_UNIX:
+            return self.remote_ip
+        if isinstance(self.address, bytes):
+            return self.address.decode("latin-1")
+        return str(self.address)

@@ -1,0 +1,29 @@
+"""How an application's coroutine is started.
+
+Decides between an eager Task, whose first step runs at once, and a plain one. It must not know
+what the coroutine does. A bare `coroutine.send` is never used: `asyncio.timeout` and
+`asyncio.current_task` would not work in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["start_task"]
+
+
+def start_task(
+    coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[Any]:
+    """Return a Task that runs `coroutine`, eagerly on Python 3.12 and newer.
+
+    Args:
+        coroutine: What runs; if it ends without waiting, the Task returned is done.
+        loop: The running loop.
+    """
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)

@@ -1,0 +1,192 @@
+"""A connection to talk to: the real `HTTP1Connection`, over a transport that keeps what is written.
+
+The transport is a fake so that a test can say at which byte a segment ends, and when the peer
+stops reading; tests over real sockets stand in `tests/e2e/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written; says when it was closed, and how."""
+
+    def __init__(self, peername: Any = ("192.0.2.7", 4711)) -> None:
+        super().__init__({"peername": peername})
+        self.sent = bytearray()
+        self.writes = 0
+        self.eof_written = False
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+        self.buffered = 0
+        self.protocol: Any = None
+
+    def write(self, data: Any) -> None:
+        """Keep `data`, unless the write side is closed."""
+        assert not self.eof_written
+        if not self.closed:
+            self.writes += 1
+            self.sent += data
+
+    def can_write_eof(self) -> bool:
+        """Say that this transport can be half-closed."""
+        return True
+
+    def write_eof(self) -> None:
+        """Close the write side."""
+        self.eof_written = True
+
+    def close(self) -> None:
+        """Close, and tell the protocol in the loop's next turn."""
+        if not self.closed:
+            self.closed = True
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+
+    def abort(self) -> None:
+        """Close without delivering what is buffered."""
+        self.aborted = True
+        self.close()
+
+    def is_closing(self) -> bool:
+        """Say whether the transport was closed."""
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Stop giving data."""
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Give data again."""
+        assert not self.reading
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        """Say how many bytes the peer has not taken, as the test has set it."""
+        return self.buffered
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Change who is told."""
+        self.protocol = protocol
+
+
+class Recorder(HTTPMessageDelegate):
+    """Notes what it hears, and answers when the request is complete."""
+
+    def __init__(self, app: App, connection: Any) -> None:
+        self.app = app
+        self.connection = connection
+        self.head: Any = None
+        self.headers: HTTPHeaders | None = None
+        self.body = b""
+        self.pieces: list[bytes] = []
+        self.ended: list[str] = []
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Any:
+        """Note the head."""
+        self.head = start_line
+        self.headers = headers
+        return self.app.on_head(self) if self.app.on_head else None
+
+    def data_received(self, chunk: bytes) -> Any:
+        """Note a piece."""
+        self.pieces.append(chunk)
+        self.body += chunk
+        return self.app.on_data(self) if self.app.on_data else None
+
+    def finish(self) -> None:
+        """Answer."""
+        self.ended.append("finish")
+        if self.app.on_finish:
+            self.app.on_finish(self)
+        else:
+            self.answer(b"ok")
+
+    def on_connection_close(self) -> None:
+        """Note that the connection went."""
+        self.ended.append("close")
+
+    def answer(self, body: bytes, code: int = 200) -> None:
+        """Write a whole answer."""
+        self.connection.write_headers(
+            ResponseStartLine("HTTP/1.1", code, "OK"),
+            HTTPHeaders({"Content-Length": str(len(body)), "Date": "x"}),
+            body,
+        )
+        self.connection.finish()
+
+
+class App:
+    """The server's delegate: one `Recorder` for each request, all kept."""
+
+    def __init__(self) -> None:
+        self.requests: list[Recorder] = []
+        self.closed = 0
+        self.on_head: Callable[[Recorder], Any] | None = None
+        self.on_data: Callable[[Recorder], Any] | None = None
+        self.on_finish: Callable[[Recorder], Any] | None = None
+
+    def start_request(self, server_conn: object, request_conn: Any) -> Recorder:
+        """Make the delegate of one request."""
+        request = Recorder(self, request_conn)
+        self.requests.append(request)
+        return request
+
+    def on_close(self, server_conn: object) -> None:
+        """Count."""
+        self.closed += 1
+
+
+class Talk:
+    """A conversation with one connection: `>> received`, `<< sent`."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.app = App()
+        self.endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app)
+        self.transport = FakeTransport()
+        self.connection = HTTP1Connection(self.endpoint)
+        self.transport.protocol = self.connection
+        self.connection.connection_made(self.transport)
+
+    def receive(self, *segments: bytes) -> None:
+        """Let the connection receive each of `segments`."""
+        for segment in segments:
+            if not self.transport.closed:
+                self.connection.data_received(segment)
+
+    def receive_bytewise(self, data: bytes) -> None:
+        """Let the connection receive `data` in one-byte segments."""
+        self.receive(*(data[i : i + 1] for i in range(len(data))))
+
+    def receive_eof(self) -> None:
+        """Let the connection receive the end of input, as a transport does."""
+        if not self.connection.eof_received():
+            self.transport.close()
+
+    @property
+    def sent(self) -> bytes:
+        """All that was sent so far."""
+        return bytes(self.transport.sent)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The status codes sent so far, in order."""
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 ([0-9]{3}) [A-Z]", self.sent)]
+
+    @property
+    def ending(self) -> bool:
+        """Whether the connection reads no further request."""
+        return self.transport.closed or self.transport.eof_written
+
+    async def turn(self, times: int = 3) -> None:
+        """Give the event loop a few turns."""
+        for _ in range(times):
+            await asyncio.sleep(0)
