@@ -1,1 +1,24 @@
-"""Room under construction."""
+"""Who is the client? Trust policies, the PROXY protocol, and the proof of every decision.
+
+This room is pure: data in, data out. It must not know asyncio, sockets, TLS, files, time or logs.
+"""
+
+from edgeserver.proxyheaders.bound import Bound
+from edgeserver.proxyheaders.declared import Declared
+from edgeserver.proxyheaders.findings import CODES
+from edgeserver.proxyheaders.policy import TrustPolicy
+from edgeserver.proxyheaders.results import REASONS, Finding, Hop, Provenance, Resolved
+from edgeserver.proxyheaders.settings import TrustedProxy
+
+__all__ = [
+    "CODES",
+    "REASONS",
+    "Bound",
+    "Declared",
+    "Finding",
+    "Hop",
+    "Provenance",
+    "Resolved",
+    "TrustPolicy",
+    "TrustedProxy",
+]

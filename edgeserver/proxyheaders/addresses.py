@@ -1,0 +1,270 @@
+"""The address grammar: which bytes name an address, and which are refused.
+
+Decides usability and the one text that each address has. It must not know trust, header names or
+where the bytes came from.
+
+    entry    = IPv4 [ ":" port ] / IPv6 / "[" IPv6 "]" [ ":" port ]     ; SP and TAB around it
+    IPv4     = 4 decimal octets without leading zeros
+    IPv6     = RFC 4291 section 2.2, with [ "%" zone ] on fe80::/10 only
+    zone     = 1*15( ALPHA / DIGIT / "." / "_" / "~" / "-" )
+    port     = 1-65535, digits only, without leading zeros
+
+IPv4-mapped addresses become IPv4; NAT64 stays IPv6. Unspecified, multicast and broadcast
+addresses name nobody and are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from edgeserver.errors import EdgeServerError
+
+__all__ = [
+    "MALFORMED",
+    "UNIX",
+    "UNKNOWN",
+    "Address",
+    "UnusableClaim",
+    "parse_address",
+    "parse_ipv4",
+    "parse_ipv6",
+    "parse_peer",
+    "render_address",
+    "render_ipv4",
+    "render_ipv6",
+]
+
+MALFORMED = "malformed-boundary"
+UNKNOWN = "unknown-boundary"
+
+MAX_ENTRY_BYTES = 80
+"""No entry of the grammar is longer: `[`, 45 for the address, `%`, 15, `]`, `:`, 5."""
+
+_OCTETS = {b"%d" % octet: octet for octet in range(256)}
+_HEX_AND_COLON = b"0123456789abcdefABCDEF:"
+_ZONE = re.compile(rb"[A-Za-z0-9._~-]{1,15}", re.ASCII)
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
+# RFC 7239 section 6: obfnode = "_" 1*( ALPHA / DIGIT / "." / "_" / "-"), node-port likewise.
+_HIDDEN = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.I)
+_MAPPED = 0xFFFF
+_MAX_V4 = 0xFFFFFFFF
+
+
+class Address(NamedTuple):
+    """One address, parsed.
+
+    Args:
+        version: 4 or 6; 0 for a Unix socket, which has no address.
+        value: The address as an integer.
+        text: RFC 5952 text, without zone; `0.0.0.0` for a Unix socket.
+        port: The port that came with it.
+        zone: The zone that came with it.
+    """
+
+    version: int
+    value: int
+    text: str
+    port: int | None = None
+    zone: str | None = None
+
+
+UNIX = Address(0, 0, "0.0.0.0")
+"""The peer of a Unix socket."""
+
+
+class UnusableClaim(EdgeServerError):
+    """An entry that names nobody; never shown to a stranger, always turned into a reason.
+
+    Args:
+        code: `malformed-boundary` or `unknown-boundary`.
+        detail: What is wrong with it, without the bytes themselves.
+        scheme: The scheme that a well-formed RFC 7239 element names all the same.
+    """
+
+    def __init__(self, code: str, detail: str, scheme: bytes | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.scheme = scheme
+
+
+def parse_address(raw: bytes) -> Address:
+    """Parse one entry that somebody claimed.
+
+    Raises:
+        UnusableClaim: It is not in the grammar, or names nobody.
+    """
+    entry = raw.strip(b" \t")
+    if len(entry) > MAX_ENTRY_BYTES:
+        raise UnusableClaim(MALFORMED, "longer than any address")
+    octets = entry.split(b".")
+    if len(octets) == 4:
+        try:
+            a, b, c, d = octets
+            value = _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
+        except KeyError:
+            pass  # a port, an IPv6 with dotted tail, or nonsense: the long way says which
+        else:
+            if 0 < value < 0xE0000000 or 0xEFFFFFFF < value < _MAX_V4:
+                return Address(4, value, entry.decode("ascii"))
+            raise _nobody()
+    return _parse_long(entry)
+
+
+def _parse_long(entry: bytes) -> Address:
+    """Parse an entry that is not just an IPv4 address."""
+    port: int | None = None
+    host = entry
+    if _HIDDEN.fullmatch(entry):
+        raise UnusableClaim(UNKNOWN, "the hop hides the address (RFC 7239 sections 6.2 and 6.3)")
+    if entry == b"unix:":
+        raise UnusableClaim(MALFORMED, "unix: the hop before listens on a Unix socket")
+    if entry.startswith(b"["):
+        host, closed, rest = entry[1:].partition(b"]")
+        if not closed or b":" not in host:
+            raise UnusableClaim(MALFORMED, "brackets hold an IPv6 address and are closed")
+        if rest:
+            port = _parse_port(rest)
+    elif entry.count(b":") == 1:
+        host, _, _ = entry.partition(b":")
+        port = _parse_port(entry[len(host) :])
+    if b":" not in host:
+        return _parse_dotted(host, entry, port)
+    host, percent, zone = host.partition(b"%")
+    value = parse_ipv6(host)
+    if value is None:
+        raise UnusableClaim(MALFORMED, "not an IPv6 address (RFC 4291 section 2.2)")
+    if percent and (value >> 118 != 0xFE80 >> 6 or not _ZONE.fullmatch(zone)):
+        raise UnusableClaim(MALFORMED, "a zone stands on fe80::/10 only, 1-15 of A-Za-z0-9._~-")
+    if value >> 32 == _MAPPED:
+        return _usable_ipv4(value & _MAX_V4, port)
+    if value == 0 or value >> 120 == 0xFF:
+        raise _nobody()
+    return Address(6, value, render_ipv6(value), port, zone.decode("ascii") if percent else None)
+
+
+def _parse_dotted(host: bytes, entry: bytes, port: int | None) -> Address:
+    """Parse what has no colon left: IPv4, or one of the words that stand for an address."""
+    value = parse_ipv4(host)
+    if value is not None:
+        return _usable_ipv4(value, port)
+    if not entry:
+        raise UnusableClaim(MALFORMED, "empty: this hop said nothing")
+    raise UnusableClaim(MALFORMED, "not an IPv4 or IPv6 address")
+
+
+def _usable_ipv4(value: int, port: int | None) -> Address:
+    if 0 < value < 0xE0000000 or 0xEFFFFFFF < value < _MAX_V4:
+        return Address(4, value, render_ipv4(value), port)
+    raise _nobody()
+
+
+def _nobody() -> UnusableClaim:
+    return UnusableClaim(MALFORMED, "an unspecified, multicast or broadcast address names nobody")
+
+
+def _parse_port(colon_port: bytes) -> int:
+    """Parse `:port`: 1-65535, digits only."""
+    digits = colon_port[1:]
+    if colon_port.startswith(b":") and _PORT.fullmatch(digits) and int(digits) <= 65535:
+        return int(digits)
+    raise UnusableClaim(MALFORMED, "a port is 1-65535, in digits")
+
+
+def parse_ipv4(raw: bytes) -> int | None:
+    """Return the value of four strict decimal octets, or None."""
+    octets = raw.split(b".", 4)
+    if len(octets) != 4:
+        return None
+    value = 0
+    for octet in octets:
+        number = _OCTETS.get(octet)
+        if number is None:
+            return None
+        value = value << 8 | number
+    return value
+
+
+def parse_ipv6(raw: bytes) -> int | None:
+    """Return the value of an IPv6 address without zone or brackets, or None.
+
+    Source: RFC 4291 section 2.2, forms 1 to 3.
+    """
+    if b"." in raw:  # form 3: x:x:x:x:x:x:d.d.d.d
+        head, _, dotted = raw.rpartition(b":")
+        low = parse_ipv4(dotted)
+        if low is None:
+            return None
+        raw = b"%s:%x:%x" % (head, low >> 16, low & 0xFFFF)
+    if raw.translate(None, _HEX_AND_COLON):
+        return None
+    left, compressed, right = raw.partition(b"::")
+    before = left.split(b":") if left else []
+    after = right.split(b":") if right else []
+    missing = 8 - len(before) - len(after)
+    # "::" stands for one or more groups; without it there are exactly eight.
+    if (missing < 1) if compressed else (missing != 0):
+        return None
+    value = 0
+    for group in (*before, *([b"0"] * missing), *after):
+        if not 0 < len(group) < 5:
+            return None
+        value = value << 16 | int(group, 16)
+    return value
+
+
+def parse_peer(text: str) -> Address:
+    """Parse the address text of a TCP peer; the usability rules are for claims, not for it.
+
+    Args:
+        text: As `getpeername` gives it, with zone if any, or `unix:` for a Unix socket.
+
+    Raises:
+        ValueError: It is no address; the server passes what the socket said.
+    """
+    if text.startswith("unix:"):
+        return UNIX
+    host, percent, zone = text.partition("%")
+    raw = host.encode("ascii", "replace")
+    value = parse_ipv4(raw)
+    if value is not None and not percent:
+        return Address(4, value, host)
+    wide = parse_ipv6(raw) if value is None and b":" in raw else None
+    if wide is None:
+        raise ValueError(f"peer={text!r} is no address: pass the socket's peer address, or 'unix:'")
+    if wide >> 32 == _MAPPED:
+        low = wide & _MAX_V4
+        return Address(4, low, render_ipv4(low))
+    return Address(6, wide, render_ipv6(wide), None, zone or None)
+
+
+def render_ipv4(value: int) -> str:
+    """Return the dotted text of an IPv4 address."""
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+
+def render_ipv6(value: int) -> str:
+    """Return the text of an IPv6 address.
+
+    Source: RFC 5952 section 4: lower case, no leading zeros, the first longest run of two or more
+    zero groups shortened.
+    """
+    groups = [f"{value >> shift & 0xFFFF:x}" for shift in range(112, -16, -16)]
+    best_start = best_length = run = 0
+    for position, group in enumerate(groups):
+        run = run + 1 if group == "0" else 0
+        if run > best_length:
+            best_start, best_length = position - run + 1, run
+    if best_length < 2:
+        return ":".join(groups)
+    left = ":".join(groups[:best_start])
+    return f"{left}::{':'.join(groups[best_start + best_length :])}"
+
+
+def render_address(address: Address) -> str:
+    """Return an entry that `parse_address` reads back as `address`."""
+    if address.version == 4:
+        return address.text if address.port is None else f"{address.text}:{address.port}"
+    text = address.text if address.zone is None else f"{address.text}%{address.zone}"
+    return text if address.port is None else f"[{text}]:{address.port}"

@@ -1,0 +1,305 @@
+"""A policy on one connection: what can be decided once, and the shortest way for each request.
+
+Decides nothing about trust; it joins what the connection says (peer, prelude, scheme) with what the
+walk says. It must not know sockets or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from edgeserver.proxyheaders.cache import DecisionCache
+from edgeserver.proxyheaders.contract import decide_contract
+from edgeserver.proxyheaders.declared import read_declared
+from edgeserver.proxyheaders.endpoint import Endpoint
+from edgeserver.proxyheaders.results import Provenance, Resolved
+from edgeserver.proxyheaders.stripping import StripSet
+from edgeserver.proxyheaders.walk import (
+    FORWARDED,
+    PLAIN,
+    Outcome,
+    Trace,
+    read_scheme,
+    walk,
+    walk_single,
+)
+
+if TYPE_CHECKING:
+    from edgeserver.proxyheaders.networks import Rule
+    from edgeserver.proxyheaders.policy import TrustPolicy
+
+__all__ = ["Bound", "ContractBound", "FixedBound", "PolicyBound", "make_bound"]
+
+RawPairs = list[tuple[bytes, bytes]]
+
+MAX_KEY_BYTES = 256
+"""A longer value is never a key: its walk costs less than the memory, and a stranger chose it."""
+
+_MAX_OWN = 8
+
+_NOTHING: frozenset[bytes] = frozenset()
+
+
+class Bound:
+    """A policy on one connection; made by `TrustPolicy.bind`.
+
+    Args:
+        policy: The policy.
+        endpoint: The connection.
+        strip: Names that the application does not get to see; falsy if there are none.
+    """
+
+    __slots__ = ("_reasons", "endpoint", "policy", "strip")
+
+    def __init__(
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
+    ) -> None:
+        self.policy = policy
+        self.endpoint = endpoint
+        self.strip = strip
+        self._reasons = policy._reasons
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is; never raises, never changes its arguments.
+
+        Args:
+            raw: The head's `(lower-case name, value)` pairs, in order.
+            fields: The same as a dict, if no name repeats; else None.
+        """
+        raise NotImplementedError  # one of the classes below
+
+    def visible(self, raw: RawPairs, names: Iterable[bytes] | None = None) -> RawPairs:
+        """Return the pairs that the application sees; `raw` itself if that is all of them.
+
+        Args:
+            raw: The head's `(lower-case name, value)` pairs; never changed.
+            names: The same head's `fields`, if at hand: it makes this cheaper.
+        """
+        strip = self.strip
+        return strip.visible(raw, names) if isinstance(strip, StripSet) else raw
+
+    def explain(self, raw: RawPairs) -> Provenance:
+        """Return the whole proof of what `resolve` answers for the same pairs.
+
+        Args:
+            raw: The pairs captured when the request was resolved.
+        """
+        from edgeserver.proxyheaders.explain import explain_request
+
+        provenance = explain_request(self, raw)
+        self.policy.count_findings(provenance.findings)
+        return provenance
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Decide without any memory, and keep every step in `trace`."""
+        raise NotImplementedError  # one of the classes below
+
+
+class FixedBound(Bound):
+    """Where no header counts: the answer is the same for every request of the connection."""
+
+    __slots__ = ("_fixed",)
+
+    def __init__(
+        self,
+        policy: TrustPolicy,
+        endpoint: Endpoint,
+        outcome: Outcome,
+        strip: frozenset[bytes] = _NOTHING,
+    ) -> None:
+        super().__init__(policy, endpoint, strip)
+        self._fixed = endpoint.resolved(outcome, None)
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return the one answer of this connection."""
+        fixed = self._fixed
+        self._reasons[fixed.reason] += 1
+        return fixed
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Return the one answer of this connection."""
+        return self._fixed
+
+
+class _CachedBound(Bound):
+    """Where headers count: remembers what the same values meant."""
+
+    __slots__ = ("_cache", "_own")
+
+    def __init__(
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
+    ) -> None:
+        super().__init__(policy, endpoint, strip)
+        # What was said over a connection with a prelude carries it, so it stays with it.
+        self._cache: DecisionCache[object, Resolved] = (
+            policy._caches[endpoint.scheme] if endpoint.prelude is None else DecisionCache(_MAX_OWN)
+        )
+        self._own: dict[object, Resolved] = {}
+
+    def _slow(self, key: object, raw: RawPairs) -> Resolved:
+        """Decide, and remember under `key` unless that is None."""
+        resolved = self._own.get(key)
+        if resolved is None and key is not None:
+            resolved = self._cache.recall(key)
+        if resolved is None:
+            resolved = self.decide(raw)
+            if key is not None:
+                if resolved.reason in _SHARED_REASONS:
+                    self._cache.admit(key, resolved)
+                else:  # the peer's own address must not be remembered for another peer
+                    if len(self._own) >= _MAX_OWN:
+                        self._own.clear()
+                    self._own[key] = resolved
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+
+_SHARED_REASONS = frozenset({"first-untrusted", "all-hops-trusted", "max-hops", "x-real-ip"})
+"""The reasons with which a header entry is the client, whoever the peer is."""
+
+
+class PolicyBound(_CachedBound):
+    """A trust policy, on a connection whose other end is trusted."""
+
+    __slots__ = ("_proto", "_source")
+
+    def __init__(
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
+    ) -> None:
+        super().__init__(policy, endpoint, strip)
+        self._source = policy._source_raw
+        self._proto = policy._proto_raw or b""
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is."""
+        if fields is None:
+            return self._slow(None, raw)
+        source = fields.get(self._source)
+        scheme = fields.get(self._proto)  # no field has an empty name
+        if (source is not None and len(source) > MAX_KEY_BYTES) or (
+            scheme is not None and len(scheme) > MAX_KEY_BYTES
+        ):
+            return self._slow(None, raw)
+        key = (source, scheme)
+        resolved = self._cache.main.get(key)
+        if resolved is None:
+            return self._slow(key, raw)
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Walk the configured source, and read the scheme."""
+        source, proto, policy = self._source, self._proto, self.policy
+        lines = [value for name, value in raw if name == source]
+        scheme: str | None = None
+        if proto:
+            for name, value in reversed(raw):
+                if name == proto:
+                    scheme = read_scheme(value)
+                    break
+        if not lines:
+            return self.endpoint.resolved(self._unclaimed(), scheme)
+        if source == b"x-forwarded-for":
+            outcome = walk(PLAIN, lines, policy._table, max_hops=policy.max_hops, trace=trace)
+        elif source == b"forwarded":
+            outcome = walk(FORWARDED, lines, policy._table, max_hops=policy.max_hops, trace=trace)
+            if outcome.scheme is not None and policy.proto is not None:
+                scheme = read_scheme(outcome.scheme)
+        else:
+            outcome = walk_single(lines, policy._table, trace=trace)
+        return self.endpoint.resolved(outcome, scheme)
+
+    def _unclaimed(self) -> Outcome:
+        """Return the outcome where the configured source is absent."""
+        source = self.endpoint.source
+        if source is not None:
+            return Outcome("all-hops-trusted", source)
+        return Outcome("trusted-peer-as-client", None)
+
+
+class DeclaringBound(PolicyBound):
+    """The same, where the author of the head declares headers that it sets."""
+
+    __slots__ = ("_declares",)
+
+    def __init__(
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes], author: Rule
+    ) -> None:
+        super().__init__(policy, endpoint, strip)
+        self._declares = author.sets
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is, and what else the proxy says."""
+        return self._with_declared(super().resolve(raw, fields), raw)
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Walk, and read the declared headers."""
+        return self._with_declared(super().decide(raw, trace), raw)
+
+    def _with_declared(self, resolved: Resolved, raw: RawPairs) -> Resolved:
+        declares = self._declares
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in raw:
+            if name in declares:
+                values.setdefault(name, []).append(value)
+        if not values:
+            return resolved
+        return Resolved(
+            resolved.remote_ip,
+            resolved.port,
+            resolved.zone,
+            resolved.protocol,
+            resolved.verified,
+            resolved.reason,
+            resolved.prelude,
+            read_declared(values),
+        )
+
+
+class ContractBound(_CachedBound):
+    """Tornado's contract, which believes any peer."""
+
+    __slots__ = ()
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is, by Tornado's contract."""
+        if fields is None:
+            return self._slow(None, raw)
+        get = fields.get
+        key = (
+            get(b"x-forwarded-for"),
+            get(b"x-forwarded-proto"),
+            get(b"x-real-ip"),
+            get(b"x-scheme"),
+        )
+        for value in key:
+            if value is not None and len(value) > MAX_KEY_BYTES:
+                return self._slow(None, raw)
+        resolved = self._cache.main.get(key)
+        if resolved is None:
+            return self._slow(key, raw)
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Apply Tornado's rules."""
+        outcome, scheme = decide_contract(raw, self.policy._table, trace)
+        return self.endpoint.resolved(outcome, scheme)
+
+
+def make_bound(policy: TrustPolicy, endpoint: Endpoint) -> Bound:
+    """Return the bound for one connection: which of the classes above fits."""
+    if policy.mode == "off":
+        return FixedBound(policy, endpoint, Outcome("proxy-headers-off", None))
+    if policy.mode == "tornado":
+        return ContractBound(policy, endpoint)
+    author = endpoint.author
+    if author is None:
+        assert endpoint.outcome is not None, "an untrusted author is the client"
+        strip = policy._strip_unlisted if policy.unlisted == "strip" else _NOTHING
+        return FixedBound(policy, endpoint, endpoint.outcome, strip)
+    strip = policy._strip_for(author)
+    if author.sets:
+        return DeclaringBound(policy, endpoint, strip, author)
+    return PolicyBound(policy, endpoint, strip)

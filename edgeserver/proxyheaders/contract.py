@@ -1,0 +1,63 @@
+"""Tornado's contract: what `xheaders=True` and `trusted_downstream` mean.
+
+Decides the address and the scheme as Tornado does, with our grammar. It must not know the peer,
+which this contract believes whoever it is.
+
+Source: `tornado.httpserver`, "xheaders" and "trusted_downstream"; checked against Tornado 6.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeserver.proxyheaders.networks import NetworkTable
+from edgeserver.proxyheaders.walk import PLAIN, Outcome, Trace, read_scheme, walk, walk_single
+
+__all__ = ["UNLIMITED", "decide_contract"]
+
+UNLIMITED = 1 << 30
+"""Tornado has no limit of hops."""
+
+
+def decide_contract(
+    raw: Sequence[tuple[bytes, bytes]], table: NetworkTable, trace: Trace | None = None
+) -> tuple[Outcome, str | None]:
+    """Return the client and the scheme that the headers claim.
+
+    Args:
+        raw: The head's `(lower-case name, value)` pairs.
+        table: `trusted_downstream`.
+        trace: Keeps every step of the header that decided, if given.
+    """
+    chain: list[bytes] = []
+    single: list[bytes] = []
+    x_scheme: bytes | None = None
+    proto: bytes | None = None
+    for name, value in raw:
+        if name == b"x-forwarded-for":
+            chain.append(value)
+        elif name == b"x-real-ip":
+            single.append(value)
+        elif name == b"x-scheme":
+            x_scheme = value
+        elif name == b"x-forwarded-proto":
+            proto = value
+    # A present but unusable X-Scheme hides X-Forwarded-Proto.
+    claimed = x_scheme if x_scheme is not None else proto
+    scheme = read_scheme(claimed) if claimed is not None else None
+    if single:
+        if trace is not None:
+            trace.field = b"x-real-ip"
+        # Tornado joins lines, and a list is no address: even equal lines name nobody here.
+        lines = single if len(single) == 1 else [b",".join(single)]
+        outcome = walk_single(lines, _NOBODY, trace=trace)
+        if outcome.reason == "first-untrusted":
+            outcome = outcome._replace(reason="x-real-ip")
+        return outcome, scheme
+    if chain:
+        return walk(PLAIN, chain, table, max_hops=UNLIMITED, trace=trace), scheme
+    return Outcome("trusted-peer-as-client", None), scheme
+
+
+# X-Real-Ip is not filtered by trusted_downstream.
+_NOBODY = NetworkTable(())

@@ -1,0 +1,182 @@
+r"""RFC 7239: one `Forwarded` line, cut into elements from the right, and one element parsed.
+
+Decides where an element begins and what it says. It must not know whom to trust, and it never looks
+at bytes left of the element it is asked for: a client's dangling quote there must not swallow what
+the proxy wrote.
+
+    Forwarded         = 1#forwarded-element
+    forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] )
+    forwarded-pair    = token "=" ( token / quoted-string )
+
+Tolerated, and noted: white space around ";", empty pairs, an IPv6 address or a port that is not
+quoted or not in brackets. Refused: white space around "=", a name that is no token, an unmatched
+quote or bracket, IPv4 in brackets, `for` or `proto` twice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from edgeserver.proxyheaders.addresses import (
+    MALFORMED,
+    UNKNOWN,
+    Address,
+    UnusableClaim,
+    parse_address,
+)
+
+__all__ = ["Claim", "parse_element", "parse_pairs", "split_rightmost"]
+
+_TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+# A value without quotes may hold ":[]" too: an address that the proxy should have quoted.
+# RFC 9110 section 5.6.4: qdtext = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text,
+# quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text ).
+_PAIR = re.compile(
+    rb"([" + _TOKEN + rb"]+)=(?:([" + _TOKEN + rb":\[\]]+)"
+    rb'|"([\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*'
+    rb"(?:\\[\t \x21-\x7e\x80-\xff][\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*)*)\")"
+)
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_NOT_TOKEN = re.compile(rb"[:\[\]]")
+
+_SPACED = "white space around ';'"
+_EMPTY = "an empty pair"
+_UNQUOTED = "a value with ':' or brackets must be quoted"
+_UNBRACKETED = "an IPv6 address must be in brackets"
+
+
+class Claim(NamedTuple):
+    """What one entry says.
+
+    Args:
+        address: The address that it names.
+        scheme: The scheme that it names, raw.
+        notes: What was tolerated.
+    """
+
+    address: Address
+    scheme: bytes | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split_rightmost(line: bytes, end: int) -> int:
+    """Return where the comma before the last element of `line[:end]` is, or -1.
+
+    Commas inside quotes are data. A quote closes or opens only after an even number of
+    backslashes. The cost is linear in the size of that element.
+    """
+    position = end
+    comma = line.rfind(b",", 0, position)
+    while True:
+        quote = line.rfind(b'"', comma + 1, position)
+        if quote < 0:
+            return comma
+        position = _opening_quote(line, quote)
+        if position < 0:
+            return -1  # unmatched: everything up to the line's start is this element, and refused
+        if comma >= position:
+            comma = line.rfind(b",", 0, position)
+
+
+def _opening_quote(line: bytes, closing: int) -> int:
+    """Return where the quoted-string that ends at `closing` begins, or -1."""
+    quote = line.rfind(b'"', 0, closing)
+    while quote >= 0:
+        before = quote - 1
+        while before >= 0 and line[before] == 0x5C:
+            before -= 1
+        if (quote - before) & 1:  # an even number of backslashes: a real quote
+            return quote
+        quote = line.rfind(b'"', 0, before + 1)
+    return -1
+
+
+def parse_pairs(element: bytes) -> tuple[list[tuple[bytes, bytes, bool]], list[str]]:
+    """Parse the pairs of one element into `(lower-case name, value, was quoted)`, and the notes.
+
+    Raises:
+        UnusableClaim: It is not in the grammar.
+    """
+    pairs: list[tuple[bytes, bytes, bool]] = []
+    notes: list[str] = []
+    text = element.strip(b" \t")
+    position, size = 0, len(text)
+    while position < size:
+        if text[position] == 0x3B:
+            _note(notes, _EMPTY)
+            position = _skip_space(text, position + 1, notes)
+            continue
+        match = _PAIR.match(text, position)
+        if match is None:
+            raise UnusableClaim(
+                MALFORMED, "not 'name=value' (RFC 7239 section 4: token '=' token or quoted-string)"
+            )
+        name, plain, quoted = match.groups()
+        if plain is not None:
+            pairs.append((name.lower(), plain, False))
+            if _NOT_TOKEN.search(plain):
+                _note(notes, _UNQUOTED)
+        else:
+            pairs.append((name.lower(), _QUOTED_PAIR.sub(rb"\1", quoted), True))
+        position = _skip_space(text, match.end(), notes)
+        if position < size:
+            if text[position] != 0x3B:
+                raise UnusableClaim(MALFORMED, "pairs are separated by ';' (RFC 7239 section 4)")
+            position = _skip_space(text, position + 1, notes)
+            if position == size:
+                _note(notes, _EMPTY)
+    return pairs, notes
+
+
+def _skip_space(text: bytes, position: int, notes: list[str]) -> int:
+    """Return the position after white space, noting that there was some."""
+    start = position
+    while position < len(text) and text[position] in b" \t":
+        position += 1
+    if position > start:
+        _note(notes, _SPACED)
+    return position
+
+
+def _note(notes: list[str], note: str) -> None:
+    if note not in notes:
+        notes.append(note)
+
+
+def parse_element(element: bytes) -> Claim:
+    """Parse one element into the address and the scheme that it names.
+
+    Raises:
+        UnusableClaim: It is malformed, or its `for` is missing, unknown or hidden; in those last
+            three cases `scheme` holds what the element says of that.
+    """
+    pairs, notes = parse_pairs(element)
+    node: bytes | None = None
+    scheme: bytes | None = None
+    for name, value, _ in pairs:
+        if name == b"for":
+            if node is not None:
+                raise UnusableClaim(MALFORMED, "'for' stands once per element (RFC 7239 section 4)")
+            node = value
+        elif name == b"proto":
+            if scheme is not None:
+                raise UnusableClaim(
+                    MALFORMED, "'proto' stands once per element (RFC 7239 section 4)"
+                )
+            scheme = value
+    if node is None:
+        if not pairs and not notes:
+            raise UnusableClaim(MALFORMED, "empty: this hop said nothing")
+        raise UnusableClaim(UNKNOWN, "the element has no 'for'", scheme)
+    if node != node.strip(b" \t"):
+        raise UnusableClaim(MALFORMED, "white space in 'for' (RFC 7239 section 6)")
+    try:
+        address = parse_address(node)
+    except UnusableClaim as error:
+        if error.code == UNKNOWN:
+            error.scheme = scheme
+        raise
+    if node.count(b":") > 1 and not node.startswith(b"["):
+        notes.append(_UNBRACKETED)
+    return Claim(address, scheme, tuple(notes))
