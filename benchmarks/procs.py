@@ -57,6 +57,16 @@ def cpu_seconds(root: int) -> float:
     return ticks / TICKS_PER_SECOND
 
 
+def core_seconds(core: int) -> float:
+    """Return the time that `core` has been busy, whoever it was for."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            # proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+            return sum(int(value) for value in (*ticks[:3], *ticks[5:8])) / TICKS_PER_SECOND
+    raise BenchmarkError(f"this machine has no core {core}")
+
+
 def memory_kib(root: int) -> tuple[int, int]:
     """Return resident and proportional memory of the tree in KiB."""
     rss = pss = 0

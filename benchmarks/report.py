@@ -12,6 +12,8 @@ from benchmarks.model import Suite
 from benchmarks.tables import IDLE_LIMIT_KIB
 
 Rows = list[list[str]]
+# A share of the core: the kernel and an idle system take less.
+DISTURBED = 0.04
 
 
 def _table(head: list[str], rows: Rows) -> list[str]:
@@ -68,7 +70,19 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
             "",
             *_table([*head, "requests/s", "p99 ms", "core busy"], rows),
         ]
-    return lines + _targets(suite, summary)
+    return lines + _disturbance(summary) + _targets(suite, summary)
+
+
+def _disturbance(summary: dict[str, Any]) -> list[str]:
+    """Return a warning where other processes ran on the server's core."""
+    others = max((row["others"] for rows in summary.values() for row in rows.values()), default=0)
+    if others < DISTURBED:
+        return []
+    return [
+        f"**Not a quiet machine**: other processes took up to {others * 100:.0f} % of the server's"
+        " core. Caches are shared too: do not quote these figures.",
+        "",
+    ]
 
 
 def _targets(suite: Suite, summary: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.checks import check
 from benchmarks.load import run_wrk
 from benchmarks.model import BenchmarkError, Server, Suite, Workload
-from benchmarks.procs import Running, running
+from benchmarks.procs import Running, core_seconds, running
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,27 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of wrk against one server."""
+    """One run of wrk against one server; `busy` and `others` are shares of the server's core."""
 
     cpu_us: float
     busy: float
+    others: float
     per_second: float
     p99_ms: float
 
 
 def measure(process: Running, workload: Workload, plan: Plan, run: int) -> Sample:
     """Run wrk once and divide the CPU time that the server took by the requests it served."""
-    before = process.cpu_seconds()
+    before, core_before = process.cpu_seconds(), core_seconds(plan.server_core)
     load = run_wrk(workload, process.port, seconds=plan.seconds, core=plan.load_core, run=run)
     spent = process.cpu_seconds() - before
+    others = core_seconds(plan.server_core) - core_before - spent
     return Sample(
-        spent / load.requests * 1e6,
-        spent / load.seconds,
-        load.requests / load.seconds,
-        load.p99_ms,
+        cpu_us=spent / load.requests * 1e6,
+        busy=spent / load.seconds,
+        others=max(0.0, others / load.seconds),
+        per_second=load.requests / load.seconds,
+        p99_ms=load.p99_ms,
     )
 
 
@@ -156,6 +159,7 @@ class Rounds:
         return {
             "cpu_us": statistics.median(s.cpu_us for s in own),
             "busy": statistics.median(s.busy for s in own),
+            "others": statistics.median(s.others for s in own),
             "per_second": statistics.median(s.per_second for s in own),
             "p99_ms": statistics.median(s.p99_ms for s in own),
             "ratios": {
