@@ -1,0 +1,131 @@
+"""How a connection ends after something was written that the peer should still get.
+
+Decides how long a peer may take for it, and how much of its own bytes is thrown away meanwhile.
+It must not know what was said: a socket closed with unread input sends a reset, and the reset
+may overtake the last words; a socket whose peer takes nothing would stay open for good.
+
+Source: RFC 9112 section 9.6, which describes this for HTTP; for other protocols it is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from edgeserver.errors import StreamClosedError
+
+__all__ = ["Closing", "closed_error", "set_closed_error_factory"]
+
+DRAIN_BYTES = 256 * 1024
+CHECK_S = 1.0
+PATIENCE_S = 60.0
+
+
+_make_closed_error: Callable[[BaseException | None], StreamClosedError] = StreamClosedError
+
+
+def closed_error(real_error: BaseException | None = None) -> StreamClosedError:
+    """Return the error for a closed connection; every one of them is made here.
+
+    Args:
+        real_error: What closed the connection, where that is known.
+    """
+    return _make_closed_error(real_error)
+
+
+def set_closed_error_factory(factory: Callable[[BaseException | None], StreamClosedError]) -> None:
+    """Have `closed_error` return what `factory(real_error)` makes.
+
+    So that a guest whose applications catch an error class of their own gets one that is both.
+    """
+    global _make_closed_error
+    _make_closed_error = factory
+
+
+class Closing(asyncio.Protocol):
+    """The last protocol of a transport: it flushes what was written, then closes.
+
+    Once everything is written, the peer has a second to close its side, and 256 KiB to throw
+    away. While something is left to write, it has a minute to take at least a part of it.
+
+    Args:
+        above: The protocol before this one; it still hears `resume_writing` and the end.
+        loop: The loop of the transport, which need not run at the moment.
+    """
+
+    def __init__(self, above: asyncio.Protocol, loop: asyncio.AbstractEventLoop) -> None:
+        self._above = above
+        self._loop = loop
+        self._drain_left = DRAIN_BYTES
+        self._patience_s = PATIENCE_S
+        self._left_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def take_over(self, transport: asyncio.Transport, *, unread: bool) -> None:
+        """End `transport`.
+
+        Args:
+            transport: The live transport; everything to say was written to it.
+            unread: Whether the peer may have sent what nobody has read.
+        """
+        linger = unread and transport.can_write_eof() and not transport.is_closing()
+        self._left_bytes = transport.get_write_buffer_size()
+        if not linger and not self._left_bytes:
+            transport.close()
+            return
+        self._transport = transport
+        transport.set_protocol(self)
+        try:
+            if linger:
+                transport.write_eof()
+                transport.resume_reading()
+            else:
+                transport.close()
+        except OSError:
+            transport.abort()  # the peer has gone
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Throw `data` away; a peer that sends without end is heard no more."""
+        self._drain_left -= len(data)
+        if self._drain_left >= 0 or self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.pause_reading()  # it still takes what was written
+        else:
+            self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """Let the transport close: the peer has read to our end, or does not want to."""
+        return False
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._above.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on, and stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._transport = None
+        self._above.connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(CHECK_S, self._check)
+
+    def _check(self) -> None:
+        """Abort if the peer has had its time, else wait on."""
+        if self._transport is None:
+            return
+        left_bytes = self._transport.get_write_buffer_size()
+        if left_bytes < self._left_bytes:
+            self._left_bytes, self._patience_s = left_bytes, PATIENCE_S
+        else:
+            self._patience_s -= CHECK_S
+            if not left_bytes or self._patience_s <= 0:
+                error = None if not left_bytes else TimeoutError("the peer takes nothing more")
+                self._above.connection_lost(error)
+                self._transport.abort()
+                return
+        self._wait()

@@ -1,0 +1,338 @@
+"""`TCPServer`: accepts connections on listening sockets, and gives each one a protocol.
+
+Decides when a socket is listened on, paused and closed, and with which settings. It must not know
+what is spoken on a connection; how TLS is done is for `_loop_ssl` and `build_protocol` to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket as socket_module
+import ssl
+import sys
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from edgeserver.ioloop import IOLoop, call_logged
+from edgeserver.iostream import IOStream
+from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
+from edgeserver.process import fork_processes
+
+__all__ = ["INHERIT", "Listener", "SSLOptions", "TCPServer"]
+
+SSLOptions = Mapping[str, Any] | ssl.SSLContext
+
+INHERIT: Any = type("Inherit", (), {"__repr__": lambda self: "<the server's>"})()
+"""Says for a listener's setting that the server's own is meant."""
+
+
+class Listener:
+    """One listening socket of a server, with the settings of its connections.
+
+    The socket itself stays open until `close`; an event loop accepts on a duplicate of it. So
+    while accepting is paused, connections queue in the system as if the process were busy.
+
+    Attributes:
+        socket: The listening socket.
+        server: The server that it belongs to.
+        ssl_options: The TLS settings of its connections, None for plain ones.
+        proxy_protocol: Whether and which PROXY prelude they begin with, None for none.
+    """
+
+    def __init__(
+        self,
+        sock: socket_module.socket,
+        server: TCPServer,
+        *,
+        ssl_options: SSLOptions | None,
+        proxy_protocol: Any,
+    ) -> None:
+        self.socket = sock
+        self.server = server
+        self.ssl_options = ssl_options
+        self.proxy_protocol = proxy_protocol
+        self.loop = IOLoop.current().asyncio_loop
+        self.address = render_address(sock.getsockname())
+        self._backlog = listen_backlog(sock)
+        self._factory = functools.partial(server.build_protocol, self)
+        self._ssl = server._loop_ssl(self)
+        self._accepting: tuple[socket_module.socket, asyncio.AbstractServer] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.address}>"
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is accepted at present."""
+        return self._accepting is None
+
+    def resume(self) -> None:
+        """Accept connections, from the first time on or again.
+
+        Raises:
+            OSError: The socket does not listen, or is closed.
+        """
+        if self._accepting is not None:
+            return
+        sock = self.socket.dup()
+        try:
+            self._accepting = sock, _finish_now(self._create_server(sock))
+        except BaseException:
+            sock.close()
+            raise
+
+    def pause(self) -> None:
+        """Accept nothing more; connections queue until `resume`, and live ones go on.
+
+        Not to be called from `build_protocol`, where a loop is in the middle of accepting.
+        """
+        if self._accepting is None:
+            return
+        (sock, server), self._accepting = self._accepting, None
+        if self.loop.is_closed():
+            sock.close()
+        elif self.loop.remove_reader(sock.fileno()):
+            # asyncio's own loop. Its server is not closed: what it has accepted in this very turn
+            # gets a transport in the next one, which a closed server refuses.
+            sock.close()
+        else:
+            server.close()
+
+    def close(self) -> None:
+        """Stop listening at once; live connections go on."""
+        self.pause()
+        self.socket.close()
+
+    def _create_server(
+        self, sock: socket_module.socket
+    ) -> Coroutine[Any, Any, asyncio.AbstractServer]:
+        if sock.family != getattr(socket_module, "AF_UNIX", None):
+            return self.loop.create_server(
+                self._factory, sock=sock, backlog=self._backlog, ssl=self._ssl
+            )
+        # The file is not the loop's to remove: other processes may listen on the same socket.
+        keep_file: dict[str, Any] = {}
+        if sys.version_info >= (3, 13) and isinstance(self.loop, asyncio.BaseEventLoop):
+            keep_file["cleanup_socket"] = False
+        return self.loop.create_unix_server(
+            self._factory, sock=sock, backlog=self._backlog, ssl=self._ssl, **keep_file
+        )
+
+
+class TCPServer:
+    """A server that gives each connection a protocol.
+
+    Override `handle_stream` to speak through a stream, or `build_protocol` to bring an asyncio
+    protocol. There are three ways to start: `listen`; `add_sockets` with sockets bound before,
+    which processes may share; `bind` and `start`, which forks them.
+
+    Args:
+        ssl_options: TLS settings, a dict or an `ssl.SSLContext`, of listeners without their own.
+        max_buffer_size: The most that a stream keeps for a waiting read, in bytes.
+        read_chunk_size: The most that a stream keeps ahead of any read, in bytes.
+        proxy_protocol: The PROXY prelude of listeners without their own setting.
+
+    Source: `tornado.tcpserver.TCPServer`.
+    """
+
+    def __init__(
+        self,
+        ssl_options: SSLOptions | None = None,
+        max_buffer_size: int | None = None,
+        read_chunk_size: int | None = None,
+        *,
+        proxy_protocol: Any = None,
+    ) -> None:
+        self.ssl_options = ssl_options
+        self.max_buffer_size = max_buffer_size
+        self.read_chunk_size = read_chunk_size
+        self.proxy_protocol = proxy_protocol
+        self.listeners: list[Listener] = []
+        self._pending: list[socket_module.socket] = []
+        self._started = False
+        self._accepting = True
+        self._check_ssl_options(ssl_options)
+
+    def listen(
+        self,
+        port: int,
+        address: str | None = None,
+        family: int = socket_module.AF_UNSPEC,
+        backlog: int = DEFAULT_BACKLOG,
+        flags: int | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """Accept connections on a port from now on; see `netutil.bind_sockets`.
+
+        It may be called more than once, and before the loop runs.
+
+        Raises:
+            OSError: The port cannot be bound.
+        """
+        sockets = bind_sockets(port, address, family, backlog, flags, reuse_port)
+        try:
+            self.add_sockets(sockets)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+
+    def add_sockets(
+        self,
+        sockets: Iterable[socket_module.socket],
+        *,
+        ssl_options: SSLOptions | None = INHERIT,
+        proxy_protocol: Any = INHERIT,
+    ) -> None:
+        """Accept connections on listening `sockets`, which belong to the server from now on.
+
+        Args:
+            sockets: Such as those of `bind_sockets`.
+            ssl_options: TLS settings of their connections; None for plain ones.
+            proxy_protocol: The PROXY prelude of their connections; None for none.
+
+        Raises:
+            ValueError: The settings are wrong.
+            OSError: A socket cannot be used. After any error nothing is accepted on any of them.
+        """
+        added = [
+            Listener(
+                sock,
+                self,
+                ssl_options=self.ssl_options if ssl_options is INHERIT else ssl_options,
+                proxy_protocol=self.proxy_protocol if proxy_protocol is INHERIT else proxy_protocol,
+            )
+            for sock in sockets
+        ]
+        try:
+            for listener in added if self._accepting else ():
+                listener.resume()
+        except BaseException:
+            for listener in added:
+                listener.pause()
+            raise
+        self.listeners += added
+
+    def add_socket(self, socket: socket_module.socket) -> None:
+        """Accept connections on one listening socket."""
+        self.add_sockets([socket])
+
+    def bind(
+        self,
+        port: int,
+        address: str | None = None,
+        family: int = socket_module.AF_UNSPEC,
+        backlog: int = DEFAULT_BACKLOG,
+        flags: int | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """Bind a port that `start` will accept connections on; see `netutil.bind_sockets`.
+
+        Raises:
+            OSError: The port cannot be bound.
+        """
+        sockets = bind_sockets(port, address, family, backlog, flags, reuse_port)
+        if self._started:
+            self.add_sockets(sockets)
+        else:
+            self._pending += sockets
+
+    def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
+        """Accept connections on what was bound, in this process or in forked ones.
+
+        Args:
+            num_processes: How many processes; 1 does not fork, None, 0 or less is one per
+                processor. No event loop may have been made before; see `fork_processes`.
+            max_restarts: How many restarts of crashed children before giving up.
+
+        Raises:
+            RuntimeError: It was called before.
+        """
+        if self._started:
+            raise RuntimeError("this server was started before; call start once")
+        self._started = True
+        if num_processes != 1:
+            fork_processes(num_processes, max_restarts)
+        sockets, self._pending = self._pending, []
+        self.add_sockets(sockets)
+
+    def stop(self) -> None:
+        """Stop listening at once; connections go on. Later calls do nothing."""
+        listeners, self.listeners = self.listeners, []
+        for listener in listeners:
+            listener.close()
+        pending, self._pending = self._pending, []
+        for sock in pending:
+            sock.close()
+
+    def pause_accepting(self) -> None:
+        """Accept nothing more until `resume_accepting`; connections queue in the system."""
+        self._accepting = False
+        for listener in self.listeners:
+            listener.pause()
+
+    def resume_accepting(self) -> None:
+        """Accept again what has queued."""
+        self._accepting = True
+        for listener in self.listeners:
+            listener.resume()
+
+    def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
+        """Speak on a new connection; to be overridden, by a coroutine function or a plain one.
+
+        What it raises is logged. Close the stream at the end.
+
+        Args:
+            stream: The connection, after the handshake if it is TLS.
+            address: The peer's, as its socket has it.
+        """
+        raise NotImplementedError  # an interface: the subclass says what is spoken
+
+    def build_protocol(self, listener: Listener) -> asyncio.Protocol:
+        """Return the protocol of a connection just accepted; a stream by default."""
+        return IOStream(
+            self.max_buffer_size, self.read_chunk_size, on_connect=self._handle_connection
+        )
+
+    def _handle_connection(self, stream: IOStream) -> None:
+        call_logged(functools.partial(self.handle_stream, stream, stream.peer_address))
+
+    def _loop_ssl(self, listener: Listener) -> ssl.SSLContext | None:
+        """Return the context for the loop's own TLS on `listener`, None where it does none."""
+        if listener.ssl_options is None:
+            return None
+        from edgeserver.tls import ssl_options_to_context  # only a server with TLS pays for it
+
+        return ssl_options_to_context(listener.ssl_options, server_side=True)
+
+    def _check_ssl_options(self, ssl_options: SSLOptions | None) -> None:
+        """Raise early what is wrong with settings in a dict, before any socket is there.
+
+        Raises:
+            KeyError: There is no `certfile`.
+            ValueError: A file is missing, or a setting is wrong.
+        """
+        if ssl_options is None or isinstance(ssl_options, ssl.SSLContext):
+            return
+        from edgeserver.tls import parse_ssl_options  # only a server with TLS pays for it
+
+        parse_ssl_options(ssl_options)
+
+
+def _finish_now(
+    coroutine: Coroutine[Any, Any, asyncio.AbstractServer],
+) -> asyncio.AbstractServer:
+    """Run the coroutine of `create_server` to its end without a running loop.
+
+    With a socket that already listens nothing in it waits: uvloop's ends at once, asyncio's after
+    one bare yield, which only lets other callbacks run.
+    """
+    for _ in range(2):
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            server: asyncio.AbstractServer = end.value
+            return server
+    coroutine.close()
+    raise RuntimeError("this event loop's create_server waits for something, even with a socket")
