@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
@@ -85,11 +86,25 @@ def cli() -> None:
     """
 
 
+def _fill_standard_descriptors() -> None:
+    """Open the null device for each standard descriptor that was closed at start.
+
+    Else the first socket or event queue would get its number, and what is meant for standard
+    output or error would be written there.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command `edgeserver` and exit.
 
     Args:
         argv: The arguments after the command's name; the process's own if None.
     """
+    _fill_standard_descriptors()
     cli.main(args=list(argv) if argv is not None else None, prog_name="edgeserver")
     raise AssertionError("click ends the process itself")  # pragma: no cover

@@ -14,6 +14,7 @@ import click
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.plan import Listener, ServePlan
 from edgeserver.escaping import escape
+from edgeserver.log import gen_log
 from edgeserver.netutil import render_address
 
 __all__ = ["print_lines", "render_banner", "render_listener"]
@@ -46,12 +47,22 @@ def render_listener(listener: Listener) -> list[str]:
     return lines
 
 
-def print_lines(lines: Iterable[str], stream: IO[str]) -> None:
-    """Print the start lines, with colour only on a terminal that wants it."""
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    for line in lines:
-        click.echo(_coloured(line) if coloured else line, file=stream, color=coloured)
-    stream.flush()
+def print_lines(lines: Iterable[str], stream: IO[str] | None) -> None:
+    """Print the start lines, with colour only on a terminal that wants it.
+
+    Args:
+        lines: The lines, without their ends.
+        stream: Where to; None is what Python makes of an output that was closed at start.
+    """
+    try:
+        if stream is None:
+            return
+        coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+        shown = [_coloured(line) if coloured else line for line in lines]
+        stream.write("".join(f"{line}\n" for line in shown))
+        stream.flush()
+    except OSError as error:  # a reader that is gone is no reason not to serve
+        gen_log.warning("the start lines cannot be printed: %s", error)
 
 
 def _coloured(line: str) -> str:

@@ -55,7 +55,8 @@ def run_process(
     delegate = make_delegate(kind, app, plan.adapter_options)
     _configure_logging()
     log = None
-    if plan.access_log_format is not None and kind != "tornado":  # those log themselves
+    # Tornado applications log themselves; an output that was closed at start is None.
+    if plan.access_log_format is not None and kind != "tornado" and sys.stdout is not None:
         log = AccessLog(sys.stdout, plan.access_log_format)
     process = _Process(plan, delegate, log)
     try:
@@ -75,6 +76,8 @@ class _Process:
         self._delegate = delegate
         self._log = log
         self._stopping = asyncio.Event()
+        self._asked_to_stop = False
+        self._loop: asyncio.AbstractEventLoop
 
     async def serve(
         self,
@@ -84,8 +87,10 @@ class _Process:
     ) -> None:
         """Start, say so, wait for the end, and finish what is in flight."""
         loop = asyncio.get_running_loop()
+        self._loop = loop
         for number in stop_signals:
-            loop.add_signal_handler(number, self._on_stop_signal, number, stop_signals)
+            # Not the loop's own handlers: this one also interrupts an application that blocks it.
+            signal.signal(number, self._on_stop_signal)
         server = self._make_server()
         await self._start_application()
         await self._run_hooks(self._plan.on_start, server)
@@ -137,27 +142,26 @@ class _Process:
             if inspect.isawaitable(result):
                 await result
 
-    def _on_stop_signal(
-        self, number: signal.Signals, stop_signals: Iterable[signal.Signals]
-    ) -> None:
-        """Begin the graceful end; from now on the same signals end the process at once."""
-        loop = asyncio.get_running_loop()
-        for each in stop_signals:
-            loop.remove_signal_handler(each)
-            # A plain handler also interrupts an application that blocks the event loop.
-            signal.signal(each, self._end_at_once)
+    def _on_stop_signal(self, number: int, frame: object) -> None:
+        """Begin the graceful end; asked again, end the process at once."""
+        if not self._asked_to_stop:
+            self._asked_to_stop = True
+            self._loop.call_soon_threadsafe(self._begin_stop, signal.Signals(number).name)
+            return
+        try:
+            if self._log is not None:
+                self._log.flush()
+        finally:
+            os._exit(128 + number)
+
+    def _begin_stop(self, why: str) -> None:
+        """Say that the end begins, and let it."""
         gen_log.info(
             "%s: stopping; requests in flight have %g s, a second signal ends at once",
-            number.name,
+            why,
             self._plan.graceful_timeout_s,
         )
         self._stopping.set()
-
-    def _end_at_once(self, number: int, frame: object) -> None:
-        """End the process without waiting for anything but the access log."""
-        if self._log is not None:
-            self._log.flush()
-        os._exit(128 + number)
 
     def _on_parent_gone(self, lifeline: int) -> None:
         """Stop gracefully: the process that would have told us to is gone."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
-from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags, apply_flags
+from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
 from edgeserver.cli.plan import ServePlan
 
 __all__ = ["serve"]
@@ -31,7 +31,7 @@ def serve(target: str, **values: Any) -> None:
     """
     plan = ServePlan(target=target, debug=values["debug"])
     with reported(debug=plan.debug):
-        apply_flags(GROUPS, values, plan)
+        apply_flags(APPLY_ORDER, values, plan)
         _open_listeners(plan)
     try:
         code = _run_workers(plan) if plan.workers > 1 else _run_alone(plan)

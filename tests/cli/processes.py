@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,9 +22,10 @@ class Process:
     Args:
         arguments: The command and its arguments.
         cwd: Its directory.
+        pass_fds: Descriptors that it inherits.
     """
 
-    def __init__(self, arguments: list[str], cwd: Path) -> None:
+    def __init__(self, arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> None:
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         self._popen = subprocess.Popen(
             arguments,
@@ -33,6 +34,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
         )
         self.pid = self._popen.pid
         self.out = ""
@@ -63,6 +65,12 @@ class Process:
         """Send a signal to the process."""
         self._popen.send_signal(number)
 
+    def close_out(self) -> None:
+        """Stop reading standard output, as a log reader that ends does."""
+        assert self._popen.stdout is not None
+        self._selector.unregister(self._popen.stdout)
+        self._popen.stdout.close()
+
     def kill(self) -> None:
         """End the process if it still runs, and close its outputs."""
         self._popen.kill()
@@ -86,9 +94,9 @@ class Process:
 
 
 @contextmanager
-def running(arguments: list[str], cwd: Path) -> Iterator[Process]:
+def running(arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> Iterator[Process]:
     """Run a command for the length of a test."""
-    process = Process(arguments, cwd)
+    process = Process(arguments, cwd, pass_fds)
     try:
         yield process
     finally:

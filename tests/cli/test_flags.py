@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from edgeserver.cli import cli
 from edgeserver.cli.bind import Bind
-from edgeserver.cli.flags import GROUPS, apply_flags
+from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
 from edgeserver.cli.flags.limits import parse_bytes
 from edgeserver.cli.plan import ServePlan
 from edgeserver.cli.serve import serve
@@ -20,7 +20,7 @@ def _plan(*arguments: str) -> ServePlan:
     """Return the plan that `serve a:b` makes of more arguments."""
     context = serve.make_context("serve", ["a:b", *arguments])
     plan = ServePlan(target=context.params.pop("target"))
-    apply_flags(GROUPS, context.params, plan)
+    apply_flags(APPLY_ORDER, context.params, plan)
     return plan
 
 

@@ -7,14 +7,17 @@ new module with one `FlagGroup`, added to `GROUPS`; it must not need a change an
 from edgeserver.cli.flags import application, limits, listening, process, proxies, tls
 from edgeserver.cli.flags.group import FlagGroup, GroupedCommand, add_flags, apply_flags
 
-__all__ = ["GROUPS", "FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
+__all__ = ["APPLY_ORDER", "GROUPS", "FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
 
-# TLS before listening: a bind without a scheme is https where a certificate is given.
 GROUPS: tuple[FlagGroup, ...] = (
     application.GROUP,
-    tls.GROUP,
     listening.GROUP,
+    tls.GROUP,
     proxies.GROUP,
     limits.GROUP,
     process.GROUP,
 )
+"""The groups, in the order of `--help`."""
+
+# A bind without a scheme is https where a certificate is given, so the binds come last.
+APPLY_ORDER = (*(group for group in GROUPS if group is not listening.GROUP), listening.GROUP)

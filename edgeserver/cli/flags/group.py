@@ -49,7 +49,9 @@ class GroupedCommand(click.Command):
         rest = [
             record
             for parameter in self.get_params(ctx)
-            if parameter.name not in shown and (record := parameter.get_help_record(ctx))
+            if isinstance(parameter, click.Option)
+            and parameter.name not in shown
+            and (record := parameter.get_help_record(ctx))
         ]
         with formatter.section("Other"):
             formatter.write_dl(rest)

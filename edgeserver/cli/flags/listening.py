@@ -55,8 +55,8 @@ GROUP = FlagGroup(
             ["--backlog"],
             type=click.IntRange(1, 65535),
             default=128,
-            show_default=True,
-            help="Connections that may wait to be accepted.",
+            metavar="N",
+            help="Connections that may wait to be accepted. [default: 128]",
         ),
         click.Option(
             ["--reuse-port"], is_flag=True, help="Let other processes listen on the same port."
