@@ -7,6 +7,7 @@ Decides when new files may take the place of the last good ones. It knows neithe
 from __future__ import annotations
 
 import datetime
+import ssl
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -46,6 +47,9 @@ class HostContext:
         TLSConfigurationError: The files are wrong; the message names the host too.
     """
 
+    material: Material
+    context: ssl.SSLContext
+
     def __init__(
         self, host: str, options: TLSOptions, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
@@ -53,7 +57,6 @@ class HostContext:
         self.options = options
         self.files = files_of(options)
         self.problem = ""
-        self.material: Material
         self._warned: set[str] = set()
         self._clock = clock
         self._stamp = stamp_files(self.files)
@@ -108,7 +111,6 @@ class HostContext:
         if self.problem:
             gen_log.warning("TLS: %s can be loaded again", self.label)
         self.problem = ""
-        self.material: Material
         self._warned.clear()
         if not build:
             return "same"

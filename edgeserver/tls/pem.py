@@ -119,8 +119,7 @@ def parse_pem(data: bytes) -> list[PemBlock]:
             continue
         if text.startswith(_BEGIN):
             break
-        if text:
-            started.append(text)
+        started.append(text)  # an empty line, too: it ends the headers of an encrypted key
         if text == _END + label + _DASHES:
             pem = b"\n".join(started) + b"\n"
             blocks.append(PemBlock(label.decode("latin-1"), pem, begun_at))
