@@ -11,11 +11,13 @@ import asyncio
 import resource
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from edgeserver.adapters.callback import CallbackAdapter, RequestCallback
+from edgeserver.adapters.detect import detect_interface
+from edgeserver.adapters.tornado import TornadoAdapter, share_closed_error
 from edgeserver.errors import ConfigurationError
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -23,11 +25,12 @@ from edgeserver.httputil import (
     HTTPServerRequest,
 )
 from edgeserver.log import gen_log
+from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.road import ConnectionRoad
 from edgeserver.tcpserver import Listener, TCPServer
+from edgeserver.tls import ReloadResult
+from edgeserver.tlsservice import TLSService
 from edgeserver.util import Configurable
-
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders import TrustPolicy
 
 __all__ = ["HTTPRequest", "HTTPServer"]
 
@@ -35,6 +38,9 @@ HTTPRequest = HTTPServerRequest
 """Tornado's older name of `HTTPServerRequest`."""
 
 FILE_LIMIT_SHARE = 0.8
+
+PAUSE_POLL_S = 0.1
+"""How often it is looked whether a paused server may accept again, in seconds."""
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -68,6 +74,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         access_log: Called with each exchange that has ended.
+        https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
@@ -102,8 +109,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         trust: TrustPolicy | None = None,
         proxy_protocol: str | None = None,
         access_log: Callable[[Any], None] | None = None,
+        https_redirect: bool = False,
     ) -> None:
         """Take the constructor's arguments; see the class."""
+        self._tls = TLSService(redirect=https_redirect)
+        policy = _trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
+        if proxy_protocol:
+            ConnectionRoad.check_prelude(proxy_protocol, policy)
         TCPServer.__init__(
             self,
             ssl_options=ssl_options,
@@ -139,12 +151,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             settings,
             # A subclass may override start_request, as Tornado allows; else nothing is between.
             self if type(self).start_request is not HTTPServer.start_request else delegate,
-            trust=_trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream),
+            trust=policy,
             access_log=access_log,
             protocol=self.protocol,
             on_count=self._connections_changed,
         )
-        self._accepting_paused = False
+        self._road = ConnectionRoad(self._endpoint, self._tls, policy)
+        self._accepting_paused: asyncio.TimerHandle | None = None
 
     @classmethod
     def configurable_base(cls) -> type[Configurable]:
@@ -160,7 +173,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def build_protocol(self, listener: Listener) -> asyncio.Protocol:
         """Return the protocol for a connection that `listener` has accepted."""
-        return HTTP1Connection(self._endpoint)
+        return self._road.build(listener)
+
+    def _loop_ssl(self, listener: Listener) -> None:
+        """Make a listener's layers ready; TLS is one of them, not the loop's own."""
+        self._road.prepare(listener)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -176,17 +193,42 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     # Who is believed.
 
     @property
-    def trust(self) -> TrustPolicy | None:
-        """The trust policy in force; None where no header is read."""
-        return cast("TrustPolicy | None", self._endpoint.trust)
+    def trust(self) -> TrustPolicy:
+        """The trust policy in force; `TrustPolicy.off()` where no header is read."""
+        return self._road.policy
 
-    def set_trust(self, policy: TrustPolicy | None) -> None:
+    def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
         Args:
-            policy: The new policy; None to read no header.
+            policy: The new policy; `TrustPolicy.off()` to read no header.
+
+        Raises:
+            ConfigurationError: A listener expects PROXY preludes, which the policy cannot judge.
         """
+        if not isinstance(policy, TrustPolicy):
+            raise TypeError(f"{policy!r} is not a TrustPolicy")
+        for listener in self.listeners:
+            if listener.proxy_protocol:
+                self._road.check_prelude(listener.proxy_protocol, policy)
+        self._road.policy = policy
         self._endpoint.trust = policy
+
+    # TLS.
+
+    @property
+    def tls(self) -> TLSService:
+        """The TLS of this server: contexts, handshakes, their status and counts."""
+        return self._tls
+
+    async def reload_tls(self) -> tuple[ReloadResult, ...]:
+        """Read all certificates, keys and lists again; what is good serves new connections.
+
+        Returns:
+            For each set of `ssl_options`, which hosts were replaced and which kept their last
+            good files, and why. Nothing raises: a wrong file changes nothing but the status.
+        """
+        return self._tls.reload()
 
     # The end.
 
@@ -197,6 +239,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
         Source: `tornado.httpserver.HTTPServer.close_all_connections`.
         """
+        self._tls.abort_handshakes()
         self._endpoint.close()
         await self._endpoint.wait_empty()
 
@@ -213,6 +256,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             Whether everything in flight was finished in time.
         """
         self.stop()
+        self._tls.abort_handshakes()
         self._endpoint.drain()
         try:
             await asyncio.wait_for(self._endpoint.wait_empty(), timeout)
@@ -221,23 +265,49 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             return False
         return True
 
+    def stop(self) -> None:
+        """Stop listening at once; connections go on. Later calls do nothing."""
+        super().stop()
+        self._tls.stop()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, those in their handshake and detached ones too."""
+        endpoint = self._endpoint
+        return len(endpoint.connections) + endpoint.detached_count() + self._tls.handshaking
+
     def _connections_changed(self, count: int) -> None:
-        if self._accepting_paused:
-            if count < self.max_connections:
-                self._accepting_paused = False
+        if self._accepting_paused is not None:
+            if self.open_connections < self.max_connections:
+                self._accepting_paused.cancel()
+                self._accepting_paused = None
                 self.resume_accepting()
-        elif count >= self.max_connections:
-            self._accepting_paused = True
+        elif count >= self.max_connections or self.open_connections >= self.max_connections:
             gen_log.warning(
                 "%d connections are open (max_connections): accepting pauses until one closes",
-                count,
+                self.open_connections,
             )
             self.pause_accepting()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        # Not every end is told: a handshake that fails, a detached stream that closes.
+        self._accepting_paused = asyncio.get_running_loop().call_later(
+            PAUSE_POLL_S, self._while_paused
+        )
+
+    def _while_paused(self) -> None:
+        self._look_again()
+        self._connections_changed(0)
 
 
 def _as_delegate(request_callback: Any) -> HTTPServerConnectionDelegate:
+    # Functions, too, may catch Tornado's error for a closed connection.
+    share_closed_error()
     # start_request is tested first: Tornado's Application is callable, too.
     if callable(getattr(request_callback, "start_request", None)):
+        if detect_interface(request_callback) == "tornado":
+            return TornadoAdapter(request_callback)
         return cast(HTTPServerConnectionDelegate, _with_on_close(request_callback))
     if callable(request_callback):
         return CallbackAdapter(request_callback)
@@ -268,17 +338,15 @@ def _known_protocol(protocol: str | None) -> str | None:
 
 def _trust_of(
     trust: TrustPolicy | None, *, xheaders: bool, trusted_downstream: list[str] | None
-) -> TrustPolicy | None:
+) -> TrustPolicy:
     if trust is not None and xheaders:
         raise ConfigurationError(
             "trust= and xheaders=True exclude each other: a trust policy says whom to believe,"
             " xheaders believes everybody; drop xheaders"
         )
     if xheaders:
-        from edgeserver.proxyheaders import TrustPolicy
-
         return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
-    return trust
+    return TrustPolicy.off() if trust is None else trust
 
 
 def _connection_limit(given: int | None) -> int:

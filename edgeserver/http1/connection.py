@@ -25,6 +25,7 @@ from contextvars import copy_context
 from typing import Any, Final, cast
 
 from edgeserver.errors import HTTPInputError
+from edgeserver.escaping import escape
 from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
 from edgeserver.http1.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http1.ending import ExchangeEnds
@@ -37,6 +38,7 @@ from edgeserver.http1.framing import (
     parse_expect_continue,
 )
 from edgeserver.http1.head import Fields, RawFields, check_partial_head, parse_head
+from edgeserver.http1.targets import authority_of
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.context import ConnectionContext, Resolution
 from edgeserver.httputil.headers import HTTPHeaders
@@ -68,12 +70,28 @@ class HTTP1Connection(ExchangeEnds):
     Args:
         endpoint: What all connections of the server share.
         prelude: The PROXY prelude that came first, or None.
+        misdirected: Tells whether a request for a host may not be served on this connection;
+            given the host that TLS was made for and the one asked for. None if any may.
     """
 
-    __slots__ = ("_bound", "_checked", "_length", "_prelude", "_skipped", "_trust")
+    __slots__ = (
+        "_bound",
+        "_checked",
+        "_length",
+        "_misdirected",
+        "_prelude",
+        "_skipped",
+        "_trust",
+    )
 
-    def __init__(self, endpoint: HTTP1Endpoint, prelude: Any = None) -> None:
+    def __init__(
+        self,
+        endpoint: HTTP1Endpoint,
+        prelude: Any = None,
+        misdirected: Callable[[str, str], bool] | None = None,
+    ) -> None:
         super().__init__(endpoint)
+        self._misdirected = misdirected
         self._checked = 0
         self._skipped = False
         self._length = 0
@@ -274,6 +292,8 @@ class HTTP1Connection(ExchangeEnds):
             length = 0
             if b"content-length" in fields or b"transfer-encoding" in fields:
                 length = parse_body_length(raw)
+            if self._misdirected is not None:
+                self._check_direction(target, fields)
         except HTTPInputError as error:
             self._refuse(error)
             return
@@ -313,6 +333,21 @@ class HTTP1Connection(ExchangeEnds):
         else:
             self._end_request()
 
+    def _check_direction(self, target: str, fields: Fields) -> None:
+        """Refuse a request for a host that TLS would have treated differently.
+
+        Source: RFC 9110 section 7.4, and section 15.5.20 for the status.
+        """
+        host = authority_of(target) or fields.get(b"host", b"").decode("latin-1")
+        tls = self.context.tls
+        if self._misdirected is not None and tls is not None and self._misdirected(tls.host, host):
+            raise HTTPInputError(
+                f"this connection was made for another host than '{escape(host)}': ask again on a"
+                " new one",
+                status=421,
+                rfc="RFC 9110 section 15.5.20",
+            )
+
     def _resolve(self, trust: Trust, raw: RawFields, fields: Fields) -> RawFields:
         """Find out who the client is; return the field lines that the application may see."""
         context = self.context
@@ -329,9 +364,8 @@ class HTTP1Connection(ExchangeEnds):
         context.resolution = Resolution((bound, raw, client))
         context.remote_ip = client.remote_ip
         context.protocol = client.protocol
-        strip = bound.strip
-        if strip and not strip.isdisjoint(fields):
-            raw = [field for field in raw if field[0] not in strip]
+        if bound.strip:
+            return bound.visible(raw, fields)
         return raw
 
     def _believe_nobody(self) -> None:

@@ -166,6 +166,7 @@ class ExchangeEnds(Wire):
         self._log_access(exchange)
         self._leave()
         stream = IOStream(max_buffer_size=self.endpoint.settings.max_buffer_size)
+        self.endpoint.detached(stream)
         replace_layer(transport, stream, leftover, paused)
         return stream
 

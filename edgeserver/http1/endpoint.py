@@ -7,7 +7,8 @@ they were accepted; the server above gives it what it needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeserver.http1.settings import HTTP1Settings
@@ -15,6 +16,7 @@ from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
+    from edgeserver.iostream import IOStream
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
@@ -43,6 +45,12 @@ class BoundTrust(Protocol):
 
     def resolve(self, raw: list[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None) -> Any:
         """Return who the client of a request is; never raises."""
+        ...
+
+    def visible(
+        self, raw: list[tuple[bytes, bytes]], names: Iterable[bytes] | None
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the field lines that the application may see."""
         ...
 
 
@@ -83,6 +91,7 @@ class HTTP1Endpoint:
         self.protocol = protocol
         self.draining = False
         self.connections: set[ExchangeEnds] = set()
+        self._detached: weakref.WeakSet[IOStream] = weakref.WeakSet()
         self._on_count = on_count
         self._empty: asyncio.Future[None] | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -114,6 +123,14 @@ class HTTP1Endpoint:
             if not self._empty.done():
                 self._empty.set_result(None)
             self._empty = None
+
+    def detached(self, stream: IOStream) -> None:
+        """Remember a connection that was handed to the application, to count it."""
+        self._detached.add(stream)
+
+    def detached_count(self) -> int:
+        """Return how many of these are still open."""
+        return sum(not stream.closed() for stream in self._detached)
 
     def drain(self) -> None:
         """Close what is idle; let what is in flight finish, and close then."""

@@ -87,13 +87,12 @@ def _parse(head: bytes, max_fields: int) -> Head:
     words = lines[0].split(b" ")
     if len(words) != 3:
         raise _malformed_request_line(lines[0])
-    if len(lines) > max_fields:
-        if len(lines) - 1 > max_fields:
-            raise HTTPInputError(
-                f"more than {max_fields} header fields (max_header_fields)",
-                status=431,
-                rfc="RFC 6585 section 5",
-            )
+    if len(lines) > max_fields + 1:
+        raise HTTPInputError(
+            f"more than {max_fields} header fields (max_header_fields)",
+            status=431,
+            rfc="RFC 6585 section 5",
+        )
     method = _method(words[0]) or _parse_method(words[0], words[1])
     version = _version(words[2]) or _parse_version(words[2], lines[0])
     target = words[1]

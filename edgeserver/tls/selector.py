@@ -141,6 +141,11 @@ class TLSContexts:
         """Return what is asked of clients of a configured host (empty for the default)."""
         return self._policies.get(host) or self._policies[DEFAULT_HOST]
 
+    @property
+    def policies_differ(self) -> bool:
+        """Whether some hosts ask other things of clients than others: `misdirected` may be True."""
+        return not self._one_policy
+
     def misdirected(self, handshake_host: str, request_host: str) -> bool:
         """Return whether a request must be answered 421 on a connection made for another host.
 
