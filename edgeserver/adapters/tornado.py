@@ -1,0 +1,126 @@
+"""A Tornado application, or any other delegate of Tornado's, behind the waist.
+
+Decides which of Tornado's classes must appear where for its applications to run unchanged: its
+start line, and an error for closed connections that its `except` clauses catch. It never imports
+Tornado: who has a Tornado application has imported it, so its classes stand in `sys.modules`.
+
+Source: Tornado 6.4 to 6.6; `tornado.routing` asserts the class of the start line, and
+`tornado.web` and `tornado.websocket` catch `tornado.iostream.StreamClosedError`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edgeserver.errors import ConfigurationError, StreamClosedError
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+)
+from edgeserver.iostream import set_closed_error_factory
+
+__all__ = ["TornadoAdapter", "make_delegate", "share_closed_error"]
+
+
+def make_delegate(app: Any) -> TornadoAdapter:
+    """Return the delegate that runs a Tornado application.
+
+    Args:
+        app: A `tornado.web.Application`, or another delegate that expects Tornado's classes.
+
+    Raises:
+        ConfigurationError: Tornado has not been imported, so `app` is none of its applications.
+    """
+    return TornadoAdapter(app)
+
+
+def share_closed_error() -> None:
+    """Have errors for closed connections caught by `except tornado.iostream.StreamClosedError`.
+
+    From the moment on that Tornado is imported, whether that is before or after this call.
+    """
+    set_closed_error_factory(_closed_error)
+
+
+class TornadoAdapter(HTTPServerConnectionDelegate):
+    """Gives a delegate of Tornado's what it expects of Tornado's server.
+
+    Args:
+        delegate: What the server would call without this.
+
+    Raises:
+        ConfigurationError: Tornado has not been imported.
+    """
+
+    def __init__(self, delegate: Any) -> None:
+        tornado_httputil = sys.modules.get("tornado.httputil")
+        if tornado_httputil is None:
+            raise ConfigurationError(
+                f"{delegate!r} is no Tornado application, since tornado.httputil was never"
+                " imported; name the interface that it has"
+            )
+        self._make_start_line = tornado_httputil.RequestStartLine
+        self._start_request = delegate.start_request
+        self._on_close = getattr(delegate, "on_close", None)
+        share_closed_error()
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request."""
+        return _TornadoMessage(
+            self._start_request(server_conn, request_conn), self._make_start_line
+        )
+
+    def on_close(self, server_conn: object) -> None:
+        """Pass the end of a connection on."""
+        if self._on_close is not None:
+            self._on_close(server_conn)
+
+
+class _TornadoMessage(HTTPMessageDelegate):
+    """One request, given to a delegate of Tornado's with a start line of Tornado's class."""
+
+    __slots__ = ("_delegate", "_make_start_line")
+
+    def __init__(self, delegate: Any, make_start_line: Callable[..., Any]) -> None:
+        self._delegate = delegate
+        self._make_start_line = make_start_line
+
+    def headers_received(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Pass the head on."""
+        return self._delegate.headers_received(self._make_start_line(*start_line), headers)  # type: ignore[no-any-return]  # Tornado's types are not known here
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass a piece of the body on."""
+        return self._delegate.data_received(chunk)  # type: ignore[no-any-return]  # see above
+
+    def finish(self) -> None:
+        """Pass the end of the request on."""
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        """Pass the loss of the connection on."""
+        self._delegate.on_connection_close()
+
+
+def _closed_error(real_error: BaseException | None) -> StreamClosedError:
+    tornado_iostream = sys.modules.get("tornado.iostream")
+    if tornado_iostream is None:
+        return StreamClosedError(real_error)
+    error: StreamClosedError = _joined(tornado_iostream.StreamClosedError)(real_error)
+    return error
+
+
+@functools.cache
+def _joined(tornados: type[Exception]) -> type[Any]:
+    """Return a class that is both our `StreamClosedError` and Tornado's."""
+    return type("StreamClosedError", (StreamClosedError, tornados), {"__module__": __name__})
