@@ -7,7 +7,6 @@ and `workers.py` carry it out. It must not know a flag's name.
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +48,7 @@ class ServePlan:
         listeners: Where to listen.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The context of https listeners, made before any fork; None without TLS.
+        tls: The `ssl_options` of https listeners, checked; None without TLS.
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
         access_log_format: `"text"`, `"json"`, or None for no access log.
@@ -69,7 +68,7 @@ class ServePlan:
     listeners: list[Listener] = field(default_factory=list)
     backlog: int = 128
     reuse_port: bool = False
-    tls: ssl.SSLContext | Any | None = None
+    tls: dict[str, Any] | None = None
     workers: int = 1
     graceful_timeout_s: float = 30.0
     access_log_format: str | None = "text"

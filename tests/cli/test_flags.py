@@ -1,6 +1,5 @@
 """What the flags of `serve` decide."""
 
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +175,18 @@ def test_a_certificate_makes_https(certificate: Path) -> None:
     plan = _plan(
         "--certfile", str(certificate), "--bind", "127.0.0.1:1", "--bind", "http://127.0.0.1:2"
     )
-    assert isinstance(plan.tls, ssl.SSLContext)
+    assert plan.tls == {"certfile": str(certificate)}
+    assert [note for note in plan.notes if note.startswith("TLS: localhost; expires in ")]
     assert [each.is_tls for each in plan.listeners] == [True, False]
+
+
+def test_dev_tls_makes_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--dev-tls makes a certificate below the current directory, and says whom to trust."""
+    monkeypatch.chdir(tmp_path)
+    plan = _plan("--dev-tls", "--bind", "https://127.0.0.1:1")
+    assert plan.tls == {"certfile": "certs/server.pem", "keyfile": "certs/server.key"}
+    assert (tmp_path / "certs" / "ca.pem").exists()
+    assert [note for note in plan.notes if note.endswith("trust it with certs/ca.pem")]
 
 
 def test_a_certificate_that_nobody_serves(certificate: Path) -> None:

@@ -28,7 +28,7 @@ _CERT_REQS = {
 
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
-    """Build the context of the https listeners, if there is a certificate, into `plan`."""
+    """Write the TLS options of the https listeners, if there is a certificate, into `plan`."""
     if values["dev_tls"]:
         if values["certfile"]:
             raise ConfigurationError("--dev-tls and --certfile contradict each other; give one")
@@ -50,7 +50,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         raise ConfigurationError(
             f"--cert-reqs {values['cert_reqs']} needs --ca-certs FILE: whose certificates count?"
         )
-    plan.tls = _build_context(options)
+    _check(options, plan)
+    plan.tls = options
 
 
 def _refuse_orphans(values: Mapping[str, Any]) -> None:
@@ -63,28 +64,24 @@ def _refuse_orphans(values: Mapping[str, Any]) -> None:
 
 def _dev_options(plan: ServePlan) -> dict[str, Any]:
     """Return `ssl_options` for the development certificate, making it where it is missing."""
-    try:
-        from edgeserver.tls.devcerts import ensure_dev_certificates
-    except ImportError as error:
-        raise ConfigurationError(
-            "--dev-tls needs trustme; install it with: pip install 'edgeserver[dev]'"
-        ) from error
+    from edgeserver.tls.devcerts import ensure_dev_certificates
+
     made = ensure_dev_certificates(DEV_DIRECTORY)
     plan.notes.append(f"development certificate: clients trust it with {made.ca}")
     return {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
 
 
-def _build_context(options: dict[str, Any]) -> Any:
-    """Return the context for `options`, with every error as one sentence."""
-    from edgeserver.tls import ssl_options_to_context
+def _check(options: dict[str, Any], plan: ServePlan) -> None:
+    """Read what `options` name, so that any TLS error stops the start, and say what is served."""
+    from edgeserver.tls import build_contexts, start_lines
 
     try:
-        return ssl_options_to_context(options, server_side=True)
+        contexts = build_contexts(options)
     except ConfigurationError:
         raise
-    except (ValueError, KeyError, OSError) as error:  # ssl.SSLError is an OSError
-        detail = error.args[0] if isinstance(error, KeyError) else error
-        raise ConfigurationError(f"TLS: {detail}; see --certfile, --keyfile, --ca-certs") from error
+    except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
+        raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
+    plan.notes += start_lines(contexts.status())
 
 
 def _file(flag: str, help_text: str) -> click.Option:
