@@ -1,0 +1,179 @@
+"""The application that shows what the server knows: over real sockets, as page and as JSON."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from edgeserver import HTTPServer
+from edgeserver.demo import app, prefers_json
+from edgeserver.netutil import bind_sockets
+from edgeserver.proxyheaders import TrustPolicy
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """Serve the application to loopback proxies, and return its address."""
+    server = HTTPServer(app, trust=TrustPolicy(["127.0.0.1"]))
+    sockets = bind_sockets(0, "127.0.0.1")
+    port = sockets[0].getsockname()[1]
+    server.add_sockets(sockets)
+    yield f"http://127.0.0.1:{port}/"
+    server.stop()
+    await server.close_all_connections()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client that follows nothing and believes nothing from the environment."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield client
+
+
+class _Text(HTMLParser):
+    """Collects a page's text and the names of its elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.elements: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def test_json(url: str, client: httpx.AsyncClient) -> None:
+    """The JSON holds client, scheme, peer, head and proof."""
+    answer = await client.get(
+        url + "?a=b",
+        headers={
+            "Accept": "application/json",
+            "X-Forwarded-For": "6.6.6.6, 203.0.113.9",
+            "X-Forwarded-Proto": "https",
+        },
+    )
+    assert answer.headers["content-type"] == "application/json"
+    known = answer.json()
+    assert known["client"] == {"address": "203.0.113.9", "scheme": "https"}
+    assert known["peer"] == "127.0.0.1"
+    assert known["request"]["method"] == "GET"
+    assert known["request"]["target"] == "/?a=b"
+    assert ["Accept", "application/json"] in known["request"]["headers"]
+    assert known["tls"] is None
+    assert known["explanation"]["reason"] == "first-untrusted"
+    assert [hop["verdict"] for hop in known["explanation"]["hops"]] == [
+        "trusted",
+        "client",
+        "ignored",
+    ]
+
+
+async def test_page(url: str, client: httpx.AsyncClient) -> None:
+    """The page shows the same, allows nothing but its own style, and loads nothing."""
+    answer = await client.get(url, headers={"X-Forwarded-For": "203.0.113.9"})
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = _Text(answer.text)
+    for part in ("203.0.113.9", "127.0.0.1", "GET / HTTP/1.1", "X-Forwarded-For", "hop 1"):
+        assert part in page.text
+    assert not {"script", "img", "iframe"} & set(page.elements)
+    assert "http://" not in answer.text
+    assert "https://" not in answer.text
+
+
+async def test_the_policy_allows_the_style(url: str, client: httpx.AsyncClient) -> None:
+    """The hash in the security policy is that of the page's one style element."""
+    import base64
+    import hashlib
+
+    answer = await client.get(url)
+    style = re.search(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+
+
+HOSTILE = "<script>alert(1)</script>\"'&"
+
+
+async def test_what_strangers_write_is_escaped(url: str, client: httpx.AsyncClient) -> None:
+    """Markup in a header or a target is text on the page."""
+    headers = [
+        (b"X-Evil", HOSTILE.encode()),
+        (b"X-High", b"\xff\xe9"),
+        (b"X-Forwarded-For", b"<b>"),
+    ]
+    answer = await client.get(url + "?<script>", headers=headers)
+    page = _Text(answer.text)
+    assert not {"script", "b"} & set(page.elements)
+    assert HOSTILE in page.text
+    assert "\\xff\\xe9" in page.text
+    again = await client.get(url, headers=[*headers, (b"Accept", b"application/json")])
+    assert again.text.isascii()
+    assert ["X-Evil", HOSTILE] in again.json()["request"]["headers"]
+
+
+async def test_head(url: str) -> None:
+    """HEAD has the length of the page, and no body."""
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert re.search(rb"Content-Length: [1-9][0-9]{3}\r\n", head)
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "favicon.ico", 404), ("POST", "", 405), ("DELETE", "", 405), ("BREW", "", 405)],
+)
+async def test_refusals(
+    url: str, client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    """Another path is 404, another method 405 with what is allowed, in the form asked for."""
+    answer = await client.request(method, url + path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers.get("allow") == ("GET, HEAD" if status == 405 else None)
+    again = await client.request(method, url + path, headers={"Accept": "application/json"})
+    assert json.loads(again.content)["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", True),
+        ("Application/JSON", True),
+        ("text/html,application/json;q=0.9", False),
+        ("text/html;q=0.8, application/json", True),
+        ("application/json;q=0", False),
+        ("application/json;q=0.5, */*;q=0.1", True),
+        ("application/*", True),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
+        ("application/json;q=nan", False),
+        ("application/json;q=1.0001", False),
+        ("application/json;q=-1", False),
+        ("application/json;q=1e9", False),
+        (",;,=", False),
+        ("a/b," * 10_000 + "application/json", False),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_which_form_is_preferred(accept: str, expected: bool) -> None:
+    """JSON is given to those who rank it above HTML, everybody else gets the page."""
+    assert prefers_json(accept) is expected
