@@ -1,5 +1,6 @@
 """Tests for `edgeserver.tls.clienthello`: what a connection began with, and what a hello offers."""
 
+import itertools
 import ssl
 
 import pytest
@@ -244,7 +245,7 @@ def test_malformed_bodies_raise_only_their_error(body):
 def test_any_bytes_cut_anywhere_say_the_same(data, cuts):
     """Nothing but a verdict comes of any bytes, and cutting them changes nothing."""
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
     assert read(*pieces)[0] is read(data)[0]
 
 

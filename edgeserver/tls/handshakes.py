@@ -1,0 +1,182 @@
+"""How many handshakes run at a time, and who waits.
+
+Decides when a connection whose ClientHello is complete may go on: at most so many at a time, and
+so many from one client address; the others wait in order. It must know neither OpenSSL nor HTTP.
+
+A handshake counts from its complete hello on, because only then does it cost what the limit is
+there to bound: OpenSSL's memory, and the CPU of a signature. Before that a connection is a few
+hundred bytes and a timeout. Waiting instead of refusing keeps a burst through one address (a load
+balancer, an office, a benchmark) whole; who waits longer than the handshake timeout is closed.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections import Counter
+from typing import Protocol
+
+from edgeserver.tls.failurelog import FailureLog
+
+__all__ = ["HandshakeTracker", "Place", "Waiter", "address_key"]
+
+_V4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def address_key(address: str | None) -> bytes:
+    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+
+    A household or a machine has a whole /64 (RFC 6177 section 2), so a single IPv6 address says
+    nothing. Empty for a unix socket or an unknown address, which have no limit of their own.
+    """
+    if not address:
+        return b""
+    try:
+        return socket.inet_pton(socket.AF_INET, address)
+    except (OSError, ValueError):
+        pass
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):
+        return b""
+    return packed[12:] if packed.startswith(_V4_MAPPED) else packed[:8]
+
+
+class Place(enum.Enum):
+    """What a connection that asks for a handshake gets."""
+
+    NOW = "go on at once"
+    QUEUED = "wait until `admit` is called"
+    REFUSED = "even the queue is full"
+
+
+class Waiter(Protocol):
+    """A connection that may have to wait for its handshake, and can be ended."""
+
+    key: bytes
+
+    def admit(self) -> None:
+        """Hear that there is a place now; the handshake must start later, not in this call."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class HandshakeTracker:
+    """The handshakes of one server: limits, counts, and the log of those that failed.
+
+    Each client address has a queue of its own, and the queues take turns, so that one that
+    floods waits for itself only.
+
+    Args:
+        max_handshakes: How many run at a time.
+        max_per_client: How many run at a time for one client address (IPv6: one /64).
+        max_waiting: How many wait; more are refused.
+        log: Where failures go.
+
+    Attributes:
+        completed: Handshakes that succeeded.
+        resumed: How many of them resumed a session.
+        silent: Connections closed without a byte, such as health checks; no failures.
+        connections: All connections whose handshake is not over, those without a hello too.
+    """
+
+    __slots__ = (
+        "_per_client",
+        "_queues",
+        "_ready",
+        "completed",
+        "connections",
+        "log",
+        "max_handshakes",
+        "max_per_client",
+        "max_waiting",
+        "resumed",
+        "running",
+        "silent",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_handshakes: int = 256,
+        max_per_client: int = 32,
+        max_waiting: int = 4096,
+        log: FailureLog | None = None,
+    ) -> None:
+        self.max_handshakes = max_handshakes
+        self.max_per_client = max_per_client
+        self.max_waiting = max_waiting
+        self.log = log or FailureLog()
+        self.completed = 0
+        self.resumed = 0
+        self.silent = 0
+        self.running = 0
+        self.waiting = 0
+        self.connections: set[Waiter] = set()
+        self._per_client: Counter[bytes] = Counter()
+        # dicts, for their order: who waits for each client, and the clients whose turn may come
+        self._queues: dict[bytes, dict[Waiter, None]] = {}
+        self._ready: dict[bytes, None] = {}
+
+    def enter(self, waiter: Waiter) -> Place:
+        """Ask for a place for a handshake; who gets one owes a `leave`, who waits may `cancel`."""
+        key = waiter.key
+        may_run = self._may_run(key)
+        if may_run and self.running < self.max_handshakes and key not in self._queues:
+            self._occupy(key)
+            return Place.NOW
+        if self.waiting >= self.max_waiting:
+            return Place.REFUSED
+        self._queues.setdefault(key, {})[waiter] = None
+        self.waiting += 1
+        if may_run:
+            self._ready[key] = None
+        return Place.QUEUED
+
+    def cancel(self, waiter: Waiter) -> None:
+        """Give up waiting."""
+        self._unqueue(waiter)
+
+    def leave(self, key: bytes) -> None:
+        """Give back a place; whoever is next gets it."""
+        self.running -= 1
+        self._per_client[key] -= 1
+        if not self._per_client[key]:
+            del self._per_client[key]
+        if not self._queues:
+            return
+        if key in self._queues:
+            self._ready[key] = None
+        while self._ready and self.running < self.max_handshakes:
+            self._admit_next(next(iter(self._ready)))
+
+    def abort_all(self) -> None:
+        """End every connection whose handshake is not over, as at the end of a server."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _admit_next(self, key: bytes) -> None:
+        waiter = next(iter(self._queues[key]))
+        self._unqueue(waiter)
+        self._ready.pop(key, None)
+        self._occupy(key)
+        if key in self._queues and self._may_run(key):
+            self._ready[key] = None  # at the end: the others' turn comes first
+        waiter.admit()
+
+    def _may_run(self, key: bytes) -> bool:
+        return not key or self._per_client[key] < self.max_per_client
+
+    def _occupy(self, key: bytes) -> None:
+        self.running += 1
+        self._per_client[key] += 1
+
+    def _unqueue(self, waiter: Waiter) -> None:
+        queue = self._queues[waiter.key]
+        del queue[waiter]
+        self.waiting -= 1
+        if not queue:
+            del self._queues[waiter.key]
+            self._ready.pop(waiter.key, None)

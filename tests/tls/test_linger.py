@@ -1,0 +1,104 @@
+"""Tests for `edgeserver.tls.linger`: the end of a connection whose last words should be read."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from edgeserver.tls.linger import Linger
+from tests.tls.wire import both_loops
+
+
+@contextlib.asynccontextmanager
+async def refusing(words=b"no"):
+    """Run a server that says `words` to the first bytes, then lingers."""
+    transports = []
+
+    class Refuses(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            transports.append(transport)
+
+        def data_received(self, data):
+            self.transport.write(words)
+            Linger.take_over(self.transport)
+
+    server = await asyncio.get_running_loop().create_server(Refuses, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], transports
+    finally:
+        server.close()
+        await server.wait_closed()
+        while not all(transport.is_closing() for transport in transports):
+            await asyncio.sleep(0)
+
+
+@both_loops
+async def test_last_words_are_read_by_a_client_that_still_sends():
+    """Unread input does not turn the answer into a reset."""
+    async with refusing() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(bytes(100_000))
+        writer.write_eof()
+        assert await reader.read() == b"no"
+        writer.close()
+
+
+@both_loops
+async def test_client_that_leaves_ends_it_at_once():
+    """The socket closes as soon as the client has ended, long before the limit."""
+    async with refusing() as (port, transports):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x")
+        assert await reader.read() == b"no"
+        writer.close()
+        while not transports[0].is_closing():
+            await asyncio.sleep(0)
+
+
+@both_loops
+async def test_client_that_stays_is_cut_off(monkeypatch):
+    """Who neither sends nor leaves has only so long."""
+    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.02)
+    async with refusing() as (port, transports):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x")
+        assert await reader.read() == b"no"
+        while not transports[0].is_closing():
+            await asyncio.sleep(0)
+        writer.close()
+
+
+@both_loops
+async def test_client_that_sends_without_end_is_cut_off():
+    """More than 256 KiB are not read."""
+    async with refusing() as (port, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+
+        async def send_without_end():
+            for _ in range(1024):
+                writer.write(bytes(65536))
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await send_without_end()
+        writer.close()
+
+
+@both_loops
+async def test_closed_transport_is_left_alone():
+    """Nothing is started on a transport that is closing already."""
+    made = asyncio.get_running_loop().create_future()
+
+    class Aborts(asyncio.Protocol):
+        def connection_made(self, transport):
+            transport.abort()
+            Linger.take_over(transport)
+            made.set_result(transport)
+
+    server = await asyncio.get_running_loop().create_server(Aborts, "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    assert (await made).is_closing()
+    writer.close()
+    server.close()
+    await server.wait_closed()
