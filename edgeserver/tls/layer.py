@@ -1,0 +1,400 @@
+"""The first part of a TLS connection: from the first byte to the end of the handshake.
+
+Decides what a connection is (TLS, plain HTTP, garbage), which context serves it, and what a client
+is told that is refused. It must know nothing of what is spoken afterwards: when the handshake is
+done it puts a `TLSTransport` in its own place and is forgotten.
+
+The states, each left once, downwards only:
+
+    HELLO      collecting the ClientHello; the clock runs from here to the end of HANDSHAKE
+    QUEUED     the hello is complete, and other handshakes are first
+    HANDSHAKE  OpenSSL has the bytes
+    PLAIN      it was plain HTTP: the rest of the head is awaited, to name the URL
+    OVER       a `TLSTransport` or a `Linger` has taken over, or the connection is lost
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from edgeserver.tls.alerts import ILLEGAL_PARAMETER, INTERNAL_ERROR, alert_record
+from edgeserver.tls.clienthello import ClientHello, HelloReader, Opening
+from edgeserver.tls.failures import (
+    REASONS,
+    HandshakeFailure,
+    Reason,
+    explain_alert,
+    explain_error,
+    render_offer,
+    render_peer,
+)
+from edgeserver.tls.handshakes import HandshakeTracker, Place, address_key
+from edgeserver.tls.ja4 import render_ja4
+from edgeserver.tls.linger import Linger
+from edgeserver.tls.outgoing import CHUNK
+from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
+from edgeserver.tls.transport import TLSTransport
+
+__all__ = ["ContextSource", "SelectedContext", "TLSLayer"]
+
+# What the first bytes were says more than what OpenSSL makes of them
+_OPENING_REASONS = {
+    Opening.GARBAGE: "not-tls",
+    Opening.SSLV2: "sslv2",
+    Opening.MALFORMED: "malformed-hello",
+}
+
+
+class SelectedContext(Protocol):
+    """What serves one hello, or the alert that answers it."""
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What serves; None where there is an alert."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The configured host that was chosen, empty for the default."""
+        ...
+
+    @property
+    def alert(self) -> int | None:
+        """The alert that refuses this client, None to go on."""
+        ...
+
+
+class ContextSource(Protocol):
+    """Where a context comes from; it may give others after a reload."""
+
+    @property
+    def handshake_timeout(self) -> float | None:
+        """Seconds from the first byte that could come to the end of the handshake."""
+        ...
+
+    def select(self, server_name: str | None, alpn: tuple[str, ...]) -> SelectedContext:
+        """Choose by what the hello asks for; `(None, ())` where it could not be read."""
+        ...
+
+
+class _State(enum.Enum):
+    HELLO = 1
+    QUEUED = 2
+    HANDSHAKE = 3
+    PLAIN = 4
+    OVER = 5
+
+
+class TLSLayer(asyncio.Protocol):
+    """What stands on an accepted connection until its handshake is done.
+
+    Use it as the protocol of a listening socket, or hand it a live transport with
+    `edgeserver.layers.replace_layer` after a PROXY prelude.
+
+    Args:
+        contexts: Chooses the `SSLContext`.
+        build_protocol: Called with the finished `TLSTransport`; returns the protocol above it.
+        tracker: The limits and the log that all connections of a server share.
+        client: The client's address where a PROXY prelude named one; limits go by it.
+        redirect: Answer plain HTTP with 308 to https instead of 400.
+    """
+
+    __slots__ = (
+        "_build_protocol",
+        "_client",
+        "_contexts",
+        "_hello",
+        "_host",
+        "_incoming",
+        "_lower",
+        "_lower_paused",
+        "_opening",
+        "_outgoing",
+        "_peer",
+        "_placed",
+        "_raw",
+        "_reader",
+        "_redirect",
+        "_searched",
+        "_sslobject",
+        "_state",
+        "_timer",
+        "_tracker",
+        "key",
+    )
+
+    _lower: asyncio.Transport
+    _reader: HelloReader
+    _opening: Opening
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _sslobject: ssl.SSLObject
+
+    def __init__(
+        self,
+        *,
+        contexts: ContextSource,
+        build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
+        tracker: HandshakeTracker,
+        client: str | None = None,
+        redirect: bool = False,
+    ) -> None:
+        self._contexts = contexts
+        self._build_protocol = build_protocol
+        self._tracker = tracker
+        self._client = client
+        self._redirect = redirect
+        self._state = _State.HELLO
+        self._hello: ClientHello | None = None
+        self._host = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._placed = False
+        self._lower_paused = False
+        self._raw = bytearray()
+        self._searched = 0
+
+    # ---- what the transport below tells us ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock and wait for the hello."""
+        self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        peer = transport.get_extra_info("peername")
+        named = isinstance(peer, tuple)  # a unix socket has a path or nothing
+        self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
+        self.key = address_key(self._client or (peer[0] if named else None))
+        self._reader = HelloReader()
+        self._tracker.connections.add(self)
+        timeout = self._contexts.handshake_timeout
+        if timeout:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(timeout, self._timed_out)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes, whatever they are."""
+        if self._state is _State.HANDSHAKE:
+            self._shake(data)
+        elif self._state is _State.HELLO:
+            opening = self._reader.feed(data)
+            if opening is not None:
+                self._open(opening)
+        elif self._state is _State.PLAIN:
+            self._raw += data
+            self._answer_plain_http()
+        elif self._state is _State.QUEUED:
+            self._raw += data  # reading is paused: at most one segment more
+
+    def eof_received(self) -> bool | None:
+        """Hear that the peer sends no more: a handshake cannot end that way."""
+        if self._state is _State.PLAIN:  # a half-closing client still wants its answer
+            self._answer_plain_http(ended=True)
+            return True
+        self._end_early(None)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hear that the connection is gone before its handshake was done."""
+        self._end_early(exc)
+
+    def pause_writing(self) -> None:
+        """Note that the transport below is full; a handshake's few kilobytes wait there."""
+        self._lower_paused = True
+
+    def resume_writing(self) -> None:
+        """Note that the transport below takes more."""
+        self._lower_paused = False
+
+    # ---- from the first bytes to OpenSSL ----
+
+    def _open(self, opening: Opening) -> None:
+        """Act on what the connection turned out to be."""
+        self._opening = opening
+        if opening is Opening.HTTP:
+            self._state = _State.PLAIN
+            self._raw += self._reader.raw
+            self._note(REASONS["plain-http"])
+            self._answer_plain_http()
+            return
+        if opening is Opening.TOO_LONG:
+            self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
+            return
+        self._hello = self._reader.hello
+        place = self._tracker.enter(self)
+        if place is Place.NOW:
+            self._placed = True
+            self._start()
+        elif place is Place.QUEUED:
+            self._state = _State.QUEUED
+            self._lower.pause_reading()
+        else:
+            self._refuse(REASONS["crowded"])
+
+    def admit(self) -> None:
+        """Hear from the tracker that there is a place now."""
+        self._placed = True
+        asyncio.get_running_loop().call_soon(self._admitted)
+
+    def _admitted(self) -> None:
+        if self._state is _State.QUEUED:  # else it was lost, or timed out, in between
+            self._lower.resume_reading()
+            self._start()
+
+    def _start(self) -> None:
+        """Choose the context and hand OpenSSL what has come."""
+        hello = self._hello
+        if hello is None:
+            selection = self._contexts.select(None, ())
+        else:
+            selection = self._contexts.select(hello.server_name, hello.alpn)
+        if selection.context is None or selection.alert is not None:
+            alert = selection.alert or INTERNAL_ERROR
+            self._refuse(explain_alert(alert), alert_record(alert))
+            return
+        self._state = _State.HANDSHAKE
+        self._host = selection.host
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._sslobject = selection.context.wrap_bio(
+            self._incoming, self._outgoing, server_side=True
+        )
+        raw = bytes(self._reader.raw) + self._raw if self._raw else bytes(self._reader.raw)
+        del self._reader
+        self._raw.clear()
+        self._shake(raw)
+
+    def _shake(self, data: bytes) -> None:
+        """Feed OpenSSL at most 16 KiB at a time, and send what it says."""
+        for start in range(0, len(data), CHUNK):
+            piece = data if len(data) <= CHUNK else data[start : start + CHUNK]
+            self._incoming.write(piece)
+            try:
+                self._sslobject.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError as exc:
+                self._refuse(self._explain(exc), self._outgoing.read())
+                return
+            self._finish(data[start + CHUNK :])
+            return
+        if self._outgoing.pending:
+            self._lower.write(self._outgoing.read())
+
+    def _finish(self, rest: bytes) -> None:
+        """Put the finished transport in this layer's place."""
+        tracker = self._tracker
+        tracker.completed += 1
+        if self._sslobject.session_reused:
+            tracker.resumed += 1
+        hello = self._hello
+        transport = TLSTransport(
+            self._lower,
+            self._sslobject,
+            incoming=self._incoming,
+            outgoing=self._outgoing,
+            sni=hello.server_name if hello else None,
+            ja4=render_ja4(hello) if hello else "",
+            host=self._host,
+        )
+        self._leave()
+        self._lower.set_protocol(transport)
+        protocol = self._build_protocol(transport)
+        transport.start(protocol, rest=rest, lower_paused=self._lower_paused)
+
+    # ---- ends ----
+
+    def _answer_plain_http(self, *, ended: bool = False) -> None:
+        if not (ended or head_is_complete(self._raw, self._searched)):
+            self._searched = len(self._raw)
+            return
+        self._leave()
+        self._lower.write(render_plain_http_answer(bytes(self._raw), redirect=self._redirect))
+        if ended:
+            self._lower.close()
+        else:
+            Linger.take_over(self._lower)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        if self._state is _State.PLAIN:
+            self._answer_plain_http(ended=True)
+            return
+        if self._state is _State.HELLO and not self._reader.raw:
+            reason = REASONS["silent"]
+        elif self._state is _State.QUEUED:
+            reason = REASONS["crowded"]
+        else:
+            reason = REASONS["timeout"]
+        self._note(reason)
+        self._leave()
+        # nothing to linger for; and one that does not read must not keep the socket
+        if self._lower.get_write_buffer_size():
+            self._lower.abort()
+        else:
+            self._lower.close()
+
+    def _end_early(self, exc: Exception | None) -> None:
+        """Count a connection that ended by itself; one without a byte is a health check."""
+        if self._state is _State.OVER:
+            return
+        if self._state is _State.HELLO and not self._reader.raw:
+            self._tracker.silent += 1
+        elif self._state is not _State.PLAIN:
+            reason = REASONS["closed"]
+            if isinstance(exc, ConnectionError):
+                reason = reason._replace(words="the client reset the connection in the handshake")
+            self._note(reason)
+        self._leave()
+
+    def _explain(self, exc: ssl.SSLError) -> Reason:
+        reason = explain_error(exc, self._hello)
+        opening = _OPENING_REASONS.get(self._opening)
+        # an SSLv2 hello may fail for its version, and then that is what to say
+        if opening is None or reason.name == "no-common-version":
+            return reason
+        return REASONS[opening]
+
+    def _refuse(self, reason: Reason, last_words: bytes = b"") -> None:
+        """Log it, tell the client, and close in a way that lets it read what it was told."""
+        self._note(reason)
+        self._leave()
+        if last_words:
+            self._lower.write(last_words)
+            Linger.take_over(self._lower)
+        else:
+            self._lower.close()
+
+    def _note(self, reason: Reason) -> None:
+        hello = self._hello
+        failure = HandshakeFailure(
+            when_s=time.time(),
+            peer=render_peer(self._peer),
+            client=self._client,
+            server_name=hello.server_name if hello else None,
+            offer=render_offer(hello),
+            reason=reason,
+            ja4=render_ja4(hello) if hello else "",
+        )
+        self._tracker.log.add(failure, self.key)
+
+    def _leave(self) -> None:
+        """Stop the clock and give back the place; nothing here happens after this."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waited = self._state is _State.QUEUED and not self._placed
+        self._state = _State.OVER
+        self._tracker.connections.discard(self)
+        if self._placed:
+            self._placed = False
+            self._tracker.leave(self.key)
+        elif waited:
+            self._tracker.cancel(self)
+
+    def abort(self) -> None:
+        """End the connection at once, as when the server stops."""
+        self._leave()
+        self._lower.abort()

@@ -1,0 +1,279 @@
+"""An open TLS connection: an asyncio transport to what stands above, a protocol to what is below.
+
+Decides how received bytes go up, with backpressure, and what an end of input means; the way out is
+`outgoing.py`'s. It must know nothing of how the handshake was made (`layer.py`) nor of what is
+spoken above it.
+
+Rules that hold throughout:
+
+- A `MemoryBIO` never shrinks: never more than 16 KiB enters it at a time. What waits, waits as
+  records in `_rest`, at most what the transport below reads at once.
+- `read` takes at most one record, and always a whole one, so an empty input BIO means that
+  nothing decrypted is left inside OpenSSL.
+- `data_received` of the protocol above is never called from inside its own `resume_reading`.
+- `_deaf` is true whenever nothing that comes may go up.
+
+Source: RFC 8446 section 6.1 for close_notify and truncation; asyncio's documentation for
+`Transport` and `Protocol`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from edgeserver.tls.info import TLSInfo
+from edgeserver.tls.outgoing import CHUNK, OutgoingHalf
+
+__all__ = ["TLSTransport"]
+
+
+class TLSTransport(OutgoingHalf, asyncio.Protocol):
+    """A transport over TLS whose handshake is done.
+
+    Args:
+        lower: The transport that carries the records.
+        sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
+        incoming: Its input BIO, with what the peer sent after the handshake.
+        outgoing: Its output BIO, perhaps with session tickets to send.
+        sni: The server name that the client asked for.
+        ja4: The fingerprint of the client's hello.
+        host: The configured host that was chosen; empty for the default.
+
+    Attributes:
+        truncated: Whether the peer's input ended without close_notify, so that what came last may
+            be cut; also `get_extra_info("tls_truncated")`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_drain_planned",
+        "_host",
+        "_info",
+        "_input_ended",
+        "_ja4",
+        "_lower_eof",
+        "_lower_reads",
+        "_reading_paused",
+        "_rest",
+        "_sni",
+        "truncated",
+    )
+
+    def __init__(
+        self,
+        lower: asyncio.Transport,
+        sslobject: ssl.SSLObject,
+        *,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        sni: str | None = None,
+        ja4: str = "",
+        host: str = "",
+    ) -> None:
+        super().__init__(lower, sslobject, incoming=incoming, outgoing=outgoing)
+        self._sni = sni
+        self._ja4 = ja4
+        self._host = host
+        self._info: TLSInfo | None = None
+        self._reading_paused = False
+        self._lower_reads = True
+        self._rest: memoryview | None = None
+        self._drain_planned = False
+        self._lower_eof = False
+        self._input_ended = False
+        self.truncated = False
+
+    def start(
+        self, protocol: asyncio.BaseProtocol, *, rest: bytes = b"", lower_paused: bool = False
+    ) -> None:
+        """Make the connection known to the protocol above, then hand it what has come already.
+
+        Args:
+            protocol: What reads from now on.
+            rest: Records that came with the handshake's end and are not in the input BIO yet.
+            lower_paused: Whether the transport below has told the layer before to stop writing.
+        """
+        self._protocol = protocol
+        self._rest = memoryview(rest) if rest else None
+        self._lower_paused = self._held = lower_paused
+        protocol.connection_made(self)
+        if lower_paused:
+            self.pause_writing()
+        if rest or self._incoming.pending:
+            self._drain()
+        if self._outgoing.pending and not self._closing:
+            # session tickets; had the protocol answered, they would have gone with the answer
+            self._lower.write(self._outgoing.read())
+
+    # ---- what the transport below tells us ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take records: decrypt them and hand the plain text up."""
+        if self._deaf:
+            return
+        if self._reading_paused or self._rest is not None or len(data) > CHUNK:
+            self._rest = memoryview(data if self._rest is None else bytes(self._rest) + data)
+            self._drain()
+            return
+        self._incoming.write(data)
+        self._deliver()
+
+    def eof_received(self) -> bool:
+        """Hear that nothing more comes; the write side stays ours to close."""
+        self._lower_eof = True
+        if not self._reading_paused and self._rest is None and not self._incoming.pending:
+            self._end_input(truncated=True)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hear that the connection is gone, and tell the protocol, once."""
+        protocol, self._protocol = self._protocol, None
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+        if not self._input_ended and not self._closing:
+            self.truncated = True
+        self._forget()
+        self._input_ended = True
+        self._rest = None
+        if protocol is not None:
+            protocol.connection_lost(exc or self._error)
+
+    # ---- in ----
+
+    def _deliver(self) -> None:
+        """Hand up what is in the input BIO, until it is empty or the protocol pauses or closes."""
+        read = self._sslobject.read
+        incoming = self._incoming
+        while True:
+            try:
+                chunk = read(CHUNK)
+            except ssl.SSLWantReadError:
+                if self._outgoing.pending:  # an answer to a key update, or "no renegotiation"
+                    self._send_outgoing()
+                return
+            except ssl.SSLZeroReturnError:  # close_notify after we have sent ours
+                self._end_input(truncated=False)
+                return
+            except ssl.SSLError as exc:
+                self.truncated = True
+                self._fail(exc)
+                return
+            if not chunk:
+                self._end_input(truncated=False)
+                return
+            self._protocol.data_received(chunk)
+            if not incoming.pending or self._reading_paused or self._deaf:
+                return
+
+    def _drain(self) -> None:
+        """Deliver what waits in the BIO and in `_rest`, then whatever stood behind it."""
+        self._drain_planned = False
+        try:
+            while not self._reading_paused and not self._deaf:
+                if self._incoming.pending:
+                    self._deliver()
+                elif self._rest is not None:
+                    rest = self._rest
+                    self._rest = rest[CHUNK:] if len(rest) > CHUNK else None
+                    self._incoming.write(rest[:CHUNK])
+                else:
+                    break
+        except BaseException as exc:
+            # the loop knows only who planned this: the connection has to end here
+            self._error = exc if isinstance(exc, Exception) else None
+            self.abort()
+            raise
+        if self._reading_paused:
+            return
+        if self._lower_eof:
+            self._end_input(truncated=True)
+        self._read_below()
+
+    def _read_below(self) -> None:
+        """Let the transport below read again, after the input's end too: for FIN and resets."""
+        if not self._lower_reads and not self._closing:
+            self._lower_reads = True
+            self._lower.resume_reading()
+
+    def _end_input(self, *, truncated: bool) -> None:
+        """Tell the protocol above that no more comes; it decides whether the write side stays."""
+        if self._input_ended or self._closing:
+            return
+        self._input_ended = self._deaf = True
+        self._rest = None
+        self.truncated = truncated
+        if not self._protocol.eof_received():
+            self.close()
+
+    def pause_reading(self) -> None:
+        """Hand nothing more up until `resume_reading`."""
+        if self._reading_paused or self._closing:
+            return
+        self._reading_paused = True
+        if self._lower_reads and not self._input_ended:
+            self._lower_reads = False
+            self._lower.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Hand up what waits, from the event loop and not in this call; then read again."""
+        if not self._reading_paused:
+            return
+        self._reading_paused = False
+        if self._deaf or not (self._incoming.pending or self._rest or self._lower_eof):
+            self._read_below()
+        elif not self._drain_planned:
+            self._drain_planned = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def is_reading(self) -> bool:
+        """Tell whether received data goes up."""
+        return not self._reading_paused and not self._closing
+
+    # ---- what is known ----
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand everything that comes from now on to `protocol`."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol above."""
+        protocol: asyncio.BaseProtocol = self._protocol
+        return protocol
+
+    @property
+    def tls_info(self) -> TLSInfo:
+        """The facts of this connection's handshake."""
+        if self._info is None:
+            self._info = TLSInfo(self._sslobject, sni=self._sni, ja4=self._ja4, host=self._host)
+        return self._info
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what asyncio's TLS transports return, `tls_info`, `tls_truncated`, or from below.
+
+        Args:
+            name: `ssl_object`, `sslcontext`, `peercert`, `cipher`, `compression`, `tls_info`
+                (a `TLSInfo`), `tls_truncated`, or a name of the transport below.
+            default: What is returned for an unknown name.
+        """
+        if name == "tls_info":
+            return self.tls_info
+        if name == "ssl_object":
+            return self._sslobject
+        if name == "sslcontext":
+            return self._sslobject.context
+        if name == "tls_truncated":
+            return self.truncated
+        if name == "peercert":
+            return self._sslobject.getpeercert()
+        if name == "cipher":
+            return self._sslobject.cipher()
+        if name == "compression":
+            return self._sslobject.compression()
+        return self._lower.get_extra_info(name, default)
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "open"
+        return f"<TLSTransport {state} {self._sslobject.version()} over {self._lower!r}>"
