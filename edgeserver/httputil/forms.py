@@ -24,6 +24,7 @@ __all__ = [
     "ParseMultipartConfig",
     "ParseUrlEncodedConfig",
     "get_parse_body_config",
+    "merge_values",
     "parse_body_arguments",
     "parse_multipart_form_data",
     "set_parse_body_config",
@@ -160,7 +161,7 @@ def _parse_urlencoded(body: bytes, arguments: Arguments, config: ParseUrlEncoded
         parsed = parse_qs_bytes(body, keep_blank_values=True, max_num_fields=config.max_arguments)
     except ValueError as error:
         raise HTTPInputError(f"Invalid x-www-form-urlencoded body: {error}") from error
-    _merge(parsed, arguments)
+    merge_values(parsed, into=arguments)
 
 
 def parse_multipart_form_data(
@@ -199,8 +200,8 @@ def parse_multipart_form_data(
         if count > config.max_parts:
             raise _invalid(f"too many parts, more than {config.max_parts}")
         _parse_part(data, start, end, own_arguments, own_files, config.max_part_header_size)
-    _merge(own_arguments, arguments)
-    _merge(own_files, files)
+    merge_values(own_arguments, into=arguments)
+    merge_values(own_files, into=files)
 
 
 def _each_part(dashed: bytes, data: bytes) -> Iterator[tuple[int, int]]:
@@ -260,7 +261,8 @@ def _parse_part(
         arguments.setdefault(name, []).append(value)
 
 
-def _merge(found: dict[str, list[Any]], into: dict[str, list[Any]]) -> None:
+def merge_values(found: dict[str, list[Any]], *, into: dict[str, list[Any]]) -> None:
+    """Add the values of each name behind those that are there."""
     for name, values in found.items():
         into.setdefault(name, []).extend(values)
 

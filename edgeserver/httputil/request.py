@@ -18,7 +18,12 @@ from typing import Any, Self
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil.cookies import load_cookies
-from edgeserver.httputil.forms import HTTPFile, get_parse_body_config, parse_body_arguments
+from edgeserver.httputil.forms import (
+    HTTPFile,
+    get_parse_body_config,
+    merge_values,
+    parse_body_arguments,
+)
 from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.hosts import check_host, split_absolute_target, split_host_and_port
 from edgeserver.httputil.interfaces import HTTPConnection
@@ -125,9 +130,9 @@ class HTTPServerRequest:
     ) -> Self:
         """Make a request from what the HTTP layer has validated, as cheaply as possible.
 
-        Nothing is checked here. The number of arguments in the query is checked when `arguments`
-        or `query_arguments` is first read, which then raises `HTTPInputError`; whoever calls the
-        application answers that with its status.
+        Nothing is checked here. The number of arguments in the query, and a form in the body, are
+        checked when an attribute that needs them is first read, which then raises
+        `HTTPInputError`; whoever calls the application answers that with its status.
 
         Args:
             start_line: Method, target and version.
@@ -221,17 +226,38 @@ class HTTPServerRequest:
 
     @lazy
     def arguments(self) -> dict[str, list[bytes]]:
-        """The arguments of the query and then of the body, in the same form."""
+        """The arguments of the query and then of the body, in the same form.
+
+        Raises:
+            HTTPInputError: There are too many, or the body is a malformed form.
+        """
+        if self._has_unparsed_body():
+            self._parse_body()
+            return self.arguments
         return {name: values.copy() for name, values in self.query_arguments.items()}
 
     @lazy
     def body_arguments(self) -> dict[str, list[bytes]]:
-        """The arguments of the body, in the same form."""
+        """The arguments of the body, in the same form.
+
+        Raises:
+            HTTPInputError: The body is a malformed form, or one beyond a limit.
+        """
+        if self._has_unparsed_body():
+            self._parse_body()
+            return self.body_arguments
         return {}
 
     @lazy
     def files(self) -> dict[str, list[HTTPFile]]:
-        """The uploaded files: names to lists of `HTTPFile`."""
+        """The uploaded files: names to lists of `HTTPFile`.
+
+        Raises:
+            HTTPInputError: The body is a malformed form, or one beyond a limit.
+        """
+        if self._has_unparsed_body():
+            self._parse_body()
+            return self.files
         return {}
 
     @lazy
@@ -239,24 +265,37 @@ class HTTPServerRequest:
         """The cookies: names to `http.cookies.Morsel`."""
         return load_cookies(self.headers.get("Cookie", ""))
 
+    def _has_unparsed_body(self) -> bool:
+        return bool(self.body) and self.body is not self._parsed_body
+
     def _parse_body(self) -> None:
         """Add what a form body holds to `body_arguments`, `arguments` and `files`, once.
 
+        Reading one of these does so too. An application that was handed the request before its
+        body calls this when the body is there.
+
         Raises:
-            HTTPInputError: The form is malformed or beyond a limit.
+            HTTPInputError: The form is malformed or beyond a limit, or the query is; then nothing
+                was added.
         """
         body = self.body
-        if body is self._parsed_body:
+        before = self._parsed_body
+        if body is before:
             return
-        arguments = self.arguments
-        found: dict[str, list[bytes]] = {}
-        parse_body_arguments(
-            self.headers.get("Content-Type", ""), body, found, self.files, self.headers
-        )
+        # From here on the three attributes do not come back here for this body.
         self._parsed_body = body
-        for name, values in found.items():
-            self.body_arguments.setdefault(name, []).extend(values)
-            arguments.setdefault(name, []).extend(values)
+        found: dict[str, list[bytes]] = {}
+        found_files: dict[str, list[HTTPFile]] = {}
+        content_type = self.headers.get("Content-Type", "")
+        try:
+            parse_body_arguments(content_type, body, found, found_files, self.headers)
+            arguments = self.arguments
+        except HTTPInputError:
+            self._parsed_body = before
+            raise
+        merge_values(found, into=arguments)
+        merge_values(found, into=self.body_arguments)
+        merge_values(found_files, into=self.files)
 
     # Who and when
 

@@ -125,14 +125,31 @@ def test_query_arguments(make: Make) -> None:
 
 
 @both
-def test_body_is_parsed_once(make: Make) -> None:
-    """The body's arguments come behind the query's, and a second parsing adds nothing."""
+@pytest.mark.parametrize("first", ["arguments", "body_arguments", "files", "_parse_body"])
+def test_body_is_parsed_once(make: Make, first: str) -> None:
+    """Whatever is asked for first parses the body, and a second parsing adds nothing."""
     request = make("/?a=1", method="POST", body=b"a=2&b=3", **FORM)
+    asked = getattr(request, first)
+    if callable(asked):
+        asked()
     for _ in range(2):
-        request._parse_body()
         assert request.arguments == {"a": [b"1", b"2"], "b": [b"3"]}
         assert request.body_arguments == {"a": [b"2"], "b": [b"3"]}
         assert request.query_arguments == {"a": [b"1"]}
+        assert request.files == {}
+        request._parse_body()
+
+
+@both
+def test_body_that_comes_later(make: Make) -> None:
+    """Who asked before the body was there gets its arguments into the same dicts."""
+    request = make("/?a=1", **FORM)
+    arguments = request.arguments
+    assert (request.arguments, request.body_arguments) == ({"a": [b"1"]}, {})
+    request.body = b"a=2"
+    request._parse_body()
+    assert request.arguments is arguments
+    assert (request.arguments, request.body_arguments) == ({"a": [b"1", b"2"]}, {"a": [b"2"]})
 
 
 @both
@@ -143,19 +160,38 @@ def test_files_of_the_body(make: Make) -> None:
         b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\nb\r\n--x--"
     )
     request = make(body=body, **{"Content-Type": "multipart/form-data; boundary=x"})
-    request._parse_body()
     assert request.files["f"][0].body == b"h"
     assert request.arguments == request.body_arguments == {"a": [b"b"]}
 
 
 @both
-def test_malformed_body_adds_nothing(make: Make) -> None:
-    """A form beyond its limit is refused each time, and leaves no arguments."""
-    request = make(body=b"a&" * 1001, **FORM)
+def test_other_bodies_are_no_forms(make: Make) -> None:
+    """A body of another type has no arguments."""
+    request = make("/?a=1", body=b"b=2", **{"Content-Type": "application/json"})
+    assert (request.arguments, request.body_arguments) == ({"a": [b"1"]}, {})
+
+
+@both
+def test_malformed_body_is_refused_each_time(make: Make) -> None:
+    """A form beyond its limit is refused whenever somebody asks for what it holds."""
+    request = make("/?b=1", body=b"a&" * 1001, **FORM)
     for _ in range(2):
         with pytest.raises(HTTPInputError, match="x-www-form-urlencoded"):
             request._parse_body()
-    assert request.arguments == request.body_arguments == {}
+        for name in ("arguments", "body_arguments", "files"):
+            with pytest.raises(HTTPInputError, match="x-www-form-urlencoded"):
+                getattr(request, name)
+    assert request.query_arguments == {"b": [b"1"]}
+    request.body = b"a=2"
+    assert request.arguments == {"b": [b"1"], "a": [b"2"]}
+
+
+def test_long_query_beside_a_form() -> None:
+    """A query beyond its limit keeps a form from being taken."""
+    request = validated("/?" + "a&" * 1001, body=b"a=1", **FORM)
+    for name in ("arguments", "body_arguments", "files"):
+        with pytest.raises(HTTPInputError, match="Invalid query string"):
+            getattr(request, name)
 
 
 @both
