@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from edgeserver.adapters.callback import CallbackAdapter, RequestCallback
@@ -174,6 +174,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def build_protocol(self, listener: Listener) -> asyncio.Protocol:
         """Return the protocol for a connection that `listener` has accepted."""
         return self._road.build(listener)
+
+    def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
+        """Read the certificates before any socket is there; see `TCPServer`."""
+        if ssl_options is not None:
+            self._tls.prepare(ssl_options)
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""

@@ -315,9 +315,9 @@ class TCPServer:
         """
         if ssl_options is None or isinstance(ssl_options, ssl.SSLContext):
             return
-        from edgeserver.tls import parse_ssl_options  # only a server with TLS pays for it
+        from edgeserver.tls import ssl_options_to_context  # only a server with TLS pays for it
 
-        parse_ssl_options(ssl_options)
+        ssl_options_to_context(ssl_options, server_side=True)
 
 
 def _finish_now(
