@@ -181,6 +181,7 @@ class _Process:
                 await self._run_hooks([hook], server)
             except Exception:
                 app_log.exception("SIGHUP: a reload failed; what was there before stays")
+        gen_log.info("SIGHUP: reloaded")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

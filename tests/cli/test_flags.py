@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from edgeserver.cli import cli
@@ -98,12 +99,30 @@ def test_xheaders_is_warned_about() -> None:
         (["--cert-reqs", "required"], "--cert-reqs without a certificate"),
         (["--certfile", "a", "--dev-tls"], "contradict"),
         (["--chunk-size", "0"], "--chunk-size 0"),
+        (["--tls-host", "a=b:c"], "--tls-host without a certificate"),
+        (["--dev-tls", "--tls-host", "a=b"], "write NAME=CERT:KEY"),
+        (["--dev-tls", "--tls-host", "a=b:c", "--tls-host", "a=d:e"], "given twice"),
         (["--certfile", "/nowhere/c.pem"], "/nowhere/c.pem"),
     ],
-    ids=["https", "bind", "downstream", "keyfile", "cert-reqs", "dev-tls", "chunk", "certfile"],
+    ids=[
+        "https",
+        "bind",
+        "downstream",
+        "keyfile",
+        "cert-reqs",
+        "dev-tls",
+        "chunk",
+        "tls-host",
+        "tls-host-form",
+        "tls-host-twice",
+        "certfile",
+    ],
 )
-def test_contradictions(arguments: list[str], part: str) -> None:
+def test_contradictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], part: str
+) -> None:
     """What cannot be meant is one line with the flag and the fix, and exit code 2."""
+    monkeypatch.chdir(tmp_path)  # --dev-tls writes below it
     result = CliRunner().invoke(cli, ["serve", "a:b", *arguments])
     assert result.exit_code == 2
     assert part in result.output
@@ -111,10 +130,10 @@ def test_contradictions(arguments: list[str], part: str) -> None:
     assert result.output.count("\n") == 1
 
 
-def test_cert_reqs_needs_a_ca() -> None:
+def test_cert_reqs_needs_a_ca(certificate: Path) -> None:
     """Asking for client certificates without saying whose is refused."""
-    with pytest.raises(ConfigurationError, match="needs --ca-certs"):
-        _plan("--certfile", "c.pem", "--cert-reqs", "required")
+    with pytest.raises(ConfigurationError, match="no authority could have signed"):
+        _plan("--certfile", str(certificate), "--cert-reqs", "required")
 
 
 @pytest.mark.parametrize(
@@ -162,8 +181,6 @@ def test_help_shows_every_flag_under_a_title() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a PEM file with a key and a certificate for localhost."""
-    import trustme
-
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     issued = trustme.CA().issue_cert("localhost")
     issued.private_key_and_cert_chain_pem.write_to_path(str(path))
@@ -201,3 +218,51 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
     wrong.write_text("hello")
     with pytest.raises(ConfigurationError, match=r"wrong\.pem"):
         _plan("--certfile", str(wrong))
+
+
+def test_tls_flags_are_tls_options(certificate: Path) -> None:
+    """Each TLS flag becomes the option of the same meaning, and is checked at once."""
+    pem = str(certificate)
+    plan = _plan(
+        "--certfile", pem, "--keyfile", pem, "--ca-certs", pem, "--cert-reqs", "optional",
+        "--tls-policy", "modern", "--handshake-timeout", "3",
+        "--tls-host", f"localhost={pem}:{pem}",
+    )  # fmt: skip
+    assert plan.tls == {
+        "certfile": pem,
+        "keyfile": pem,
+        "ca_certs": pem,
+        "cert_reqs": "optional",
+        "policy": "modern",
+        "handshake_timeout": 3.0,
+        "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
+    }
+    assert len(plan.on_reload) == 1
+
+
+@pytest.mark.parametrize(
+    "ending", ["", "\n", "\r\n", "\nmore"], ids=["bare", "lf", "crlf", "lines"]
+)
+def test_a_password_file(tmp_path: Path, ending: str) -> None:
+    """The key's password is the first line of a file."""
+    from cryptography.hazmat.primitives import serialization
+
+    issued = trustme.CA().issue_cert("localhost")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"s3cret pass"),
+        )
+    )
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    arguments = ["--certfile", str(tmp_path / "cert.pem"), "--keyfile", str(tmp_path / "key.pem")]
+    password = tmp_path / "password"
+    password.write_text("s3cret pass" + ending, newline="")
+    assert _plan(*arguments, "--key-password-file", str(password)).tls is not None
+    password.write_text("wrong")
+    with pytest.raises(ConfigurationError):
+        _plan(*arguments, "--key-password-file", str(password))
+    with pytest.raises(ConfigurationError, match="--key-password-file"):
+        _plan(*arguments, "--key-password-file", str(tmp_path / "absent"))

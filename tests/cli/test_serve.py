@@ -272,6 +272,28 @@ def test_hup_disturbs_nothing(app_dir: Path) -> None:
         assert httpx.get(url).status_code == 200
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hup_reloads_certificates(app_dir: Path, authority: trustme.CA, workers: int) -> None:
+    """After SIGHUP every worker serves the certificate that is in the file now."""
+    path, first, second = app_dir / "server.pem", _issue(authority), _issue(authority)
+    path.write_bytes(first)
+    arguments = ("--certfile", "server.pem", "--workers", str(workers))
+    with _serving(app_dir, "main:hello", *arguments) as process:
+        _, _, port = _url(process).rpartition(":")
+        address = ("127.0.0.1", int(port))
+        assert ssl.get_server_certificate(address) in first.decode()
+        path.write_bytes(second)
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloaded", times=workers)
+        for _ in range(5):
+            assert ssl.get_server_certificate(address) in second.decode()
+
+
+def _issue(authority: trustme.CA) -> bytes:
+    """Return a fresh certificate for loopback and its key, in one PEM."""
+    return authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
+
+
 def test_workers_share_the_sockets(app_dir: Path) -> None:
     """Several workers answer on one address, and all end with the parent."""
     with _serving(app_dir, "main:hello", "--workers", "2") as process:

@@ -6,8 +6,7 @@ what the options mean is `edgeserver.tls`'.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,16 +14,39 @@ import click
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
+from edgeserver.escaping import escape
 
 __all__ = ["GROUP"]
 
 DEV_DIRECTORY = "certs"
 
-_CERT_REQS = {
-    "none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
+# Flags that are options of the same meaning.
+_KEYS = {
+    "keyfile": "keyfile",
+    "ca_certs": "ca_certs",
+    "cert_reqs": "cert_reqs",
+    "crl": "crl",
+    "ciphers": "ciphers",
+    "tls_policy": "policy",
+    "handshake_timeout": "handshake_timeout",
 }
+
+
+class _PasswordFile:
+    """Reads a key's password from a file, again at each reload."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self) -> bytes:
+        try:
+            with open(self._path, "rb") as file:
+                return file.readline(4096).rstrip(b"\r\n")
+        except OSError as error:
+            raise ConfigurationError(
+                f"--key-password-file {escape(self._path)}: {error.strerror}; name a file that "
+                "holds the password and that this user may read"
+            ) from error
 
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
@@ -35,31 +57,44 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         options: dict[str, Any] = _dev_options(plan)
     elif values["certfile"]:
         options = {"certfile": values["certfile"]}
-        if values["keyfile"]:
-            options["keyfile"] = values["keyfile"]
     else:
         _refuse_orphans(values)
         return
-    if values["ca_certs"]:
-        options["ca_certs"] = values["ca_certs"]
-    if values["cert_reqs"]:
-        options["cert_reqs"] = _CERT_REQS[values["cert_reqs"]]
-    if values["ciphers"]:
-        options["ciphers"] = values["ciphers"]
-    if options.get("cert_reqs") and not values["ca_certs"]:
-        raise ConfigurationError(
-            f"--cert-reqs {values['cert_reqs']} needs --ca-certs FILE: whose certificates count?"
-        )
+    for name, key in _KEYS.items():
+        if values[name]:
+            options[key] = values[name]
+    if values["key_password_file"]:
+        options["password"] = _PasswordFile(values["key_password_file"])
+    if values["tls_host"]:
+        options["hosts"] = _parse_hosts(values["tls_host"])
     _check(options, plan)
     plan.tls = options
+    plan.on_reload.append(lambda server: server.reload_tls())
 
 
 def _refuse_orphans(values: Mapping[str, Any]) -> None:
     """Refuse TLS flags that say nothing without a certificate."""
-    for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
+    for name in (*_KEYS, "key_password_file", "tls_host"):
         if values[name]:
             flag = "--" + name.replace("_", "-")
             raise ConfigurationError(f"{flag} without a certificate; add --certfile FILE")
+
+
+def _parse_hosts(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the `hosts` option for values `NAME=CERT:KEY`."""
+    hosts: dict[str, dict[str, str]] = {}
+    for text in texts:
+        name, _, files = text.partition("=")
+        certfile, _, keyfile = files.rpartition(":")
+        if not (name and certfile and keyfile):
+            raise ConfigurationError(
+                f"--tls-host {escape(text)}: write NAME=CERT:KEY, such as "
+                "www.example.com=www.pem:www.key"
+            )
+        if name in hosts:
+            raise ConfigurationError(f"--tls-host {escape(name)} is given twice; give it once")
+        hosts[name] = {"certfile": certfile, "keyfile": keyfile}
+    return hosts
 
 
 def _dev_options(plan: ServePlan) -> dict[str, Any]:
@@ -94,13 +129,32 @@ GROUP = FlagGroup(
     options=(
         _file("--certfile", "The certificate, followed by its chain (PEM)."),
         _file("--keyfile", "Its private key (PEM); not needed if --certfile holds it."),
+        _file("--key-password-file", "The password of that key, in its first line."),
         _file("--ca-certs", "The CAs whose client certificates count (PEM)."),
         click.Option(
             ["--cert-reqs"],
-            type=click.Choice(list(_CERT_REQS)),
+            type=click.Choice(["none", "optional", "required"]),
             help="Whether clients show a certificate. [default: none]",
         ),
+        _file("--crl", "Client certificates that were revoked (PEM)."),
         click.Option(["--ciphers"], metavar="LIST", help="OpenSSL's cipher list, for TLS 1.2."),
+        click.Option(
+            ["--tls-policy"],
+            type=click.Choice(["default", "modern"]),
+            help="modern is TLS 1.3 only. [default: TLS 1.2 and 1.3]",
+        ),
+        click.Option(
+            ["--tls-host"],
+            multiple=True,
+            metavar="NAME=CERT:KEY",
+            help="Another certificate for clients that ask for NAME; repeatable.",
+        ),
+        click.Option(
+            ["--handshake-timeout"],
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Seconds for a handshake [default: 10].",
+        ),
         click.Option(
             ["--dev-tls"],
             is_flag=True,
