@@ -281,7 +281,7 @@ class TCPServer:
     def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
         """Speak on a new connection; to be overridden, by a coroutine function or a plain one.
 
-        What it raises is logged. Close the stream at the end.
+        What it raises is logged, and the stream closed; at a good end close it yourself.
 
         Args:
             stream: The connection, after the handshake if it is TLS.
@@ -296,7 +296,16 @@ class TCPServer:
         )
 
     def _handle_connection(self, stream: IOStream) -> None:
-        call_logged(functools.partial(self.handle_stream, stream, stream.peer_address))
+        call_logged(functools.partial(self._call_handle_stream, stream))
+
+    def _call_handle_stream(self, stream: IOStream) -> Awaitable[None] | None:
+        """Call `handle_stream`; what it raises, now or later, closes the stream."""
+        try:
+            result = self.handle_stream(stream, stream.peer_address)
+        except BaseException:
+            stream.close()
+            raise
+        return None if result is None else _close_on_error(stream, result)
 
     def _loop_ssl(self, listener: Listener) -> ssl.SSLContext | None:
         """Return the context for the loop's own TLS on `listener`, None where it does none."""
@@ -318,6 +327,15 @@ class TCPServer:
         from edgeserver.tls import ssl_options_to_context  # only a server with TLS pays for it
 
         ssl_options_to_context(ssl_options, server_side=True)
+
+
+async def _close_on_error(stream: IOStream, serving: Awaitable[None]) -> None:
+    """Await what `handle_stream` has begun, and close the stream if it fails."""
+    try:
+        await serving
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _finish_now(
