@@ -20,7 +20,7 @@ from edgeserver.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from edgeserver.log import app_log
+from edgeserver.log import app_log, gen_log
 from edgeserver.tasks import start_task
 
 __all__ = ["CallbackAdapter"]
@@ -118,7 +118,7 @@ async def _settle(
 def _answer_error(request: HTTPServerRequest, connection: HTTPConnection, error: Exception) -> None:
     if isinstance(error, HTTPInputError):
         # Arguments and forms are parsed when the application first asks for them.
-        app_log.info("Malformed HTTP message from %s: %s", request.remote_ip, error)
+        gen_log.info("Malformed HTTP message from %s: %s", request.remote_ip, error)
         status, reason, text = error.status, "Bad Request", f"{error}\n".encode("ascii", "replace")
     else:
         app_log.error("Uncaught exception %r", request, exc_info=error)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from edgeserver.httputil.hosts import HOST_GRAMMAR
+
 __all__ = [
     "CONTROL",
     "FIELD_VALUE",
@@ -44,14 +46,8 @@ TARGET = bytes(range(0x21, 0x7F))
 # RFC 9112 section 2.3: HTTP-version = HTTP-name "/" DIGIT "." DIGIT ; HTTP-name = %s"HTTP"
 HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 
-# RFC 9110 section 7.2: Host = uri-host [ ":" port ], with uri-host of RFC 3986 section 3.2.2:
-#   host        = IP-literal / IPv4address / reg-name
-#   IP-literal  = "[" ( IPv6address / IPvFuture ) "]"
-#   reg-name    = *( unreserved / pct-encoded / sub-delims )
-# A comma, a sub-delim, is left out: in a field it reads as two hosts.
-_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})*"
-_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]{2,45}|v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+;=:]+)\]"
-HOST = re.compile(rb"(?:" + _IP_LITERAL + rb"|" + _REG_NAME + rb")(?::[0-9]{0,5})?")
+HOST = re.compile(HOST_GRAMMAR.encode("ascii"))
+"""The value of a `Host` field, and the authority of a target."""
 
 # Nothing of this may be written in an answer's field or reason (RFC 9110 section 5.5).
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

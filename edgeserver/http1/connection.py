@@ -40,7 +40,7 @@ from edgeserver.http1.framing import (
 from edgeserver.http1.head import Fields, RawFields, check_partial_head, parse_head
 from edgeserver.http1.targets import authority_of
 from edgeserver.http1.wire import NEVER
-from edgeserver.httputil.context import ConnectionContext, Resolution
+from edgeserver.httputil.context import ConnectionContext
 from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
@@ -54,6 +54,12 @@ BATCH: Final = 64
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
+
+SMALL_HEAD: Final = 8192
+"""A head up to this many bytes may take the short road through `data_received`."""
+
+new_tuple: Final = tuple.__new__
+"""Makes a named tuple without the Python function that its class calls for it."""
 
 # The values of Connection that nearly every client sends: (close, keep-alive).
 _COMMON_CONNECTION: Final = {
@@ -81,6 +87,7 @@ class HTTP1Connection(ExchangeEnds):
         "_misdirected",
         "_prelude",
         "_skipped",
+        "_small_head",
         "_trust",
     )
 
@@ -96,6 +103,7 @@ class HTTP1Connection(ExchangeEnds):
         self._skipped = False
         self._length = 0
         self._prelude = prelude
+        self._small_head = min(endpoint.settings.max_header_size, SMALL_HEAD)
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
 
@@ -112,17 +120,48 @@ class HTTP1Connection(ExchangeEnds):
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
         )
-        self.deadline = self.loop.time() + self.endpoint.settings.idle_connection_timeout
         self.endpoint.opened(self, self.loop)
+        self.deadline = self.endpoint.idle_deadline
+        self._ready = self.endpoint.ready_future(self.loop)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes."""
         if self._position < len(self._buffer):
             self._append(data)
-        else:
-            self._buffer = data
-            self._position = self._checked = 0
+            self._run()
+            return
+        end = data.find(b"\r\n\r\n")
+        if (
+            0 < end == len(data) - 4
+            and self.exchange is None
+            and self._delegate is None
+            and not self._closing
+            and end < self._small_head
+            and data[0] != 0x0D
+        ):
+            # What nearly every segment is: one whole head, nobody at work on another. It takes
+            # the same steps as the loop, without looking for what cannot be there.
+            self._skipped = False
+            self._corked = True
+            self._begin_in_context(data[:end])
+            self._corked = False
+            if self._out:
+                self.flush()
+            if self.exchange is None and self._delegate is None and not self._closing:
+                self.deadline = self.endpoint.idle_deadline
+            else:
+                self._rest()
+            return
+        self._buffer = data
+        self._position = self._checked = 0
         self._run()
+
+    def _begin_in_context(self, head: bytes) -> None:
+        """Open an exchange in a fresh copy of the connection's context."""
+        context = self._request_context = copy_context()
+        self._inside = True
+        context.run(self._begin, head)
+        self._inside = False
 
     def eof_received(self) -> bool:
         """Hear that the peer will send no more; it may still read."""
@@ -192,8 +231,7 @@ class HTTP1Connection(ExchangeEnds):
         if self.exchange is None and self._delegate is None:
             if self._position >= len(self._buffer):
                 self._drop_input()
-                settings = self.endpoint.settings
-                self.deadline = self.loop.time() + settings.idle_connection_timeout
+                self.deadline = self.endpoint.idle_deadline
                 if self._eof or self.endpoint.draining:
                     self.shut()
             elif self._eof:
@@ -263,12 +301,7 @@ class HTTP1Connection(ExchangeEnds):
         if type(head) is not bytes:
             head = bytes(head)
         self._skipped = False
-        context = self._request_context = copy_context()
-        self._inside = True
-        try:
-            context.run(self._begin, head)
-        finally:
-            self._inside = False
+        self._begin_in_context(head)
         return True
 
     def _wait_for_head(self, start: int) -> None:
@@ -286,9 +319,7 @@ class HTTP1Connection(ExchangeEnds):
         """Open the exchange of one request; runs in the request's own context."""
         endpoint = self.endpoint
         try:
-            method, target, version, raw, fields = parse_head(
-                head, endpoint.settings.max_header_fields
-            )
+            method, target, version, raw, fields = parse_head(head, endpoint.max_header_fields)
             length = 0
             if b"content-length" in fields or b"transfer-encoding" in fields:
                 length = parse_body_length(raw)
@@ -303,35 +334,72 @@ class HTTP1Connection(ExchangeEnds):
             if options is None or len(fields) != len(raw):
                 options = parse_connection(raw)
             exchange.keep_alive = not options[0] and (exchange.keep_alive or options[1])
-        if method == "CONNECT" or (length == CHUNKED and version == "HTTP/1.0"):
-            exchange.keep_alive = False
-        if b"expect" in fields and version == "HTTP/1.1" and length:
-            exchange.expects_continue = parse_expect_continue(fields[b"expect"])
-        if endpoint.trust is not None:
-            raw = self._resolve(endpoint.trust, raw, fields)
-        elif self._trust is not None:
-            self._believe_nobody()
-        self._length = length
-        self._body_pending = length != 0
+        if length or method == "CONNECT":
+            self._prepare_body(exchange, length, fields)
+        trust = endpoint.trust
+        if trust is not None:
+            bound = self._bound
+            if bound is None or self._trust is not trust:
+                bound = self._bind(trust)
+            client = bound.resolve(raw, fields if len(fields) == len(raw) else None)
+            exchange.trusted = (bound, raw, client)
+            context = self.context
+            context.remote_ip = client.remote_ip
+            context.protocol = client.protocol
+            if bound.strip:
+                raw = bound.visible(raw, fields)
+        delegate = None
         try:
-            delegate = endpoint.delegate.start_request(self, exchange)
-            if endpoint.settings.decompress_request and b"content-encoding" in fields:
+            delegate = endpoint.start_request(self, exchange)
+            if endpoint.decompresses and b"content-encoding" in fields:
                 raw, delegate = self._decompress(raw, fields, delegate, exchange)
             headers = HTTPHeaders.from_raw(raw)
             if endpoint.access_log is not None:
                 exchange.headers = headers
                 exchange.started_s = self.loop.time()
             self._delegate = delegate
-            waiting = delegate.headers_received(RequestStartLine(method, target, version), headers)
+            waiting = delegate.headers_received(
+                new_tuple(RequestStartLine, (method, target, version)), headers
+            )
+            if waiting is None and not length and self.exchange is not None:
+                self._delegate = None
+                delegate.finish()
+                return
         except Exception as error:
+            self._delegate = delegate
             self._application_failed(error)
             return
         if waiting is not None:
             self._hold(waiting, self._head_taken)
-        elif length:
-            self._begin_body()
         else:
-            self._end_request()
+            self._head_taken()
+
+    def _prepare_body(self, exchange: HTTP1Exchange, length: int, fields: Fields) -> None:
+        """Note what the head says of the body, before anybody hears of it."""
+        self._length = length
+        self._body_pending = length != 0
+        if exchange.method == "CONNECT":
+            # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
+            exchange.keep_alive = False
+        if exchange.version == "HTTP/1.0":
+            if length == CHUNKED:
+                # RFC 9112 section 6.1: its sender may have misread the framing; the connection
+                # is closed "even if a Content-Length is present".
+                exchange.keep_alive = False
+        elif b"expect" in fields and length:
+            exchange.expects_continue = parse_expect_continue(fields[b"expect"])
+
+    def _bind(self, trust: Trust) -> BoundTrust:
+        """Return the policy in force, bound to this connection."""
+        context = self.context
+        self._trust = trust
+        self._bound = trust.bind(
+            peer=context.peer,
+            peer_port=context.peer_port,
+            scheme=context.scheme,
+            prelude=context.prelude,
+        )
+        return self._bound
 
     def _check_direction(self, target: str, fields: Fields) -> None:
         """Refuse a request for a host that TLS would have treated differently.
@@ -347,32 +415,6 @@ class HTTP1Connection(ExchangeEnds):
                 status=421,
                 rfc="RFC 9110 section 15.5.20",
             )
-
-    def _resolve(self, trust: Trust, raw: RawFields, fields: Fields) -> RawFields:
-        """Find out who the client is; return the field lines that the application may see."""
-        context = self.context
-        bound = self._bound
-        if bound is None or self._trust is not trust:
-            self._trust = trust
-            bound = self._bound = trust.bind(
-                peer=context.peer,
-                peer_port=context.peer_port,
-                scheme=context.scheme,
-                prelude=context.prelude,
-            )
-        client = bound.resolve(raw, fields if len(fields) == len(raw) else None)
-        context.resolution = Resolution((bound, raw, client))
-        context.remote_ip = client.remote_ip
-        context.protocol = client.protocol
-        if bound.strip:
-            return bound.visible(raw, fields)
-        return raw
-
-    def _believe_nobody(self) -> None:
-        """Go back to the peer: the policy was taken away while the connection was open."""
-        context = self.context
-        self._trust = self._bound = context.resolution = None
-        context.remote_ip, context.protocol = context.peer_ip, context.scheme
 
     def _decompress(
         self,
@@ -392,7 +434,7 @@ class HTTP1Connection(ExchangeEnds):
 
     def _head_taken(self) -> None:
         """Go on after `headers_received` has let us."""
-        if self._length:
+        if self._body_pending:
             self._begin_body()
         else:
             self._end_request()

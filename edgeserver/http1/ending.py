@@ -102,7 +102,8 @@ class ExchangeEnds(Wire):
 
     def finish_exchange(self, exchange: HTTP1Exchange) -> None:
         """Take the end of an answer: close, or make room for the next request."""
-        self._log_access(exchange)
+        if self.endpoint.access_log is not None:
+            self._log_access(exchange)
         self.exchange = None
         if self._body_pending:
             # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
@@ -112,7 +113,7 @@ class ExchangeEnds(Wire):
                 # Not at once: the delegate may be in the middle of hearing of its body.
                 self.loop.call_soon(self._close_delegate, delegate)
             self.linger()
-        elif not exchange.keep_alive or self.must_close:
+        elif not exchange.keep_alive or self.endpoint.must_close:
             if self._position < len(self._buffer) and not self._eof:
                 self.linger()
             else:
@@ -124,11 +125,6 @@ class ExchangeEnds(Wire):
                 self._run_soon()
             else:
                 self._rest()
-
-    @property
-    def must_close(self) -> bool:
-        """Whether no further request will be served, whatever the peer wants."""
-        return self.endpoint.draining or self.endpoint.settings.no_keep_alive
 
     def break_off(self) -> None:
         """End the connection because the answer cannot be completed as it was declared."""

@@ -7,10 +7,12 @@ they were accepted; the server above gives it what it needs.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgeserver.http1.response import date_line
 from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
-LONGEST_TICK_S = 1.0
+LONGEST_TICK_S = 0.5
 SHORTEST_TICK_S = 0.01
 
 
@@ -86,10 +88,17 @@ class HTTP1Endpoint:
     ) -> None:
         self.settings = settings
         self.delegate = delegate
+        # What every request needs is one step away.
+        self.start_request = delegate.start_request
+        self.max_header_fields = settings.max_header_fields
+        self.decompresses = settings.decompress_request
+        self.idle_deadline = 0.0
+        self.date_line = b""
         self.trust = trust
         self.access_log = access_log
         self.protocol = protocol
         self.draining = False
+        self.must_close = settings.no_keep_alive
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[IOStream] = weakref.WeakSet()
         self._on_count = on_count
@@ -110,6 +119,7 @@ class HTTP1Endpoint:
         """Count a connection in."""
         self.connections.add(connection)
         if self._ticker is None:
+            self._set_clock(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
         if self._on_count is not None:
             self._on_count(len(self.connections))
@@ -134,7 +144,7 @@ class HTTP1Endpoint:
 
     def drain(self) -> None:
         """Close what is idle; let what is in flight finish, and close then."""
-        self.draining = True
+        self.draining = self.must_close = True
         for connection in list(self.connections):
             connection.close_if_idle()
 
@@ -150,10 +160,16 @@ class HTTP1Endpoint:
                 self._empty = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._empty)
 
+    def _set_clock(self, now_s: float) -> None:
+        # Read by every request. Both are late by at most one tick; a deadline gets one more.
+        self.date_line = date_line(time.time())
+        self.idle_deadline = now_s + self.settings.idle_connection_timeout + self._tick_s
+
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        # One pass over all connections a second costs less than a timer armed and cancelled for
-        # each request; with short timeouts it comes more often.
+        # One pass over all connections now and then costs less than a timer armed and cancelled for
+        # each request.
         now = loop.time()
+        self._set_clock(now)
         for connection in list(self.connections):
             if connection.deadline <= now or connection.write_deadline <= now:
                 connection.check_deadlines(now)

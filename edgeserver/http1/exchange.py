@@ -7,19 +7,18 @@ are parsed or in which order they came; it gives bytes to its connection and is 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http1.response import (
     cached_field,
-    date_line,
+    cached_status,
     encode_field,
     parse_length,
     status_line,
-    title_case,
 )
+from edgeserver.httputil.fieldnames import title_of
 from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.interfaces import HeadersLike, HTTPConnection, StartLineLike
 
@@ -66,6 +65,7 @@ class HTTP1Exchange(HTTPConnection):
     started_s = 0.0
     ended_s = 0.0
     headers: HTTPHeaders | None = None
+    trusted: tuple[Any, Any, Any] | None = None
     state = FRESH
     upgraded = False
     expects_continue = False
@@ -84,6 +84,17 @@ class HTTP1Exchange(HTTPConnection):
         self.target = target
         self.version = version
         self.keep_alive = version == "HTTP/1.1"
+
+    # Who is asking.
+
+    @property
+    def client(self) -> Any:
+        """Who the client of this request is, a `Resolved`; None where no policy is in force."""
+        return None if self.trusted is None else self.trusted[2]
+
+    def explain(self) -> Any:
+        """Return the proof of `client`, a `Provenance`; None where no policy is in force."""
+        return None if self.trusted is None else self.trusted[0].explain(self.trusted[1])
 
     # What the access log reads.
 
@@ -117,14 +128,16 @@ class HTTP1Exchange(HTTPConnection):
             raise HTTPOutputError(
                 "write_headers was called twice for one request: write the body with write()"
             )
-        code = start_line[1]
-        parts = [status_line(code, start_line[2])]
+        _, code, reason = start_line
+        status = cached_status((code, reason)) or status_line(code, reason)
         if code < 200:
-            return self._write_informational(code, parts, headers)
+            return self._write_informational(code, [status], headers)
+        parts = [status]
         remaining = None
         dated = False
-        lines = headers.get_all() if type(headers) is HTTPHeaders else _in_title_case(headers)
-        for name, value in lines:
+        for name, value in (
+            headers.get_all() if type(headers) is HTTPHeaders else _in_title_case(headers)
+        ):
             if name not in FRAMING:
                 parts.append(cached_field((name, value)) or encode_field(name, value))
             elif name == "Content-Length":
@@ -139,8 +152,41 @@ class HTTP1Exchange(HTTPConnection):
                 dated = True
                 parts.append(encode_field(name, value))
         if not dated:
-            parts.append(date_line(time.time()))
-        keep_alive = self.keep_alive
+            parts.append(connection.endpoint.date_line)
+        if (
+            remaining is None
+            or code == 204
+            or code == 304
+            or self.version != "HTTP/1.1"
+            or not self.keep_alive
+            or self.expects_continue
+            or connection.endpoint.must_close
+            or self.method == "HEAD"
+        ):
+            self._frame(code, remaining, parts)
+        parts.append(b"\r\n")
+        self.status = code
+        self.state = OPEN
+        self._remaining = remaining
+        if chunk:
+            size = len(chunk)
+            if self._bodiless or self._chunked or size > JOIN_BELOW:
+                head = b"".join(parts)
+                self.bytes_sent += len(head)
+                connection.send(head, True)
+                return self.write(chunk)
+            if remaining is not None:
+                if size > remaining:
+                    self._too_much("Tried to write more data than Content-Length")
+                self._remaining = remaining - size
+            parts.append(chunk)
+        data = b"".join(parts)
+        self.bytes_sent += len(data)
+        return connection.send(data, not chunk)
+
+    def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
+        """Decide how the body ends and whether the connection goes on, where that is not plain."""
+        connection = self._connection
         if code == 204 or code == 304 or self.method == "HEAD":
             self._bodiless = True
         elif remaining is None:
@@ -148,28 +194,17 @@ class HTTP1Exchange(HTTPConnection):
                 self._chunked = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
+                # RFC 9112 section 6.3: only the end of the connection can say where it ends.
                 self._until_close = True
-                self.keep_alive = keep_alive = False
-        if connection.must_close or (self.expects_continue and connection.decoder is not None):
-            self.keep_alive = keep_alive = False
-        if not keep_alive:
+                self.keep_alive = False
+        if connection.endpoint.must_close or self.expects_continue:
+            # RFC 9110 section 10.1.1: a client that got no 100 may or may not send its body now.
+            self.keep_alive = False
+        if not self.keep_alive:
             if self.version == "HTTP/1.1":
                 parts.append(b"Connection: close\r\n")
         elif self.version == "HTTP/1.0":
             parts.append(b"Connection: Keep-Alive\r\n")
-        parts.append(b"\r\n")
-        self.status = int(code)
-        self.state = OPEN
-        self._remaining = remaining
-        if chunk:
-            if self._bodiless or self._chunked or len(chunk) > JOIN_BELOW:
-                connection.send(b"".join(parts), True)
-                return self.write(chunk)
-            self._count(len(chunk))
-            parts.append(chunk)
-        data = b"".join(parts)
-        self.bytes_sent += len(data)
-        return connection.send(data, not chunk)
 
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Write a piece of the body; see `HTTPConnection.write`.
@@ -189,7 +224,7 @@ class HTTP1Exchange(HTTPConnection):
         size = len(chunk)
         if self._bodiless:
             if self.method != "HEAD":
-                self._count_violation(f"a {self.status} answer has no body")
+                self._too_much(f"a {self.status} answer has no body")
             return connection.ready_future()
         self._count(size)
         if self._chunked:
@@ -314,14 +349,14 @@ class HTTP1Exchange(HTTPConnection):
         remaining = self._remaining
         if remaining is not None:
             if size > remaining:
-                self._count_violation("Tried to write more data than Content-Length")
+                self._too_much("Tried to write more data than Content-Length")
             self._remaining = remaining - size
 
-    def _count_violation(self, message: str) -> None:
+    def _too_much(self, message: str) -> None:
         self._connection.break_off()
         raise HTTPOutputError(message)
 
 
 def _in_title_case(headers: HeadersLike) -> Iterable[tuple[str, Any]]:
     """Return the lines of a foreign headers object, names as ours write them."""
-    return [(title_case(name), value) for name, value in headers.get_all()]
+    return [(title_of[name], value) for name, value in headers.get_all()]

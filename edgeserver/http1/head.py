@@ -55,9 +55,17 @@ MAX_CACHED_NAME: Final = 64
 MAX_CACHED_NAMES: Final = 1024
 MAX_METHOD: Final = 64
 
-_lines: dict[bytes, tuple[bytes, bytes]] = {}
+
+class _Lines(dict[bytes, tuple[bytes, bytes]]):
+    """Field lines that were parsed before; asked for any other, it parses that."""
+
+    def __missing__(self, line: bytes) -> tuple[bytes, bytes]:
+        return parse_field(line)
+
+
+_lines = _Lines()
 _names: dict[bytes, bytes] = {}
-_cached_line: Callable[[bytes], tuple[bytes, bytes] | None] = _lines.get
+_parsed_line: Callable[[bytes], tuple[bytes, bytes]] = _lines.__getitem__
 _cached_name: Callable[[bytes], bytes | None] = _names.get
 _method: Callable[[bytes], str | None] = METHODS.get
 _version: Callable[[bytes], str | None] = VERSIONS.get
@@ -102,7 +110,7 @@ def _parse(head: bytes, max_fields: int) -> Head:
     if target[0] != 0x2F:
         check_target(method, target)
     del lines[0]
-    raw = [_cached_line(line) or parse_field(line) for line in lines]
+    raw = list(map(_parsed_line, lines))
     fields = dict(raw)
     if b"host" not in fields:
         if version != "HTTP/1.0":

@@ -7,8 +7,6 @@ nothing that holds a control character is ever written.
 
 from __future__ import annotations
 
-import functools
-import re
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -18,35 +16,28 @@ from edgeserver.http1.abnf import CONTROL, is_token
 
 __all__ = [
     "cached_field",
+    "cached_status",
     "date_line",
     "encode_field",
     "parse_length",
     "plain_answer",
     "status_line",
-    "title_case",
 ]
 
 MAX_CACHED_FIELD: Final = 128
 MAX_CACHED_FIELDS: Final = 2048
+MAX_CACHED_STATUSES: Final = 256
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
-
-# RFC 9110 section 8.6: Content-Length = 1*DIGIT
-_LENGTH = re.compile(r"[0-9]{1,18}")
 
 _fields: dict[tuple[str, Any], bytes] = {}
 _status_lines: dict[tuple[int, str], bytes] = {}
 cached_field = _fields.get
 """The line of `(name, value)` if it was encoded before, or None."""
-_cached_status = _status_lines.get
+cached_status = _status_lines.get
+"""The line of `(code, reason)` if it was made before, or None."""
 _date_second = -1
 _date_line = b""
-
-
-@functools.lru_cache(1024)
-def title_case(name: str) -> str:
-    """Return a field name in `Http-Header-Case`."""
-    return "-".join([word.capitalize() for word in name.split("-")])
 
 
 def date_line(now_s: float) -> bytes:
@@ -72,16 +63,15 @@ def status_line(code: int, reason: str) -> bytes:
     Raises:
         ValueError: The code has not three digits, or the reason holds a control character.
     """
-    line = _cached_status((code, reason))
-    if line is None:
-        number = int(code)
-        if not 100 <= number <= 999:
-            raise ValueError(f"{code!r} is not a status code: give a number of three digits")
-        text = reason.decode("latin-1") if isinstance(reason, bytes) else str(reason)
-        if CONTROL.search(text):
-            raise ValueError(f"Illegal characters (CR or LF) in header: reason {text!r}")
-        line = b"HTTP/1.1 %d %s\r\n" % (number, text.encode("latin-1", "replace"))
-        if len(_status_lines) >= 256:
+    number = int(code)
+    if not 100 <= number <= 999:
+        raise ValueError(f"{code!r} is not a status code: give a number of three digits")
+    text = reason.decode("latin-1") if isinstance(reason, bytes) else str(reason)
+    if CONTROL.search(text):
+        raise ValueError(f"Illegal characters (CR or LF) in header: reason {text!r}")
+    line = b"HTTP/1.1 %d %s\r\n" % (number, text.encode("latin-1", "replace"))
+    if len(text) <= MAX_CACHED_FIELD:
+        if len(_status_lines) >= MAX_CACHED_STATUSES:
             _status_lines.clear()
         _status_lines[(code, reason)] = line
     return line
@@ -116,10 +106,11 @@ def parse_length(value: Any) -> int:
     """Return the number that an application's `Content-Length` gives.
 
     Raises:
-        ValueError: It is not `1*DIGIT`.
+        ValueError: It is not `1*DIGIT`, or of more than 18 digits.
     """
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not isinstance(text, str) or _LENGTH.fullmatch(text) is None:
+    # RFC 9110 section 8.6: Content-Length = 1*DIGIT
+    if not (isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= 18):
         raise ValueError(f"Content-Length {value!r} of the answer is not a number of bytes")
     return int(text)
 

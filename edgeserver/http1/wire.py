@@ -48,6 +48,7 @@ class Wire(asyncio.Protocol):
         "_out_size",
         "_paused",
         "_reading_paused",
+        "_ready",
         "_stalled_size",
         "_waiters",
         "context",
@@ -60,6 +61,7 @@ class Wire(asyncio.Protocol):
 
     context: ConnectionContext
     loop: asyncio.AbstractEventLoop
+    _ready: asyncio.Future[None]
 
     def __init__(self, endpoint: HTTP1Endpoint) -> None:
         self.endpoint = endpoint
@@ -97,15 +99,17 @@ class Wire(asyncio.Protocol):
                 self.flush()
         elif more:
             self._out.append(data)
+            self._out_size += len(data)
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self.loop.call_soon(self._flush_as_scheduled)
         elif self._out:
             self._out.append(data)
+            self._out_size += len(data)
             self.flush()
         elif self.transport is not None:
             self.transport.write(data)
-        return self._waiter() if self._paused else self.endpoint.ready_future(self.loop)
+        return self._waiter() if self._paused else self._ready
 
     def flush(self) -> None:
         """Give the transport all that is held."""
@@ -113,19 +117,20 @@ class Wire(asyncio.Protocol):
         if not out:
             return
         self._out = []
-        self._out_size = 0
-        if self.transport is None:
+        size, self._out_size = self._out_size, 0
+        transport = self.transport
+        if transport is None:
             return
         if len(out) == 1:
-            self.transport.write(out[0])
-        elif sum(map(len, out)) <= JOIN_LIMIT:
-            self.transport.write(b"".join(out))
+            transport.write(out[0])
+        elif size <= JOIN_LIMIT:
+            transport.write(b"".join(out))
         else:
-            self.transport.writelines(out)
+            transport.writelines(out)
 
     def ready_future(self) -> asyncio.Future[None]:
         """Return a future that is done when the application may write more."""
-        return self._waiter() if self._paused else self.endpoint.ready_future(self.loop)
+        return self._waiter() if self._paused else self._ready
 
     def failed_future(self) -> asyncio.Future[None]:
         """Return a future that has failed because the connection is closed."""

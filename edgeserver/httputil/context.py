@@ -1,8 +1,8 @@
 """Who is at the other end of a connection, as applications see it.
 
 Decides what an address and a scheme are called; it must not know how they were found out. One
-context serves a connection; what a request's fields say replaces `remote_ip`, `protocol` and
-`resolution` for that request.
+context serves a connection; what a request's fields say replaces `remote_ip` and `protocol` for
+that request.
 """
 
 from __future__ import annotations
@@ -10,26 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-__all__ = ["ConnectionContext", "Resolution"]
-
-
-class Resolution(tuple[Any, Any, Any]):
-    """How a request's client was decided: the bound policy, the field lines, the result.
-
-    It is made for every request, hence a tuple; the field lines are those that came, whatever
-    the application does to its headers later.
-    """
-
-    __slots__ = ()
-
-    @property
-    def client(self) -> Any:
-        """The `Resolved` of this request."""
-        return self[2]
-
-    def explain(self) -> Any:
-        """Return the whole proof, a `Provenance`."""
-        return self[0].explain(self[1])
+__all__ = ["ConnectionContext"]
 
 
 class ConnectionContext:
@@ -43,7 +24,6 @@ class ConnectionContext:
         scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
         remote_ip: The client's address; the peer's where nothing says otherwise.
         protocol: The client's scheme.
-        resolution: How these two were decided for the present request, or None.
         prelude: The PROXY prelude that came first, or None.
         tls: What the TLS layer knows, or None.
 
@@ -58,7 +38,6 @@ class ConnectionContext:
         "prelude",
         "protocol",
         "remote_ip",
-        "resolution",
         "scheme",
         "tls",
     )
@@ -78,7 +57,6 @@ class ConnectionContext:
         self.tls = tls
         self.remote_ip = self.peer_ip
         self.protocol = scheme
-        self.resolution: Resolution | None = None
 
     @property
     def peer(self) -> str:

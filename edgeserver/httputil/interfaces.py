@@ -89,10 +89,16 @@ class HTTPConnection:
     Attributes:
         context: Who is at the other end, a `ConnectionContext`.
         status: The status written; 0 as long as none was.
+        client: Who the client of this request is, a `proxyheaders.Resolved`; None if unknown.
     """
 
     context: ConnectionContext
     status: int
+    client: Any
+
+    def explain(self) -> Any:
+        """Return the proof of `client`, a `proxyheaders.Provenance`; None if unknown."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
 
     def write_headers(
         self,

@@ -63,8 +63,6 @@ class HTTPServerRequest:
         body: The body, `bytes`.
         remote_ip: The address of the client: the result of resolving.
         protocol: The scheme of the client: `"http"` or `"https"`.
-        peer_ip: The address at the other end of the TCP connection.
-        tls: What the TLS layer knows (`edgeserver.tls.TLSInfo`), or None.
         connection: Where the answer is written.
         server_connection: The same object for all requests of one connection.
 
@@ -113,9 +111,6 @@ class HTTPServerRequest:
         context = getattr(connection, "context", None)
         self.remote_ip: str | None = getattr(context, "remote_ip", None)
         self.protocol: str = getattr(context, "protocol", "http")
-        self.peer_ip: str | None = getattr(context, "peer_ip", None)
-        self.tls: Any = getattr(context, "tls", None)
-        self._resolution: Any = getattr(context, "resolution", None)
         self._start_time = time.time()
         # What is worked out later for a request from the wire is refused at once here.
         _ = self.host, self.query_arguments
@@ -137,8 +132,8 @@ class HTTPServerRequest:
         Args:
             start_line: Method, target and version.
             headers: The header fields.
-            connection: Its `context` has all of `remote_ip`, `protocol`, `peer_ip`, `tls` and
-                `resolution`.
+            connection: Its `context` has `remote_ip`, `protocol`, `peer_ip` and `tls`; `client` and
+                `explain()` are its own, since it serves this one request.
             server_connection: What `start_request` got.
         """
         self = cls.__new__(cls)
@@ -149,9 +144,6 @@ class HTTPServerRequest:
         context = connection.context
         self.remote_ip = context.remote_ip
         self.protocol = context.protocol
-        self.peer_ip = context.peer_ip
-        self.tls = context.tls
-        self._resolution = context.resolution
         self._start_time = time.time()
         return self
 
@@ -300,13 +292,24 @@ class HTTPServerRequest:
     # Who and when
 
     @lazy
+    def peer_ip(self) -> str | None:
+        """The address at the other end of the TCP connection."""
+        return getattr(getattr(self.connection, "context", None), "peer_ip", None)
+
+    @lazy
+    def tls(self) -> Any:
+        """What the TLS layer knows (`edgeserver.tls.TLSInfo`), or None."""
+        return getattr(getattr(self.connection, "context", None), "tls", None)
+
+    @lazy
     def client(self) -> Any:
         """Who the client is (`edgeserver.proxyheaders.Resolved`), or None if nothing was asked."""
-        return None if self._resolution is None else self._resolution.client
+        return getattr(self.connection, "client", None)
 
     def explain(self) -> Any:
         """Return the proof of `client` (`Provenance`), or None if there is nothing to prove."""
-        return None if self._resolution is None else self._resolution.explain()
+        explain = getattr(self.connection, "explain", None)
+        return None if explain is None else explain()
 
     def request_time(self) -> float:
         """Return for how many seconds the request has been, or was, in hand."""

@@ -12,17 +12,6 @@ from edgeserver.httputil.startlines import RequestStartLine
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class Resolution:
-    """What resolving gave for one request."""
-
-    def __init__(self, client: str) -> None:
-        self.client = client
-
-    def explain(self) -> str:
-        """Return the proof."""
-        return f"proof of {self.client}"
-
-
 class Context:
     """The context of a connection."""
 
@@ -31,15 +20,19 @@ class Context:
         self.protocol = "https"
         self.peer_ip = "10.0.0.1"
         self.tls: Any = "TLSv1.3"
-        self.resolution: Resolution | None = Resolution("203.0.113.9")
 
 
 class Connection:
-    """A connection with a context, and perhaps a stream."""
+    """What one request is answered through: a context, a client, and perhaps a stream."""
 
-    def __init__(self, stream: Any = None) -> None:
+    def __init__(self, stream: Any = None, client: Any = "203.0.113.9") -> None:
         self.context = Context()
         self.stream = stream
+        self.client = client
+
+    def explain(self) -> str | None:
+        """Return the proof."""
+        return None if self.client is None else f"proof of {self.client}"
 
 
 def direct(

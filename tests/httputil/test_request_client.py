@@ -9,7 +9,7 @@ import pytest
 from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.request import HTTPServerRequest
 from edgeserver.httputil.startlines import RequestStartLine
-from tests.httputil.requests import Connection, Make, Resolution, both, direct
+from tests.httputil.requests import Connection, Make, both, direct
 
 # The client
 
@@ -20,8 +20,7 @@ def test_client_is_captured(make: Make) -> None:
     connection = Connection()
     request = make(connection=connection)
     context = connection.context
-    context.remote_ip, context.protocol, context.peer_ip = "6.6.6.6", "http", "7.7.7.7"
-    context.tls, context.resolution = None, Resolution("6.6.6.6")
+    context.remote_ip, context.protocol = "6.6.6.6", "http"
     assert (request.remote_ip, request.protocol) == ("203.0.113.9", "https")
     assert (request.peer_ip, request.tls) == ("10.0.0.1", "TLSv1.3")
     assert request.client == "203.0.113.9"
@@ -32,9 +31,7 @@ def test_client_is_captured(make: Make) -> None:
 @both
 def test_nothing_was_resolved(make: Make) -> None:
     """Where no policy was asked there is no client and no proof."""
-    connection = Connection()
-    connection.context.resolution = None
-    request = make(connection=connection)
+    request = make(connection=Connection(client=None))
     assert request.client is None
     assert request.explain() is None
 
