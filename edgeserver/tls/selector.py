@@ -84,6 +84,13 @@ class TLSContexts:
             names, is honoured with its own `sni_callback`, and is never changed or reloaded.
         clock: Seconds that only grow, as `time.monotonic`.
 
+    Attributes:
+        handshake_timeout: Seconds from the first byte to the end of the handshake.
+        handshake_limits: How many handshakes may be under way.
+        poll_s: Seconds between looks at the files; 0 for never.
+        is_given: Whether the context is the application's.
+        options: The settings of each host; empty for a given context.
+
     Raises:
         TLSConfigurationError: A file of any host is wrong.
     """
@@ -112,6 +119,9 @@ class TLSContexts:
                 self._policies[host] = each.client_policy
                 self._publish(host)
         self._names = frozenset(settings.hosts)
+        self.options: Mapping[str, TLSOptions] = {
+            host: each.options for host, each in self._contexts.items()
+        }
         self._one_policy = len(set(self._policies.values())) == 1
 
     def select(
