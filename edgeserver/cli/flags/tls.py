@@ -116,7 +116,7 @@ def _check(options: dict[str, Any], plan: ServePlan) -> None:
         raise
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
-    plan.notes += start_lines(contexts.status())
+    plan.notes += start_lines(contexts)
 
 
 def _file(flag: str, help_text: str) -> click.Option:
