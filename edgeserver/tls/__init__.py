@@ -8,8 +8,7 @@ from edgeserver.tls.contexts import ssl_options_to_context
 from edgeserver.tls.options import ClientPolicy, HandshakeLimits, TLSOptions, parse_ssl_options
 from edgeserver.tls.reload import ReloadTimer
 from edgeserver.tls.selector import ReloadResult, Selection, TLSContexts, build_contexts
-from edgeserver.tls.startup import start_lines
-from edgeserver.tls.status import HostStatus, status_lines
+from edgeserver.tls.status import HostStatus, start_lines
 
 __all__ = [
     "ClientCertificateInfo",
@@ -26,5 +25,4 @@ __all__ = [
     "parse_ssl_options",
     "ssl_options_to_context",
     "start_lines",
-    "status_lines",
 ]

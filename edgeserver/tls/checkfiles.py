@@ -23,7 +23,7 @@ from edgeserver.tls.names import common_name, find_extension
 from edgeserver.tls.optionvalues import Password
 from edgeserver.tls.pem import describe_content, load_file, parse_pem
 
-__all__ = ["check_files"]
+__all__ = ["check_files", "check_mode"]
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ def _read(path: str, password: Password | None, report: Report) -> _Content:
     except TLSConfigurationError as error:
         report.add("damaged", path, str(error), "copy or fetch the file again")
     if any(block.is_key for block in blocks):
-        _check_mode(path, report)
+        check_mode(path, report)
         _read_key(content, data, password, report)
     if not blocks and not content.crls:
         what = f"it holds nothing to check: {describe_content(data, blocks)}"
@@ -115,8 +115,12 @@ def _read_key(content: _Content, data: bytes, password: Password | None, report:
         )
 
 
-def _check_mode(path: str, report: Report) -> None:
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+def check_mode(path: str, report: Report) -> None:
+    """Add whether others can reach the private key in the file `path`."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:  # gone since it was read
+        return
     if mode & 0o027:  # others may do anything, or the group may write
         report.add(
             "key-readable",

@@ -19,6 +19,7 @@ from edgeserver.tls.filestamps import stamp_files
 from edgeserver.tls.hosts import covers
 from edgeserver.tls.material import Material, files_of, load_material
 from edgeserver.tls.options import TLSOptions
+from edgeserver.tls.startcheck import find_weaknesses
 
 __all__ = ["MAX_AGE_S", "HostContext", "Outcome"]
 
@@ -135,12 +136,16 @@ class HostContext:
         return True
 
     def _use(self, material: Material, *, build: bool) -> None:
+        """Let `material` be the one in use; whatever fails, fails before anything changes."""
+        names = frozenset(material.names)
         if build:
-            self.context = build_context(material, self.options)
+            context = build_context(material, self.options)
+            self.weaknesses = find_weaknesses(material, self.options)
+            self.context = context
             self.built_s = self._clock()
             self.loaded_at = datetime.datetime.now(datetime.UTC)
         self.material = material
-        self._names = frozenset(material.names)
+        self._names = names
 
     def _refuse_worse(self, material: Material) -> None:
         """Refuse a pair that clients would refuse, while they accept the one in use."""
@@ -168,5 +173,5 @@ class HostContext:
             gen_log.warning(
                 'TLS: chain of certfile "%s" repaired in memory: %s', self.options.certfile, repair
             )
-        for warning in material.warnings():
+        for warning in (*material.warnings(), *self.weaknesses):
             gen_log.warning("TLS: %s", warning)

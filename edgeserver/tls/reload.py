@@ -10,7 +10,7 @@ import asyncio
 
 from edgeserver.log import gen_log
 from edgeserver.tls.selector import TLSContexts
-from edgeserver.tls.status import status_lines
+from edgeserver.tls.status import start_lines
 
 __all__ = ["ReloadTimer"]
 
@@ -70,6 +70,6 @@ class ReloadTimer:
         if self._loop is None or self._loop.time() < self._remind_at_s:
             return
         self._remind_at_s = self._loop.time() + _REMIND_S
-        for line in status_lines(self._contexts.status()):
+        for line in start_lines(self._contexts.status()):
             if line.startswith("warning: "):
                 gen_log.warning("TLS: %s", line.removeprefix("warning: "))

@@ -18,7 +18,7 @@ from edgeserver.tls.keys import describe_key
 if TYPE_CHECKING:
     from edgeserver.tls.hostcontext import HostContext
 
-__all__ = ["HostStatus", "renewal_window", "status_lines", "status_of", "status_of_given"]
+__all__ = ["HostStatus", "renewal_window", "start_lines", "status_of", "status_of_given"]
 
 _DAY_S = 86400.0
 _MAX_NAMES_SHOWN = 4
@@ -123,7 +123,7 @@ def status_of(each: HostContext) -> HostStatus:
         renew_after=material.not_after - window,
         loaded_at=each.loaded_at,
         repairs=material.chain.repairs,
-        warnings=(*material.warnings(), *_explain_uncovered(each)),
+        warnings=(*material.warnings(), *_explain_uncovered(each), *each.weaknesses),
         problem=each.problem,
     )
 
@@ -148,7 +148,7 @@ def status_of_given(context: ssl.SSLContext) -> HostStatus:
     return HostStatus(host="", versions=low, client_policy=modes[context.verify_mode])
 
 
-def status_lines(statuses: Iterable[HostStatus]) -> list[str]:
+def start_lines(statuses: Iterable[HostStatus]) -> list[str]:
     """Return what is served, one line a host, each followed by its warnings.
 
     Args:
