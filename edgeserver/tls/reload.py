@@ -70,6 +70,6 @@ class ReloadTimer:
         if self._loop is None or self._loop.time() < self._remind_at_s:
             return
         self._remind_at_s = self._loop.time() + _REMIND_S
-        for line in start_lines(self._contexts.status()):
+        for line in start_lines(self._contexts):
             if line.startswith("warning: "):
                 gen_log.warning("TLS: %s", line.removeprefix("warning: "))

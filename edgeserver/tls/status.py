@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import ssl
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from edgeserver.tls.keys import describe_key
 
 if TYPE_CHECKING:
     from edgeserver.tls.hostcontext import HostContext
+    from edgeserver.tls.selector import TLSContexts
 
 __all__ = ["HostStatus", "renewal_window", "start_lines", "status_of", "status_of_given"]
 
@@ -148,14 +148,10 @@ def status_of_given(context: ssl.SSLContext) -> HostStatus:
     return HostStatus(host="", versions=low, client_policy=modes[context.verify_mode])
 
 
-def start_lines(statuses: Iterable[HostStatus]) -> list[str]:
-    """Return what is served, one line a host, each followed by its warnings.
-
-    Args:
-        statuses: What `TLSContexts.status` returns.
-    """
+def start_lines(contexts: TLSContexts) -> list[str]:
+    """Return what is served, one line a host, each followed by lines that say `warning:`."""
     lines = []
-    for each in statuses:
+    for each in contexts.status():
         label = f'TLS for "{each.host}"' if each.host else "TLS"
         parts = [_render_names(each.names), _render_expiry(each), each.versions]
         parts.append(each.client_policy)

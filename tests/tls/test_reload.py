@@ -109,7 +109,7 @@ def test_a_torn_or_wrong_pair_keeps_the_last_good_one(tmp_path, caplog, tear):
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the last good files stay in use" in caplog.text
     assert contexts.status()[0].problem == result.kept[""]
-    assert any("newer files are not in use" in line for line in start_lines(contexts.status()))
+    assert any("newer files are not in use" in line for line in start_lines(contexts))
     pki.write_pair(tmp_path, new)
     assert contexts.reload(force=False).replaced == ("",)
     assert shown(contexts) == new.der
@@ -297,7 +297,7 @@ def test_start_lines(tmp_path):
             },
         }
     )
-    lines = start_lines(contexts.status())
+    lines = start_lines(contexts)
     assert lines[0].startswith("TLS: n0.test, n1.test, n2.test, n3.test and 2 more; expires in 40 ")
     assert lines[0].endswith("; TLS 1.2 and 1.3; no client certificates")
     assert 'TLS for "soon.test": soon.test; expires in 1 day (' in lines[1]
@@ -315,7 +315,7 @@ def test_start_lines_have_the_doctors_findings(tmp_path):
     """What no error stops and no date shows is said at the start: an exposed key, no names."""
     pair = pki.write_pair(tmp_path, pki.issue("own.test"))
     os.chmod(pair["keyfile"], 0o644)
-    text = "\n".join(start_lines(build_contexts(pair).status()))
+    text = "\n".join(start_lines(build_contexts(pair)))
     assert f"chmod 600 {pair['keyfile']}" in text
     assert "has no subject alternative name" in text
     assert "the certificate is its own issuer" in text
@@ -325,7 +325,7 @@ def test_start_lines_of_a_given_context():
     """Of a context that the application made only versions and client policy are known."""
     given = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     given.verify_mode = ssl.CERT_OPTIONAL
-    assert start_lines(build_contexts(given).status()) == [
+    assert start_lines(build_contexts(given)) == [
         "TLS: TLS 1.2 and 1.3; client certificate optional"
     ]
 
@@ -341,4 +341,4 @@ def test_a_repaired_chain_is_said(tmp_path, caplog):
     assert shown(contexts) == leaf.der
     for words in ("1 duplicate left out", 'root "Test Root" left out', "put into order"):
         assert words in caplog.text
-        assert any(words in line for line in start_lines(contexts.status()))
+        assert any(words in line for line in start_lines(contexts))
