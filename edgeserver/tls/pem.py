@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.escaping import escape
 
-__all__ = ["MAX_FILE_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem", "render_pem"]
+__all__ = ["MAX_FILE_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem"]
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 """No certificate, key or CRL file is larger; a path to a device or a log may be."""
@@ -130,15 +130,6 @@ def parse_pem(data: bytes) -> list[PemBlock]:
             "the file is cut short, or is being written"
         )
     return blocks
-
-
-def render_pem(label: str, der: bytes) -> bytes:
-    """Return DER as one PEM block."""
-    return (
-        f"-----BEGIN {label}-----\n".encode()
-        + base64.encodebytes(der)
-        + f"-----END {label}-----\n".encode()
-    )
 
 
 def describe_content(data: bytes, blocks: list[PemBlock]) -> str:

@@ -208,6 +208,27 @@ def test_contexts_are_renewed_before_their_ticket_keys_are_old(tmp_path):
     assert shown(contexts)
 
 
+def test_a_failed_renewal_of_ticket_keys_is_tried_again_later(tmp_path, monkeypatch, caplog):
+    """Without file descriptors the old context stays, and half a minute later it is renewed."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    clock = Clock()
+    contexts = TLSContexts(parse_ssl_options(pair), clock=clock)
+    before = contexts.select(None).context
+    clock.now_s += MAX_AGE_S
+
+    def refuse(*args, **kwargs):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgeserver.tls.hostcontext.build_context", refuse)
+        assert contexts.renew_aged() is None
+        assert contexts.renew_aged() is None
+    assert caplog.text.count("Too many open files") == 1
+    assert contexts.select(None).context is before
+    clock.now_s += 31
+    assert contexts.renew_aged() == ""
+
+
 def test_the_ca_is_reloaded(tmp_path):
     """Clients of an authority that was added get in after the reload, without a restart."""
     other = pki.make_ca("Other")
