@@ -111,13 +111,20 @@ class Listener:
             return self.loop.create_server(
                 self._factory, sock=sock, backlog=self._backlog, ssl=self._ssl
             )
-        # The file is not the loop's to remove: other processes may listen on the same socket.
-        keep_file: dict[str, Any] = {}
-        if sys.version_info >= (3, 13) and isinstance(self.loop, asyncio.BaseEventLoop):
-            keep_file["cleanup_socket"] = False
-        return self.loop.create_unix_server(
-            self._factory, sock=sock, backlog=self._backlog, ssl=self._ssl, **keep_file
+        make = functools.partial(
+            self.loop.create_unix_server,
+            self._factory,
+            sock=sock,
+            backlog=self._backlog,
+            ssl=self._ssl,
         )
+        if sys.version_info >= (3, 13):
+            # The file is not the loop's to remove: other processes may listen on the socket.
+            try:
+                return make(cleanup_socket=False)
+            except TypeError:
+                pass  # an older uvloop, which leaves it alone anyway
+        return make()
 
 
 class TCPServer:
