@@ -1,7 +1,7 @@
 """What an application may know of the TLS under a connection.
 
 Decides only how the facts of a finished handshake are shown. It must not know how they came
-about; a certificate is parsed when somebody first asks, since most never do.
+about, nor the transport; a certificate is parsed when somebody first asks, since most never do.
 """
 
 from __future__ import annotations
@@ -18,34 +18,19 @@ _VERSION_NUMBERS = {"TLSv1.3": 0x0304, "TLSv1.2": 0x0303, "TLSv1.1": 0x0302, "TL
 
 
 class TLSInfo:
-    """The TLS of one connection.
+    """The TLS of one connection; it stays readable after the connection has ended.
 
-    Attributes:
-        version: Such as `"TLSv1.3"`.
-        cipher: The cipher suite's name in OpenSSL.
+    Making one costs next to nothing, so that every request may have it: what only OpenSSL knows
+    is asked when it is read.
+
+    Args:
+        sslobject: The object of the finished handshake.
         sni: The server name that the client asked for, or None.
-        alpn: The application protocol agreed on, or None.
         ja4: The JA4 fingerprint of the ClientHello; empty if the hello could not be read.
-        resumed: Whether a session was resumed.
         host: The configured host whose certificate was served, empty for the default.
-        client_certificate_der: The client's certificate, verified; None if none was asked for
-            or none was given.
-        verified_chain: That certificate and those up to the authority, as DER; None without a
-            client certificate, and below Python 3.13, which cannot say.
     """
 
-    __slots__ = (
-        "_client_certificate",
-        "alpn",
-        "cipher",
-        "client_certificate_der",
-        "host",
-        "ja4",
-        "resumed",
-        "sni",
-        "verified_chain",
-        "version",
-    )
+    __slots__ = ("_client_certificate", "_sslobject", "host", "ja4", "sni")
 
     def __init__(
         self,
@@ -55,25 +40,53 @@ class TLSInfo:
         ja4: str = "",
         host: str = "",
     ) -> None:
-        cipher = sslobject.cipher()
-        self.version = sslobject.version() or ""
-        self.cipher = cipher[0] if cipher else ""
-        self.sni = sni
-        self.alpn = sslobject.selected_alpn_protocol()
-        self.ja4 = ja4
-        self.resumed = bool(sslobject.session_reused)
-        self.host = host
-        self.client_certificate_der = sslobject.getpeercert(True)
-        self.verified_chain = _verified_chain(sslobject) if self.client_certificate_der else None
+        self._sslobject = sslobject
         self._client_certificate: ClientCertificateInfo | None = None
+        self.sni = sni
+        self.ja4 = ja4
+        self.host = host
+
+    @property
+    def version(self) -> str:
+        """The protocol version, such as `TLSv1.3`."""
+        return self._sslobject.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        """The cipher suite's name in OpenSSL."""
+        cipher = self._sslobject.cipher()
+        return cipher[0] if cipher else ""
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol agreed on, or None."""
+        return self._sslobject.selected_alpn_protocol()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a session was resumed."""
+        return bool(self._sslobject.session_reused)
+
+    @property
+    def client_certificate_der(self) -> bytes | None:
+        """The client's certificate, verified; None if none was asked for or none was given."""
+        return self._sslobject.getpeercert(True)
+
+    @property
+    def verified_chain(self) -> tuple[bytes, ...] | None:
+        """The client's certificate and those up to its authority, as DER.
+
+        None without a client certificate, and below Python 3.13, which cannot say.
+        """
+        if sys.version_info >= (3, 13) and self.client_certificate_der:
+            return tuple(self._sslobject.get_verified_chain())
+        return None
 
     @property
     def client_certificate(self) -> ClientCertificateInfo | None:
         """The client's certificate, parsed: subject, names, SPIFFE id, fingerprint."""
-        if self._client_certificate is None and self.client_certificate_der:
-            self._client_certificate = client_certificate_info(
-                self.client_certificate_der, self.verified_chain
-            )
+        if self._client_certificate is None and (der := self.client_certificate_der):
+            self._client_certificate = client_certificate_info(der, self.verified_chain)
         return self._client_certificate
 
     @property
@@ -91,12 +104,6 @@ class TLSInfo:
             f"<TLSInfo {self.version} {self.cipher} sni={self.sni!r} alpn={self.alpn!r} "
             f"resumed={self.resumed} host={self.host!r}>"
         )
-
-
-def _verified_chain(sslobject: ssl.SSLObject) -> tuple[bytes, ...] | None:
-    if sys.version_info >= (3, 13):
-        return tuple(sslobject.get_verified_chain())
-    return None
 
 
 @functools.cache

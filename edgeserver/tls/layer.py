@@ -34,6 +34,7 @@ from edgeserver.tls.failures import (
     render_peer,
 )
 from edgeserver.tls.handshakes import HandshakeTracker, Place, address_key
+from edgeserver.tls.info import TLSInfo
 from edgeserver.tls.ja4 import render_ja4
 from edgeserver.tls.linger import Linger
 from edgeserver.tls.outgoing import CHUNK
@@ -128,6 +129,7 @@ class TLSLayer(asyncio.Protocol):
         "key",
     )
 
+    # set when their state begins
     _lower: asyncio.Transport
     _reader: HelloReader
     _opening: Opening
@@ -246,10 +248,8 @@ class TLSLayer(asyncio.Protocol):
     def _start(self) -> None:
         """Choose the context and hand OpenSSL what has come."""
         hello = self._hello
-        if hello is None:
-            selection = self._contexts.select(None, ())
-        else:
-            selection = self._contexts.select(hello.server_name, hello.alpn)
+        asked = (hello.server_name, hello.alpn) if hello else (None, ())
+        selection = self._contexts.select(*asked)
         if selection.context is None or selection.alert is not None:
             alert = selection.alert or INTERNAL_ERROR
             self._refuse(explain_alert(alert), alert_record(alert))
@@ -290,14 +290,18 @@ class TLSLayer(asyncio.Protocol):
         if self._sslobject.session_reused:
             tracker.resumed += 1
         hello = self._hello
+        info = TLSInfo(
+            self._sslobject,
+            sni=hello.server_name if hello else None,
+            ja4=render_ja4(hello) if hello else "",
+            host=self._host,
+        )
         transport = TLSTransport(
             self._lower,
             self._sslobject,
             incoming=self._incoming,
             outgoing=self._outgoing,
-            sni=hello.server_name if hello else None,
-            ja4=render_ja4(hello) if hello else "",
-            host=self._host,
+            info=info,
         )
         self._leave()
         self._lower.set_protocol(transport)
@@ -323,12 +327,9 @@ class TLSLayer(asyncio.Protocol):
             self._answer_plain_http(ended=True)
             return
         if self._state is _State.HELLO and not self._reader.raw:
-            reason = REASONS["silent"]
-        elif self._state is _State.QUEUED:
-            reason = REASONS["crowded"]
+            self._note(REASONS["silent"])
         else:
-            reason = REASONS["timeout"]
-        self._note(reason)
+            self._note(REASONS["crowded" if self._state is _State.QUEUED else "timeout"])
         self._leave()
         # nothing to linger for; and one that does not read must not keep the socket
         if self._lower.get_write_buffer_size():

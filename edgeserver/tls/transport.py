@@ -37,11 +37,10 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
         incoming: Its input BIO, with what the peer sent after the handshake.
         outgoing: Its output BIO, perhaps with session tickets to send.
-        sni: The server name that the client asked for.
-        ja4: The fingerprint of the client's hello.
-        host: The configured host that was chosen; empty for the default.
+        info: The facts of the handshake.
 
     Attributes:
+        tls_info: The facts of the handshake; also `get_extra_info("tls_info")`.
         truncated: Whether the peer's input ended without close_notify, so that what came last may
             be cut; also `get_extra_info("tls_truncated")`.
     """
@@ -49,15 +48,12 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_drain_planned",
-        "_host",
-        "_info",
         "_input_ended",
-        "_ja4",
         "_lower_eof",
         "_lower_reads",
         "_reading_paused",
         "_rest",
-        "_sni",
+        "tls_info",
         "truncated",
     )
 
@@ -68,15 +64,10 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         *,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
-        sni: str | None = None,
-        ja4: str = "",
-        host: str = "",
+        info: TLSInfo,
     ) -> None:
         super().__init__(lower, sslobject, incoming=incoming, outgoing=outgoing)
-        self._sni = sni
-        self._ja4 = ja4
-        self._host = host
-        self._info: TLSInfo | None = None
+        self.tls_info = info
         self._reading_paused = False
         self._lower_reads = True
         self._rest: memoryview | None = None
@@ -242,13 +233,6 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         """Return the protocol above."""
         protocol: asyncio.BaseProtocol = self._protocol
         return protocol
-
-    @property
-    def tls_info(self) -> TLSInfo:
-        """The facts of this connection's handshake."""
-        if self._info is None:
-            self._info = TLSInfo(self._sslobject, sni=self._sni, ja4=self._ja4, host=self._host)
-        return self._info
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what asyncio's TLS transports return, `tls_info`, `tls_truncated`, or from below.
