@@ -199,7 +199,7 @@ def _configure_logging() -> None:
     if logger.handlers or logging.getLogger().handlers:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     if logger.level == logging.NOTSET:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,3 +117,23 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@contextmanager
+def serving(app_dir: Path, target: str, *arguments: str) -> Iterator[Process]:
+    """Run the command in the application's directory, on a free port unless told otherwise."""
+    binds = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
+    command = python("-m", "edgeserver", "serve", target, *binds, *arguments)
+    with running(command, app_dir) as process:
+        yield process
+
+
+def url_of(process: Process, number: int = 1) -> str:
+    """Return the address in the `number`th start line."""
+    return process.wait_for("listening on ", times=number).split()[2]
+
+
+def connect(process: Process) -> socket.socket:
+    """Return a connection to the first address, with a time limit."""
+    host, _, port = url_of(process).removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)), PATIENCE_S)

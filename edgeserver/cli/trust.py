@@ -1,0 +1,169 @@
+"""The flags of a trust policy, for every command that has one: `serve` and `audit explain`.
+
+Decides how flags become a policy, and the lines that say what is in force. What a policy means is
+`edgeserver.proxyheaders`'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from edgeserver.errors import ConfigurationError
+from edgeserver.escaping import escape
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from edgeserver.rangefile import load_ranges
+
+__all__ = ["TRUST_OPTIONS", "XHEADERS_OPTIONS", "build_policy", "describe_policy", "split_list"]
+
+TRUST_OPTIONS: tuple[click.Option, ...] = (
+    click.Option(
+        ["--trust"],
+        multiple=True,
+        metavar="CIDR[,...]",
+        help="Proxies to believe: addresses, ranges, 'unix:', 'loopback', 'private'.",
+    ),
+    click.Option(
+        ["--trust-file"],
+        multiple=True,
+        metavar="FILE",
+        help="A file of proxies to believe: one range a line, '#' comments.",
+    ),
+    click.Option(
+        ["--source"],
+        metavar="HEADER",
+        help="The header that names the client: x-forwarded-for (default), forwarded, "
+        "or one that holds a single address.",
+    ),
+    click.Option(
+        ["--proto-header"],
+        metavar="HEADER",
+        help="The header that names the scheme: x-forwarded-proto (default), or 'none'.",
+    ),
+    click.Option(
+        ["--max-hops"],
+        type=int,
+        metavar="N",
+        help="How many entries of the source to examine (default 20).",
+    ),
+)
+"""The flags of a trust policy."""
+
+XHEADERS_OPTIONS: tuple[click.Option, ...] = (
+    click.Option(
+        ["--xheaders"],
+        is_flag=True,
+        help="Tornado's contract: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
+    ),
+    click.Option(
+        ["--trusted-downstream"],
+        multiple=True,
+        metavar="IP|CIDR[,...]",
+        help="With --xheaders: proxies to skip in X-Forwarded-For, from the right.",
+    ),
+)
+"""The flags of Tornado's contract."""
+
+_ONLY_WITH_TRUST = {
+    "source": "--source",
+    "proto_header": "--proto-header",
+    "max_hops": "--max-hops",
+}
+
+
+def split_list(values: Sequence[str]) -> list[str]:
+    """Return the entries of a repeatable flag whose values are comma-separated."""
+    return [entry.strip() for value in values for entry in value.split(",") if entry.strip()]
+
+
+def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
+    """Return the policy that the flags describe, or None if they describe none.
+
+    Args:
+        values: The values of `TRUST_OPTIONS`, and of `XHEADERS_OPTIONS` where the command has them.
+
+    Raises:
+        ConfigurationError: A value is wrong, or two flags contradict each other.
+    """
+    entries: list[str | TrustedProxy] = list(split_list(values.get("trust") or ()))
+    for path in values.get("trust_file") or ():
+        name = os.path.basename(path)
+        entries.extend(TrustedProxy(text, name=escape(name)) for text in load_ranges(path))
+    downstream = split_list(values.get("trusted_downstream") or ())
+    if values.get("xheaders"):
+        if entries:
+            raise ConfigurationError(
+                "--xheaders believes every peer, --trust only those listed: give one of the two, "
+                "--trust if in doubt"
+            )
+        _refuse_lone(values)
+        return TrustPolicy.tornado(trusted_downstream=downstream)
+    if downstream:
+        raise ConfigurationError(
+            "--trusted-downstream says which proxies to skip in X-Forwarded-For, which is only "
+            "read with --xheaders; add --xheaders, or use --trust"
+        )
+    if not entries:
+        _refuse_lone(values)
+        return None
+    options: dict[str, Any] = {}
+    if values.get("source") is not None:
+        options["source"] = values["source"]
+    if values.get("proto_header") is not None:
+        proto = values["proto_header"]
+        options["proto"] = None if proto.lower() == "none" else proto
+    if values.get("max_hops") is not None:
+        options["max_hops"] = values["max_hops"]
+    return TrustPolicy(entries, **options)
+
+
+def _refuse_lone(values: Mapping[str, Any]) -> None:
+    """Refuse flags that mean something only beside `--trust`.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    for key, flag in _ONLY_WITH_TRUST.items():
+        if values.get(key) is not None:
+            raise ConfigurationError(
+                f"{flag} says what to read of trusted proxies, and none is named; "
+                "add --trust or --trust-file"
+            )
+
+
+def describe_policy(policy: TrustPolicy | None) -> list[str]:
+    """Return what is in force, as lines for the start of a server.
+
+    Args:
+        policy: The policy, or None where no header is read.
+    """
+    if policy is None or policy.mode == "off":
+        return ["client address: the peer's; no header is read"]
+    lines = []
+    skipped = f", skipping {_shortened(policy.proxies)}" if policy.proxies else ""
+    if policy.mode == "tornado":
+        lines.append(
+            "client address: X-Real-Ip, else X-Forwarded-For from the right"
+            f"{skipped}, of any peer (--xheaders)"
+        )
+    else:
+        scheme = policy.proto or "no header"
+        if policy.source == "forwarded" and policy.proto is not None:
+            scheme = "the same element"
+        lines.append(
+            f"client address: {policy.source}, scheme: {scheme}, "
+            f"of trusted proxies {_shortened(policy.proxies)}; at most {policy.max_hops} hops"
+        )
+    lines.extend(
+        f"warning: {warning.code}: {warning.detail}; {warning.fix}" for warning in policy.warnings
+    )
+    return lines
+
+
+def _shortened(entries: Sequence[str]) -> str:
+    """Return a list for a sentence; beyond a few, a count."""
+    shown = ", ".join(escape(entry) for entry in entries[:6])
+    return f"{shown} and {len(entries) - 6} more" if len(entries) > 6 else shown or "(none)"

@@ -1,0 +1,138 @@
+"""How `edgeserver serve` stops, reloads and replaces workers: real signals to real processes."""
+
+import signal
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.cli.processes import connect, is_alive, python, running, serving, url_of
+
+
+def test_requests_in_flight_are_finished(app_dir: Path) -> None:
+    """After SIGTERM nothing is accepted, what is in flight is answered, and the code is 0."""
+    with serving(app_dir, "main:slow") as process, connect(process) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for("waiting")
+        process.send(signal.SIGTERM)
+        process.wait_for("SIGTERM: stopping")
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url_of(process))
+        (app_dir / "go").touch()
+        answer = connection.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"done")
+        assert process.wait() == 0
+
+
+def test_idle_connections_do_not_delay_the_end(app_dir: Path) -> None:
+    """A kept connection without a request is closed at once."""
+    with serving(app_dir, "main:slow") as process, connect(process) as connection:
+        connection.sendall(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(4096).endswith(b"quick")
+        process.send(signal.SIGTERM)
+        assert connection.recv(4096) == b""
+        assert process.wait() == 0
+
+
+def test_the_end_has_a_time_limit(app_dir: Path) -> None:
+    """A request that outlasts --graceful-timeout is cut, and the code is still 0."""
+    with (
+        serving(app_dir, "main:slow", "--graceful-timeout", "0.05") as process,
+        connect(process) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for("waiting")
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("target", ["slow", "stuck"])
+def test_a_second_signal_ends_at_once(app_dir: Path, target: str) -> None:
+    """Somebody who insists does not wait, even for an application that blocks the loop."""
+    with serving(app_dir, f"main:{target}") as process, connect(process) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for("waiting" if target == "slow" else "stuck")
+        # Signals of the same number may become one, so the second is another.
+        process.send(signal.SIGTERM)
+        process.send(signal.SIGINT)
+        assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+
+
+def test_hup_disturbs_nothing(app_dir: Path) -> None:
+    """SIGHUP reloads what can be reloaded; the server goes on."""
+    with serving(app_dir, "main:hello") as process:
+        url = url_of(process)
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloading")
+        assert httpx.get(url).status_code == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hup_reloads_certificates(app_dir: Path, authority: trustme.CA, workers: int) -> None:
+    """After SIGHUP every worker serves the certificate that is in the file now."""
+    path, first, second = app_dir / "server.pem", _issue(authority), _issue(authority)
+    path.write_bytes(first)
+    arguments = ("--certfile", "server.pem", "--workers", str(workers))
+    with serving(app_dir, "main:hello", *arguments) as process:
+        _, _, port = url_of(process).rpartition(":")
+        address = ("127.0.0.1", int(port))
+        assert ssl.get_server_certificate(address) in first.decode()
+        path.write_bytes(second)
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloaded", times=workers)
+        for _ in range(5):
+            assert ssl.get_server_certificate(address) in second.decode()
+
+
+def _issue(authority: trustme.CA) -> bytes:
+    """Return a fresh certificate for loopback and its key, in one PEM."""
+    return authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
+
+
+def test_without_uvloop(app_dir: Path) -> None:
+    """Plain asyncio serves and stops the same way."""
+    script = (
+        "import sys; sys.modules['uvloop'] = None\n"
+        "from edgeserver.cli import main; main(sys.argv[1:])"
+    )
+    command = python("-c", script, "serve", "main:slow", "--bind", "127.0.0.1:0")
+    with running(command, app_dir) as process, connect(process) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for("waiting")
+        process.send(signal.SIGTERM)
+        process.wait_for("SIGTERM: stopping")
+        (app_dir / "go").touch()
+        assert connection.makefile("rb").read().endswith(b"done")
+        assert process.wait() == 0
+
+
+def test_workers_share_the_sockets(app_dir: Path) -> None:
+    """Several workers answer on one address, and all end with the parent."""
+    with serving(app_dir, "main:hello", "--workers", "2") as process:
+        url = url_of(process)
+        process.wait_for("with 2 workers")
+        assert process.out.count("listening on") == 1
+        pids = {_pid(url) for _ in range(20)}
+        assert process.pid not in pids
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_crashed_worker_is_replaced(app_dir: Path) -> None:
+    """An application that takes its process down costs that process only."""
+    with serving(app_dir, "main:crash", "--workers", "2") as process:
+        url = url_of(process)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url)
+        process.wait_for("ended with code 7; starting it again")
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def _pid(url: str) -> int:
+    """Return the process id of the worker that answers."""
+    return int(httpx.get(url).text.split()[-1])
