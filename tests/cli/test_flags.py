@@ -36,7 +36,7 @@ def test_defaults() -> None:
     assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)
     assert plan.access_log_format == "text"
     assert plan.tls is None
-    assert plan.notes == []
+    assert plan.notes == ["client address: the peer's; no header is read"]
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,6 @@ def test_defaults() -> None:
         (["--decompress-request"], {"decompress_request": True}),
         (["--no-keep-alive"], {"no_keep_alive": True}),
         (["--protocol", "https"], {"protocol": "https"}),
-        (["--xheaders"], {"xheaders": True}),
-        (
-            [
-                "--xheaders",
-                "--trusted-downstream",
-                "1.1.1.1, 2.2.2.2",
-                "--trusted-downstream",
-                "::1",
-            ],
-            {"xheaders": True, "trusted_downstream": ["1.1.1.1", "2.2.2.2", "::1"]},
-        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -84,9 +73,23 @@ def test_process_flags() -> None:
     assert _plan("--access-log-format", "json").access_log_format == "json"
 
 
-def test_xheaders_is_warned_about() -> None:
-    """Tornado's contract believes whoever can connect, which is said at start."""
-    assert [note for note in _plan("--xheaders").notes if note.startswith("warning: ")]
+def test_a_trust_policy(tmp_path: Path) -> None:
+    """The trust flags become one policy, and what is in force is said."""
+    (tmp_path / "ranges").write_text("192.0.2.0/24  # the CDN\n")
+    plan = _plan("--trust", "10.0.0.0/8", "--trust-file", str(tmp_path / "ranges"))
+    policy = plan.server_options["trust"]
+    headers = [(b"X-Forwarded-For", b"203.0.113.9, 192.0.2.7")]
+    assert policy.resolve(peer="10.1.2.3", headers=headers).remote_ip == "203.0.113.9"
+    assert [note for note in plan.notes if note.startswith("client address: x-forwarded-for")]
+
+
+def test_tornados_contract_is_warned_about() -> None:
+    """--xheaders believes whoever can connect, which is said at start."""
+    plan = _plan("--xheaders", "--trusted-downstream", "10.1.1.1, 10.2.2.2")
+    policy = plan.server_options["trust"]
+    headers = [(b"X-Forwarded-For", b"203.0.113.9, 10.2.2.2, 10.1.1.1")]
+    assert policy.resolve(peer="198.51.100.1", headers=headers).remote_ip == "203.0.113.9"
+    assert [note for note in plan.notes if note.startswith("warning: any-peer-trusted")]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,8 @@ def test_xheaders_is_warned_about() -> None:
         (["--bind", "https://127.0.0.1:1"], "needs a certificate"),
         (["--bind", "nonsense"], "--bind nonsense"),
         (["--trusted-downstream", "1.1.1.1"], "add --xheaders"),
+        (["--trust", "10.0.0.0/8", "--xheaders"], "give one of the two"),
+        (["--trust", "nonsense"], "nonsense"),
         (["--keyfile", "k"], "--keyfile without a certificate"),
         (["--cert-reqs", "required"], "--cert-reqs without a certificate"),
         (["--certfile", "a", "--dev-tls"], "contradict"),
@@ -108,6 +113,8 @@ def test_xheaders_is_warned_about() -> None:
         "https",
         "bind",
         "downstream",
+        "both",
+        "trust",
         "keyfile",
         "cert-reqs",
         "dev-tls",

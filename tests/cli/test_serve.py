@@ -15,7 +15,7 @@ import httpx
 import pytest
 import trustme
 
-from tests.cli.processes import PATIENCE_S, python, running, serving, url_of
+from tests.cli.processes import PATIENCE_S, connect, python, running, serving, url_of
 
 
 def test_it_serves_says_so_and_stops(app_dir: Path) -> None:
@@ -171,10 +171,24 @@ def test_xheaders_reach_the_server(app_dir: Path) -> None:
     headers = {"X-Forwarded-For": "203.0.113.9, 10.1.2.3", "X-Forwarded-Proto": "https"}
     with serving(app_dir, "main:hello", *arguments) as process:
         url = url_of(process)
-        process.wait_for("warning: --xheaders believes")
+        process.wait_for("warning: any-peer-trusted")
         assert httpx.get(url, headers=headers).text.startswith("hello 203.0.113.9 https ")
     with serving(app_dir, "main:hello") as process:
         assert httpx.get(url_of(process), headers=headers).text.startswith("hello 127.0.0.1 http ")
+
+
+def test_a_prelude_by_flag(app_dir: Path) -> None:
+    """A bind with proxy=v1 takes a PROXY prelude from a trusted peer, and says so."""
+    arguments = ("--bind", "127.0.0.1:0,proxy=v1", "--trust", "127.0.0.1")
+    with serving(app_dir, "main:hello", *arguments) as process:
+        process.wait_for(" after a PROXY v1 prelude")
+        with connect(process) as connection:
+            connection.sendall(
+                b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 80\r\n"
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            answer = connection.makefile("rb").read()
+        assert b"\r\n\r\nhello 203.0.113.9 http " in answer
 
 
 def test_colour_on_a_terminal_only(app_dir: Path) -> None:

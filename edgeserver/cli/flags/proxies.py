@@ -1,6 +1,7 @@
-"""Flags that say how far the headers of proxies are believed, by Tornado's contract.
+"""Flags that say how far the headers of proxies are believed.
 
-Decides their names and which contradict each other; what they mean is `edgeserver.proxyheaders`'.
+Decides only how the policy that they describe reaches the server and the start lines; the flags are
+shared with `edgeserver audit explain` (`cli/trust.py`), so that both mean the same by them.
 """
 
 from __future__ import annotations
@@ -12,32 +13,17 @@ import click
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.plan import ServePlan
-from edgeserver.errors import ConfigurationError
+from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, describe_policy
 
 __all__ = ["GROUP"]
 
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is believed of proxies into `plan`."""
-    trusted = [
-        entry.strip()
-        for value in values["trusted_downstream"]
-        for entry in value.split(",")
-        if entry.strip()
-    ]
-    if trusted and not values["xheaders"]:
-        raise ConfigurationError(
-            "--trusted-downstream says which proxies to skip in X-Forwarded-For, which is only "
-            "read with --xheaders; add --xheaders"
-        )
-    if values["xheaders"]:
-        plan.server_options["xheaders"] = True
-        plan.notes.append(
-            "warning: --xheaders believes X-Real-Ip and X-Forwarded-* from whoever can connect; "
-            "let only your proxy reach the listening addresses"
-        )
-    if trusted:
-        plan.server_options["trusted_downstream"] = trusted
+    policy = build_policy(values)
+    if policy is not None:
+        plan.server_options["trust"] = policy
+    plan.notes += describe_policy(policy)
     if values["protocol"] is not None:
         plan.server_options["protocol"] = values["protocol"]
 
@@ -45,17 +31,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
 GROUP = FlagGroup(
     title="Behind a proxy",
     options=(
-        click.Option(
-            ["--xheaders"],
-            is_flag=True,
-            help="Take client address and scheme from X-Real-Ip, X-Forwarded-For and the like.",
-        ),
-        click.Option(
-            ["--trusted-downstream"],
-            multiple=True,
-            metavar="IP|CIDR[,...]",
-            help="Proxies to skip in X-Forwarded-For, from the right.",
-        ),
+        *TRUST_OPTIONS,
+        *XHEADERS_OPTIONS,
         click.Option(
             ["--protocol"],
             type=click.Choice(["http", "https"]),
