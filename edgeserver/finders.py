@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 from edgeserver.errors import EdgeServerError
 
-__all__ = ["Finder", "UnsatisfiableReadError", "find_bytes", "find_delimiter", "find_match"]
+__all__ = [
+    "Finder",
+    "StreamBufferFullError",
+    "UnsatisfiableReadError",
+    "find_bytes",
+    "find_delimiter",
+    "find_match",
+]
 
 Finder = Callable[[bytearray], int | None]
 """Tells where in the buffer the read ends, None while more is needed."""
@@ -18,6 +25,10 @@ Finder = Callable[[bytearray], int | None]
 
 class UnsatisfiableReadError(EdgeServerError):
     """What a read looks for did not come within its `max_bytes`."""
+
+
+class StreamBufferFullError(EdgeServerError):
+    """More came than a stream may keep before its read was satisfied."""
 
 
 def find_bytes(count: int, *, partial: bool) -> Finder:

@@ -14,15 +14,16 @@ from types import TracebackType
 from typing import Any, cast
 
 from edgeserver.closing import Closing, closed_error, set_closed_error_factory
-from edgeserver.errors import EdgeServerError, StreamClosedError
+from edgeserver.errors import StreamClosedError
 from edgeserver.finders import (
     Finder,
+    StreamBufferFullError,
     UnsatisfiableReadError,
     find_bytes,
     find_delimiter,
     find_match,
 )
-from edgeserver.ioloop import IOLoop, call_logged
+from edgeserver.ioloop import IOLoop
 from edgeserver.log import gen_log
 
 __all__ = [
@@ -39,10 +40,6 @@ DEFAULT_READ_CHUNK_SIZE = 64 * 1024
 READS_PER_TURN = 64
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
-
-
-class StreamBufferFullError(EdgeServerError):
-    """More came than `max_buffer_size` before a read was satisfied."""
 
 
 class IOStream(asyncio.Protocol):
@@ -276,8 +273,6 @@ class IOStream(asyncio.Protocol):
         self._finish_writes(None if exc is None else closed_error(exc))
         self._transport = None
 
-    # Reading.
-
     def _find_end(self, buffer: bytearray) -> int | None:
         """Find the end of a read until the stream closes."""
         return len(buffer) if self._closed else None
@@ -386,7 +381,7 @@ class IOStream(asyncio.Protocol):
     def _call_close_callback(self) -> None:
         callback, self._close_callback = self._close_callback, None
         if callback is not None:
-            (self._loop or asyncio.get_running_loop()).call_soon(call_logged, callback)
+            self.io_loop.add_callback(callback)
 
 
 class _TLSSocket:

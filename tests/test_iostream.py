@@ -177,7 +177,8 @@ class TestReading:
         stream, client = await connect()
         stream.read_until_close().cancel()
         await send(client, b"abc")
-        await asyncio.sleep(0.001)
+        while not stream._buffer:
+            await asyncio.sleep(0)
         assert await stream.read_bytes(3) == b"abc"
 
     async def test_flood_lets_others_run(self, connect):

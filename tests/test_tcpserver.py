@@ -40,7 +40,7 @@ class Echo(TCPServer):
     async def aclose(self):
         """Stop, and let what has been accepted end."""
         self.stop()
-        await asyncio.sleep(0.001)
+        await turns()
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ class TestStopping:
         echo.pause_accepting()
         assert all(listener.paused for listener in echo.listeners)
         waiting = asyncio.ensure_future(ask(*address))
-        await asyncio.sleep(0.01)
+        await turns()
         assert len(echo.addresses) == 1
         echo.pause_accepting()
         echo.resume_accepting()
