@@ -13,10 +13,12 @@ from edgeserver.httputil.hosts import HOST_GRAMMAR
 __all__ = [
     "CONTROL",
     "FIELD_VALUE",
+    "FIELD_VALUE_MARKS",
     "HEAD_BYTES",
     "HOST",
     "HTTP_VERSION",
     "TARGET",
+    "TARGET_MARKS",
     "TOKEN",
     "is_token",
 ]
@@ -42,6 +44,19 @@ HEAD_BYTES = FIELD_VALUE
 # RFC 9112 section 3.2 takes its targets from RFC 3986, all of whose characters are visible ASCII;
 # some clients send a few more of these unescaped, and none of them changes the framing.
 TARGET = bytes(range(0x21, 0x7F))
+
+
+def mark_others(allowed: bytes) -> bytes:
+    """Return a table for `bytes.translate` that changes every byte but the `allowed` ones.
+
+    `value.translate(table) == value` then says that all of `value` is allowed. It is the cheapest
+    way to ask: with a set of bytes to delete instead, `translate` builds a table at each call.
+    """
+    return bytes(byte if byte in allowed else byte ^ 0xFF for byte in range(256))
+
+
+FIELD_VALUE_MARKS = mark_others(FIELD_VALUE)
+TARGET_MARKS = mark_others(TARGET)
 
 # RFC 9112 section 2.3: HTTP-version = HTTP-name "/" DIGIT "." DIGIT ; HTTP-name = %s"HTTP"
 HTTP_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")

@@ -61,13 +61,12 @@ SMALL_HEAD: Final = 8192
 new_tuple: Final = tuple.__new__
 """Makes a named tuple without the Python function that its class calls for it."""
 
-# The values of Connection that nearly every client sends: (close, keep-alive).
-_COMMON_CONNECTION: Final = {
-    b"keep-alive": (False, True),
-    b"Keep-Alive": (False, True),
-    b"close": (True, False),
-    b"Close": (True, False),
-}
+from_raw: Final = HTTPHeaders.from_raw
+
+KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+"""The values of Connection that nearly every client sends, and that change nothing."""
+
+SPECIAL_METHODS: Final = frozenset(("HEAD", "CONNECT"))
 
 
 class HTTP1Connection(ExchangeEnds):
@@ -145,7 +144,11 @@ class HTTP1Connection(ExchangeEnds):
             self._corked = True
             self._begin_in_context(data[:end])
             self._corked = False
-            if self._out:
+            out = self._out
+            if len(out) == 1 and self.transport is not None:
+                self._out_size = 0
+                self.transport.write(out.pop())
+            else:
                 self.flush()
             if self.exchange is None and self._delegate is None and not self._closing:
                 self.deadline = self.endpoint.idle_deadline
@@ -329,31 +332,35 @@ class HTTP1Connection(ExchangeEnds):
             self._refuse(error)
             return
         exchange = self.exchange = HTTP1Exchange(self, method, target, version)
-        if b"connection" in fields:
-            options = _COMMON_CONNECTION.get(fields[b"connection"])
-            if options is None or len(fields) != len(raw):
-                options = parse_connection(raw)
-            exchange.keep_alive = not options[0] and (exchange.keep_alive or options[1])
-        if length or method == "CONNECT":
-            self._prepare_body(exchange, length, fields)
+        unique = len(fields) == len(raw)
+        if (
+            (b"connection" in fields and not (fields[b"connection"] in KEEP_ALIVE and unique))
+            or length
+            or version != "HTTP/1.1"
+            or method in SPECIAL_METHODS
+        ):
+            self._prepare(exchange, length, raw, fields)
         trust = endpoint.trust
         if trust is not None:
             bound = self._bound
             if bound is None or self._trust is not trust:
                 bound = self._bind(trust)
-            client = bound.resolve(raw, fields if len(fields) == len(raw) else None)
+            client = bound.resolve(raw, fields if unique else None)
             exchange.trusted = (bound, raw, client)
             context = self.context
             context.remote_ip = client.remote_ip
             context.protocol = client.protocol
             if bound.strip:
-                raw = bound.visible(raw, fields)
+                visible = bound.visible(raw, fields)
+                unique = unique and visible is raw
+                raw = visible
         delegate = None
         try:
             delegate = endpoint.start_request(self, exchange)
             if endpoint.decompresses and b"content-encoding" in fields:
                 raw, delegate = self._decompress(raw, fields, delegate, exchange)
-            headers = HTTPHeaders.from_raw(raw)
+                unique = False
+            headers = from_raw(raw, fields if unique else None)
             if endpoint.access_log is not None:
                 exchange.headers = headers
                 exchange.started_s = self.loop.time()
@@ -374,20 +381,28 @@ class HTTP1Connection(ExchangeEnds):
         else:
             self._head_taken()
 
-    def _prepare_body(self, exchange: HTTP1Exchange, length: int, fields: Fields) -> None:
-        """Note what the head says of the body, before anybody hears of it."""
+    def _prepare(
+        self, exchange: HTTP1Exchange, length: int, raw: RawFields, fields: Fields
+    ) -> None:
+        """Note what the head says of the body and of the connection, where that is not plain."""
         self._length = length
         self._body_pending = length != 0
+        close, keep_alive = parse_connection(raw)
+        if exchange.version == "HTTP/1.0":
+            exchange.plain = False
+            # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the
+            # connection is closed "even if" the answer would let it go on.
+            exchange.keep_alive = keep_alive and not close and length != CHUNKED
+        else:
+            exchange.keep_alive = not close
+            if b"expect" in fields and length:
+                exchange.expects_continue = parse_expect_continue(fields[b"expect"])
+                exchange.plain = not exchange.expects_continue
         if exchange.method == "CONNECT":
             # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
             exchange.keep_alive = False
-        if exchange.version == "HTTP/1.0":
-            if length == CHUNKED:
-                # RFC 9112 section 6.1: its sender may have misread the framing; the connection
-                # is closed "even if a Content-Length is present".
-                exchange.keep_alive = False
-        elif b"expect" in fields and length:
-            exchange.expects_continue = parse_expect_continue(fields[b"expect"])
+        elif exchange.method == "HEAD":
+            exchange.plain = False
 
     def _bind(self, trust: Trust) -> BoundTrust:
         """Return the policy in force, bound to this connection."""

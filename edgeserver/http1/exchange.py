@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http1.response import (
     cached_field,
+    cached_length,
     cached_status,
     encode_field,
-    parse_length,
+    encode_length,
     status_line,
 )
 from edgeserver.httputil.fieldnames import title_of
@@ -55,6 +56,7 @@ class HTTP1Exchange(HTTPConnection):
         target: The request's target as sent.
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
         keep_alive: Whether the connection may serve another request after this one.
+        plain: Whether this is HTTP/1.1 without HEAD and Expect: its answer is framed as it says.
         status: The status written; 0 before.
         bytes_sent: Bytes of head and body written.
     """
@@ -66,6 +68,8 @@ class HTTP1Exchange(HTTPConnection):
     ended_s = 0.0
     headers: HTTPHeaders | None = None
     trusted: tuple[Any, Any, Any] | None = None
+    keep_alive = True
+    plain = True
     state = FRESH
     upgraded = False
     expects_continue = False
@@ -83,7 +87,6 @@ class HTTP1Exchange(HTTPConnection):
         self.method = method
         self.target = target
         self.version = version
-        self.keep_alive = version == "HTTP/1.1"
 
     # Who is asking.
 
@@ -144,8 +147,9 @@ class HTTP1Exchange(HTTPConnection):
                 # RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in
                 # any response with a status code of 1xx (Informational) or 204 (No Content)."
                 if code != 204:
-                    remaining = parse_length(value)
-                    parts.append(b"Content-Length: %d\r\n" % remaining)
+                    known = cached_length(value)
+                    remaining, line = encode_length(value) if known is None else known
+                    parts.append(line)
             elif name == "Connection":
                 self._read_connection(value, parts)
             elif name == "Date":
@@ -155,13 +159,10 @@ class HTTP1Exchange(HTTPConnection):
             parts.append(connection.endpoint.date_line)
         if (
             remaining is None
-            or code == 204
-            or code == 304
-            or self.version != "HTTP/1.1"
+            or not self.plain
             or not self.keep_alive
-            or self.expects_continue
+            or code == 304
             or connection.endpoint.must_close
-            or self.method == "HEAD"
         ):
             self._frame(code, remaining, parts)
         parts.append(b"\r\n")

@@ -15,11 +15,11 @@ from typing import Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.abnf import (
-    FIELD_VALUE,
+    FIELD_VALUE_MARKS,
     HEAD_BYTES,
     HOST,
     HTTP_VERSION,
-    TARGET,
+    TARGET_MARKS,
     is_token,
 )
 from edgeserver.http1.targets import check_target
@@ -60,11 +60,20 @@ class _Lines(dict[bytes, tuple[bytes, bytes]]):
     """Field lines that were parsed before; asked for any other, it parses that."""
 
     def __missing__(self, line: bytes) -> tuple[bytes, bytes]:
-        return parse_field(line)
+        name, colon, value = line.partition(b":")
+        lower = _cached_name(name)
+        if lower is None or not colon:
+            return _parse_rare_field(line)
+        value = value.strip(b" \t")
+        if value.translate(FIELD_VALUE_MARKS) != value:
+            raise _bad_value(line)
+        return (lower, value)
 
 
 _lines = _Lines()
 _names: dict[bytes, bytes] = {}
+"""Names in the spelling that came, of fields whose lines are not kept."""
+
 _parsed_line: Callable[[bytes], tuple[bytes, bytes]] = _lines.__getitem__
 _cached_name: Callable[[bytes], bytes | None] = _names.get
 _method: Callable[[bytes], str | None] = METHODS.get
@@ -81,36 +90,29 @@ def parse_head(head: bytes, max_fields: int) -> Head:
     Raises:
         HTTPInputError: A rule is broken; its `status` says how to answer.
     """
+    lines = head.split(b"\r\n")
+    line = lines[0]
+    del lines[0]
     try:
-        return _parse(head, max_fields)
+        words = line.split(b" ")
+        if len(words) != 3:
+            raise _malformed_request_line(line)
+        if len(lines) > max_fields:
+            raise _too_many_fields(max_fields)
+        word, target, last = words
+        method = _method(word) or _parse_method(word, target)
+        version = _version(last) or _parse_version(last, line)
+        if target.translate(TARGET_MARKS) != target or not target:
+            # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
+            raise _malformed_request_line(line)
+        if target[0] != 0x2F:
+            check_target(method, target)
+        raw = list(map(_parsed_line, lines))
     except HTTPInputError:
         if b"\r" in head.replace(b"\r\n", b"") or b"\n" in head.replace(b"\r\n", b""):
             # Whatever else it broke: this is what makes two recipients see two messages.
             raise _bare_line_end(head) from None
         raise
-
-
-def _parse(head: bytes, max_fields: int) -> Head:
-    lines = head.split(b"\r\n")
-    words = lines[0].split(b" ")
-    if len(words) != 3:
-        raise _malformed_request_line(lines[0])
-    if len(lines) > max_fields + 1:
-        raise HTTPInputError(
-            f"more than {max_fields} header fields (max_header_fields)",
-            status=431,
-            rfc="RFC 6585 section 5",
-        )
-    method = _method(words[0]) or _parse_method(words[0], words[1])
-    version = _version(words[2]) or _parse_version(words[2], lines[0])
-    target = words[1]
-    if target.translate(None, TARGET) or not target:
-        # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
-        raise _malformed_request_line(lines[0])
-    if target[0] != 0x2F:
-        check_target(method, target)
-    del lines[0]
-    raw = list(map(_parsed_line, lines))
     fields = dict(raw)
     if b"host" not in fields:
         if version != "HTTP/1.0":
@@ -122,7 +124,7 @@ def _parse(head: bytes, max_fields: int) -> Head:
         raise HTTPInputError(
             "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
         )
-    return method, target.decode("ascii"), version, raw, fields
+    return method, target.decode(), version, raw, fields
 
 
 def parse_field(line: bytes) -> tuple[bytes, bytes]:
@@ -133,16 +135,16 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
 
     Source: RFC 9112 section 5.
     """
+    return _parsed_line(line)
+
+
+def _parse_rare_field(line: bytes) -> tuple[bytes, bytes]:
+    """Parse a line whose name has not come before, or whose whole line is worth keeping."""
     name, colon, value = line.partition(b":")
-    lower = _cached_name(name)
-    if lower is None or not colon:
-        lower = _parse_name(name, colon, line)
+    lower = _parse_name(name, colon, line)
     value = value.strip(b" \t")
-    if value.translate(None, FIELD_VALUE):
-        raise HTTPInputError(
-            f"Invalid header value in '{escape(line)}': a control character in a field value",
-            rfc="RFC 9110 section 5.5",
-        )
+    if value.translate(FIELD_VALUE_MARKS) != value:
+        raise _bad_value(line)
     field = (lower, value)
     if lower in CACHED_NAMES:
         if lower == b"host" and not HOST.fullmatch(value):
@@ -151,6 +153,10 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
             )
         if len(line) <= MAX_CACHED_LINE:
             _remember_line(line, field)
+    elif len(name) <= MAX_CACHED_NAME:
+        if len(_names) >= MAX_CACHED_NAMES:
+            _names.clear()
+        _names[name] = lower
     return field
 
 
@@ -175,12 +181,7 @@ def _parse_name(name: bytes, colon: bytes, line: bytes) -> bytes:
     if not is_token(name):
         # RFC 9112 section 5.1: "No whitespace is allowed between the field name and colon."
         raise HTTPInputError(f"Invalid header name '{escape(name)}'", rfc="RFC 9112 section 5.1")
-    lower = name.lower()
-    if len(name) <= MAX_CACHED_NAME:
-        if len(_names) >= MAX_CACHED_NAMES:
-            _names.clear()
-        _names[name] = lower
-    return lower
+    return name.lower()
 
 
 def _parse_method(word: bytes, target: bytes) -> str:
@@ -207,6 +208,21 @@ def _parse_version(word: bytes, line: bytes) -> str:
         )
     # RFC 9110 section 2.5: a higher minor version is served as the highest that one knows.
     return "HTTP/1.1"
+
+
+def _too_many_fields(max_fields: int) -> HTTPInputError:
+    return HTTPInputError(
+        f"more than {max_fields} header fields (max_header_fields)",
+        status=431,
+        rfc="RFC 6585 section 5",
+    )
+
+
+def _bad_value(line: bytes) -> HTTPInputError:
+    return HTTPInputError(
+        f"Invalid header value in '{escape(line)}': a control character in a field value",
+        rfc="RFC 9110 section 5.5",
+    )
 
 
 def _malformed_request_line(line: bytes) -> HTTPInputError:

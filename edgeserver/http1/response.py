@@ -16,10 +16,11 @@ from edgeserver.http1.abnf import CONTROL, is_token
 
 __all__ = [
     "cached_field",
+    "cached_length",
     "cached_status",
     "date_line",
     "encode_field",
-    "parse_length",
+    "encode_length",
     "plain_answer",
     "status_line",
 ]
@@ -27,6 +28,7 @@ __all__ = [
 MAX_CACHED_FIELD: Final = 128
 MAX_CACHED_FIELDS: Final = 2048
 MAX_CACHED_STATUSES: Final = 256
+MAX_CACHED_LENGTHS: Final = 1024
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
@@ -36,6 +38,10 @@ cached_field = _fields.get
 """The line of `(name, value)` if it was encoded before, or None."""
 cached_status = _status_lines.get
 """The line of `(code, reason)` if it was made before, or None."""
+_lengths: dict[Any, tuple[int, bytes]] = {}
+cached_length = _lengths.get
+"""What `encode_length` returned for the same value, or None."""
+
 _date_second = -1
 _date_line = b""
 
@@ -113,6 +119,20 @@ def parse_length(value: Any) -> int:
     if not (isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= 18):
         raise ValueError(f"Content-Length {value!r} of the answer is not a number of bytes")
     return int(text)
+
+
+def encode_length(value: Any) -> tuple[int, bytes]:
+    """Return the number that an application's `Content-Length` gives, and its line with CRLF.
+
+    Raises:
+        ValueError: As `parse_length`.
+    """
+    length = parse_length(value)
+    encoded = (length, b"Content-Length: %d\r\n" % length)
+    if len(_lengths) >= MAX_CACHED_LENGTHS:
+        _lengths.clear()
+    _lengths[value] = encoded
+    return encoded
 
 
 def plain_answer(status: int, text: str) -> bytes:
