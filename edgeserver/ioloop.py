@@ -280,7 +280,7 @@ class PeriodicCallback:
         self._plan(self._run)
 
     def stop(self) -> None:
-        """End; a call that is on its way is not cancelled."""
+        """End; a call that has begun is not cancelled."""
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
@@ -290,6 +290,8 @@ class PeriodicCallback:
         return self._timeout is not None
 
     async def _call(self, run: int) -> None:
+        if self._timeout is None or run != self._run:
+            return  # stopped since the timer fired
         try:
             result = self.callback()
             if inspect.isawaitable(result):

@@ -369,6 +369,7 @@ def test_periodic_callback(face):
     assert not periodic.is_running()
     periodic.start()
     face.start()
+    run_turns(face)
     assert seen == [True, True, True]
     assert not periodic.is_running()
 
@@ -391,6 +392,8 @@ def test_periodic_callback_restarted_inside_runs_once(face):
     assert len(asyncio.all_tasks(face.asyncio_loop)) <= 1
     assert periodic.is_running()
     periodic.stop()
+    run_turns(face)
+    assert len(seen) == 4
 
 
 def test_periodic_callback_leaves_out_missed_turns(face):
