@@ -19,9 +19,9 @@ LAYERS = (
     {"", "demo"},
     {"httpserver"},
     {"road"},
-    {"tcpserver", "tlsservice", "proxylayer", "accesslog", "auditlog"},
+    {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
     {"http1", "adapters", "tls", "proxyheaders"},
-    {"httputil", "iostream", "auditsink", "rangefile"},
+    {"httputil", "iostream", "auditsink"},
     {"ioloop", "netutil", "process", "tasks", "closing", "finders", "util"},
     {"errors", "escaping", "log", "layers"},
 )
