@@ -169,8 +169,7 @@ def _of_elements(trace: Trace) -> Iterator[Finding]:
     """Yield what was tolerated in RFC 7239 elements."""
     notes: list[str] = []
     for step in trace.steps:
-        if step.claim is not None:
-            notes.extend(note for note in step.claim.notes if note not in notes)
+        notes.extend(note for note in step.notes if note not in notes)
     if notes:
         yield make_finding("nonconformant-forwarded", f"Forwarded: {'; '.join(notes)}")
 

@@ -6,7 +6,7 @@ walk says. It must not know sockets or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "ContractBound", "FixedBound", "PolicyBound", "make_bound"]
 
-RawPairs = list[tuple[bytes, bytes]]
+RawPairs = Collection[tuple[bytes, bytes]]
 
 MAX_KEY_BYTES = 256
 """A longer value is never a key: its walk costs less than the memory, and a stranger chose it."""
@@ -69,7 +69,9 @@ class Bound:
         """
         raise NotImplementedError  # one of the classes below
 
-    def visible(self, raw: RawPairs, names: Iterable[bytes] | None = None) -> RawPairs:
+    def visible(
+        self, raw: list[tuple[bytes, bytes]], names: Iterable[bytes] | None = None
+    ) -> list[tuple[bytes, bytes]]:
         """Return the pairs that the application sees; `raw` itself if that is all of them.
 
         Args:
@@ -137,13 +139,21 @@ class _CachedBound(Bound):
         )
         self._own: dict[object, Resolved] = {}
 
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Decide without any memory, and keep every step in `trace`."""
+        return self._decide(raw, trace)
+
+    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Decide from the headers alone; this is what may be remembered."""
+        raise NotImplementedError  # one of the classes below
+
     def _slow(self, key: object, raw: RawPairs) -> Resolved:
         """Decide, and remember under `key` unless that is None."""
         resolved = self._own.get(key)
         if resolved is None and key is not None:
             resolved = self._cache.recall(key)
         if resolved is None:
-            resolved = self.decide(raw)
+            resolved = self._decide(raw)
             if key is not None:
                 if resolved.reason in _SHARED_REASONS:
                     self._cache.admit(key, resolved)
@@ -169,14 +179,14 @@ class PolicyBound(_CachedBound):
     ) -> None:
         super().__init__(policy, endpoint, strip)
         self._source = policy._source_raw
-        self._proto = policy._proto_raw or b""
+        self._proto = policy._proto_raw
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is."""
         if fields is None:
             return self._slow(None, raw)
         source = fields.get(self._source)
-        scheme = fields.get(self._proto)  # no field has an empty name
+        scheme = fields.get(self._proto)  # type: ignore[arg-type]  # None: no field is the key
         if (source is not None and len(source) > MAX_KEY_BYTES) or (
             scheme is not None and len(scheme) > MAX_KEY_BYTES
         ):
@@ -188,16 +198,14 @@ class PolicyBound(_CachedBound):
         self._reasons[resolved.reason] += 1
         return resolved
 
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Walk the configured source, and read the scheme."""
         source, proto, policy = self._source, self._proto, self.policy
         lines = [value for name, value in raw if name == source]
         scheme: str | None = None
-        if proto:
-            for name, value in reversed(raw):
-                if name == proto:
-                    scheme = read_scheme(value)
-                    break
+        claimed = [value for name, value in raw if name == proto]
+        if claimed:
+            scheme = read_scheme(claimed[-1])
         if not lines:
             return self.endpoint.resolved(self._unclaimed(), scheme)
         if source == b"x-forwarded-for":
@@ -235,7 +243,7 @@ class DeclaringBound(PolicyBound):
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Walk, and read the declared headers."""
-        return self._with_declared(super().decide(raw, trace), raw)
+        return self._with_declared(self._decide(raw, trace), raw)
 
     def _with_declared(self, resolved: Resolved, raw: RawPairs) -> Resolved:
         declares = self._declares
@@ -282,7 +290,7 @@ class ContractBound(_CachedBound):
         self._reasons[resolved.reason] += 1
         return resolved
 
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Apply Tornado's rules."""
         outcome, scheme = decide_contract(raw, self.policy._table, trace)
         return self.endpoint.resolved(outcome, scheme)

@@ -8,7 +8,7 @@ Source: `tornado.httpserver`, "xheaders" and "trusted_downstream"; checked again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from edgeserver.proxyheaders.networks import NetworkTable
 from edgeserver.proxyheaders.walk import PLAIN, Outcome, Trace, read_scheme, walk, walk_single
@@ -20,7 +20,7 @@ UNLIMITED = 1 << 30
 
 
 def decide_contract(
-    raw: Sequence[tuple[bytes, bytes]], table: NetworkTable, trace: Trace | None = None
+    raw: Iterable[tuple[bytes, bytes]], table: NetworkTable, trace: Trace | None = None
 ) -> tuple[Outcome, str | None]:
     """Return the client and the scheme that the headers claim.
 

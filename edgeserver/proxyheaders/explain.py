@@ -130,14 +130,14 @@ def _prelude_hop(bound: Bound, resolved: Resolved, walked: bool) -> Hop:
 
 def _step_hop(trace: Trace, step: Step, resolved: Resolved, before: Hop, *, is_last: bool) -> Hop:
     """Return the hop for one entry that the walk looked at."""
-    if step.claim is None:
+    if step.address is None:
         verdict, why = "unusable", step.detail
     elif is_last:
         verdict, why = "client", _WHY[resolved.reason]
     else:
         verdict, why = "trusted", f"in {step.rule}"
     return _hop(
-        step.claim.address if step.claim is not None else None,
+        step.address,
         claimed=step.raw.strip(b" \t"),
         said_by=before.address or before.said_by,
         field=trace.field.decode("latin-1"),
@@ -158,7 +158,7 @@ def _add_ignored(hops: list[Hop], raw: RawPairs, trace: Trace) -> int:
     said_by = hops[-1].address
     why = (
         "left of an unusable entry: never looked at"
-        if trace.steps[-1].claim is None
+        if trace.steps[-1].address is None
         else "left of the client: anyone can write it"
     )
     shown = unseen = 0

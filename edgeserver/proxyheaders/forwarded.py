@@ -16,7 +16,6 @@ quote or bracket, IPv4 in brackets, `for` or `proto` twice.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from edgeserver.proxyheaders.addresses import (
     MALFORMED,
@@ -29,13 +28,14 @@ from edgeserver.proxyheaders.addresses import (
 __all__ = ["Claim", "parse_element", "parse_pairs", "split_rightmost"]
 
 _TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
-# A value without quotes may hold ":[]" too: an address that the proxy should have quoted.
+# One pair, or none, up to the next ";". A value without quotes may hold ":[]" too: an address that
+# the proxy should have quoted. No quantifier gives back, so no element costs more than its length.
 # RFC 9110 section 5.6.4: qdtext = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text,
 # quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text ).
-_PAIR = re.compile(
-    rb"([" + _TOKEN + rb"]+)=(?:([" + _TOKEN + rb":\[\]]+)"
-    rb'|"([\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*'
-    rb"(?:\\[\t \x21-\x7e\x80-\xff][\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*)*)\")"
+_STEP = re.compile(
+    rb"(?:([" + _TOKEN + rb"]++)=(?:([" + _TOKEN + rb":\[\]]++)"
+    rb'|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]++|\\[\t \x21-\x7e\x80-\xff])*+)"))?+'
+    rb"([\t ]*+)(;[\t ]*+|\Z)"
 )
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _NOT_TOKEN = re.compile(rb"[:\[\]]")
@@ -46,18 +46,8 @@ _UNQUOTED = "a value with ':' or brackets must be quoted"
 _UNBRACKETED = "an IPv6 address must be in brackets"
 
 
-class Claim(NamedTuple):
-    """What one entry says.
-
-    Args:
-        address: The address that it names.
-        scheme: The scheme that it names, raw.
-        notes: What was tolerated.
-    """
-
-    address: Address
-    scheme: bytes | None = None
-    notes: tuple[str, ...] = ()
+Claim = tuple[Address, bytes | None, tuple[str, ...]]
+"""What one entry says: the address that it names, the scheme raw, and what was tolerated."""
 
 
 def split_rightmost(line: bytes, end: int) -> int:
@@ -92,51 +82,38 @@ def _opening_quote(line: bytes, closing: int) -> int:
     return -1
 
 
-def parse_pairs(element: bytes) -> tuple[list[tuple[bytes, bytes, bool]], list[str]]:
-    """Parse the pairs of one element into `(lower-case name, value, was quoted)`, and the notes.
+def parse_pairs(element: bytes) -> tuple[list[tuple[bytes, bytes]], list[str]]:
+    """Parse the pairs of one element into `(lower-case name, value)`, and what was tolerated.
 
     Raises:
         UnusableClaim: It is not in the grammar.
     """
-    pairs: list[tuple[bytes, bytes, bool]] = []
+    pairs: list[tuple[bytes, bytes]] = []
     notes: list[str] = []
     text = element.strip(b" \t")
-    position, size = 0, len(text)
-    while position < size:
-        if text[position] == 0x3B:
-            _note(notes, _EMPTY)
-            position = _skip_space(text, position + 1, notes)
-            continue
-        match = _PAIR.match(text, position)
+    if not text:
+        return pairs, notes
+    position = 0
+    while True:
+        match = _STEP.match(text, position)
         if match is None:
             raise UnusableClaim(
-                MALFORMED, "not 'name=value' (RFC 7239 section 4: token '=' token or quoted-string)"
+                MALFORMED, "not 'name=value' pairs separated by ';' (RFC 7239 section 4)"
             )
-        name, plain, quoted = match.groups()
-        if plain is not None:
-            pairs.append((name.lower(), plain, False))
-            if _NOT_TOKEN.search(plain):
-                _note(notes, _UNQUOTED)
+        name, value, quoted, space, separator = match.groups()
+        if name is None:
+            _note(notes, _EMPTY)
+        elif value is None:
+            pairs.append((name.lower(), _QUOTED_PAIR.sub(rb"\1", quoted)))
         else:
-            pairs.append((name.lower(), _QUOTED_PAIR.sub(rb"\1", quoted), True))
-        position = _skip_space(text, match.end(), notes)
-        if position < size:
-            if text[position] != 0x3B:
-                raise UnusableClaim(MALFORMED, "pairs are separated by ';' (RFC 7239 section 4)")
-            position = _skip_space(text, position + 1, notes)
-            if position == size:
-                _note(notes, _EMPTY)
-    return pairs, notes
-
-
-def _skip_space(text: bytes, position: int, notes: list[str]) -> int:
-    """Return the position after white space, noting that there was some."""
-    start = position
-    while position < len(text) and text[position] in b" \t":
-        position += 1
-    if position > start:
-        _note(notes, _SPACED)
-    return position
+            pairs.append((name.lower(), value))
+            if _NOT_TOKEN.search(value):
+                _note(notes, _UNQUOTED)
+        if space or len(separator) > 1:
+            _note(notes, _SPACED)
+        if not separator:
+            return pairs, notes
+        position = match.end()
 
 
 def _note(notes: list[str], note: str) -> None:
@@ -154,7 +131,7 @@ def parse_element(element: bytes) -> Claim:
     pairs, notes = parse_pairs(element)
     node: bytes | None = None
     scheme: bytes | None = None
-    for name, value, _ in pairs:
+    for name, value in pairs:
         if name == b"for":
             if node is not None:
                 raise UnusableClaim(MALFORMED, "'for' stands once per element (RFC 7239 section 4)")
@@ -179,4 +156,4 @@ def parse_element(element: bytes) -> Claim:
         raise
     if node.count(b":") > 1 and not node.startswith(b"["):
         notes.append(_UNBRACKETED)
-    return Claim(address, scheme, tuple(notes))
+    return address, scheme, tuple(notes)

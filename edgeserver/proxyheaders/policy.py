@@ -32,34 +32,47 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
-from edgeserver.proxyheaders.stripping import StripSet
+from edgeserver.proxyheaders.stripping import SAFE_NAMES, StripSet
 from edgeserver.proxyheaders.walk import Outcome
 
 __all__ = ["TrustPolicy"]
 
 _CACHE_SIZE = 2048
 _MAX_BOUNDS = 256
-_MAX_SPELLINGS = 256
+_MAX_SPELLINGS = 1024
 
 _FORWARDED = b"forwarded"
 
 
 class _Spellings(dict[bytes, bytes]):
-    """Maps a name as sent to its lower-case form if it takes part in decisions, else to `b""`."""
+    """Maps a name as sent to its lower-case form if it takes part in decisions, else to `b""`.
 
-    __slots__ = ("_relevant",)
+    Bounded, and nothing is ever pushed out: past the bound a new spelling costs one `lower` again.
+
+    Args:
+        relevant: The lower-case names that take part.
+    """
+
+    __slots__ = ("_relevant", "ignored")
 
     def __init__(self, relevant: frozenset[bytes]) -> None:
         super().__init__((name, name) for name in relevant)
         self._relevant = relevant
+        self.ignored = {
+            spelling
+            for name in SAFE_NAMES - relevant
+            for spelling in (name, b"-".join(part.capitalize() for part in name.split(b"-")))
+        }
 
     def __missing__(self, name: bytes) -> bytes:
         lower = name.lower()
-        found = lower if lower in self._relevant else b""
-        # Bounded: past that a spelling costs these two lines again, and nothing is pushed out.
-        if len(self) < _MAX_SPELLINGS and len(name) <= 64:
-            self[name] = found
-        return found
+        if lower in self._relevant:
+            if len(self) < _MAX_SPELLINGS:
+                self[name] = lower
+            return lower
+        if len(self.ignored) < _MAX_SPELLINGS and len(name) <= 64:
+            self.ignored.add(name)
+        return b""
 
 
 class TrustPolicy:
@@ -224,7 +237,12 @@ class TrustPolicy:
         else:
             bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme, prelude=prelude)
         spellings = self._spellings
-        raw = [(spellings[name], value) for name, value in headers if spellings[name]]
+        ignored = spellings.ignored
+        picked = [pair for pair in headers if pair[0] not in ignored]
+        fields = {spellings[name]: value for name, value in picked}
+        if len(fields) == len(picked):
+            return bound.resolve(fields.items(), fields)
+        raw = [(known, value) for name, value in picked if (known := spellings[name])]
         fields = dict(raw)
         return bound.resolve(raw, fields if len(fields) == len(raw) else None)
 

@@ -62,18 +62,20 @@ class Step(NamedTuple):
         raw: Its bytes.
         line: Which line of the field.
         position: Which entry of that line, from the right.
-        claim: What it says, or None if it is unusable.
+        address: What it names, or None if it is unusable.
         rule: What it falls under, or None.
         scheme: The scheme that it names, raw.
+        notes: What was tolerated in it.
         detail: Why it is unusable.
     """
 
     raw: bytes
     line: int
     position: int
-    claim: Claim | None
+    address: Address | None
     rule: Rule | None
     scheme: bytes | None
+    notes: tuple[str, ...]
     detail: str
 
 
@@ -98,14 +100,15 @@ class Trace:
     def add(self, raw: bytes, line: int, end: int, *, claim: Claim, rule: Rule | None) -> None:
         """Keep one usable entry; `end` is where the comma before it is."""
         self._advance(line, end)
-        self.steps.append(Step(raw, line, self.index - 1, claim, rule, claim.scheme, ""))
+        address, scheme, notes = claim
+        self.steps.append(Step(raw, line, self.index - 1, address, rule, scheme, notes, ""))
 
     def add_unusable(
         self, raw: bytes, line: int, end: int, *, detail: str, scheme: bytes | None = None
     ) -> None:
         """Keep one entry that names nobody."""
         self._advance(line, end)
-        self.steps.append(Step(raw, line, self.index - 1, None, None, scheme, detail))
+        self.steps.append(Step(raw, line, self.index - 1, None, None, scheme, (), detail))
 
     def _advance(self, line: int, end: int) -> None:
         self.index = self.index + 1 if self.steps and self.line == line else 1
@@ -119,7 +122,7 @@ def split_list(line: bytes, end: int) -> int:
 
 
 def _read_plain(entry: bytes) -> Claim:
-    return Claim(parse_address(entry))
+    return parse_address(entry), None, ()
 
 
 def _split_nothing(line: bytes, end: int) -> int:
@@ -166,17 +169,17 @@ def walk(
                         entry, number, comma, detail=error.detail, scheme=error.scheme
                     )
                 return Outcome(error.code, None, error.scheme, error.detail)
-            rule = find(claim.address)
+            rule = find(claim[0])
             examined += 1
             if trace is not None:
                 trace.add(entry, number, comma, claim=claim, rule=rule)
             if rule is None:
-                return Outcome("first-untrusted", claim.address, claim.scheme)
+                return Outcome("first-untrusted", claim[0], claim[1])
             if examined >= max_hops:
-                return Outcome("max-hops", claim.address, claim.scheme)
+                return Outcome("max-hops", claim[0], claim[1])
             end = comma
     assert claim is not None, "a walk has at least one line, and a line at least one entry"
-    return Outcome("all-hops-trusted", claim.address, claim.scheme)
+    return Outcome("all-hops-trusted", claim[0], claim[1])
 
 
 def walk_single(

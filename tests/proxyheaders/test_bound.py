@@ -1,0 +1,201 @@
+"""A policy on one connection: what is remembered, and what the application does not see."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from edgeserver.proxyheaders.cache import DecisionCache
+from edgeserver.proxyheaders.stripping import DECLARABLE, StripSet
+from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, FakePrelude, policy
+
+FORWARDING = [
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-anything-at-all",
+    b"x-real-ip",
+    b"x-scheme",
+    b"client-cert",
+    b"client-cert-chain",
+    b"client-cert-new",
+]
+ALIASES = [
+    b"x_forwarded_for",
+    b"x-forwarded_for",
+    b"x_forwarded-anything",
+    b"x_real_ip",
+    b"x_scheme",
+    b"client_cert",
+    b"x_forwarded_client_cert",
+]
+OTHERS = [b"host", b"x-forwarded", b"x-request-id", b"x_request_id", b"forwarded-for", b"cf-ray"]
+
+
+def left(names: list[bytes], trust: TrustPolicy, peer: str, **options: object) -> list[bytes]:
+    """Return the names that the application sees, after checking every way to ask."""
+    bound = trust.bind(peer=peer, **options)  # type: ignore[arg-type]  # options of bind
+    raw = [(name, b"1") for name in names]
+    seen = bound.visible(raw)
+    assert bound.visible(raw, dict(raw)) == seen
+    assert bound.visible(raw, dict(raw)) == seen  # now from what was learned
+    assert [pair for pair in raw if pair[0] not in bound.strip] == seen
+    return [name for name, _ in seen]
+
+
+def test_an_unlisted_peer_loses_all_forwarding_headers() -> None:
+    """Nothing that nobody vouches for reaches the application, in no spelling."""
+    assert left(FORWARDING + ALIASES + OTHERS, policy(), STRANGER) == OTHERS
+
+
+def test_the_configured_headers_are_hidden_too() -> None:
+    """Source and scheme headers are hidden by whatever name they have, and their aliases."""
+    trust = policy(source="CF-Connecting-IP", proto="X-Proto")
+    names = [b"cf-connecting-ip", b"cf_connecting_ip", b"x-proto", b"x_proto", b"host"]
+    assert left(names, trust, STRANGER) == [b"host"]
+    assert left(names, trust, PROXY) == [b"cf-connecting-ip", b"x-proto", b"host"]
+
+
+def test_keep_leaves_an_unlisted_peers_headers() -> None:
+    """`unlisted="keep"` hides nothing of an unlisted peer, and they still do not count."""
+    trust = policy(unlisted="keep")
+    assert left(FORWARDING + ALIASES + OTHERS, trust, STRANGER) == FORWARDING + ALIASES + OTHERS
+    answer = trust.resolve(peer=STRANGER, headers=[(b"x-forwarded-for", b"1.1.1.1")])
+    assert answer.remote_ip == STRANGER
+
+
+def test_a_listed_proxy_loses_what_it_does_not_declare() -> None:
+    """Undeclared headers and aliases of a trusted peer came from the client behind it."""
+    kept = [b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-anything-at-all"]
+    kept += [b"x-real-ip", b"x-scheme"]
+    assert left(FORWARDING + ALIASES + OTHERS, policy(), PROXY) == kept + OTHERS
+
+
+def test_a_listed_proxy_keeps_what_it_declares() -> None:
+    """Declared headers stay, their aliases never do."""
+    trust = policy(TrustedProxy(PROXY, sets={"X-Forwarded-Host", "client-cert"}))
+    names = [b"x-forwarded-host", b"x_forwarded_host", b"client-cert", b"x-forwarded-port"]
+    assert left(names, trust, PROXY) == [b"x-forwarded-host", b"client-cert"]
+
+
+def test_the_author_of_the_head_counts() -> None:
+    """Behind a PROXY prelude the head is the source's, so its headers go where it is not listed."""
+    names = [b"x-forwarded-for", b"host"]
+    assert left(names, policy(), PROXY, prelude=FakePrelude()) == [b"host"]
+    assert left(names, policy(), PROXY, prelude=FakePrelude(source="10.0.0.9")) == names
+
+
+def test_the_input_is_never_changed() -> None:
+    """What is hidden from the application stays in the pairs that were captured."""
+    raw = [(b"x-real-ip", b"1.1.1.1"), (b"host", b"a")]
+    before = list(raw)
+    bound = policy().bind(peer=STRANGER)
+    assert bound.visible(raw) == [(b"host", b"a")]
+    assert raw == before
+    clean = [(b"host", b"a")]
+    assert bound.visible(clean) is clean
+
+
+def test_strip_set_is_a_frozenset_of_what_can_be_listed() -> None:
+    """The names that can be listed are in the set itself."""
+    strip = policy().bind(peer=STRANGER).strip
+    assert isinstance(strip, frozenset)
+    assert {b"forwarded", b"x-real-ip", b"x_real_ip", b"x-forwarded-for"} <= set(strip)
+    assert set(DECLARABLE) <= set(policy().bind(peer=PROXY).strip)
+    assert b"x-forwarded-for" not in set(policy().bind(peer=PROXY).strip)
+    assert "host" not in strip
+
+
+def test_names_are_learned_in_bounds() -> None:
+    """A stranger's names cannot fill the memory, and are judged right past its bound."""
+    strip = StripSet(everything=True, extra=[b"x-forwarded-for"])
+    for number in range(5000):
+        assert b"x-odd-%d" % number not in strip
+        assert b"x-forwarded-odd-%d" % number in strip
+    assert b"x" * 5000 not in strip
+    assert len(strip._learned) <= 1024
+
+
+def resolved(trust: TrustPolicy, value: bytes, peer: str = PROXY) -> str:
+    """Return the client for one chain on a new connection."""
+    raw = [(b"x-forwarded-for", value)]
+    return trust.bind(peer=peer).resolve(raw, dict(raw)).remote_ip
+
+
+def test_decisions_are_shared_between_connections() -> None:
+    """The same chain over another connection of the proxies is remembered, the same object."""
+    trust = policy()
+    raw = [(b"x-forwarded-for", CLIENT.encode())]
+    answers = [trust.bind(peer=f"10.0.0.{n}").resolve(raw, dict(raw)) for n in range(1, 6)]
+    assert all(answer is answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("value", [b"nonsense", b"unknown", b"_x"])
+def test_an_answer_that_is_the_peer_is_not_shared(value: bytes) -> None:
+    """An unusable claim gives each connection its own peer, however often it was seen."""
+    trust = policy()
+    for _ in range(4):
+        assert resolved(trust, value, "10.0.0.1") == "10.0.0.1"
+        assert resolved(trust, value, "10.0.0.2") == "10.0.0.2"
+
+
+def test_schemes_do_not_mix() -> None:
+    """What was remembered for a TLS connection does not answer for a plain one."""
+    trust = policy()
+    raw = [(b"x-forwarded-for", CLIENT.encode())]
+    for _ in range(3):
+        for scheme in ("http", "https"):
+            bound = trust.bind(peer=PROXY, scheme=scheme)
+            assert bound.resolve(raw, dict(raw)).protocol == scheme
+
+
+def test_long_values_are_never_keys() -> None:
+    """A value over 256 bytes is decided each time and remembered nowhere."""
+    trust = policy()
+    value = b"6.6.6.6, " * 40 + CLIENT.encode()
+    for name, other in ((b"x-forwarded-proto", b" " * 300 + b"https"), (b"host", b"a")):
+        raw = [(b"x-forwarded-for", value), (name, other)]
+        for _ in range(3):
+            assert trust.bind(peer=PROXY).resolve(raw, dict(raw)).remote_ip == CLIENT
+    raw = [(b"x-forwarded-for", CLIENT.encode()), (b"x-forwarded-proto", b" " * 300 + b"https")]
+    assert trust.bind(peer=PROXY).resolve(raw, dict(raw)).protocol == "https"
+    assert len(trust._caches["http"]) == 0
+
+
+def test_a_flood_of_new_keys_pushes_out_nothing() -> None:
+    """Keys that never repeat stay in the waiting room, which is bounded."""
+    cache: DecisionCache[int, str] = DecisionCache(8)
+    cache.admit(-1, "kept")
+    assert cache.recall(-1) == "kept"
+    for number in range(1000):
+        assert cache.recall(number) is None
+        cache.admit(number, "flood")
+    assert cache.main == {-1: "kept"}
+    assert len(cache) <= 24
+
+
+def test_repeated_keys_age_by_generations() -> None:
+    """Even keys that all repeat are bounded, and those in use come back."""
+    cache: DecisionCache[int, str] = DecisionCache(8)
+    for number in range(100):
+        if cache.main.get(0) is None and cache.recall(0) is None:
+            cache.admit(0, "hot")
+        cache.admit(number + 1, "warm")
+        assert cache.recall(number + 1) == "warm"
+        assert len(cache) <= 24
+    assert cache.main.get(0) == "hot" or cache.recall(0) == "hot"
+
+
+def test_a_flood_through_the_policy_is_bounded() -> None:
+    """Neither a policy nor a connection grows with what strangers write."""
+    trust = policy()
+    bound = trust.bind(peer=PROXY)
+    for number in range(6000):
+        raw = [(b"x-forwarded-for", b"bad%d" % number)]
+        bound.resolve(raw, dict(raw))
+        raw = [(b"x-forwarded-for", b"198.51.%d.%d" % (number >> 8, number & 255))]
+        bound.resolve(raw, dict(raw))
+        bound.resolve(raw, dict(raw))
+    assert len(trust._caches["http"]) <= 3 * 2048
+    assert len(bound._own) <= 8  # type: ignore[attr-defined]  # the bound of a trusted peer
