@@ -60,23 +60,31 @@ class BodyDecoder:
 
 
 class LengthDecoder(BodyDecoder):
-    """A body of a known length."""
+    """A body of a known length.
 
-    __slots__ = ("_remaining",)
+    Attributes:
+        remaining: How many bytes are still to come.
+    """
+
+    __slots__ = ("remaining",)
 
     def __init__(self, length: int) -> None:
-        self._remaining = length
+        self.remaining = length
         self.complete = length == 0
 
     def feed(self, data: Buffer, start: int, limit: int) -> tuple[bytes, int]:
         """Take the next piece; see `BodyDecoder.feed`."""
-        end = start + min(self._remaining, limit, len(data) - start)
-        self._remaining -= end - start
-        if not self._remaining:
-            self.complete = True
+        end = start + min(self.remaining, limit, len(data) - start)
+        self.take(end - start)
         if start == 0 and end == len(data) and type(data) is bytes:
             return data, end
         return bytes(memoryview(data)[start:end]), end
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes as read, at most what remains."""
+        self.remaining -= size
+        if not self.remaining:
+            self.complete = True
 
 
 class ChunkedDecoder(BodyDecoder):

@@ -27,6 +27,7 @@ from typing import Any, Final, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
+from edgeserver.http1.bulk import BulkReader
 from edgeserver.http1.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http1.ending import ExchangeEnds
 from edgeserver.http1.endpoint import BoundTrust, HTTP1Endpoint, Trust
@@ -55,6 +56,9 @@ BATCH: Final = 64
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
+BULK_BODY: Final = 64 * 1024
+"""What is still to come of a body beyond this is read by a `BulkReader`."""
+
 SMALL_HEAD: Final = 8192
 """A head up to this many bytes may take the short road through `data_received`."""
 
@@ -81,6 +85,7 @@ class HTTP1Connection(ExchangeEnds):
 
     __slots__ = (
         "_bound",
+        "_bulk",
         "_checked",
         "_length",
         "_misdirected",
@@ -99,6 +104,7 @@ class HTTP1Connection(ExchangeEnds):
         super().__init__(endpoint)
         self._misdirected = misdirected
         self._checked = 0
+        self._bulk: BulkReader | None = None
         self._skipped = False
         self._length = 0
         self._prelude = prelude
@@ -247,8 +253,14 @@ class HTTP1Connection(ExchangeEnds):
             return
         if not self._body_pending and not self._eof:
             self.deadline = NEVER
-        held = len(self._buffer) - self._position
-        if held > HELD_INPUT and (self.decoder is None or self._held is not None):
+        elif self._bulk is None and self._position >= len(self._buffer):
+            self._consider_bulk()
+        untaken = len(self._buffer) - self._position > HELD_INPUT
+        if self._held is not None:
+            untaken = untaken or self._bulk is not None
+        elif self.decoder is not None:
+            untaken = False
+        if untaken:
             self._pause_reading()
         elif self._reading_paused:
             self._resume_reading()
@@ -539,6 +551,50 @@ class HTTP1Connection(ExchangeEnds):
         except Exception as error:
             self._delegate = delegate
             self._application_failed(error)
+
+    # Bodies in bulk.
+
+    def _consider_bulk(self) -> None:
+        """Have the rest of a long body read by a `BulkReader`."""
+        decoder = self.decoder
+        if (
+            type(decoder) is LengthDecoder
+            and decoder.remaining > BULK_BODY
+            and self.transport is not None
+            and self.context.tls is None
+        ):
+            self._drop_input()
+            self._bulk = BulkReader(self, self.endpoint.bulk_buffer())
+            self.transport.set_protocol(self._bulk)
+
+    def bulk_room(self) -> int:
+        """Return how many bytes may be read at once."""
+        decoder = self.decoder
+        most = self.endpoint.settings.chunk_size
+        return min(decoder.remaining, most) if type(decoder) is LengthDecoder else most
+
+    def bulk_received(self, piece: bytes) -> None:
+        """Take a piece that the `BulkReader` has read."""
+        decoder = self.decoder
+        if type(decoder) is not LengthDecoder or self._closing:
+            self._end_bulk()
+            self.data_received(piece)
+            return
+        decoder.take(len(piece))
+        if decoder.complete:
+            self._end_bulk()
+            self._body_pending = False
+        self._corked = True
+        self._in_request(self._deliver, piece)
+        self._corked = False
+        self.flush()
+        self._rest()
+
+    def _end_bulk(self) -> None:
+        bulk, self._bulk = self._bulk, None
+        transport = self.transport
+        if transport is not None and transport.get_protocol() is bulk:
+            transport.set_protocol(self)
 
     # Waiting for the application.
 

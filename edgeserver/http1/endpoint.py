@@ -103,6 +103,7 @@ class HTTP1Endpoint:
         self._detached: weakref.WeakSet[IOStream] = weakref.WeakSet()
         self._on_count = on_count
         self._empty: asyncio.Future[None] | None = None
+        self._bulk: memoryview | None = None
         self._ready: asyncio.Future[None] | None = None
         self._tick_s = min(LONGEST_TICK_S, max(SHORTEST_TICK_S, settings.shortest_timeout_s() / 8))
         self._ticker: asyncio.TimerHandle | None = None
@@ -114,6 +115,12 @@ class HTTP1Endpoint:
             ready = self._ready = loop.create_future()
             ready.set_result(None)
         return ready
+
+    def bulk_buffer(self) -> memoryview:
+        """Return the buffer that long bodies are read into, one for all connections."""
+        if self._bulk is None:
+            self._bulk = memoryview(bytearray(self.settings.chunk_size))
+        return self._bulk
 
     def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""

@@ -1,0 +1,60 @@
+"""Large bodies on a plain connection, read straight into pieces of the right size.
+
+Decides only how bytes get from the socket to the decoder: an event loop hands an `asyncio.Protocol`
+up to 256 KiB at a time, which has to be cut into pieces of `chunk_size`, and so copied once more.
+Here the loop reads into one buffer that all connections share, never past the body's end.
+It must not know what the body is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from edgeserver.http1.connection import HTTP1Connection
+
+__all__ = ["BulkReader"]
+
+
+class BulkReader(asyncio.BufferedProtocol):
+    """Stands in for a connection while the rest of a body of known length is read.
+
+    Args:
+        connection: Who takes the pieces, and hears of everything else.
+        buffer: Where the loop reads to; whatever is in it is taken before the loop goes on.
+    """
+
+    __slots__ = ("_buffer", "_connection")
+
+    def __init__(self, connection: HTTP1Connection, buffer: memoryview) -> None:
+        self._connection = connection
+        self._buffer = buffer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be told nothing new: the connection knows its transport."""
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return room for as much of the body as is outstanding, or for one piece of it."""
+        room = self._buffer[: self._connection.bulk_room()]
+        return cast(bytearray, room)  # a writable memoryview serves, whatever the stub says
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand over the piece that was read."""
+        self._connection.bulk_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> bool:
+        """Pass it on."""
+        return self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._connection.resume_writing()
