@@ -1,0 +1,249 @@
+"""A WSGI application behind the waist: PEP 3333, in a bounded pool of threads.
+
+Decides when a request gets a thread: at once where its body is long or of unknown length, which
+is then streamed; else once its body is in hand, so that a slow client holds no thread. It knows
+only the waist.
+
+Source: PEP 3333.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import weakref
+from contextvars import copy_context
+from typing import Any
+
+from edgeserver.adapters.wsgi.environ import connection_environ, request_environ
+from edgeserver.adapters.wsgi.files import FileWrapper
+from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
+from edgeserver.adapters.wsgi.pool import Mailbox, ThreadPool
+from edgeserver.adapters.wsgi.runner import Run, WSGIApplication
+from edgeserver.errors import ConfigurationError
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+)
+
+__all__ = ["ClientDisconnectedError", "FileWrapper", "WSGIAdapter", "make_delegate"]
+
+_IN_HAND = 64 * 1024
+"""A body that says that it is at most this long is awaited before a thread is taken."""
+
+_MAX_THREADS = 1024
+
+
+class WSGIAdapter(HTTPServerConnectionDelegate):
+    """Calls a WSGI application with each request, in one of its threads.
+
+    Args:
+        app: The application.
+        threads: How many requests the application works on at once.
+        root_path: `SCRIPT_NAME`: the path under which the application stands. It is taken from
+            the path of a request where the proxy in front has left it on.
+        multiprocess: What `wsgi.multiprocess` says: whether other processes run it, too.
+
+    Raises:
+        ConfigurationError: An option cannot work.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        threads: int = 8,
+        root_path: str = "",
+        multiprocess: bool = False,
+    ) -> None:
+        if isinstance(threads, bool) or not isinstance(threads, int):
+            raise ConfigurationError(f"threads={threads!r} is not a whole number")
+        if not 1 <= threads <= _MAX_THREADS:
+            raise ConfigurationError(f"threads={threads} is not within 1 to {_MAX_THREADS}")
+        self._app = app
+        self._root = _parse_root_path(root_path)
+        self._multiprocess = multiprocess
+        self._pool = ThreadPool(threads)
+        self._mailbox: Mailbox | None = None
+        # What stays the same for all requests of a connection.
+        self._bases: dict[object, dict[str, Any]] = {}
+        # The threads know the pool, not the adapter: without it they have nothing to wait for.
+        weakref.finalize(self, self._pool.close).atexit = False
+
+    @property
+    def threads(self) -> int:
+        """How many requests the application works on at once."""
+        return self._pool.size
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request."""
+        return _WSGIMessage(self, server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        """Forget what was kept for a connection."""
+        self._bases.pop(server_conn, None)
+
+    async def shutdown(self, timeout: float = 5.0) -> bool:
+        """Wait for what still runs in threads, though nobody waits for its answer any more.
+
+        Args:
+            timeout: How many seconds to wait. What takes longer does not keep the process.
+
+        Returns:
+            Whether everything has ended.
+        """
+        return await self._pool.shutdown(timeout)
+
+    # What a request needs.
+
+    def make_environ(
+        self,
+        start_line: RequestStartLine,
+        headers: HTTPHeaders,
+        server_conn: object,
+        connection: HTTPConnection,
+    ) -> dict[str, Any]:
+        """Return the environ of a request, without its `wsgi.input`."""
+        base = self._bases.get(server_conn)
+        if base is None:
+            base = self._bases[server_conn] = connection_environ(
+                connection,
+                root_path=self._root,
+                multithread=self._pool.size > 1,
+                multiprocess=self._multiprocess,
+            )
+        return request_environ(base, start_line, headers, connection)
+
+    def mailbox(self) -> Mailbox:
+        """Return the way back to the running event loop."""
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            mailbox = self._mailbox = Mailbox(loop)
+        return mailbox
+
+    def run(
+        self,
+        environ: dict[str, Any],
+        connection: HTTPConnection,
+        mailbox: Mailbox,
+        body: BodyStream | None,
+    ) -> None:
+        """Have the application called, in a copy of the request's context."""
+        run = Run(self._app, environ, connection, mailbox, body)
+        self._pool.submit(functools.partial(copy_context().run, run))
+
+
+def make_delegate(app: WSGIApplication, **options: Any) -> WSGIAdapter:
+    """Return the delegate that runs a WSGI application; see `WSGIAdapter` for the options."""
+    return WSGIAdapter(app, **options)
+
+
+class _WSGIMessage(HTTPMessageDelegate):
+    """One request, until the application has it."""
+
+    __slots__ = (
+        "_adapter",
+        "_chunks",
+        "_connection",
+        "_environ",
+        "_server_conn",
+        "_size",
+        "_stream",
+    )
+
+    def __init__(
+        self, adapter: WSGIAdapter, server_conn: object, connection: HTTPConnection
+    ) -> None:
+        self._adapter = adapter
+        self._server_conn = server_conn
+        self._connection = connection
+        self._chunks: list[bytes] | None = None
+        self._stream: BodyStream | None = None
+
+    def headers_received(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> asyncio.Future[None] | None:
+        """Make the environ; begin at once where the body is to be streamed."""
+        environ = self._environ = self._adapter.make_environ(
+            start_line, headers, self._server_conn, self._connection
+        )
+        length = environ.get("CONTENT_LENGTH")
+        if length is None:
+            if "HTTP_TRANSFER_ENCODING" not in environ:
+                return None
+        elif int(length) <= _IN_HAND and "HTTP_EXPECT" not in environ:
+            return None
+        # RFC 9110 section 10.1.1: the one expectation that there is, and not in HTTP/1.0.
+        expects = (
+            environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+            and start_line.version != "HTTP/1.0"
+            and length != "0"
+        )
+        return self._start_streaming(on_demand=expects).wanted
+
+    def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
+        """Keep a piece of the body, or pass it on to the thread that reads."""
+        if self._stream is not None:
+            return self._stream.feed(chunk)
+        if self._chunks is None:
+            self._chunks = [chunk]
+            self._size = len(chunk)
+        else:
+            self._chunks.append(chunk)
+            self._size += len(chunk)
+        if self._size <= _IN_HAND:
+            return None
+        # More than was declared comes out of a compressed body.
+        stream = self._start_streaming()
+        chunks, self._chunks = self._chunks, None
+        return stream.feed(b"".join(chunks))
+
+    def finish(self) -> None:
+        """Have the application called, if it was not yet."""
+        if self._stream is not None:
+            self._stream.end()
+            return
+        environ = self._environ
+        body = b""
+        if self._chunks is not None:
+            body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            if "CONTENT_LENGTH" not in environ:
+                environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = io.BytesIO(body)
+        adapter = self._adapter
+        adapter.run(environ, self._connection, adapter.mailbox(), None)
+
+    def on_connection_close(self) -> None:
+        """Tell whoever reads the body; a request that never began is forgotten."""
+        self._chunks = None
+        if self._stream is not None:
+            self._stream.cut()
+
+    def _start_streaming(self, *, on_demand: bool = False) -> BodyStream:
+        """Have the application called with a body that is still coming."""
+        adapter = self._adapter
+        mailbox = adapter.mailbox()
+        stream = self._stream = BodyStream(mailbox, on_demand=on_demand)
+        self._environ["wsgi.input"] = io.BufferedReader(stream, _IN_HAND)
+        adapter.run(self._environ, self._connection, mailbox, stream)
+        return stream
+
+
+def _parse_root_path(root_path: object) -> str:
+    """Return `root_path` as PEP 3333 writes it: bytes as latin-1 characters.
+
+    Raises:
+        ConfigurationError: It is no absolute path.
+    """
+    if not isinstance(root_path, str) or (root_path and not root_path.startswith("/")):
+        raise ConfigurationError(
+            f"root_path={root_path!r} is not an absolute path: give one such as '/shop', or ''"
+        )
+    return root_path.rstrip("/").encode().decode("latin-1")
