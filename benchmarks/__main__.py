@@ -27,6 +27,8 @@ DISTRIBUTIONS = (
     "aiohttp",
     "granian",
     "hypercorn",
+    "gunicorn",
+    "waitress",
 )
 
 

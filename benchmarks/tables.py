@@ -74,6 +74,30 @@ NGINX = Server(
     "nginx `return 200` with one worker and the realip module",
     program="nginx",
 )
+EDGESERVER_WSGI = Server(
+    "edgeserver-wsgi",
+    "serve_edgeserver_wsgi.py",
+    "edgeserver's WSGI adapter with eight threads, a bare WSGI application",
+    modules=("uvloop", "edgeserver.adapters.wsgi"),
+)
+GUNICORN = Server(
+    "gunicorn",
+    "serve_gunicorn.py",
+    "gunicorn, one gthread worker of eight threads; the application walks X-Forwarded-For",
+    modules=("gunicorn",),
+)
+WAITRESS = Server(
+    "waitress",
+    "serve_waitress.py",
+    "waitress with eight threads, the same WSGI application",
+    modules=("waitress",),
+)
+GRANIAN_WSGI = Server(
+    "granian-wsgi",
+    "serve_granian_wsgi.py",
+    "granian, one worker of eight blocking threads, the same WSGI application",
+    modules=("granian",),
+)
 
 
 def _bodies(base: Server, name: str, body: str, about: str) -> Server:
@@ -169,6 +193,17 @@ SUITES = (
         (DOWNLOAD,),
         ("floor",),
         (Target("download", "edgeserver", "floor", 1.3),),
+    ),
+    Suite(
+        "wsgi",
+        "A WSGI application in threads",
+        (EDGESERVER_WSGI, GRANIAN_WSGI, GUNICORN, WAITRESS),
+        (MINIMAL, BROWSER),
+        ("edgeserver-wsgi", "granian-wsgi", "gunicorn"),
+        (
+            Target("browser", "edgeserver-wsgi", "granian-wsgi", 1.0),
+            Target("browser", "edgeserver-wsgi", "gunicorn", 1.0),
+        ),
     ),
 )
 

@@ -14,6 +14,7 @@ CLIENT_TARGET = "/client"
 PROXIES = ("10.20.0.7", "10.30.0.9")
 KEEP_ALIVE_SECONDS = 600
 BACKLOG = 2048
+THREADS = 8  # of every WSGI server
 
 
 def parser() -> argparse.ArgumentParser:
