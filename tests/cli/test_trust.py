@@ -1,0 +1,82 @@
+"""The flags of a trust policy, and the lines that say what is in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeserver.cli.trust import build_policy, describe_policy, split_list
+from edgeserver.errors import ConfigurationError
+from edgeserver.proxyheaders import TrustPolicy
+
+
+def test_no_flag_is_no_policy() -> None:
+    """Without flags no header is read, and the start lines say so."""
+    assert build_policy({"trust": (), "source": None}) is None
+    assert describe_policy(None) == ["client address: the peer's; no header is read"]
+    assert describe_policy(TrustPolicy.off()) == describe_policy(None)
+
+
+def test_lists_and_files_add_up(tmp_path: Path) -> None:
+    """`--trust` and `--trust-file` may repeat, and lists are split at commas."""
+    path = tmp_path / "cdn.txt"
+    path.write_text("192.0.2.0/24\n", encoding="utf-8")
+    values: dict[str, Any] = {
+        "trust": ("10.0.0.0/8, unix:", "loopback"),
+        "trust_file": (str(path),),
+    }
+    policy = build_policy(values)
+    assert policy is not None
+    assert policy.proxies == ("10.0.0.0/8", "unix:", "loopback", "192.0.2.0/24")
+    assert split_list(("a, b,", ",c")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        (
+            {"trust": ("10.0.0.0/8",)},
+            [
+                "client address: x-forwarded-for, scheme: x-forwarded-proto, of trusted proxies "
+                "10.0.0.0/8; at most 20 hops"
+            ],
+        ),
+        (
+            {"trust": ("10.0.0.0/8",), "source": "Forwarded", "max_hops": 3},
+            [
+                "client address: forwarded, scheme: the same element, of trusted proxies "
+                "10.0.0.0/8; at most 3 hops"
+            ],
+        ),
+        (
+            {"trust": (",".join(f"10.0.0.{n}" for n in range(1, 9)),), "proto_header": "none"},
+            [
+                "client address: x-forwarded-for, scheme: no header, of trusted proxies 10.0.0.1, "
+                "10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6 and 2 more; at most 20 hops"
+            ],
+        ),
+    ],
+)
+def test_what_is_in_force(values: dict[str, Any], lines: list[str]) -> None:
+    """The start lines name source, scheme, proxies and limit."""
+    assert describe_policy(build_policy(values)) == lines
+
+
+def test_warnings_stand_in_the_start_lines() -> None:
+    """Whoever starts a server that believes anybody is told so, with the fix."""
+    lines = describe_policy(build_policy({"xheaders": True, "trusted_downstream": ("5.5.5.5",)}))
+    assert "skipping 5.5.5.5" in lines[0]
+    assert lines[1].startswith("warning: any-peer-trusted: ")
+    assert "--trust" in lines[1]
+    (_, warning) = describe_policy(build_policy({"trust": ("10.0.0.1/8",)}))
+    assert warning.startswith("warning: host-bits-set: 10.0.0.1/8")
+
+
+@pytest.mark.parametrize("key", ["source", "proto_header", "max_hops"])
+@pytest.mark.parametrize("xheaders", [False, True])
+def test_flags_that_need_a_policy(key: str, xheaders: bool) -> None:
+    """What only a policy reads is refused where there is none, also beside --xheaders."""
+    with pytest.raises(ConfigurationError, match="add --trust"):
+        build_policy({key: 3, "xheaders": xheaders})
