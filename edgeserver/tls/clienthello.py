@@ -28,6 +28,7 @@ __all__ = [
     "HelloReader",
     "Opening",
     "parse_client_hello",
+    "parse_numbers",
 ]
 
 MAX_HELLO_BYTES = 65536
@@ -41,7 +42,6 @@ GREASE = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Values that clients offer to keep servers tolerant; they mean nothing (RFC 8701)."""
 
 _SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
-_READ_TYPES = frozenset({_SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS})
 _read_extension_head = Struct(">HH").unpack_from
 
 _METHOD_START = re.compile(rb"[A-Za-z]{1,32}(?: |\Z)")
@@ -66,38 +66,65 @@ class Opening(enum.Enum):
 class ClientHello:
     r"""What a client offers, in its own order.
 
+    Only what chooses a context is read at once, since each hello costs a server CPU; the rest is
+    read when it is asked for, and is empty where it has no shape (OpenSSL refuses it then).
+
     Attributes:
         server_name: The host name asked for, lower case, or None. A name that is not ASCII has
             its bytes written as `\xNN`, and so equals no configured name.
         alpn: The protocols offered, as text (latin-1), the preferred one first.
-        versions: The versions offered (0x0304 is TLS 1.3), without GREASE.
         legacy_version: The version field of the hello itself.
-        cipher_suites: The suites offered, GREASE included.
-        extensions: The extension types, in order, GREASE included.
-        groups: The groups for key agreement, GREASE included.
-        signature_algorithms: The signature schemes, GREASE included.
     """
 
-    __slots__ = (
-        "alpn",
-        "cipher_suites",
-        "extensions",
-        "groups",
-        "legacy_version",
-        "server_name",
-        "signature_algorithms",
-        "versions",
-    )
+    __slots__ = ("_body", "_offsets", "_suites_at", "alpn", "legacy_version", "server_name")
 
-    def __init__(self, legacy_version: int, cipher_suites: tuple[int, ...]) -> None:
+    def __init__(self, body: bytes, legacy_version: int, suites_at: int) -> None:
+        self._body = body
+        self._offsets: dict[int, int] = {}  # extension type -> where its data begins
+        self._suites_at = suites_at
         self.legacy_version = legacy_version
-        self.cipher_suites = cipher_suites
-        self.versions: tuple[int, ...] = (legacy_version,)
-        self.extensions: tuple[int, ...] = ()
         self.server_name: str | None = None
         self.alpn: tuple[str, ...] = ()
-        self.groups: tuple[int, ...] = ()
-        self.signature_algorithms: tuple[int, ...] = ()
+
+    @property
+    def cipher_suites(self) -> tuple[int, ...]:
+        """The suites offered, GREASE included."""
+        return parse_numbers(self.suites_raw, 2)
+
+    @property
+    def suites_raw(self) -> bytes:
+        """The suites offered as they came, with their length before them."""
+        at = self._suites_at
+        return self._body[at - 2 : at + (self._body[at - 2] << 8 | self._body[at - 1])]
+
+    @property
+    def extensions(self) -> tuple[int, ...]:
+        """The extension types, GREASE included."""
+        return tuple(self._offsets)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The groups for key agreement, GREASE included."""
+        return parse_numbers(self.extension(_GROUPS), 2)
+
+    @property
+    def signature_algorithms(self) -> tuple[int, ...]:
+        """The signature schemes, GREASE included."""
+        return parse_numbers(self.extension(_SIGNATURES), 2)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions offered (0x0304 is TLS 1.3), without GREASE."""
+        if _VERSIONS not in self._offsets:
+            return (self.legacy_version,)
+        return tuple(v for v in parse_numbers(self.extension(_VERSIONS), 1) if v not in GREASE)
+
+    def extension(self, kind: int) -> bytes:
+        """Return the data of an extension; empty if it is not there."""
+        at = self._offsets.get(kind)
+        if at is None:
+            return b""
+        return self._body[at : at + (self._body[at - 2] << 8 | self._body[at - 1])]
 
     def __repr__(self) -> str:
         return f"<ClientHello server_name={self.server_name!r} alpn={self.alpn!r}>"
@@ -122,58 +149,55 @@ def parse_client_hello(body: bytes, start: int = 0, end: int | None = None) -> C
 
 
 def _parse(body: bytes, at: int, end: int) -> ClientHello:
-    legacy_version = unpack_from(">H", body, at)[0]
+    version_at = at
     at += 34
     if at >= end or body[at] > 32:
         raise ClientHelloError("the session_id does not fit (RFC 8446 section 4.1.2)")
-    at += 1 + body[at]
-    (size,) = unpack_from(">H", body, at)
-    at += 2
+    at += 3 + body[at]
+    size = body[at - 2] << 8 | body[at - 1]
     if size < 2 or size % 2 or at + size > end:
         raise ClientHelloError("the cipher_suites do not fit (RFC 8446 section 4.1.2)")
-    hello = ClientHello(legacy_version, unpack_from(f">{size // 2}H", body, at))
+    hello = ClientHello(body, body[version_at] << 8 | body[version_at + 1], at)
     at += size
     if at >= end or not body[at] or at + 1 + body[at] > end:
         raise ClientHelloError("the compression_methods do not fit (RFC 8446 section 4.1.2)")
     at += 1 + body[at]
     if at == end:  # RFC 5246 section 7.4.1.2: a hello without extensions is complete here
         return hello
-    if at + 2 + unpack_from(">H", body, at)[0] != end:
+    if at + 2 + (body[at] << 8 | body[at + 1]) != end:
         raise ClientHelloError("the extensions do not end where the hello ends")
     _parse_extensions(hello, body, at + 2, end)
     return hello
 
 
 def _parse_extensions(hello: ClientHello, body: bytes, at: int, end: int) -> None:
-    found: dict[int, bytes | None] = {}
+    offsets = hello._offsets
+    count = 0
     while at < end:
         kind, size = _read_extension_head(body, at)
         at += 4
-        if at + size > end:
-            raise ClientHelloError(f"extension {kind} does not fit")
-        if kind in found:
-            # RFC 8446 section 4.2: "There MUST NOT be more than one extension of the same type"
-            raise ClientHelloError(f"extension {kind} is given twice (RFC 8446 section 4.2)")
-        found[kind] = body[at : at + size] if kind in _READ_TYPES else None
+        offsets[kind] = at
         at += size
-    hello.extensions = tuple(found)
-    if name := found.get(_SERVER_NAME):
+        count += 1
+    if at != end:
+        raise ClientHelloError("the last extension does not fit")
+    if len(offsets) != count:
+        # RFC 8446 section 4.2: "There MUST NOT be more than one extension of the same type"
+        raise ClientHelloError("an extension is given twice (RFC 8446 section 4.2)")
+    if _SERVER_NAME in offsets and (name := hello.extension(_SERVER_NAME)):
         hello.server_name = _parse_server_name(name)
-    if alpn := found.get(_ALPN):
+    if _ALPN in offsets and (alpn := hello.extension(_ALPN)):
         hello.alpn = _parse_alpn(alpn)
-    if groups := found.get(_GROUPS):
-        hello.groups = _parse_numbers(groups, 2)
-    if signatures := found.get(_SIGNATURES):
-        hello.signature_algorithms = _parse_numbers(signatures, 2)
-    if versions := found.get(_VERSIONS):
-        hello.versions = tuple(v for v in _parse_numbers(versions, 1) if v not in GREASE)
 
 
-def _parse_numbers(data: bytes, prefix: int) -> tuple[int, ...]:
-    """Return a vector of 16-bit numbers whose length stands in `prefix` bytes before it."""
+def parse_numbers(data: bytes, prefix: int) -> tuple[int, ...]:
+    """Return a vector of 16-bit numbers whose length stands in `prefix` bytes before it.
+
+    What has no such shape has no numbers: it is for showing, and OpenSSL will refuse it.
+    """
     size = int.from_bytes(data[:prefix])
     if size % 2 or prefix + size != len(data):
-        raise ClientHelloError("a list of numbers in an extension does not fit its length")
+        return ()
     return unpack_from(f">{size // 2}H", data, prefix)
 
 
@@ -224,7 +248,7 @@ class HelloReader:
         self.raw: bytes | bytearray = b""
         self.hello: ClientHello | None = None
         self.refusal = ""
-        self._message = bytearray()  # the handshake message, out of its records
+        self._message: bytearray | None = None  # the handshake message, out of its records
         self._at = 0  # where the next record, or the search for LF, begins
         self._need = 0  # nothing can be told before `raw` is this long
 
@@ -232,6 +256,12 @@ class HelloReader:
         """Take the next bytes; return what the connection began with, or None for not yet."""
         if not self.raw:
             self.raw = data
+            if len(data) > 8 and data[0] == 0x16:
+                size = data[3] << 8 | data[4]
+                end = 9 + (data[6] << 16 | data[7] << 8 | data[8])
+                whole = end <= 5 + size <= len(data) and size <= MAX_RECORD_BYTES
+                if whole and data[1] == 3 and data[5] == 1:  # nearly always, and then in place
+                    return self._complete(data, 9, end)
         else:
             if isinstance(self.raw, bytes):
                 self.raw = bytearray(self.raw)
@@ -256,7 +286,10 @@ class HelloReader:
         return Opening.MALFORMED
 
     def _feed_records(self) -> Opening | None:
-        raw, message = self.raw, self._message
+        raw = self.raw
+        message = self._message
+        if message is None:
+            message = self._message = bytearray()
         self._need = 2
         if len(raw) < 2:
             return None
@@ -285,15 +318,15 @@ class HelloReader:
             if end > MAX_HELLO_BYTES:
                 return Opening.TOO_LONG
             if len(message) >= end:
-                return self._complete(bytes(message), end)
+                return self._complete(bytes(message), 4, end)
 
     def _too_long(self) -> Opening | None:
         return Opening.TOO_LONG if len(self.raw) > MAX_RAW_BYTES else None
 
-    def _complete(self, message: bytes, end: int) -> Opening:
-        self._message.clear()
+    def _complete(self, message: bytes, start: int, end: int) -> Opening:
+        self._message = None
         try:
-            self.hello = parse_client_hello(message, 4, end)
+            self.hello = parse_client_hello(message, start, end)
         except ClientHelloError as exc:
             return self._malformed(str(exc))
         return Opening.HELLO

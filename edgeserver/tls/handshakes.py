@@ -16,10 +16,12 @@ import socket
 from collections import Counter
 from typing import Protocol
 
+from edgeserver.tls.deadlines import Deadlines
 from edgeserver.tls.failurelog import FailureLog
 
 __all__ = ["HandshakeTracker", "Place", "Waiter", "address_key"]
 
+CLOSE_TIMEOUT_S = 30.0
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -61,6 +63,16 @@ class Waiter(Protocol):
     def abort(self) -> None:
         """End the connection at once."""
 
+    def time_out(self) -> None:
+        """Hear that the time for the handshake is over."""
+
+
+class Closing(Protocol):
+    """A connection that was closed, and has not ended yet."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
 
 class HandshakeTracker:
     """The handshakes of one server: limits, counts, and the log of those that failed.
@@ -78,13 +90,17 @@ class HandshakeTracker:
         completed: Handshakes that succeeded.
         resumed: How many of them resumed a session.
         silent: Connections closed without a byte, such as health checks; no failures.
+        closing: Closed connections whose peer has yet to read what was written; 30 s, as asyncio's
+            ssl_shutdown_timeout, then they are aborted.
         connections: All connections whose handshake is not over, those without a hello too.
     """
 
     __slots__ = (
+        "_deadlines",
         "_per_client",
         "_queues",
         "_ready",
+        "closing",
         "completed",
         "connections",
         "log",
@@ -114,11 +130,29 @@ class HandshakeTracker:
         self.silent = 0
         self.running = 0
         self.waiting = 0
-        self.connections: set[Waiter] = set()
+        self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
+        self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
+        self._deadlines: dict[float, Deadlines[Waiter]] = {}
         self._per_client: Counter[bytes] = Counter()
         # dicts, for their order: who waits for each client, and the clients whose turn may come
         self._queues: dict[bytes, dict[Waiter, None]] = {}
         self._ready: dict[bytes, None] = {}
+
+    def begin(self, waiter: Waiter, timeout_s: float | None) -> None:
+        """Take in a new connection, and start its clock if there is one."""
+        deadlines = None
+        if timeout_s:
+            deadlines = self._deadlines.get(timeout_s)
+            if deadlines is None:
+                deadlines = self._deadlines[timeout_s] = Deadlines(timeout_s, _time_out)
+            deadlines.add(waiter)
+        self.connections[waiter] = deadlines
+
+    def end(self, waiter: Waiter) -> None:
+        """Forget a connection whose handshake is over, one way or the other."""
+        deadlines = self.connections.pop(waiter, None)
+        if deadlines is not None:
+            deadlines.discard(waiter)
 
     def enter(self, waiter: Waiter) -> Place:
         """Ask for a place for a handshake; who gets one owes a `leave`, who waits may `cancel`."""
@@ -180,3 +214,11 @@ class HandshakeTracker:
         if not queue:
             del self._queues[waiter.key]
             self._ready.pop(waiter.key, None)
+
+
+def _time_out(waiter: Waiter) -> None:
+    waiter.time_out()
+
+
+def _abort(connection: Closing) -> None:
+    connection.abort()

@@ -11,6 +11,7 @@ import ssl
 import sys
 
 from edgeserver.tls.certificates import ClientCertificateInfo, client_certificate_info
+from edgeserver.tls.ja4 import JA4Source, render_ja4
 
 __all__ = ["TLSInfo"]
 
@@ -26,24 +27,24 @@ class TLSInfo:
     Args:
         sslobject: The object of the finished handshake.
         sni: The server name that the client asked for, or None.
-        ja4: The JA4 fingerprint of the ClientHello; empty if the hello could not be read.
+        ja4_source: What the JA4 fingerprint is made of; None if the hello could not be read.
         host: The configured host whose certificate was served, empty for the default.
     """
 
-    __slots__ = ("_client_certificate", "_sslobject", "host", "ja4", "sni")
+    __slots__ = ("_client_certificate", "_ja4_source", "_sslobject", "host", "sni")
 
     def __init__(
         self,
         sslobject: ssl.SSLObject,
         *,
         sni: str | None = None,
-        ja4: str = "",
+        ja4_source: JA4Source | None = None,
         host: str = "",
     ) -> None:
         self._sslobject = sslobject
         self._client_certificate: ClientCertificateInfo | None = None
         self.sni = sni
-        self.ja4 = ja4
+        self._ja4_source = ja4_source
         self.host = host
 
     @property
@@ -56,6 +57,11 @@ class TLSInfo:
         """The cipher suite's name in OpenSSL."""
         cipher = self._sslobject.cipher()
         return cipher[0] if cipher else ""
+
+    @property
+    def ja4(self) -> str:
+        """The JA4 fingerprint of the ClientHello; empty if the hello could not be read."""
+        return render_ja4(self._ja4_source) if self._ja4_source else ""
 
     @property
     def alpn(self) -> str | None:

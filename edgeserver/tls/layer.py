@@ -35,7 +35,7 @@ from edgeserver.tls.failures import (
 )
 from edgeserver.tls.handshakes import HandshakeTracker, Place, address_key
 from edgeserver.tls.info import TLSInfo
-from edgeserver.tls.ja4 import render_ja4
+from edgeserver.tls.ja4 import JA4Source, render_ja4
 from edgeserver.tls.linger import Linger
 from edgeserver.tls.outgoing import CHUNK
 from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
@@ -124,7 +124,6 @@ class TLSLayer(asyncio.Protocol):
         "_searched",
         "_sslobject",
         "_state",
-        "_timer",
         "_tracker",
         "key",
     )
@@ -154,10 +153,9 @@ class TLSLayer(asyncio.Protocol):
         self._state = _State.HELLO
         self._hello: ClientHello | None = None
         self._host = ""
-        self._timer: asyncio.TimerHandle | None = None
         self._placed = False
         self._lower_paused = False
-        self._raw = bytearray()
+        self._raw: bytes | bytearray = b""
         self._searched = 0
 
     # ---- what the transport below tells us ----
@@ -170,11 +168,7 @@ class TLSLayer(asyncio.Protocol):
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
         self._reader = HelloReader()
-        self._tracker.connections.add(self)
-        timeout = self._contexts.handshake_timeout
-        if timeout:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(timeout, self._timed_out)
+        self._tracker.begin(self, self._contexts.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
@@ -217,7 +211,7 @@ class TLSLayer(asyncio.Protocol):
         self._opening = opening
         if opening is Opening.HTTP:
             self._state = _State.PLAIN
-            self._raw += self._reader.raw
+            self._raw = bytearray(self._reader.raw)
             self._note(REASONS["plain-http"])
             self._answer_plain_http()
             return
@@ -263,7 +257,6 @@ class TLSLayer(asyncio.Protocol):
         )
         raw = bytes(self._reader.raw) + self._raw if self._raw else bytes(self._reader.raw)
         del self._reader
-        self._raw.clear()
         self._shake(raw)
 
     def _shake(self, data: bytes) -> None:
@@ -293,7 +286,7 @@ class TLSLayer(asyncio.Protocol):
         info = TLSInfo(
             self._sslobject,
             sni=hello.server_name if hello else None,
-            ja4=render_ja4(hello) if hello else "",
+            ja4_source=JA4Source.of(hello) if hello else None,
             host=self._host,
         )
         transport = TLSTransport(
@@ -302,6 +295,7 @@ class TLSLayer(asyncio.Protocol):
             incoming=self._incoming,
             outgoing=self._outgoing,
             info=info,
+            closings=tracker.closing,
         )
         self._leave()
         self._lower.set_protocol(transport)
@@ -321,8 +315,8 @@ class TLSLayer(asyncio.Protocol):
         else:
             Linger.take_over(self._lower)
 
-    def _timed_out(self) -> None:
-        self._timer = None
+    def time_out(self) -> None:
+        """Hear that the time for the handshake is over."""
         if self._state is _State.PLAIN:
             self._answer_plain_http(ended=True)
             return
@@ -377,18 +371,15 @@ class TLSLayer(asyncio.Protocol):
             server_name=hello.server_name if hello else None,
             offer=render_offer(hello),
             reason=reason,
-            ja4=render_ja4(hello) if hello else "",
+            ja4=render_ja4(JA4Source.of(hello)) if hello else "",
         )
         self._tracker.log.add(failure, self.key)
 
     def _leave(self) -> None:
         """Stop the clock and give back the place; nothing here happens after this."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         waited = self._state is _State.QUEUED and not self._placed
         self._state = _State.OVER
-        self._tracker.connections.discard(self)
+        self._tracker.end(self)
         if self._placed:
             self._placed = False
             self._tracker.leave(self.key)

@@ -24,13 +24,15 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from edgeserver.tls.deadlines import Deadlines
+from edgeserver.tls.handshakes import Closing
+
 __all__ = ["CHUNK", "OutgoingHalf"]
 
 CHUNK = 16384
 """The most that enters a `MemoryBIO` at a time, and the most that one record carries."""
 
 _BATCH = 4 * CHUNK  # what is handed down at a time: as much as a transport takes before it pauses
-_CLOSE_TIMEOUT_S = 30.0  # asyncio's ssl_shutdown_timeout
 _Bytes = bytes | bytearray | memoryview
 
 
@@ -42,13 +44,15 @@ class OutgoingHalf(asyncio.Transport):
         sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
         incoming: Its input BIO.
         outgoing: Its output BIO.
+        closings: Ends connections that were closed when their time is over; without it they
+            wait for their peer as long as it likes.
     """
 
     __slots__ = (
         "_backlog",
         "_backlog_bytes",
-        "_close_timer",
         "_closing",
+        "_closings",
         "_deaf",
         "_eof_written",
         "_error",
@@ -69,6 +73,7 @@ class OutgoingHalf(asyncio.Transport):
         *,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
+        closings: Deadlines[Closing] | None = None,
     ) -> None:
         self._lower = lower
         self._sslobject = sslobject
@@ -83,7 +88,7 @@ class OutgoingHalf(asyncio.Transport):
         self._backlog_bytes = 0
         self._eof_written = False
         self._closing = False
-        self._close_timer: asyncio.TimerHandle | None = None
+        self._closings = closings
         self._error: Exception | None = None
 
     def write(self, data: _Bytes) -> None:
@@ -187,12 +192,13 @@ class OutgoingHalf(asyncio.Transport):
 
     def _send_close_notify(self) -> None:
         """Send close_notify without reading: OpenSSL would take records after it for an error."""
-        unread = self._incoming.read()
+        unread = self._incoming.read() if self._incoming.pending else b""
         try:
             self._sslobject.unwrap()
         except ssl.SSLError:  # nearly always SSLWantReadError: the peer's is not here yet
             pass
-        self._incoming.write(unread)
+        if unread:
+            self._incoming.write(unread)
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
 
@@ -240,7 +246,7 @@ class OutgoingHalf(asyncio.Transport):
         if not self._backlog:
             self._finish_close()
             return
-        self._start_close_timer()
+        self._start_clock()
 
     def _fail(self, exc: ssl.SSLError) -> None:
         """End the connection after what OpenSSL refused, or an alert of the peer."""
@@ -265,13 +271,12 @@ class OutgoingHalf(asyncio.Transport):
     def _close_lower(self) -> None:
         self._lower.close()
         if self._lower.get_write_buffer_size():
-            self._start_close_timer()
+            self._start_clock()
 
-    def _start_close_timer(self) -> None:
+    def _start_clock(self) -> None:
         """Do not wait without end for a peer that reads nothing any more."""
-        if self._close_timer is None:
-            loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(_CLOSE_TIMEOUT_S, self.abort)
+        if self._closings is not None:
+            self._closings.add(self)
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""

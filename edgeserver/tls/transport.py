@@ -23,6 +23,8 @@ import asyncio
 import ssl
 from typing import Any
 
+from edgeserver.tls.deadlines import Deadlines
+from edgeserver.tls.handshakes import Closing
 from edgeserver.tls.info import TLSInfo
 from edgeserver.tls.outgoing import CHUNK, OutgoingHalf
 
@@ -38,6 +40,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         incoming: Its input BIO, with what the peer sent after the handshake.
         outgoing: Its output BIO, perhaps with session tickets to send.
         info: The facts of the handshake.
+        closings: Ends connections that were closed and whose peer does not read.
 
     Attributes:
         tls_info: The facts of the handshake; also `get_extra_info("tls_info")`.
@@ -65,8 +68,9 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
         info: TLSInfo,
+        closings: Deadlines[Closing] | None = None,
     ) -> None:
-        super().__init__(lower, sslobject, incoming=incoming, outgoing=outgoing)
+        super().__init__(lower, sslobject, incoming=incoming, outgoing=outgoing, closings=closings)
         self.tls_info = info
         self._reading_paused = False
         self._lower_reads = True
@@ -121,9 +125,8 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the connection is gone, and tell the protocol, once."""
         protocol, self._protocol = self._protocol, None
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
+        if self._closing and self._closings is not None:
+            self._closings.discard(self)
         if not self._input_ended and not self._closing:
             self.truncated = True
         self._forget()

@@ -226,8 +226,6 @@ def _body(*extensions, **fields):
         _body(alpn(b"")),
         _body((16, b"\0\3\2h")),
         _body((16, b"\0\2\5h")),
-        _body((43, b"\3\3\4")),
-        _body((13, b"\0\4\4\3")),
     ],
 )
 def test_malformed_bodies_raise_only_their_error(body):
@@ -238,6 +236,16 @@ def test_malformed_bodies_raise_only_their_error(body):
     assert opening is Opening.MALFORMED
     assert reader.refusal
     assert reader.hello is None
+
+
+@pytest.mark.parametrize(
+    ("extension", "field"),
+    [((43, b"\3\3\4"), "versions"), ((13, b"\0\4\4\3"), "signature_algorithms")]
+    + [((10, data), "groups") for data in (b"", b"\0", b"\0\1\0", b"\0\2\0\x1d\0")],
+)
+def test_lists_without_a_shape_are_empty(extension, field):
+    """What does not choose a context is left to OpenSSL, and reads as nothing offered."""
+    assert getattr(parse_client_hello(_body(extension)), field) == ()
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=4))

@@ -23,6 +23,10 @@ class Asker:
         """Note it."""
         self.aborted = True
 
+    def time_out(self):
+        """Never called here: no connection has a clock."""
+        raise AssertionError
+
 
 @pytest.mark.parametrize(
     ("address", "key"),
@@ -123,7 +127,8 @@ def test_abort_all():
     """Every connection without an end to its handshake is ended."""
     tracker = HandshakeTracker()
     askers = [Asker(), Asker()]
-    tracker.connections.update(askers)
+    for each in askers:
+        tracker.begin(each, None)
     tracker.abort_all()
     assert all(each.aborted for each in askers)
 

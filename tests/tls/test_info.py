@@ -6,8 +6,11 @@ import sys
 import pytest
 
 from edgeserver.tls.info import TLSInfo
+from edgeserver.tls.ja4 import JA4Source
 from tests.tls import pki
 from tests.tls.wire import authority, client_context, server_context
+
+SOURCE = JA4Source(0x0303, b"\0\2\x13\1", (), b"", b"", "")
 
 
 def shake(server_side, client_side):
@@ -36,12 +39,14 @@ def shake(server_side, client_side):
 def test_facts_of_a_handshake(version, name, number):
     """Version, suite and names are those of the handshake."""
     server = shake(server_context(), client_context(maximum_version=version))
-    info = TLSInfo(server, sni="a.test", ja4="t13d", host="a.test")
+    info = TLSInfo(server, sni="a.test", ja4_source=SOURCE, host="a.test")
     assert (info.version, info.version_number) == (name, number)
     assert info.cipher == server.cipher()[0]
     suites = {each["name"]: each["id"] & 0xFFFF for each in server.context.get_ciphers()}
     assert info.cipher_number == suites[info.cipher]
-    assert (info.sni, info.ja4, info.host, info.alpn) == ("a.test", "t13d", "a.test", None)
+    assert (info.sni, info.host, info.alpn) == ("a.test", "a.test", None)
+    assert info.ja4.startswith("t12i010000_")
+    assert TLSInfo(server).ja4 == ""
     assert info.resumed is False
     assert info.client_certificate_der is None
     assert info.client_certificate is None

@@ -380,10 +380,10 @@ async def test_abort_drops_what_waits():
 
 
 @both_loops
-async def test_close_does_not_wait_for_ever(monkeypatch):
+async def test_close_does_not_wait_for_ever():
     """A client that never reads keeps a closed connection only for so long."""
-    monkeypatch.setattr("edgeserver.tls.outgoing._CLOSE_TIMEOUT_S", 0.02)
     async with serve(protocol=Recorder) as server, Client.connect(server.port) as client:
+        server.tracker.closing.length_s = 0.02
         await client.handshake()
         protocol = await server.protocol()
         protocol.transport.write(bytes(16 * MIB))
