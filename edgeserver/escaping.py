@@ -22,14 +22,16 @@ def escape(value: bytes | str, limit: int = DEFAULT_LIMIT) -> str:
     """
     if isinstance(value, str):
         try:
-            value = value.encode("latin-1")
+            data = value.encode("latin-1")
         except UnicodeEncodeError:
-            value = value.encode("utf-8", "backslashreplace")
-    shown = value[:limit]
+            data = value.encode("utf-8", "backslashreplace")
+    else:
+        data = value
+    shown = data[:limit]
     text = "".join(
         chr(byte) if byte in _SAFE else "\\\\" if byte == 0x5C else f"\\x{byte:02x}"
         for byte in shown
     )
-    if len(value) > limit:
-        text += f" ...(+{len(value) - limit} bytes)"
+    if len(data) > limit:
+        text += f" ...(+{len(data) - limit} bytes)"
     return text

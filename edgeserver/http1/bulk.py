@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from edgeserver.http1.connection import HTTP1Connection
+    from edgeserver.http1.bodies import BodyReading
 
 __all__ = ["BulkReader"]
 
@@ -27,7 +27,7 @@ class BulkReader(asyncio.BufferedProtocol):
 
     __slots__ = ("_buffer", "_connection")
 
-    def __init__(self, connection: HTTP1Connection, buffer: memoryview) -> None:
+    def __init__(self, connection: BodyReading, buffer: memoryview) -> None:
         self._connection = connection
         self._buffer = buffer
 

@@ -8,6 +8,7 @@ It must not know how requests are read; that is the subclass's.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
@@ -20,8 +21,8 @@ from edgeserver.http1.exchange import FRESH, HTTP1Exchange
 from edgeserver.http1.rawstream import RawStream
 from edgeserver.http1.response import plain_answer
 from edgeserver.http1.wire import Wire
-from edgeserver.httputil.interfaces import HTTPMessageDelegate
-from edgeserver.iostream import IOStream, closed_error
+from edgeserver.httputil.interfaces import Detached, HTTPMessageDelegate
+from edgeserver.iostream import closed_error
 from edgeserver.layers import replace_layer
 from edgeserver.log import app_log, gen_log
 
@@ -68,6 +69,10 @@ class ExchangeEnds(Wire):
 
     def _rest(self) -> None:
         """Set what is waited for; the subclass says how."""
+        raise NotImplementedError  # the reading half
+
+    def eof_received(self) -> bool:
+        """Hear that the peer will send no more; the subclass says what is still owed."""
         raise NotImplementedError  # the reading half
 
     def _run_soon(self) -> None:
@@ -150,8 +155,8 @@ class ExchangeEnds(Wire):
         """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
         return None if self.transport is None else RawStream(self, exchange)
 
-    def detach(self, exchange: HTTP1Exchange) -> IOStream:
-        """Hand the transport to a byte stream; see `HTTP1Exchange.detach`."""
+    def detach(self, exchange: HTTP1Exchange, protocol: Detached) -> None:
+        """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""
         transport = self.transport
         if transport is None or self.exchange is not exchange or self._closing:
             raise closed_error()
@@ -161,10 +166,8 @@ class ExchangeEnds(Wire):
         self._resume_reading()
         self._log_access(exchange)
         self._leave()
-        stream = IOStream(max_buffer_size=self.endpoint.settings.max_buffer_size)
-        self.endpoint.detached(stream)
-        replace_layer(transport, stream, leftover, paused)
-        return stream
+        self.endpoint.detached(protocol)
+        replace_layer(transport, protocol, leftover, paused)
 
     # The end of the connection.
 
@@ -273,7 +276,7 @@ class ExchangeEnds(Wire):
     def _log_access(self, exchange: HTTP1Exchange) -> None:
         log = self.endpoint.access_log
         if log is not None and not exchange.ended_s and not exchange.upgraded:
-            exchange.ended_s = self.loop.time()
+            exchange.ended_s = time.perf_counter()
             try:
                 log(exchange)
             except Exception:

@@ -17,16 +17,18 @@ from edgeserver.http1.response import (
     cached_status,
     encode_field,
     encode_length,
+    encode_trailers,
+    framing_names,
     status_line,
 )
 from edgeserver.httputil.fieldnames import title_of
-from edgeserver.httputil.headers import HTTPHeaders
-from edgeserver.httputil.interfaces import HeadersLike, HTTPConnection, StartLineLike
+from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
+from edgeserver.httputil.interfaces import Detached, HeadersLike, HTTPConnection, StartLineLike
+from edgeserver.iostream import IOStream
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
-    from edgeserver.iostream import IOStream
 
 __all__ = ["HTTP1Exchange"]
 
@@ -37,7 +39,12 @@ OPEN: Final = 1
 DONE: Final = 2
 """The answer is complete, or never will be."""
 
-FRAMING: Final = frozenset(("Connection", "Content-Length", "Date", "Transfer-Encoding"))
+LENGTH: Final = 1
+CONNECTION: Final = 2
+DATE: Final = 3
+FRAMING: Final = framing_names(
+    {"Content-Length": LENGTH, "Connection": CONNECTION, "Date": DATE, "Transfer-Encoding": 0}
+)
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
 JOIN_BELOW: Final = 16384
@@ -72,12 +79,14 @@ class HTTP1Exchange(HTTPConnection):
     plain = True
     state = FRESH
     upgraded = False
+    upgrades = False
     expects_continue = False
     max_body_size: int | None = None
     body_timeout: float | None = None
     _chunked = False
     _bodiless = False
     _until_close = False
+    _trailers = b""
     _remaining: int | None = None
     _close_callback: Callable[[], None] | None = None
 
@@ -99,6 +108,12 @@ class HTTP1Exchange(HTTPConnection):
         """Return the proof of `client`, a `Provenance`; None where no policy is in force."""
         return None if self.trusted is None else self.trusted[0].explain(self.trusted[1])
 
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        transport = self._connection.transport
+        return None if transport is None else transport.get_extra_info("sockname")
+
     # What the access log reads.
 
     @property
@@ -114,7 +129,12 @@ class HTTP1Exchange(HTTPConnection):
     # HTTPConnection.
 
     def write_headers(
-        self, start_line: StartLineLike, headers: HeadersLike, chunk: bytes | None = None
+        self,
+        start_line: StartLineLike,
+        headers: HeadersLike | RawHeaders,
+        chunk: bytes | None = None,
+        *,
+        whole: bool = False,
     ) -> asyncio.Future[None]:
         """Write the head of the answer; see `HTTPConnection.write_headers`.
 
@@ -122,7 +142,8 @@ class HTTP1Exchange(HTTPConnection):
 
         Raises:
             ValueError: The head cannot be written as it is; nothing was.
-            HTTPOutputError: A head was written before, or the chunk is more than declared.
+            HTTPOutputError: A head was written before, or the chunk is more than declared, or
+                with `whole` less.
         """
         connection = self._connection
         if connection.exchange is not self or connection.transport is None:
@@ -138,25 +159,30 @@ class HTTP1Exchange(HTTPConnection):
         parts = [status]
         remaining = None
         dated = False
-        for name, value in (
-            headers.get_all() if type(headers) is HTTPHeaders else _in_title_case(headers)
-        ):
+        for name, value in headers.get_all() if type(headers) is HTTPHeaders else _lines(headers):
             if name not in FRAMING:
                 parts.append(cached_field((name, value)) or encode_field(name, value))
-            elif name == "Content-Length":
+                continue
+            kind = FRAMING[name]
+            if kind == LENGTH:
                 # RFC 9110 section 8.6: "A server MUST NOT send a Content-Length header field in
                 # any response with a status code of 1xx (Informational) or 204 (No Content)."
                 if code != 204:
-                    known = cached_length(value)
-                    remaining, line = encode_length(value) if known is None else known
-                    parts.append(line)
-            elif name == "Connection":
+                    length, line = cached_length(value) or encode_length(value)
+                    if remaining is None:
+                        remaining = length
+                        parts.append(line)
+                    elif remaining != length:
+                        raise ValueError(f"Content-Length is both {remaining} and {length}")
+            elif kind == CONNECTION:
                 self._read_connection(value, parts)
-            elif name == "Date":
+            elif kind == DATE:
                 dated = True
                 parts.append(encode_field(name, value))
         if not dated:
             parts.append(connection.endpoint.date_line)
+        if whole and remaining != (len(chunk) if chunk else 0):
+            remaining = self._fit(code, remaining, len(chunk) if chunk else 0, parts)
         if (
             remaining is None
             or not self.plain
@@ -184,6 +210,16 @@ class HTTP1Exchange(HTTPConnection):
         data = b"".join(parts)
         self.bytes_sent += len(data)
         return connection.send(data, not chunk)
+
+    def _fit(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> int | None:
+        """Return the length of a body that is in hand; declare it where the application did not."""
+        if code == 204 or code == 304 or self.method == "HEAD":
+            return remaining
+        if remaining is None:
+            parts.append(b"Content-Length: %d\r\n" % size)
+        elif remaining != size:
+            raise HTTPOutputError(f"Content-Length says {remaining} bytes, and the body has {size}")
+        return size
 
     def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
         """Decide how the body ends and whether the connection goes on, where that is not plain."""
@@ -255,13 +291,21 @@ class HTTP1Exchange(HTTPConnection):
             connection.break_off()
             raise HTTPOutputError(f"Tried to write {remaining} bytes less than Content-Length")
         if self._chunked:
-            connection.send(b"0\r\n\r\n", True)
+            connection.send(b"0\r\n%b\r\n" % self._trailers, True)
         if self.upgraded:
             connection.flush()
             return
         self.state = DONE
         self._close_callback = None
         connection.finish_exchange(self)
+
+    def set_trailers(self, fields: RawHeaders) -> None:
+        """Have `fields` follow the body, where its framing has a place for them.
+
+        Raises:
+            ValueError: One of them cannot be written, or may not stand in a trailer section.
+        """
+        self._trailers = encode_trailers(fields)
 
     def abort(self) -> None:
         """Close the connection; see `HTTPConnection.abort`."""
@@ -295,7 +339,13 @@ class HTTP1Exchange(HTTPConnection):
         Raises:
             StreamClosedError: The connection is closed, or serves another request by now.
         """
-        return self._connection.detach(self)
+        stream = IOStream(max_buffer_size=self._connection.endpoint.settings.max_buffer_size)
+        self._connection.detach(self, stream)
+        return stream
+
+    def detach_to(self, protocol: Detached) -> None:
+        """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""
+        self._connection.detach(self, protocol)
 
     # What the connection says.
 
@@ -323,7 +373,7 @@ class HTTP1Exchange(HTTPConnection):
             parts.append(encode_field("Connection", ", ".join(others)))
 
     def _write_informational(
-        self, code: int, parts: list[bytes], headers: HeadersLike
+        self, code: int, parts: list[bytes], headers: HeadersLike | RawHeaders
     ) -> asyncio.Future[None]:
         connection = self._connection
         if self.version == "HTTP/1.0":
@@ -331,9 +381,9 @@ class HTTP1Exchange(HTTPConnection):
             if code == 101:
                 raise ValueError("a 101 answer cannot be sent to an HTTP/1.0 client")
             return connection.ready_future()
-        for name, value in headers.get_all():
+        for name, value in _lines(headers):
             # Section 8.6 and RFC 9112 section 6.1: neither in a 1xx answer.
-            if name.lower() not in ("content-length", "transfer-encoding"):
+            if FRAMING.get(name) not in (LENGTH, 0):
                 parts.append(encode_field(name, value))
         parts.append(b"\r\n")
         if code == 101:
@@ -358,6 +408,8 @@ class HTTP1Exchange(HTTPConnection):
         raise HTTPOutputError(message)
 
 
-def _in_title_case(headers: HeadersLike) -> Iterable[tuple[str, Any]]:
-    """Return the lines of a foreign headers object, names as ours write them."""
+def _lines(headers: HeadersLike | RawHeaders) -> Iterable[tuple[Any, Any]]:
+    """Return raw fields as they are, and the lines of a foreign headers object in title case."""
+    if isinstance(headers, list):
+        return headers
     return [(title_of[name], value) for name, value in headers.get_all()]

@@ -8,6 +8,7 @@ nothing that holds a control character is ever written.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +22,8 @@ __all__ = [
     "date_line",
     "encode_field",
     "encode_length",
+    "encode_trailers",
+    "framing_names",
     "plain_answer",
     "status_line",
 ]
@@ -32,7 +35,18 @@ MAX_CACHED_LENGTHS: Final = 1024
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
-_fields: dict[tuple[str, Any], bytes] = {}
+# RFC 9110 section 6.5.1: "many fields cannot be processed outside the header section because their
+# evaluation is necessary prior to receiving the content, such as those that describe message
+# framing, routing, authentication, request modifiers, response controls, or content format."
+NOT_IN_TRAILERS: Final = frozenset(
+    b"""age authorization cache-control connection content-encoding content-length content-range
+    content-type date expires host keep-alive location max-forwards proxy-authenticate
+    proxy-authorization retry-after set-cookie te trailer transfer-encoding upgrade vary
+    www-authenticate""".split()
+)
+
+_framing: set[bytes] = set()
+_fields: dict[tuple[Any, Any], bytes] = {}
 _status_lines: dict[tuple[int, str], bytes] = {}
 cached_field = _fields.get
 """The line of `(name, value)` if it was encoded before, or None."""
@@ -83,18 +97,47 @@ def status_line(code: int, reason: str) -> bytes:
     return line
 
 
-def encode_field(name: str, value: Any) -> bytes:
+def framing_names(kinds: Mapping[str, int]) -> dict[Any, int]:
+    """Return `kinds`, whose names are in title case, with the raw names of the same fields."""
+    names: dict[Any, int] = dict(kinds)
+    for name, kind in kinds.items():
+        raw = name.encode("ascii")
+        names[raw] = names[raw.lower()] = kind
+    _framing.update(raw for raw in names if isinstance(raw, bytes) and raw.islower())
+    return names
+
+
+def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the lines of a trailer section.
+
+    Raises:
+        ValueError: One cannot be written, or says what has to be known before the body.
+
+    Source: RFC 9110 section 6.5.1.
+    """
+    lines = []
+    for name, value in fields:
+        if name.lower() in NOT_IN_TRAILERS:
+            raise ValueError(f"{name.decode('latin-1')} may not stand in a trailer section")
+        lines.append(encode_field(name, value))
+    return b"".join(lines)
+
+
+def encode_field(name: Any, value: Any) -> bytes:
     """Return the line of one field, with its CRLF.
 
     Args:
-        name: The field's name, a token.
+        name: The field's name, a token; `str` or `bytes`.
         value: `str` in latin-1, or `bytes`.
 
     Raises:
         ValueError: The name is not a token, or the value holds a control character.
     """
+    key = (name, value)
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if isinstance(name, bytes):
+        if name.lower() in _framing and not (name.islower() or name.istitle()):
+            raise ValueError(f"write the name {name!r} in lower case: it decides the framing")
         name = name.decode("latin-1")
     if not is_token(name.encode("latin-1", "replace")):
         raise ValueError(f"Illegal characters in header: {name!r} is not a field name")
@@ -104,7 +147,7 @@ def encode_field(name: str, value: Any) -> bytes:
     if len(text) <= MAX_CACHED_FIELD and len(name) <= MAX_CACHED_FIELD:
         if len(_fields) >= MAX_CACHED_FIELDS:
             _fields.clear()
-        _fields[(name, value)] = line
+        _fields[key] = line
     return line
 
 

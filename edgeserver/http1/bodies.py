@@ -1,0 +1,218 @@
+"""How the body of a request is read, and at whose pace.
+
+Decides what an application is given of a body and when: pieces of at most `chunk_size`, held back
+while an awaitable of the application's is pending, and the end exactly once. It must not know how
+heads are read; that is the subclass's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
+from edgeserver.http1.bulk import BulkReader
+from edgeserver.http1.ending import ExchangeEnds
+from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http1.exchange import FRESH
+from edgeserver.http1.framing import CHUNKED
+from edgeserver.http1.wire import NEVER
+from edgeserver.log import app_log
+from edgeserver.tasks import start_task
+
+__all__ = ["BodyReading"]
+
+BULK_BODY: Final = 64 * 1024
+"""What is still to come of a body beyond this is read by a `BulkReader`."""
+
+
+class BodyReading(ExchangeEnds):
+    """The reading of one body after the other."""
+
+    __slots__ = ("_bulk", "_length")
+
+    def __init__(self, endpoint: HTTP1Endpoint) -> None:
+        super().__init__(endpoint)
+        self._bulk: BulkReader | None = None
+        self._length = 0
+
+    def _head_taken(self) -> None:
+        """Go on after `headers_received` has let us."""
+        if self._body_pending:
+            self._begin_body()
+        else:
+            self._end_request()
+
+    def _begin_body(self) -> None:
+        exchange = self.exchange
+        if exchange is None or self._closing:
+            return  # answered already, or detached
+        settings = self.endpoint.settings
+        most = settings.max_body_size if exchange.max_body_size is None else exchange.max_body_size
+        if self._length == CHUNKED:
+            self.decoder = ChunkedDecoder(
+                most, settings.max_header_size, settings.max_header_fields
+            )
+        elif self._length > most:
+            self._refuse(
+                HTTPInputError(
+                    f"Content-Length too long: {self._length} bytes are more than {most}"
+                    " (max_body_size)",
+                    status=413,
+                    rfc="RFC 9110 section 15.5.14",
+                )
+            )
+            return
+        else:
+            self.decoder = LengthDecoder(self._length)
+        if exchange.expects_continue and exchange.state == FRESH:
+            exchange.expects_continue = False
+            if self._position >= len(self._buffer):
+                self.send(b"HTTP/1.1 100 Continue\r\n\r\n", False)
+        timeout = exchange.body_timeout
+        if timeout is None:
+            timeout = settings.body_timeout
+        self.deadline = NEVER if timeout is None else self.loop.time() + timeout
+
+    def _next_piece(self) -> bool:
+        """Give the application the next piece of the body; say whether to go on."""
+        decoder = self.decoder
+        if decoder is None or self._held is not None:
+            return False
+        start = self._position
+        try:
+            piece, self._position = decoder.feed(
+                self._buffer, start, self.endpoint.settings.chunk_size
+            )
+        except HTTPInputError as error:
+            self._refuse(error)
+            return False
+        if decoder.complete:
+            self._body_pending = False
+        if piece:
+            self._in_request(self._deliver, piece)
+        elif decoder.complete:
+            self._in_request(self._end_request)
+        return self._position > start and self._held is None
+
+    def _deliver(self, piece: bytes) -> None:
+        delegate, decoder = self._delegate, self.decoder
+        if delegate is None or decoder is None:
+            return
+        try:
+            waiting = delegate.data_received(piece)
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if waiting is not None:
+            self._hold(waiting, self._piece_taken)
+        elif decoder.complete and self.decoder is decoder:
+            self._end_request()
+
+    def _piece_taken(self) -> None:
+        """Go on after `data_received` has let us."""
+        if self.decoder is not None and self.decoder.complete:
+            self._end_request()
+
+    def _end_request(self) -> None:
+        """Tell the delegate that its request is complete."""
+        delegate, self._delegate = self._delegate, None
+        self.decoder = None
+        if delegate is None:
+            return
+        if self.exchange is None:
+            self._close_delegate(delegate)  # it has answered already
+            return
+        try:
+            delegate.finish()
+        except Exception as error:
+            self._delegate = delegate
+            self._application_failed(error)
+
+    # Bodies in bulk.
+
+    def _consider_bulk(self) -> None:
+        """Have the rest of a long body read by a `BulkReader`."""
+        decoder = self.decoder
+        if (
+            type(decoder) is LengthDecoder
+            and decoder.remaining > BULK_BODY
+            and self.transport is not None
+            and self.context.tls is None
+        ):
+            self._drop_input()
+            self._bulk = BulkReader(self, self.endpoint.bulk_buffer())
+            self.transport.set_protocol(self._bulk)
+
+    def bulk_room(self) -> int:
+        """Return how many bytes may be read at once."""
+        decoder = self.decoder
+        most = self.endpoint.settings.chunk_size
+        return min(decoder.remaining, most) if type(decoder) is LengthDecoder else most
+
+    def bulk_received(self, piece: bytes) -> None:
+        """Take a piece that the `BulkReader` has read."""
+        decoder = self.decoder
+        if type(decoder) is not LengthDecoder or self._closing:
+            self._end_bulk()
+            self.data_received(piece)
+            return
+        decoder.take(len(piece))
+        if decoder.complete:
+            self._end_bulk()
+            self._body_pending = False
+        self._corked = True
+        self._in_request(self._deliver, piece)
+        self._corked = False
+        self.flush()
+        self._rest()
+
+    def _end_bulk(self) -> None:
+        bulk, self._bulk = self._bulk, None
+        transport = self.transport
+        if transport is not None and transport.get_protocol() is bulk:
+            transport.set_protocol(self)
+
+    # Waiting for the application.
+
+    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
+        """Read no more of the body until `waiting` is done, then `go_on`."""
+        if asyncio.iscoroutine(waiting):
+            future: asyncio.Future[Any] = start_task(waiting, self.loop)
+        else:
+            future = asyncio.ensure_future(waiting)
+        if future.done() and not future.cancelled() and future.exception() is None:
+            go_on()
+            return
+        self._held = future
+
+        def done(future: asyncio.Future[Any]) -> None:
+            error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if self._held is not future:
+                if error is not None and not isinstance(error, asyncio.CancelledError):
+                    app_log.error("Uncaught exception", exc_info=error)
+                return
+            self._held = None
+            if error is None:
+                self._in_request(go_on)
+            else:
+                self._in_request(self._application_failed, error)
+            if self.transport is not None:
+                self._run()
+
+        future.add_done_callback(done)
+
+    def _in_request(self, call: Callable[..., None], *args: Any) -> None:
+        """Call in the context of the present request."""
+        context = self._request_context
+        if context is None:
+            call(*args)
+            return
+        try:
+            context.run(call, *args)
+        except RuntimeError as error:
+            if "cannot enter context" not in str(error):
+                raise
+            call(*args)  # we are in it already

@@ -1,0 +1,189 @@
+"""How a request begins: from a valid head to a delegate that has heard of it.
+
+Decides, in this order, what the head says of its body and of the connection, whether it may be
+served here, who its client is, and what of it the application sees. It must not know how heads are
+found in the input; that is the subclass's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.escaping import escape
+from edgeserver.http1.bodies import BodyReading
+from edgeserver.http1.decompress import DecompressingDelegate, consume_encoding
+from edgeserver.http1.endpoint import BoundTrust, HTTP1Endpoint, Trust
+from edgeserver.http1.exchange import HTTP1Exchange
+from edgeserver.http1.framing import (
+    CHUNKED,
+    parse_body_length,
+    parse_connection,
+    parse_expect_continue,
+)
+from edgeserver.http1.head import Fields, RawFields, parse_head
+from edgeserver.http1.targets import authority_of
+from edgeserver.httputil.headers import HTTPHeaders
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.httputil.startlines import RequestStartLine
+
+__all__ = ["RequestOpening"]
+
+new_tuple: Final = tuple.__new__
+"""Makes a named tuple without the Python function that its class calls for it."""
+
+from_raw: Final = HTTPHeaders.from_raw
+
+KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+"""The values of Connection that nearly every client sends, and that change nothing."""
+
+SPECIAL_METHODS: Final = frozenset(("HEAD", "CONNECT"))
+
+
+class RequestOpening(BodyReading):
+    """The opening of one exchange after the other.
+
+    Args:
+        endpoint: What all connections of the server share.
+        misdirected: Tells whether a request for a host may not be served on this connection;
+            given the host that TLS was made for and the one asked for. None if any may.
+    """
+
+    __slots__ = ("_bound", "_misdirected", "_trust")
+
+    def __init__(
+        self, endpoint: HTTP1Endpoint, misdirected: Callable[[str, str], bool] | None
+    ) -> None:
+        super().__init__(endpoint)
+        self._misdirected = misdirected
+        self._trust: Trust | None = None
+        self._bound: BoundTrust | None = None
+
+    def _begin(self, head: bytes) -> None:
+        """Open the exchange of one request; runs in the request's own context."""
+        endpoint = self.endpoint
+        try:
+            method, target, version, raw, fields = parse_head(head, endpoint.max_header_fields)
+            length = 0
+            if b"content-length" in fields or b"transfer-encoding" in fields:
+                length = parse_body_length(raw)
+            if self._misdirected is not None:
+                self._check_direction(target, fields)
+        except HTTPInputError as error:
+            self._refuse(error)
+            return
+        exchange = self.exchange = HTTP1Exchange(self, method, target, version)
+        unique = len(fields) == len(raw)
+        if (
+            (b"connection" in fields and not (fields[b"connection"] in KEEP_ALIVE and unique))
+            or length
+            or version != "HTTP/1.1"
+            or method in SPECIAL_METHODS
+        ):
+            self._prepare(exchange, length, raw, fields)
+        trust = endpoint.trust
+        if trust is not None:
+            bound = self._bound
+            if bound is None or self._trust is not trust:
+                bound = self._bind(trust)
+            client = bound.resolve(raw, fields if unique else None)
+            exchange.trusted = (bound, raw, client)
+            context = self.context
+            context.remote_ip = client.remote_ip
+            context.protocol = client.protocol
+            if bound.strip:
+                visible = bound.visible(raw, fields)
+                unique = unique and visible is raw
+                raw = visible
+        delegate = None
+        try:
+            delegate = endpoint.start_request(self, exchange)
+            if endpoint.decompresses and b"content-encoding" in fields:
+                raw, delegate = self._decompress(raw, fields, delegate, exchange)
+                unique = False
+            headers = from_raw(raw, fields if unique else None)
+            if endpoint.access_log is not None:
+                exchange.headers = headers
+                exchange.started_s = time.perf_counter()
+            self._delegate = delegate
+            waiting = delegate.headers_received(
+                new_tuple(RequestStartLine, (method, target, version)), headers
+            )
+            if waiting is None and not length and self.exchange is not None:
+                self._delegate = None
+                delegate.finish()
+                return
+        except Exception as error:
+            self._delegate = delegate
+            self._application_failed(error)
+            return
+        if waiting is not None:
+            self._hold(waiting, self._head_taken)
+        else:
+            self._head_taken()
+
+    def _prepare(
+        self, exchange: HTTP1Exchange, length: int, raw: RawFields, fields: Fields
+    ) -> None:
+        """Note what the head says of the body and of the connection, where that is not plain."""
+        self._length = length
+        self._body_pending = length != 0
+        close, keep_alive = parse_connection(raw)
+        if exchange.version == "HTTP/1.0":
+            exchange.plain = False
+            # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the
+            # connection is closed "even if" the answer would let it go on.
+            exchange.keep_alive = keep_alive and not close and length != CHUNKED
+        else:
+            exchange.keep_alive = not close
+            if b"expect" in fields and length:
+                exchange.expects_continue = parse_expect_continue(fields[b"expect"])
+                exchange.plain = not exchange.expects_continue
+        if exchange.method == "CONNECT":
+            # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
+            exchange.keep_alive = False
+        elif exchange.method == "HEAD":
+            exchange.plain = False
+
+    def _bind(self, trust: Trust) -> BoundTrust:
+        """Return the policy in force, bound to this connection."""
+        context = self.context
+        self._trust = trust
+        self._bound = trust.bind(
+            peer=context.peer,
+            peer_port=context.peer_port,
+            scheme=context.scheme,
+            prelude=context.prelude,
+        )
+        return self._bound
+
+    def _check_direction(self, target: str, fields: Fields) -> None:
+        """Refuse a request for a host that TLS would have treated differently.
+
+        Source: RFC 9110 section 7.4, and section 15.5.20 for the status.
+        """
+        host = authority_of(target) or fields.get(b"host", b"").decode("latin-1")
+        tls = self.context.tls
+        if self._misdirected is not None and tls is not None and self._misdirected(tls.host, host):
+            raise HTTPInputError(
+                f"this connection was made for another host than '{escape(host)}': ask again on a"
+                " new one",
+                status=421,
+                rfc="RFC 9110 section 15.5.20",
+            )
+
+    def _decompress(
+        self,
+        raw: RawFields,
+        fields: Fields,
+        delegate: HTTPMessageDelegate,
+        exchange: HTTP1Exchange,
+    ) -> tuple[RawFields, HTTPMessageDelegate]:
+        if fields[b"content-encoding"].lower() != b"gzip":
+            return raw, delegate
+        settings = self.endpoint.settings
+        if exchange.max_body_size is None:
+            exchange.max_body_size = settings.max_body_size
+        return consume_encoding(raw), DecompressingDelegate(delegate, exchange, settings.chunk_size)
