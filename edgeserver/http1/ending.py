@@ -21,7 +21,7 @@ from edgeserver.http1.exchange import FRESH, HTTP1Exchange
 from edgeserver.http1.rawstream import RawStream
 from edgeserver.http1.response import plain_answer
 from edgeserver.http1.wire import Wire
-from edgeserver.httputil.interfaces import Detached, HTTPMessageDelegate
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
 from edgeserver.layers import replace_layer
 from edgeserver.log import app_log, gen_log
@@ -155,7 +155,7 @@ class ExchangeEnds(Wire):
         """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
         return None if self.transport is None else RawStream(self, exchange)
 
-    def detach(self, exchange: HTTP1Exchange, protocol: Detached) -> None:
+    def detach(self, exchange: HTTP1Exchange, protocol: Any) -> None:
         """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""
         transport = self.transport
         if transport is None or self.exchange is not exchange or self._closing:

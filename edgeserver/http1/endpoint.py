@@ -18,7 +18,6 @@ from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
-    from edgeserver.iostream import IOStream
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
@@ -100,7 +99,7 @@ class HTTP1Endpoint:
         self.draining = False
         self.must_close = settings.no_keep_alive
         self.connections: set[ExchangeEnds] = set()
-        self._detached: weakref.WeakSet[IOStream] = weakref.WeakSet()
+        self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
         self._on_count = on_count
         self._empty: asyncio.Future[None] | None = None
         self._bulk: memoryview | None = None
@@ -141,7 +140,7 @@ class HTTP1Endpoint:
                 self._empty.set_result(None)
             self._empty = None
 
-    def detached(self, stream: IOStream) -> None:
+    def detached(self, stream: Any) -> None:
         """Remember a connection that was handed to the application, to count it."""
         self._detached.add(stream)
 

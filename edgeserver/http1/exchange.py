@@ -7,7 +7,7 @@ are parsed or in which order they came; it gives bytes to its connection and is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPOutputError
@@ -18,10 +18,11 @@ from edgeserver.http1.response import (
     encode_field,
     encode_length,
     encode_trailers,
+    field_lines,
     framing_names,
+    split_connection,
     status_line,
 )
-from edgeserver.httputil.fieldnames import title_of
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 from edgeserver.httputil.interfaces import Detached, HeadersLike, HTTPConnection, StartLineLike
 from edgeserver.iostream import IOStream
@@ -42,8 +43,9 @@ DONE: Final = 2
 LENGTH: Final = 1
 CONNECTION: Final = 2
 DATE: Final = 3
+OURS: Final = 4
 FRAMING: Final = framing_names(
-    {"Content-Length": LENGTH, "Connection": CONNECTION, "Date": DATE, "Transfer-Encoding": 0}
+    {"Content-Length": LENGTH, "Connection": CONNECTION, "Date": DATE, "Transfer-Encoding": OURS}
 )
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
@@ -52,10 +54,7 @@ JOIN_BELOW: Final = 16384
 
 
 class HTTP1Exchange(HTTPConnection):
-    """Where the answer to one HTTP/1.1 request is written.
-
-    It belongs to one request: after `finish`, or once the connection is gone, nothing that is
-    written here can reach the answer of another.
+    """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
 
     Attributes:
         context: The connection's `ConnectionContext`.
@@ -142,8 +141,7 @@ class HTTP1Exchange(HTTPConnection):
 
         Raises:
             ValueError: The head cannot be written as it is; nothing was.
-            HTTPOutputError: A head was written before, or the chunk is more than declared, or
-                with `whole` less.
+            HTTPOutputError: A head was written before, or the chunk is not what was declared.
         """
         connection = self._connection
         if connection.exchange is not self or connection.transport is None:
@@ -159,7 +157,8 @@ class HTTP1Exchange(HTTPConnection):
         parts = [status]
         remaining = None
         dated = False
-        for name, value in headers.get_all() if type(headers) is HTTPHeaders else _lines(headers):
+        lines = headers.get_all() if type(headers) is HTTPHeaders else field_lines(headers)
+        for name, value in lines:
             if name not in FRAMING:
                 parts.append(cached_field((name, value)) or encode_field(name, value))
                 continue
@@ -181,8 +180,8 @@ class HTTP1Exchange(HTTPConnection):
                 parts.append(encode_field(name, value))
         if not dated:
             parts.append(connection.endpoint.date_line)
-        if whole and remaining != (len(chunk) if chunk else 0):
-            remaining = self._fit(code, remaining, len(chunk) if chunk else 0, parts)
+        if whole and remaining != len(chunk or b""):
+            remaining = self._fit(code, remaining, len(chunk or b""), parts)
         if (
             remaining is None
             or not self.plain
@@ -316,7 +315,7 @@ class HTTP1Exchange(HTTPConnection):
         """Have `callback` called once if the peer leaves before the answer is complete."""
         self._close_callback = callback
 
-    # What Tornado's connections have besides.
+    # What Tornado's have besides.
 
     def set_max_body_size(self, max_body_size: int) -> None:
         """Replace the limit of the body's bytes, for this request only."""
@@ -361,16 +360,11 @@ class HTTP1Exchange(HTTPConnection):
 
     def _read_connection(self, value: Any, parts: list[bytes]) -> None:
         """Honour the application's `Connection`: close is ours to say, other options pass."""
-        text = value.decode("latin-1") if isinstance(value, bytes) else value
-        others = []
-        for option in text.split(","):
-            lower = option.strip(" \t").lower()
-            if lower == "close":
-                self.keep_alive = False
-            elif lower not in ("keep-alive", ""):
-                others.append(option.strip(" \t"))
+        close, others = split_connection(value)
+        if close:
+            self.keep_alive = False
         if others:
-            parts.append(encode_field("Connection", ", ".join(others)))
+            parts.append(encode_field("Connection", others))
 
     def _write_informational(
         self, code: int, parts: list[bytes], headers: HeadersLike | RawHeaders
@@ -381,9 +375,9 @@ class HTTP1Exchange(HTTPConnection):
             if code == 101:
                 raise ValueError("a 101 answer cannot be sent to an HTTP/1.0 client")
             return connection.ready_future()
-        for name, value in _lines(headers):
+        for name, value in field_lines(headers):
             # Section 8.6 and RFC 9112 section 6.1: neither in a 1xx answer.
-            if FRAMING.get(name) not in (LENGTH, 0):
+            if FRAMING.get(name) not in (LENGTH, OURS):
                 parts.append(encode_field(name, value))
         parts.append(b"\r\n")
         if code == 101:
@@ -406,10 +400,3 @@ class HTTP1Exchange(HTTPConnection):
     def _too_much(self, message: str) -> None:
         self._connection.break_off()
         raise HTTPOutputError(message)
-
-
-def _lines(headers: HeadersLike | RawHeaders) -> Iterable[tuple[Any, Any]]:
-    """Return raw fields as they are, and the lines of a foreign headers object in title case."""
-    if isinstance(headers, list):
-        return headers
-    return [(title_of[name], value) for name, value in headers.get_all()]

@@ -138,6 +138,9 @@ class RequestOpening(BodyReading):
             exchange.keep_alive = keep_alive and not close and length != CHUNKED
         else:
             exchange.keep_alive = not close
+            # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
+            # in an HTTP/1.0 request."
+            exchange.upgrades = b"upgrade" in fields
             if b"expect" in fields and length:
                 exchange.expects_continue = parse_expect_continue(fields[b"expect"])
                 exchange.plain = not exchange.expects_continue

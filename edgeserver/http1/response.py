@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from edgeserver.http1.abnf import CONTROL, is_token
+from edgeserver.httputil.fieldnames import title_of
 
 __all__ = [
     "cached_field",
@@ -23,8 +24,10 @@ __all__ = [
     "encode_field",
     "encode_length",
     "encode_trailers",
+    "field_lines",
     "framing_names",
     "plain_answer",
+    "split_connection",
     "status_line",
 ]
 
@@ -176,6 +179,28 @@ def encode_length(value: Any) -> tuple[int, bytes]:
         _lengths.clear()
     _lengths[value] = encoded
     return encoded
+
+
+def split_connection(value: Any) -> tuple[bool, str]:
+    """Return whether an application's `Connection` says close, and its options but for ours."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    close = False
+    others = []
+    for option in text.split(","):
+        stripped = option.strip(" \t")
+        lower = stripped.lower()
+        if lower == "close":
+            close = True
+        elif lower not in ("keep-alive", ""):
+            others.append(stripped)
+    return close, ", ".join(others)
+
+
+def field_lines(headers: Any) -> Iterable[tuple[Any, Any]]:
+    """Return raw fields as they are, and the lines of a foreign headers object in title case."""
+    if isinstance(headers, list):
+        return headers
+    return [(title_of[name], value) for name, value in headers.get_all()]
 
 
 def plain_answer(status: int, text: str) -> bytes:

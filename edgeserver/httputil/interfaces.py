@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from edgeserver.httputil.context import ConnectionContext
-    from edgeserver.httputil.headers import HTTPHeaders
+    from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
     from edgeserver.httputil.startlines import RequestStartLine
 
 __all__ = [
+    "Detached",
     "HTTPConnection",
     "HTTPMessageDelegate",
     "HTTPServerConnectionDelegate",
@@ -35,6 +36,14 @@ class HeadersLike(Protocol):
     def get_all(self) -> Iterable[tuple[str, Any]]:
         """Yield every `(name, value)` line; values are `str` or latin-1 `bytes`."""
         ...
+
+
+class Detached(asyncio.Protocol):
+    """What takes over a connection from HTTP, such as a WebSocket."""
+
+    def closed(self) -> bool:
+        """Return whether the connection is closed; until then the server counts it."""
+        raise NotImplementedError  # an interface: the new protocol says so
 
 
 class HTTPServerConnectionDelegate:
@@ -61,6 +70,8 @@ class HTTPServerConnectionDelegate:
 
 class HTTPMessageDelegate:
     """What hears one request: its head, its body, its end."""
+
+    __slots__ = ()
 
     def headers_received(
         self, start_line: RequestStartLine, headers: HTTPHeaders
@@ -90,11 +101,23 @@ class HTTPConnection:
         context: Who is at the other end, a `ConnectionContext`.
         status: The status written; 0 as long as none was.
         client: Who the client of this request is, a `proxyheaders.Resolved`; None if unknown.
+        local_address: The address that the connection came in on; None if unknown.
+        upgrades: Whether the client offers to change the protocol, in `Upgrade`.
     """
 
     context: ConnectionContext
     status: int
-    client: Any
+    upgrades: bool
+
+    @property
+    def client(self) -> Any:
+        """See the class."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    @property
+    def local_address(self) -> Any:
+        """See the class."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
 
     def explain(self) -> Any:
         """Return the proof of `client`, a `proxyheaders.Provenance`; None if unknown."""
@@ -103,18 +126,24 @@ class HTTPConnection:
     def write_headers(
         self,
         start_line: StartLineLike,
-        headers: HeadersLike,
+        headers: HeadersLike | RawHeaders,
         chunk: bytes | None = None,
+        *,
+        whole: bool = False,
     ) -> asyncio.Future[None]:
         """Write the head of the answer, and the first piece of its body if given.
 
         Args:
             start_line: `(version, code, reason)`, such as a `ResponseStartLine`.
-            headers: The fields, ours or anything with `get_all()`.
+            headers: The fields: `HTTPHeaders`, anything with `get_all()`, or a list of pairs of
+                `bytes`, lower-case name and value.
             chunk: The first piece of the body.
+            whole: Whether `chunk` is all of it; then its length is declared where the fields do
+                not, and `finish` is to follow.
 
         Raises:
             ValueError: A name, value or reason holds a control character; nothing was written.
+            HTTPOutputError: With `whole`, the fields declare another length; nothing was written.
         """
         raise NotImplementedError  # an interface: the HTTP layer says how
 
@@ -134,10 +163,26 @@ class HTTPConnection:
         """
         raise NotImplementedError  # an interface: the HTTP layer says how
 
+    def set_trailers(self, fields: RawHeaders) -> None:
+        """Have `fields` follow the body; without effect where its framing has no place for them.
+
+        Raises:
+            ValueError: One of them cannot be written, or may not stand in a trailer section.
+        """
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
     def abort(self) -> None:
         """Close the connection, since the answer cannot be completed as it was begun."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     def set_close_callback(self, callback: Callable[[], None] | None) -> None:
         """Have `callback` called once if the peer leaves after the request and before the end."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def detach_to(self, protocol: Detached) -> None:
+        """Hand the connection to another protocol, with the bytes that came after this request.
+
+        Raises:
+            StreamClosedError: The connection is closed, or serves another request by now.
+        """
         raise NotImplementedError  # an interface: the HTTP layer says how
