@@ -37,6 +37,8 @@ _IN_HAND = 64 * 1024
 
 _MAX_THREADS = 1024
 
+_Constants = tuple[dict[str, Any], Mailbox]
+
 
 class WSGIAdapter(HTTPServerConnectionDelegate):
     """Calls a WSGI application with each request, in one of its threads.
@@ -69,8 +71,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
         self._multiprocess = multiprocess
         self._pool = ThreadPool(threads)
         self._mailbox: Mailbox | None = None
-        # What stays the same for all requests of a connection.
-        self._bases: dict[object, dict[str, Any]] = {}
+        self._constants: dict[object, _Constants] = {}
         # The threads know the pool, not the adapter: without it they have nothing to wait for.
         weakref.finalize(self, self._pool.close).atexit = False
 
@@ -87,7 +88,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
 
     def on_close(self, server_conn: object) -> None:
         """Forget what was kept for a connection."""
-        self._bases.pop(server_conn, None)
+        self._constants.pop(server_conn, None)
 
     async def shutdown(self, timeout: float = 5.0) -> bool:
         """Wait for what still runs in threads, though nobody waits for its answer any more.
@@ -102,31 +103,22 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
 
     # What a request needs.
 
-    def make_environ(
-        self,
-        start_line: RequestStartLine,
-        headers: HTTPHeaders,
-        server_conn: object,
-        connection: HTTPConnection,
-    ) -> dict[str, Any]:
-        """Return the environ of a request, without its `wsgi.input`."""
-        base = self._bases.get(server_conn)
-        if base is None:
-            base = self._bases[server_conn] = connection_environ(
+    def constants(self, server_conn: object, connection: HTTPConnection) -> _Constants:
+        """Return what all requests of a connection have in common: environ, and the way back."""
+        constants = self._constants.get(server_conn)
+        if constants is None:
+            environ = connection_environ(
                 connection,
                 root_path=self._root,
                 multithread=self._pool.size > 1,
                 multiprocess=self._multiprocess,
             )
-        return request_environ(base, start_line, headers, connection)
-
-    def mailbox(self) -> Mailbox:
-        """Return the way back to the running event loop."""
-        loop = asyncio.get_running_loop()
-        mailbox = self._mailbox
-        if mailbox is None or mailbox.loop is not loop:
-            mailbox = self._mailbox = Mailbox(loop)
-        return mailbox
+            loop = asyncio.get_running_loop()
+            mailbox = self._mailbox
+            if mailbox is None or mailbox.loop is not loop:
+                mailbox = self._mailbox = Mailbox(loop)
+            constants = self._constants[server_conn] = environ, mailbox
+        return constants
 
     def run(
         self,
@@ -137,7 +129,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
     ) -> None:
         """Have the application called, in a copy of the request's context."""
         run = Run(self._app, environ, connection, mailbox, body)
-        self._pool.submit(functools.partial(copy_context().run, run))
+        self._pool.submit(functools.partial(copy_context().run, run), mailbox)
 
 
 def make_delegate(app: WSGIApplication, **options: Any) -> WSGIAdapter:
@@ -153,6 +145,7 @@ class _WSGIMessage(HTTPMessageDelegate):
         "_chunks",
         "_connection",
         "_environ",
+        "_mailbox",
         "_server_conn",
         "_size",
         "_stream",
@@ -171,9 +164,9 @@ class _WSGIMessage(HTTPMessageDelegate):
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> asyncio.Future[None] | None:
         """Make the environ; begin at once where the body is to be streamed."""
-        environ = self._environ = self._adapter.make_environ(
-            start_line, headers, self._server_conn, self._connection
-        )
+        connection = self._connection
+        base, self._mailbox = self._adapter.constants(self._server_conn, connection)
+        environ = self._environ = request_environ(base, start_line, headers, connection)
         length = environ.get("CONTENT_LENGTH")
         if length is None:
             if "HTTP_TRANSFER_ENCODING" not in environ:
@@ -217,8 +210,7 @@ class _WSGIMessage(HTTPMessageDelegate):
             if "CONTENT_LENGTH" not in environ:
                 environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = io.BytesIO(body)
-        adapter = self._adapter
-        adapter.run(environ, self._connection, adapter.mailbox(), None)
+        self._adapter.run(environ, self._connection, self._mailbox, None)
 
     def on_connection_close(self) -> None:
         """Tell whoever reads the body; a request that never began is forgotten."""
@@ -228,11 +220,9 @@ class _WSGIMessage(HTTPMessageDelegate):
 
     def _start_streaming(self, *, on_demand: bool = False) -> BodyStream:
         """Have the application called with a body that is still coming."""
-        adapter = self._adapter
-        mailbox = adapter.mailbox()
-        stream = self._stream = BodyStream(mailbox, on_demand=on_demand)
+        stream = self._stream = BodyStream(self._mailbox, on_demand=on_demand)
         self._environ["wsgi.input"] = io.BufferedReader(stream, _IN_HAND)
-        adapter.run(self._environ, self._connection, mailbox, stream)
+        self._adapter.run(self._environ, self._connection, self._mailbox, stream)
         return stream
 
 

@@ -5,9 +5,12 @@ Decides when a thread is started, woken and ended. It must not know what runs in
 A wake-up costs more than many a request, in both directions, so it is done as rarely as possible:
 
 - A thread takes jobs until none is left; only then does it wait, by a lock of its own.
-- A job wakes the thread that began to wait last, and none if one is waking already: the woken
-  thread wakes the next one if it leaves jobs behind. So a burst of jobs that never block is done
-  by one or two threads, and a burst of jobs that do block soon by all.
+- Jobs wake a thread when the event loop has seen to all connections that had something to say, not
+  in between: a loop such as uvloop gives up the interpreter's lock after each of them, and would
+  have to wait for it again.
+- The thread that began to wait last is woken, and none if one is waking already: the woken thread
+  wakes the next one if it leaves jobs behind. So a burst of jobs that never block is done by one
+  or two threads, and a burst of jobs that do block soon by all.
 - What goes back to the loop wakes it once for all that has come until it looks.
 """
 
@@ -42,6 +45,7 @@ class ThreadPool:
         self._name = name
         self._jobs: deque[Job] = deque()
         self._idle: list[threading.Lock] = []
+        self._planned: Mailbox | None = None
         self._waking = False
         self._closed = False
         self._started = 0
@@ -59,8 +63,12 @@ class ThreadPool:
         """How many jobs wait for a thread."""
         return len(self._jobs)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, mailbox: Mailbox) -> None:
         """Have `job` called in a thread, as soon as one is free.
+
+        Args:
+            job: What to call; it should not raise.
+            mailbox: That of the running event loop.
 
         Raises:
             RuntimeError: The pool is closed.
@@ -68,8 +76,9 @@ class ThreadPool:
         if self._closed:
             raise RuntimeError("the thread pool of the WSGI application is closed")
         self._jobs.append(job)
-        if not self._waking:
-            self._wake()
+        if self._planned is not mailbox:
+            self._planned = mailbox
+            mailbox.loop.call_soon(self._wake_as_planned, context=mailbox.context)
 
     def close(self) -> None:
         """Have every thread end once it has finished its job; jobs not begun are dropped."""
@@ -104,6 +113,11 @@ class ThreadPool:
             except TimeoutError:
                 return False
         return True
+
+    def _wake_as_planned(self) -> None:
+        self._planned = None
+        if self._jobs and not self._waking:
+            self._wake()
 
     def _wake(self) -> None:
         """Have one more thread look for jobs, if there is one that does not."""
@@ -182,20 +196,24 @@ class Mailbox:
 
     Args:
         loop: The event loop.
+
+    Attributes:
+        context: The context that calls are made in.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
-        self._context = contextvars.Context()
+        # What is called for many requests at once belongs to the context of none.
+        self.context = contextvars.Context()
 
     def post(self, call: Callable[[], None]) -> None:
         """Have `call` called in the loop; calls are made in order."""
         self._calls.append(call)
         if not self._woken:
             self._woken = True
-            _call_soon(self.loop, self._deliver, self._context)
+            _call_soon(self.loop, self._deliver, self.context)
 
     def _deliver(self) -> None:
         self._woken = False  # first, so that nothing that comes from now on is overlooked
@@ -207,7 +225,7 @@ class Mailbox:
                 app_log.error("Uncaught exception", exc_info=True)
         if calls and not self._woken:
             self._woken = True
-            self.loop.call_soon(self._deliver, context=self._context)
+            self.loop.call_soon(self._deliver, context=self.context)
 
 
 def _call_soon(
