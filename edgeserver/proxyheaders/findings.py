@@ -90,7 +90,7 @@ CODES: dict[str, Code] = {
     ),
     "alias-header": Code(
         "warning",
-        "A name with '_' looks like a forwarding header; it never counts and is hidden.",
+        "A name with '_' looks like a forwarding header; it never counts.",
         "have the proxy drop names with underscores",
     ),
     "connection-nominates": Code(

@@ -1,0 +1,39 @@
+"""The reference page says what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeserver.proxyheaders import CODES, REASONS
+from edgeserver.proxyheaders.results import UNVERIFIED
+from edgeserver.proxyheaders.stripping import DECLARABLE
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "proxyheaders.md"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """Give the text of the page."""
+    return PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_finding_is_documented(page: str, code: str) -> None:
+    """Every code stands in the table, with its severity, meaning and fix."""
+    entry = CODES[code]
+    assert f"| `{code}` | {entry.severity} | {entry.meaning} | {entry.fix} |\n" in page
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_documented(page: str, reason: str) -> None:
+    """Every reason stands in the table, with whether the answer is verified."""
+    verified = "no" if reason in UNVERIFIED else "yes"
+    assert f"| `{reason}` | {verified} | {REASONS[reason]} |\n" in page
+
+
+@pytest.mark.parametrize("name", sorted(name.decode() for name in DECLARABLE))
+def test_declarable_header_is_documented(page: str, name: str) -> None:
+    """Every header that can be declared is listed."""
+    assert f"| `{name}` |" in page
