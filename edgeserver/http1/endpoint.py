@@ -89,6 +89,7 @@ class HTTP1Endpoint:
         self.delegate = delegate
         # What every request needs is one step away.
         self.start_request = delegate.start_request
+        self.take_request = getattr(delegate, "take_request", None)
         self.max_header_fields = settings.max_header_fields
         self.decompresses = settings.decompress_request
         self.idle_deadline = 0.0

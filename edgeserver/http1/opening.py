@@ -97,6 +97,23 @@ class RequestOpening(BodyReading):
                 visible = bound.visible(raw, fields)
                 unique = unique and visible is raw
                 raw = visible
+        if length or endpoint.take_request is None or endpoint.decompresses:
+            self._open(exchange, raw, fields, unique)
+            return
+        headers = from_raw(raw, fields if unique else None)
+        if endpoint.access_log is not None:
+            exchange.headers = headers
+            exchange.started_s = time.perf_counter()
+        try:
+            endpoint.take_request(
+                self, exchange, new_tuple(RequestStartLine, (method, target, version)), headers
+            )
+        except Exception as error:
+            self._application_failed(error)
+
+    def _open(self, exchange: HTTP1Exchange, raw: RawFields, fields: Fields, unique: bool) -> None:
+        """Have a delegate made, and give it the head."""
+        endpoint = self.endpoint
         delegate = None
         try:
             delegate = endpoint.start_request(self, exchange)
@@ -108,13 +125,8 @@ class RequestOpening(BodyReading):
                 exchange.headers = headers
                 exchange.started_s = time.perf_counter()
             self._delegate = delegate
-            waiting = delegate.headers_received(
-                new_tuple(RequestStartLine, (method, target, version)), headers
-            )
-            if waiting is None and not length and self.exchange is not None:
-                self._delegate = None
-                delegate.finish()
-                return
+            start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
+            waiting = delegate.headers_received(start_line, headers)
         except Exception as error:
             self._delegate = delegate
             self._application_failed(error)

@@ -47,7 +47,12 @@ class Detached(asyncio.Protocol):
 
 
 class HTTPServerConnectionDelegate:
-    """What stands behind a server: it makes one `HTTPMessageDelegate` for each request."""
+    """What stands behind a server: it makes one `HTTPMessageDelegate` for each request.
+
+    A delegate may have a method `take_request(server_conn, request_conn, start_line, headers)`
+    besides: it is then called, in place of `start_request`, `headers_received` and `finish`, with
+    each request that has no body.
+    """
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

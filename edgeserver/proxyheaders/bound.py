@@ -275,17 +275,15 @@ class ContractBound(_CachedBound):
         if fields is None:
             return self._slow(None, raw)
         get = fields.get
-        key = (
-            get(b"x-forwarded-for"),
-            get(b"x-forwarded-proto"),
-            get(b"x-real-ip"),
-            get(b"x-scheme"),
-        )
-        for value in key:
-            if value is not None and len(value) > MAX_KEY_BYTES:
-                return self._slow(None, raw)
+        chain = get(b"x-forwarded-for")
+        if chain is not None and len(chain) > MAX_KEY_BYTES:
+            return self._slow(None, raw)
+        key = (chain, get(b"x-forwarded-proto"), get(b"x-real-ip"), get(b"x-scheme"))
         resolved = self._cache.main.get(key)
         if resolved is None:
+            for value in key:
+                if value is not None and len(value) > MAX_KEY_BYTES:
+                    return self._slow(None, raw)
             return self._slow(key, raw)
         self._reasons[resolved.reason] += 1
         return resolved
