@@ -41,6 +41,8 @@ class HeadersLike(Protocol):
 class Detached(asyncio.Protocol):
     """What takes over a connection from HTTP, such as a WebSocket."""
 
+    __slots__ = ()
+
     def closed(self) -> bool:
         """Return whether the connection is closed; until then the server counts it."""
         raise NotImplementedError  # an interface: the new protocol says so
@@ -49,9 +51,9 @@ class Detached(asyncio.Protocol):
 class HTTPServerConnectionDelegate:
     """What stands behind a server: it makes one `HTTPMessageDelegate` for each request.
 
-    A delegate may have a method `take_request(server_conn, request_conn, start_line, headers)`
-    besides: it is then called, in place of `start_request`, `headers_received` and `finish`, with
-    each request that has no body.
+    A delegate may have a method `take_request(server_conn, request_conn)` besides: it is then
+    called, in place of `start_request`, `headers_received` and `finish`, with each request that
+    has no body.
     """
 
     def start_request(
@@ -104,6 +106,11 @@ class HTTPConnection:
 
     Attributes:
         context: Who is at the other end, a `ConnectionContext`.
+        method: The request's method.
+        target: The request's target, as sent.
+        version: `"HTTP/1.0"` or `"HTTP/1.1"`.
+        raw: The request's field lines, as far as the application may see them.
+        headers: The same as `HTTPHeaders`.
         status: The status written; 0 as long as none was.
         client: Who the client of this request is, a `proxyheaders.Resolved`; None if unknown.
         local_address: The address that the connection came in on; None if unknown.
@@ -111,8 +118,17 @@ class HTTPConnection:
     """
 
     context: ConnectionContext
+    method: str
+    target: str
+    version: str
+    raw: RawHeaders
     status: int
     upgrades: bool
+
+    @property
+    def headers(self) -> HTTPHeaders:
+        """See the class."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property
     def client(self) -> Any:
