@@ -1,0 +1,193 @@
+"""`ASGIAdapter`: what a server is given for an ASGI application.
+
+Decides which connection scope a request opens, and what starts and ends with the server. It knows
+only the waist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edgeserver.adapters.asgi.http import HTTPCycle
+from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
+from edgeserver.adapters.asgi.scope import ConnectionFacts
+from edgeserver.adapters.asgi.websocket import WebSocketCycle
+from edgeserver.adapters.asgi.wire import WebSocketSettings
+from edgeserver.errors import ConfigurationError
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+)
+from edgeserver.log import app_log
+
+__all__ = ["ASGIAdapter", "make_delegate"]
+
+Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+class ASGIAdapter(HTTPServerConnectionDelegate):
+    """Calls an ASGI 3 application for each request and each WebSocket.
+
+    Give it to `HTTPServer`, and await `startup()` before it listens and `shutdown()` after it has
+    drained; `edgeserver serve` does both.
+
+    Args:
+        app: The application, `async def app(scope, receive, send)`.
+        root_path: The path that the application is mounted at and that the proxy in front strips;
+            it is put before every path, as uvicorn does.
+        lifespan: `"auto"` goes on without lifespan events where the application does not take
+            them, `"on"` takes that for a failed start, `"off"` sends none.
+        shutdown_timeout: Seconds that WebSockets and tasks have to end, and again that the
+            application's own shutdown has.
+        ws_max_size: Most bytes of a WebSocket message, decompressed; 16 MiB.
+        ws_ping_interval: Seconds between keepalive pings; None for none.
+        ws_ping_timeout: Seconds in which something must come after a ping; None to wait for good.
+        ws_per_message_deflate: Whether compression is offered.
+
+    Attributes:
+        state: What the lifespan scope's `state` holds; every scope gets a shallow copy.
+        calls: The calls of the application that go on.
+
+    Raises:
+        ConfigurationError: An option cannot work.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        root_path: str = "",
+        lifespan: str = "auto",
+        shutdown_timeout: float = 10.0,
+        ws_max_size: int = 16 * 1024 * 1024,
+        ws_ping_interval: float | None = 20.0,
+        ws_ping_timeout: float | None = 20.0,
+        ws_per_message_deflate: bool = True,
+    ) -> None:
+        if lifespan not in MODES:
+            raise ConfigurationError(
+                f"lifespan={lifespan!r} is unknown: give {', '.join(map(repr, MODES))}"
+            )
+        self.app = app
+        self.root_path = _checked_root_path(root_path)
+        self.websockets = WebSocketSettings(
+            max_size=ws_max_size,
+            ping_interval=ws_ping_interval,
+            ping_timeout=ws_ping_timeout,
+            per_message_deflate=ws_per_message_deflate,
+        )
+        self.shutdown_timeout = shutdown_timeout
+        self.state: dict[str, Any] = {}
+        self.calls: set[HTTPCycle | WebSocketCycle] = set()
+        self._facts: dict[object, ConnectionFacts] = {}
+        self._lifespan = None if lifespan == "off" else Lifespan(self, mode=lifespan)
+
+    # A request.
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return the delegate for one request."""
+        facts = self._facts.get(server_conn)
+        if facts is None:
+            facts = self._facts[server_conn] = ConnectionFacts(request_conn)
+        if request_conn.upgrades:
+            return _Upgrade(self, facts, request_conn)
+        return HTTPCycle(self, facts, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        """Forget a connection."""
+        self._facts.pop(server_conn, None)
+
+    # The life of the server.
+
+    async def startup(self) -> None:
+        """Let the application start; to be awaited before any connection is accepted.
+
+        Raises:
+            LifespanError: It could not; the message is its own.
+        """
+        if self._lifespan is not None:
+            await self._lifespan.startup()
+
+    async def shutdown(self) -> None:
+        """Let what goes on end, then the application; to be awaited once requests have ended."""
+        await self._end_calls()
+        if self._lifespan is not None:
+            await self._lifespan.shutdown(self.shutdown_timeout)
+
+    async def _end_calls(self) -> None:
+        for call in list(self.calls):
+            call.go_away()
+        tasks = [call.task for call in self.calls if call.task is not None]
+        if not tasks:
+            return
+        _, pending = await asyncio.wait(tasks, timeout=self.shutdown_timeout)
+        if pending:
+            app_log.warning(
+                "%d calls of the application have not ended in %g s (shutdown_timeout): they are"
+                " cancelled",
+                len(pending),
+                self.shutdown_timeout,
+            )
+            for task in pending:
+                task.cancel()
+            # A task may refuse to be cancelled; the end does not wait for it.
+            await asyncio.wait(pending, timeout=1)
+
+
+class _Upgrade(HTTPMessageDelegate):
+    """A request that offers to change the protocol: a WebSocket, or a plain request after all."""
+
+    __slots__ = ("_adapter", "_connection", "_facts", "_target")
+
+    _target: HTTPMessageDelegate
+
+    def __init__(
+        self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
+    ) -> None:
+        self._adapter = adapter
+        self._facts = facts
+        self._connection = connection
+
+    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Any:
+        """Choose by the protocol that is asked for.
+
+        RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field".
+        """
+        make = WebSocketCycle if WebSocketCycle.is_for(start_line, headers) else HTTPCycle
+        self._target = make(self._adapter, self._facts, self._connection)
+        return self._target.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass a piece of the body on."""
+        return self._target.data_received(chunk)
+
+    def finish(self) -> None:
+        """Pass the end of the request on."""
+        self._target.finish()
+
+    def on_connection_close(self) -> None:
+        """Pass the loss of the connection on."""
+        self._target.on_connection_close()
+
+
+def make_delegate(app: Application, **options: Any) -> ASGIAdapter:
+    """Return the delegate that runs `app`; the options are those of `ASGIAdapter`.
+
+    Raises:
+        ConfigurationError: An option cannot work.
+    """
+    return ASGIAdapter(app, **options)
+
+
+def _checked_root_path(root_path: str) -> str:
+    path = root_path.removesuffix("/")
+    if path and not path.startswith("/"):
+        raise ConfigurationError(f"root_path={root_path!r} is no path: start it with a slash")
+    return path

@@ -1,0 +1,226 @@
+"""From an application's messages to an answer: the order they come in, and how they are written.
+
+Decides which message may follow which, that the head waits for the first piece of the body, and
+what becomes of messages when nobody hears them any more. It must not know how an answer is framed.
+
+The stages of an answer:
+
+- FRESH: nothing yet. `http.response.start` leads to
+- STARTED: status and fields are held back, so that a failure can still answer 500, and an answer
+  of one piece is one write. The first `http.response.body` leads to
+- STREAMING, where more of it follows, or to
+- TRAILING, where `http.response.trailers` was announced, or to
+- DONE. "Any further messages on the channel will be ignored."
+
+A client that has left:
+
+The messages go on being taken, each after one turn of the event loop, so that a framework that
+listens for `http.disconnect` can end its task in its own way. An application that does not listen
+would run for good: from the `UNHEARD_SENDS`th message on, `send` raises `StreamClosedError`, an
+`OSError`, as specification 2.4 asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from edgeserver.adapters.asgi.messages import (
+    Message,
+    check_status,
+    to_bytes,
+    to_fields,
+    type_of,
+    unexpected,
+    wrong_fields,
+)
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    ResponseStartLine,
+    responses,
+)
+from edgeserver.iostream import closed_error
+
+__all__ = ["DONE", "FRESH", "STARTED", "STREAMING", "TRAILING", "UNHEARD_SENDS", "Responder"]
+
+FRESH: Final = 0
+STARTED: Final = 1
+STREAMING: Final = 2
+TRAILING: Final = 3
+DONE: Final = 4
+
+UNHEARD_SENDS: Final = 64
+
+_STATES: Final = {
+    FRESH: ("before 'http.response.start'", "'http.response.start'"),
+    STARTED: ("after 'http.response.start'", "'http.response.body'"),
+    STREAMING: ("after 'http.response.body' with more_body", "'http.response.body'"),
+    TRAILING: ("after the last 'http.response.body'", "'http.response.trailers'"),
+}
+
+
+class _StartLines(dict[int, ResponseStartLine]):
+    """The start line of each status, made once."""
+
+    def __missing__(self, status: int) -> ResponseStartLine:
+        line = ResponseStartLine("HTTP/1.1", status, responses.get(status, "Unknown"))
+        self[status] = line  # at most 800 of them
+        return line
+
+
+_start_lines = _StartLines()
+
+
+class Responder:
+    """The answer to one request, as the application's `send` writes it.
+
+    Attributes:
+        connection: Where it goes.
+        stage: How far it has come.
+        gone: Whether the client is known to have left.
+    """
+
+    __slots__ = ("_fields", "_status", "_trailers", "_unheard", "connection", "gone", "stage")
+
+    _fields: list[tuple[bytes, bytes]]
+    _status: int
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self.connection = connection
+        self.stage = FRESH
+        self.gone = False
+        # None, or the fields of the trailer section that was announced.
+        self._trailers: list[tuple[bytes, bytes]] | None = None
+        self._unheard = 0
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the application; done when it may send more.
+
+        Raises:
+            MessageError: It is not allowed, or not allowed now; the message says why.
+            HTTPOutputError: The body is longer or shorter than its `content-length`.
+            StreamClosedError: The client left long ago.
+        """
+        kind = type_of(message)
+        stage = self.stage
+        if kind == "http.response.body":
+            if stage in (STARTED, STREAMING):
+                body = message.get("body", b"")
+                if type(body) is not bytes:
+                    body = to_bytes(kind, "body", body)
+                more = message.get("more_body", False)
+                if stage == STREAMING:
+                    written = self.connection.write(body)
+                elif more or self._trailers is not None:
+                    written = self._write_head(body, whole=False)
+                    self.stage = STREAMING
+                else:
+                    self._write_head(body, whole=True)
+                    self.stage = DONE
+                    self.connection.finish()
+                    self.completed()
+                    return
+                if not more:
+                    self._end_body()
+                if not written.done():
+                    await written
+                elif self.gone:
+                    await self._unheard_by(written)
+                return
+        elif kind == "http.response.start" and stage == FRESH:
+            self._status = check_status(kind, message)
+            self._fields = to_fields(kind, message)
+            if message.get("trailers", False):
+                self._trailers = []
+            self.stage = STARTED
+            return
+        await self._send_other(kind, message)
+
+    def completed(self) -> None:
+        """Hear that the answer is complete; the subclass says what ends with it."""
+
+    def wants_trailers(self) -> bool:
+        """Tell whether the client takes a trailer section; the subclass has its fields."""
+        return False
+
+    def _write_head(self, body: bytes, *, whole: bool) -> asyncio.Future[None]:
+        try:
+            return self.connection.write_headers(
+                _start_lines[self._status], self._fields, body, whole=whole
+            )
+        except (ValueError, TypeError) as error:
+            raise wrong_fields("http.response.start", error) from error
+
+    def _end_body(self) -> None:
+        """Take the end of the body: the answer is complete, or its trailers are to come."""
+        if self._trailers is not None:
+            self.stage = TRAILING
+            return
+        self.stage = DONE
+        try:
+            self.connection.finish()
+        finally:
+            self.completed()
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """Take what is neither the start nor a piece of the body in its place."""
+        stage = self.stage
+        if stage == DONE:
+            if self.gone:
+                await self._unheard_by(None)
+        elif kind == "http.response.early_hint":
+            self._hint(message)
+        elif kind == "http.response.trailers" and stage == TRAILING:
+            self._take_trailers(kind, message)
+        else:
+            raise unexpected(kind, *_STATES[stage])
+
+    def _hint(self, message: Message) -> None:
+        """Send a 103 with the links of an early hint; after the head it is too late for one.
+
+        Source: RFC 8297.
+        """
+        if self.connection.status:
+            return
+        kind = "http.response.early_hint"
+        headers = HTTPHeaders()
+        try:
+            for link in message.get("links", ()):
+                headers.add("Link", to_bytes(kind, "links", link))
+            self.connection.write_headers(("HTTP/1.1", 103, "Early Hints"), headers)
+        except (TypeError, ValueError, HTTPInputError) as error:
+            raise wrong_fields(kind, error) from error
+
+    def _take_trailers(self, kind: str, message: Message) -> None:
+        """Take a part of the trailer section; the last one completes the answer.
+
+        "The ASGI server will only send the trailing headers in case the client has sent the
+        TE: trailers header in the request."
+        """
+        trailers = self._trailers
+        assert trailers is not None, "they were announced"
+        trailers += to_fields(kind, message)
+        if message.get("more_trailers", False):
+            return
+        if trailers and self.wants_trailers():
+            try:
+                self.connection.set_trailers(trailers)
+            except (ValueError, TypeError) as error:
+                raise wrong_fields(kind, error) from error
+        self._trailers = None
+        self._end_body()
+
+    async def _unheard_by(self, written: asyncio.Future[None] | None) -> None:
+        """Count what was written for a client that has left; see the module.
+
+        Raises:
+            StreamClosedError: It was one too many.
+        """
+        if written is not None and (written.cancelled() or written.exception() is None):
+            return  # only its half is closed: it still reads
+        self._unheard += 1
+        if self._unheard >= UNHEARD_SENDS:
+            raise closed_error()
+        await asyncio.sleep(0)

@@ -1,0 +1,173 @@
+"""The `scope` that an application is called with.
+
+Decides how a request's head and the ends of its connection are shown. It must not know how the
+client was found out, nor what a TLS layer is: it reads what the waist offers.
+
+Source: ASGI, "HTTP & WebSocket message format" 2.5 and "TLS extension" 0.2.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final
+from urllib.parse import unquote
+
+from edgeserver.httputil import HTTPConnection, HTTPHeaders, RequestStartLine
+
+__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionFacts", "Scope", "make_scope"]
+
+Scope = dict[str, Any]
+
+HTTP_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+"""What is said of the specification to `http` applications.
+
+From 2.4 on frameworks no longer listen for `http.disconnect` while they stream, since `send`
+tells them; a stream that waits for its next event is then not stopped when its client leaves. So
+this says 2.3, as uvicorn does, though all of 2.5 is there.
+"""
+
+WEBSOCKET_ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
+"""What is said of the specification to `websocket` applications."""
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+class ConnectionFacts:
+    """What does not change from request to request of a connection, worked out once.
+
+    Args:
+        connection: Its first request's.
+
+    Attributes:
+        peer: `(host, port)` of the other end of the TCP connection; `(path, None)` on a Unix
+            socket.
+        server: `(host, port)` of this end, or `(path, None)`; None if that is not known.
+        client: What `scope["client"]` holds: the resolved client.
+        tls: The `tls` extension, or None.
+    """
+
+    __slots__ = ("_resolved", "client", "peer", "server", "tls")
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        context = connection.context
+        if context.peer_port is None:
+            self.peer: tuple[str, int | None] = (str(context), None)
+            self.client: tuple[str, int] | None = None
+        else:
+            self.peer = self.client = (context.peer_ip, context.peer_port)
+        self.server = _server(connection.local_address)
+        self.tls = None if context.tls is None else _tls_extension(context.tls)
+        self._resolved: Any = None
+
+    def resolve(self, resolved: Any) -> tuple[str, int] | None:
+        """Return the `client` of a request whose `Resolved` is `resolved`."""
+        if resolved is not self._resolved and resolved is not None:
+            # Results are shared between requests, so most requests find the last one's again.
+            self._resolved = resolved
+            if self.peer[1] is None and resolved.remote_ip == "0.0.0.0":
+                self.client = None  # a Unix socket, and nobody said more
+            else:
+                self.client = (resolved.remote_ip, resolved.port or 0)
+        return self.client
+
+
+def make_scope(
+    start_line: RequestStartLine,
+    headers: HTTPHeaders,
+    connection: HTTPConnection,
+    *,
+    facts: ConnectionFacts,
+    state: dict[str, Any],
+    root_path: str,
+) -> Scope:
+    """Return the scope of an `http` connection.
+
+    Args:
+        start_line: Method, target and version.
+        headers: The fields that the application may see.
+        connection: Where the answer goes.
+        facts: What is known of the connection.
+        state: What the lifespan left; the scope gets a copy.
+        root_path: Where the application is mounted, without a slash at the end.
+    """
+    method, target, version = start_line
+    path, _, query = target.partition("?")
+    if path[:1] != "/":
+        path = _path_of(path)
+    raw_path = path.encode("ascii")
+    if "%" in path:
+        path = unquote(path)
+    if root_path:
+        path = root_path + path
+        raw_path = root_path.encode() + raw_path
+    resolved = connection.client
+    extensions = {
+        "http.response.early_hint": _NOTHING,
+        "http.response.trailers": _NOTHING,
+        "edgeserver": {"peer": facts.peer, "client": resolved, "explain": connection.explain},
+    }
+    if facts.tls is not None:
+        extensions["tls"] = facts.tls
+    return {
+        "type": "http",
+        "asgi": HTTP_ASGI,
+        "http_version": "1.1" if version == "HTTP/1.1" else version[5:],
+        "method": method.upper(),
+        "scheme": connection.context.protocol,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query.encode("ascii"),
+        "root_path": root_path,
+        # The parser's own list is what explain() reads later.
+        "headers": headers.raw.copy(),
+        "client": facts.resolve(resolved),
+        "server": facts.server,
+        "state": state.copy(),
+        "extensions": extensions,
+    }
+
+
+def _path_of(target: str) -> str:
+    """Return the path of a target in another form than origin-form.
+
+    Source: RFC 9112 section 3.2: absolute-form, authority-form (CONNECT) and asterisk-form.
+    """
+    _, scheme, rest = target.partition("://")
+    if not scheme:
+        return target  # "*", or the "host:port" of CONNECT
+    _, slash, path = rest.partition("/")
+    return slash + path or "/"
+
+
+def _server(address: Any) -> tuple[str, int | None] | None:
+    if isinstance(address, tuple) and len(address) >= 2:
+        return (address[0], address[1])
+    if isinstance(address, bytes):
+        address = address.decode("latin-1")
+    return (address, None) if address else None
+
+
+def _tls_extension(tls: Any) -> dict[str, Any]:
+    """Return the `tls` extension for what the TLS layer knows."""
+    der = tls.client_certificate_der
+    chain: list[str] = []
+    name = None
+    if der:
+        chain = [_to_pem(each) for each in tls.verified_chain or (der,)]
+        name = tls.client_certificate.subject
+    return {
+        # Python does not say which certificate it sent.
+        "server_cert": None,
+        "client_cert_chain": chain,
+        "client_cert_name": name,
+        # A handshake with a certificate that is not valid does not succeed.
+        "client_cert_error": None,
+        "tls_version": tls.version_number,
+        "cipher_suite": tls.cipher_number,
+    }
+
+
+def _to_pem(der: bytes) -> str:
+    text = base64.b64encode(der).decode("ascii")
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])

@@ -1,0 +1,444 @@
+"""One `websocket` connection scope: a handshake, then messages both ways.
+
+Decides what the application may say when, and what its end means for the WebSocket. It must not
+know frames: `wire.py` has them, from the moment on that the handshake is accepted.
+
+The states:
+
+- ASKED: the request is there; the application is asked by `websocket.connect`.
+- OPEN: it has accepted, the connection is the wire's.
+- DENIED: it has begun an HTTP answer instead (`websocket.http.response`), or has closed: 403.
+- CLOSED: it has closed the WebSocket, or ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.datastructures import Headers
+from websockets.exceptions import ProtocolError
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from edgeserver.adapters.asgi.messages import (
+    Message,
+    MessageError,
+    shown,
+    to_fields,
+    type_of,
+    unexpected,
+    wrong_fields,
+)
+from edgeserver.adapters.asgi.response import DONE, Responder
+from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope, make_scope
+from edgeserver.adapters.asgi.wire import ABNORMAL, INTERNAL_ERROR, WebSocketWire
+from edgeserver.adapters.failing import answer_failure
+from edgeserver.errors import StreamClosedError
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from edgeserver.iostream import closed_error
+from edgeserver.log import app_log
+from edgeserver.tasks import start_task
+
+if TYPE_CHECKING:
+    from edgeserver.adapters.asgi.adapter import ASGIAdapter
+
+__all__ = ["WebSocketCycle"]
+
+ASKED: Final = 0
+OPEN: Final = 1
+DENIED: Final = 2
+CLOSED: Final = 3
+
+NORMAL: Final = 1000
+SERVICE_RESTART: Final = 1012
+
+# The handshake's own; the application names none of them.
+_HANDSHAKE: Final = frozenset(
+    (
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+        b"upgrade",
+    )
+)
+_DENIAL: Final = "websocket.http.response"
+
+
+class WebSocketCycle(HTTPMessageDelegate):
+    """The life of one WebSocket: its request, what the application does, and its end.
+
+    Args:
+        adapter: Whose application is called.
+        facts: What is known of the connection.
+        connection: Where the request came from.
+
+    Attributes:
+        scope: What the application was called with.
+        task: Where it runs, unless it ended in its first step.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_adapter",
+        "_connection",
+        "_denial",
+        "_facts",
+        "_gone",
+        "_headers",
+        "_protocol",
+        "_start_line",
+        "_state",
+        "_told",
+        "_waiters",
+        "_wire",
+        "scope",
+        "task",
+    )
+
+    _headers: HTTPHeaders
+    _start_line: RequestStartLine
+    _accepted: Response
+    _protocol: ServerProtocol
+    _wire: WebSocketWire
+    scope: Scope
+
+    def __init__(
+        self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
+    ) -> None:
+        self._adapter = adapter
+        self._facts = facts
+        self._connection = connection
+        self._state = ASKED
+        self._told = False
+        self._gone = False
+        self._denial: _Denial | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        host = self._facts.peer if self.scope["client"] is None else self.scope["client"]
+        return f"WebSocket {self._start_line[1]} from {host[0]}"
+
+    @staticmethod
+    def is_for(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
+        """Tell whether a request asks for a WebSocket.
+
+        Source: RFC 6455 section 4.1.
+        """
+        values = b",".join([value for name, value in headers.raw if name == b"upgrade"])
+        protocols = [each.strip(b" \t").lower() for each in values.split(b",")]
+        if start_line[0] != "GET" or protocols != [b"websocket"]:
+            return False
+        return not any(
+            name in (b"content-length", b"transfer-encoding") and value != b"0"
+            for name, value in headers.raw
+        )
+
+    # What the server tells.
+
+    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+        """Keep the head."""
+        self._start_line = start_line
+        self._headers = headers
+
+    def finish(self) -> None:
+        """Check the handshake; then call the application."""
+        self._protocol = self._adapter.websockets.make_protocol()
+        request = Request(
+            self._start_line[1],
+            # Only what the handshake is made of: the rest of the head is HTTP's to judge.
+            Headers(
+                [
+                    (name.decode("ascii"), value.decode("latin-1"))
+                    for name, value in self._headers.raw
+                    if name in _HANDSHAKE or name.startswith((b"sec-websocket-", b"origin"))
+                ]
+            ),
+        )
+        self._accepted = self._protocol.accept(request)
+        if self._accepted.status_code != 101:
+            self._refuse(self._accepted)
+            return
+        task = start_task(self._run(), asyncio.get_running_loop())
+        if not task.done():
+            self.task = task
+            self._adapter.calls.add(self)
+            if self._state == ASKED:
+                self._connection.set_close_callback(self._leave)
+
+    def on_connection_close(self) -> None:
+        """Hear that the request was cut; the application was not called yet."""
+
+    def go_away(self) -> None:
+        """Close the WebSocket, since the server stops."""
+        if self._state == OPEN:
+            self._wire.close(SERVICE_RESTART)
+
+    def _leave(self) -> None:
+        """Hear that the client left before the application had answered."""
+        self._gone = True
+        if self._denial is not None:
+            self._denial.gone = True
+        self._wake()
+
+    def _refuse(self, response: Response) -> None:
+        """Answer a handshake that is wrong, as `websockets` says."""
+        body = response.body or b""
+        self._connection.write_headers(
+            ResponseStartLine("HTTP/1.1", response.status_code, response.reason_phrase),
+            HTTPHeaders(dict(response.headers.raw_items())),
+            bytes(body),
+        )
+        self._connection.finish()
+
+    # What the application calls.
+
+    async def receive(self) -> Message:
+        """Return `websocket.connect`, then what comes, and in the end `websocket.disconnect`."""
+        if not self._told:
+            self._told = True
+            return {"type": "websocket.connect"}
+        while self._state == ASKED and not self._gone:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        if self._state in (OPEN, CLOSED):
+            message = await self._wire.receive()
+            if type(message) is str:
+                return {"type": "websocket.receive", "text": message}
+            if message is not None:
+                return {"type": "websocket.receive", "bytes": message}
+            return {
+                "type": "websocket.disconnect",
+                "code": self._wire.close_code,
+                "reason": self._wire.close_reason,
+            }
+        return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the application; done when it may send more.
+
+        Raises:
+            MessageError: It is not allowed, or not allowed now; the message says why.
+            StreamClosedError: The WebSocket is closed, or the client has left.
+        """
+        kind = type_of(message)
+        state = self._state
+        if state == OPEN:
+            if kind == "websocket.send":
+                await self._wire.send(_payload(message))
+            elif kind == "websocket.close":
+                self._close(message)
+            else:
+                raise unexpected(
+                    kind, "after 'websocket.accept'", "'websocket.send' or 'websocket.close'"
+                )
+        elif state == CLOSED:
+            if kind != "websocket.close":
+                raise closed_error()  # as one that the client has closed
+        elif self._denial is not None:
+            await self._denial.send(_undressed(kind, message))
+        elif state == DENIED:
+            raise unexpected(kind, "after 'websocket.close'", "nothing")
+        elif self._gone:
+            raise closed_error()
+        else:
+            await self._answer(kind, message)
+
+    async def _answer(self, kind: str, message: Message) -> None:
+        """Take what decides over the handshake."""
+        if kind == "websocket.accept":
+            self._accept(message)
+        elif kind == "websocket.close":
+            self._state = DENIED
+            self._connection.write_headers(
+                ResponseStartLine("HTTP/1.1", 403, "Forbidden"), HTTPHeaders(), b"", whole=True
+            )
+            self._connection.finish()
+            self._wake()
+        elif kind == f"{_DENIAL}.start":
+            denial = _Denial(self._connection)
+            await denial.send(_undressed(kind, message))
+            self._denial = denial
+            self._state = DENIED
+            self._wake()
+        else:
+            raise unexpected(
+                kind,
+                "as answer to 'websocket.connect'",
+                f"'websocket.accept', 'websocket.close' or '{_DENIAL}.start'",
+            )
+
+    def _accept(self, message: Message) -> None:
+        """Complete the handshake, and take the connection over."""
+        kind = "websocket.accept"
+        fields = [
+            (name.encode("ascii"), value.encode("latin-1"))
+            for name, value in self._accepted.headers.raw_items()
+            if name.lower() != "date"
+        ]
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None:
+            if not isinstance(subprotocol, str):
+                raise MessageError(f"{kind!r}: 'subprotocol' is {shown(subprotocol)}: give a str")
+            fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("utf-8")))
+        for name, value in _pairs(kind, message):
+            if name.lower() in _HANDSHAKE:
+                raise wrong_fields(kind, f"{shown(name)} is the handshake's own")
+            fields.append((name, value))
+        try:
+            self._connection.write_headers(("HTTP/1.1", 101, "Switching Protocols"), [*fields])
+        except (ValueError, TypeError) as error:
+            raise wrong_fields(kind, error) from error
+        wire = WebSocketWire(self._protocol, self._adapter.websockets)
+        self._connection.detach_to(wire)
+        self._wire = wire
+        self._state = OPEN
+        self._wake()
+
+    def _close(self, message: Message) -> None:
+        kind = "websocket.close"
+        code = message.get("code", NORMAL)
+        reason = message.get("reason") or ""
+        if not isinstance(code, int) or not isinstance(reason, str):
+            raise MessageError(
+                f"{kind!r}: 'code' is {shown(code)} and 'reason' {shown(reason)}: give int and str"
+            )
+        try:
+            self._wire.close(code, reason)
+        except ProtocolError as error:
+            raise MessageError(f"{kind!r}: {error}") from error
+        self._state = CLOSED
+
+    # The call.
+
+    async def _run(self) -> None:
+        adapter = self._adapter
+        self.scope = scope = self._make_scope()
+        try:
+            await adapter.app(scope, self.receive, self.send)
+        except Exception as error:
+            self._fail(error)
+        except BaseException:  # cancelled, or the process ends
+            self._end(INTERNAL_ERROR)
+            raise
+        else:
+            self._left_open()
+        finally:
+            if self.task is not None:
+                adapter.calls.discard(self)
+
+    def _make_scope(self) -> Scope:
+        adapter = self._adapter
+        scope = make_scope(
+            self._start_line,
+            self._headers,
+            self._connection,
+            facts=self._facts,
+            state=adapter.state,
+            root_path=adapter.root_path,
+        )
+        del scope["method"]
+        scope["type"] = "websocket"
+        scope["asgi"] = WEBSOCKET_ASGI
+        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+        offered = b",".join(
+            [value for name, value in self._headers.raw if name == b"sec-websocket-protocol"]
+        )
+        names = [name.strip(b" \t").decode("latin-1") for name in offered.split(b",")]
+        scope["subprotocols"] = [name for name in names if name]
+        extensions = scope["extensions"]
+        del extensions["http.response.early_hint"], extensions["http.response.trailers"]
+        extensions[_DENIAL] = {}
+        return scope
+
+    def _fail(self, error: Exception) -> None:
+        """Act on an exception of the application."""
+        closed = self._gone or (self._state == OPEN and self._wire.close_code is not None)
+        if closed and isinstance(error, StreamClosedError):
+            app_log.info("The client left: %s", self)
+        else:
+            app_log.error("Uncaught exception in %s", self, exc_info=error)
+        self._end(INTERNAL_ERROR)
+
+    def _left_open(self) -> None:
+        """Act on an application that returned."""
+        unanswered = self._state == ASKED and not self._gone
+        if unanswered or (self._denial is not None and self._denial.stage != DONE):
+            app_log.error("The application returned without answering the handshake: %s", self)
+        self._end(NORMAL)
+
+    def _end(self, code: int) -> None:
+        """End what the application has left open."""
+        if self._state == OPEN:
+            self._wire.close(code)
+            self._state = CLOSED
+        elif self._state == ASKED or (self._denial is not None and self._denial.stage != DONE):
+            self._state = DENIED
+            answer_failure(self._connection)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+
+class _Denial(Responder):
+    """The HTTP answer of an application that does not want the WebSocket."""
+
+    __slots__ = ()
+
+
+def _undressed(kind: str, message: Message) -> Message:
+    """Return a message of a denial as the HTTP message that it stands for.
+
+    Raises:
+        MessageError: It is none.
+    """
+    if not kind.startswith(f"{_DENIAL}."):
+        raise unexpected(kind, f"after '{_DENIAL}.start'", f"'{_DENIAL}.body'")
+    plain = {**message, "type": kind.removeprefix("websocket.")}
+    if kind == f"{_DENIAL}.start":
+        # "the server should send a HTTP response and then close the connection"
+        plain["headers"] = [*to_fields(kind, message), (b"connection", b"close")]
+        plain.pop("trailers", None)
+    return plain
+
+
+def _pairs(kind: str, message: Message) -> list[tuple[bytes, bytes]]:
+    """Return the `headers` of a message, each a pair of bytes."""
+    fields: list[Any] = to_fields(kind, message)
+    for field in fields:
+        if not (isinstance(field, tuple | list) and len(field) == 2):
+            raise wrong_fields(kind, f"{shown(field)} is no pair")
+        if not all(isinstance(each, bytes) for each in field):
+            raise wrong_fields(kind, f"{shown(field)} is not of bytes")
+    return fields
+
+
+def _payload(message: Message) -> str | bytes:
+    """Return the data of a `websocket.send`.
+
+    Raises:
+        MessageError: Not exactly one of `bytes` and `text` is there.
+    """
+    text = message.get("text")
+    data = message.get("bytes")
+    if (text is None) == (data is None):
+        raise MessageError("'websocket.send': give exactly one of 'bytes' and 'text'")
+    if text is not None:
+        if not isinstance(text, str):
+            raise MessageError(f"'websocket.send': 'text' is {shown(text)}: give a str")
+        return text
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise MessageError(f"'websocket.send': 'bytes' is {shown(data)}: give bytes")
+    return bytes(data)
