@@ -48,18 +48,9 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         """Return the delegate for one request."""
         return _CallbackDelegate(self, server_conn, request_conn)
 
-    def take_request(
-        self,
-        server_conn: object,
-        request_conn: HTTPConnection,
-        start_line: RequestStartLine,
-        headers: HTTPHeaders,
-    ) -> None:
+    def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the callback with a request that has no body."""
-        self.call(
-            HTTPServerRequest.from_validated(start_line, headers, request_conn, server_conn),
-            request_conn,
-        )
+        self.call(HTTPServerRequest.from_connection(request_conn, server_conn), request_conn)
 
     def call(self, request: HTTPServerRequest, connection: HTTPConnection) -> None:
         """Call the callback with `request`; never raises what the callback raises."""

@@ -91,7 +91,7 @@ class HTTP1Connection(RequestOpening):
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes."""
-        if self._position < len(self._buffer):
+        if self._buffer:
             self._append(data)
             self._run()
             return
@@ -189,8 +189,9 @@ class HTTP1Connection(RequestOpening):
                 self._run_soon()
                 break
         self._corked = False
-        if self._out:
-            self.flush()
+        if self._position >= len(self._buffer):
+            self._drop_input()
+        self.flush()
         self._rest()
 
     def _rest(self) -> None:

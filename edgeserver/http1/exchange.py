@@ -72,7 +72,9 @@ class HTTP1Exchange(HTTPConnection):
     bytes_sent = 0
     started_s = 0.0
     ended_s = 0.0
-    headers: HTTPHeaders | None = None
+    raw: RawHeaders = ()  # type: ignore[assignment]  # set before anybody sees it
+    by_name: dict[bytes, bytes] | None = None
+    _headers: HTTPHeaders | None = None
     trusted: tuple[Any, Any, Any] | None = None
     keep_alive = True
     plain = True
@@ -96,7 +98,15 @@ class HTTP1Exchange(HTTPConnection):
         self.target = target
         self.version = version
 
-    # Who is asking.
+    # Who is asking, and for what.
+
+    @property
+    def headers(self) -> HTTPHeaders:
+        """The request's header fields, as far as the application may see them."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = HTTPHeaders.from_raw(self.raw, self.by_name)
+        return headers
 
     @property
     def client(self) -> Any:

@@ -25,16 +25,10 @@ from edgeserver.http1.framing import (
 )
 from edgeserver.http1.head import Fields, RawFields, parse_head
 from edgeserver.http1.targets import authority_of
-from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 
 __all__ = ["RequestOpening"]
-
-new_tuple: Final = tuple.__new__
-"""Makes a named tuple without the Python function that its class calls for it."""
-
-from_raw: Final = HTTPHeaders.from_raw
 
 KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
 """The values of Connection that nearly every client sends, and that change nothing."""
@@ -100,14 +94,13 @@ class RequestOpening(BodyReading):
         if length or endpoint.take_request is None or endpoint.decompresses:
             self._open(exchange, raw, fields, unique)
             return
-        headers = from_raw(raw, fields if unique else None)
+        exchange.raw = raw
+        if unique:
+            exchange.by_name = fields
         if endpoint.access_log is not None:
-            exchange.headers = headers
             exchange.started_s = time.perf_counter()
         try:
-            endpoint.take_request(
-                self, exchange, new_tuple(RequestStartLine, (method, target, version)), headers
-            )
+            endpoint.take_request(self, exchange)
         except Exception as error:
             self._application_failed(error)
 
@@ -120,13 +113,13 @@ class RequestOpening(BodyReading):
             if endpoint.decompresses and b"content-encoding" in fields:
                 raw, delegate = self._decompress(raw, fields, delegate, exchange)
                 unique = False
-            headers = from_raw(raw, fields if unique else None)
+            exchange.raw = raw
+            exchange.by_name = fields if unique else None
             if endpoint.access_log is not None:
-                exchange.headers = headers
                 exchange.started_s = time.perf_counter()
             self._delegate = delegate
             start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
-            waiting = delegate.headers_received(start_line, headers)
+            waiting = delegate.headers_received(start_line, exchange.headers)
         except Exception as error:
             self._delegate = delegate
             self._application_failed(error)

@@ -59,7 +59,6 @@ class HTTPServerRequest:
         method: Such as `"GET"`.
         uri: The target as it was sent, in whatever form.
         version: Such as `"HTTP/1.1"`.
-        headers: The header fields, an `HTTPHeaders`.
         body: The body, `bytes`.
         remote_ip: The address of the client: the result of resolving.
         protocol: The scheme of the client: `"http"` or `"https"`.
@@ -146,6 +145,33 @@ class HTTPServerRequest:
         self.protocol = context.protocol
         self._start_time = time.time()
         return self
+
+    @classmethod
+    def from_connection(cls, connection: Any, server_connection: object) -> Self:
+        """Make a request of which `connection` has the head, even more cheaply.
+
+        Args:
+            connection: Has `method`, `target`, `version` and `headers`, besides what
+                `from_validated` asks of it.
+            server_connection: What `take_request` got.
+        """
+        self = cls.__new__(cls)
+        self.method = connection.method
+        self.uri = connection.target
+        self.version = connection.version
+        self.connection = connection
+        self.server_connection = server_connection
+        context = connection.context
+        self.remote_ip = context.remote_ip
+        self.protocol = context.protocol
+        self._start_time = time.time()
+        return self
+
+    @lazy
+    def headers(self) -> HTTPHeaders:
+        """The header fields."""
+        headers: HTTPHeaders = self.connection.headers  # type: ignore[union-attr]  # there is one
+        return headers
 
     # The target
 
