@@ -187,7 +187,7 @@ class HTTP1Exchange(HTTPConnection):
                 self._read_connection(value, parts)
             elif kind == DATE:
                 dated = True
-                parts.append(encode_field(name, value))
+                parts.append(cached_field((name, value)) or encode_field(name, value))
         if not dated:
             parts.append(connection.endpoint.date_line)
         if whole and remaining != len(chunk or b""):
