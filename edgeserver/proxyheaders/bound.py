@@ -169,6 +169,10 @@ _SHARED_REASONS = frozenset({"first-untrusted", "all-hops-trusted", "max-hops", 
 """The reasons with which a header entry is the client, whoever the peer is."""
 
 
+_LISTS = {b"x-forwarded-for": PLAIN, b"forwarded": FORWARDED}
+"""The sources that hold a list; every other holds one address."""
+
+
 class PolicyBound(_CachedBound):
     """A trust policy, on a connection whose other end is trusted."""
 
@@ -208,10 +212,15 @@ class PolicyBound(_CachedBound):
             scheme = read_scheme(claimed[-1])
         if not lines:
             return self.endpoint.resolved(self._unclaimed(), scheme)
-        if source == b"x-forwarded-for":
-            outcome = walk(PLAIN, lines, policy._table, max_hops=policy.max_hops, trace=trace)
-        elif source == b"forwarded":
-            outcome = walk(FORWARDED, lines, policy._table, max_hops=policy.max_hops, trace=trace)
+        if source in _LISTS:
+            outcome = walk(
+                _LISTS[source],
+                lines,
+                policy._table,
+                max_hops=policy.max_hops,
+                trace=trace,
+                memo=policy._memo,
+            )
             if outcome.scheme is not None and policy.proto is not None:
                 scheme = read_scheme(outcome.scheme)
         else:

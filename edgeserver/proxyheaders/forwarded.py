@@ -33,12 +33,11 @@ _TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 # RFC 9110 section 5.6.4: qdtext = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text,
 # quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text ).
 _STEP = re.compile(
-    rb"(?:([" + _TOKEN + rb"]++)=(?:([" + _TOKEN + rb":\[\]]++)"
+    rb"(?:([" + _TOKEN + rb"]++)=(?:([" + _TOKEN + rb"]++)(?![:\[\]])|([" + _TOKEN + rb":\[\]]++)"
     rb'|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]++|\\[\t \x21-\x7e\x80-\xff])*+)"))?+'
     rb"([\t ]*+)(;[\t ]*+|\Z)"
 )
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
-_NOT_TOKEN = re.compile(rb"[:\[\]]")
 
 _SPACED = "white space around ';'"
 _EMPTY = "an empty pair"
@@ -100,15 +99,17 @@ def parse_pairs(element: bytes) -> tuple[list[tuple[bytes, bytes]], list[str]]:
             raise UnusableClaim(
                 MALFORMED, "not 'name=value' pairs separated by ';' (RFC 7239 section 4)"
             )
-        name, value, quoted, space, separator = match.groups()
-        if name is None:
-            _note(notes, _EMPTY)
-        elif value is None:
-            pairs.append((name.lower(), _QUOTED_PAIR.sub(rb"\1", quoted)))
-        else:
+        name, value, bare, quoted, space, separator = match.groups()
+        if value is not None:
             pairs.append((name.lower(), value))
-            if _NOT_TOKEN.search(value):
-                _note(notes, _UNQUOTED)
+        elif quoted is not None:
+            plain = _QUOTED_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+            pairs.append((name.lower(), plain))
+        elif name is None:
+            _note(notes, _EMPTY)
+        else:
+            pairs.append((name.lower(), bare))
+            _note(notes, _UNQUOTED)
         if space or len(separator) > 1:
             _note(notes, _SPACED)
         if not separator:

@@ -33,7 +33,7 @@ from edgeserver.proxyheaders.settings import (
     read_entries,
 )
 from edgeserver.proxyheaders.stripping import SAFE_NAMES, StripSet
-from edgeserver.proxyheaders.walk import Outcome
+from edgeserver.proxyheaders.walk import Memo, Outcome
 
 __all__ = ["TrustPolicy"]
 
@@ -41,7 +41,8 @@ _CACHE_SIZE = 2048
 _MAX_BOUNDS = 256
 _MAX_SPELLINGS = 1024
 
-_FORWARDED = b"forwarded"
+# Stands for "none yet": no peer equals None, so its bound is never asked.
+_NO_PLACE: Any = (None, None, None, None)
 
 
 class _Spellings(dict[bytes, bytes]):
@@ -194,11 +195,14 @@ class TrustPolicy:
         if mode == "tornado":
             relevant |= {b"x-real-ip", b"x-scheme"}
         self._spellings = _Spellings(relevant)
+        self._ignored = self._spellings.ignored
         self._caches: dict[str, DecisionCache[object, Resolved]] = {
             "http": DecisionCache(_CACHE_SIZE),
             "https": DecisionCache(_CACHE_SIZE),
         }
+        self._memo: Memo = {}
         self._bounds: dict[object, Bound] = {}
+        self._last: tuple[str, int | None, str, Bound] = _NO_PLACE
         self._reasons = dict.fromkeys(REASONS, 0)
         self._findings = dict.fromkeys(CODES, 0)
         self._counting = Lock()
@@ -226,25 +230,40 @@ class TrustPolicy:
         Raises:
             ValueError: `peer` or `scheme` is wrong, or a prelude meets Tornado's contract.
         """
-        if prelude is None:
-            place = (peer, peer_port, scheme)
-            bound = self._bounds.get(place)
-            if bound is None:
-                if len(self._bounds) >= _MAX_BOUNDS:
-                    self._bounds.clear()
-                bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme)
-                self._bounds[place] = bound
-        else:
-            bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme, prelude=prelude)
-        spellings = self._spellings
-        ignored = spellings.ignored
-        picked = [pair for pair in headers if pair[0] not in ignored]
-        fields = {spellings[name]: value for name, value in picked}
-        if len(fields) == len(picked):
+        last_peer, last_port, last_scheme, bound = self._last
+        if (
+            peer != last_peer
+            or peer_port != last_port
+            or scheme != last_scheme
+            or prelude is not None
+        ):
+            bound = self._recall_bound(peer, peer_port, scheme, prelude)
+        ignored, spellings = self._ignored, self._spellings
+        fields: dict[bytes, bytes] = {}
+        picked = 0
+        for name, value in headers:
+            if name not in ignored:
+                picked += 1
+                fields[spellings[name]] = value
+        if len(fields) == picked:
             return bound.resolve(fields.items(), fields)
-        raw = [(known, value) for name, value in picked if (known := spellings[name])]
+        raw = [(known, value) for name, value in headers if (known := spellings[name])]
         fields = dict(raw)
         return bound.resolve(raw, fields if len(fields) == len(raw) else None)
+
+    def _recall_bound(self, peer: str, peer_port: int | None, scheme: str, prelude: Any) -> Bound:
+        """Return this policy on a connection that may have been asked about before."""
+        if prelude is not None:
+            return self.bind(peer=peer, peer_port=peer_port, scheme=scheme, prelude=prelude)
+        place = (peer, peer_port, scheme)
+        bound = self._bounds.get(place)
+        if bound is None:
+            bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme)
+            if len(self._bounds) >= _MAX_BOUNDS:
+                self._bounds.clear()
+            self._bounds[place] = bound
+        self._last = (*place, bound)
+        return bound
 
     def explain(
         self,

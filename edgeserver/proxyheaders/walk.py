@@ -16,6 +16,7 @@ from edgeserver.proxyheaders.networks import NetworkTable, Rule
 __all__ = [
     "FORWARDED",
     "PLAIN",
+    "Memo",
     "Outcome",
     "Source",
     "Step",
@@ -53,6 +54,13 @@ class Outcome(NamedTuple):
     address: Address | None
     scheme: bytes | None = None
     detail: str = ""
+
+
+Memo = dict[bytes, tuple[Claim, Rule | None]]
+"""Entries of listed proxies, which repeat whoever the client is; never an entry of a client."""
+
+_MAX_MEMO = 512
+_MAX_MEMO_BYTES = 96
 
 
 class Step(NamedTuple):
@@ -141,6 +149,7 @@ def walk(
     *,
     max_hops: int,
     trace: Trace | None = None,
+    memo: Memo | None = None,
 ) -> Outcome:
     """Walk from the right to the first untrusted address.
 
@@ -150,8 +159,11 @@ def walk(
         table: Whom the policy trusts.
         max_hops: How many entries are examined at most.
         trace: Keeps every step, if given.
+        memo: Remembers the entries of proxies, if given; for this source and table only.
     """
     split, read = source
+    if memo is None:
+        memo = {}
     find = table.find
     examined = 0
     claim: Claim | None = None
@@ -161,15 +173,23 @@ def walk(
         while end >= 0:
             comma = split(line, end)
             entry = line[comma + 1 : end]
-            try:
-                claim = read(entry)
-            except UnusableClaim as error:
-                if trace is not None:
-                    trace.add_unusable(
-                        entry, number, comma, detail=error.detail, scheme=error.scheme
-                    )
-                return Outcome(error.code, None, error.scheme, error.detail)
-            rule = find(claim[0])
+            known = memo.get(entry)
+            if known is not None:
+                claim, rule = known
+            else:
+                try:
+                    claim = read(entry)
+                except UnusableClaim as error:
+                    if trace is not None:
+                        trace.add_unusable(
+                            entry, number, comma, detail=error.detail, scheme=error.scheme
+                        )
+                    return Outcome(error.code, None, error.scheme, error.detail)
+                rule = find(claim[0])
+                if rule is not None and len(entry) <= _MAX_MEMO_BYTES:
+                    if len(memo) >= _MAX_MEMO:
+                        memo.clear()
+                    memo[entry] = claim, rule
             examined += 1
             if trace is not None:
                 trace.add(entry, number, comma, claim=claim, rule=rule)

@@ -187,6 +187,16 @@ def test_repeated_keys_age_by_generations() -> None:
     assert cache.main.get(0) == "hot" or cache.recall(0) == "hot"
 
 
+def test_only_entries_of_proxies_are_remembered_apart() -> None:
+    """The memory for single entries holds listed proxies, in bounds, and no client."""
+    trust = policy()
+    for number in range(3000):
+        chain = f"198.51.{number >> 8}.{number & 255}, 10.0.0.2:{number + 1}, 10.0.0.3"
+        assert resolved(trust, chain.encode()) == chain.partition(",")[0]
+    assert len(trust._memo) <= 512
+    assert all(entry.strip().startswith(b"10.") for entry in trust._memo)
+
+
 def test_a_flood_through_the_policy_is_bounded() -> None:
     """Neither a policy nor a connection grows with what strangers write."""
     trust = policy()

@@ -204,6 +204,23 @@ def test_peers_are_remembered_in_bounds() -> None:
     assert len(trust._bounds) <= 256
 
 
+def test_two_connections_in_turn() -> None:
+    """Peers, ports and schemes that alternate are never taken for one another."""
+    trust = policy()
+    for _ in range(2):
+        for peer, port, scheme in [
+            ("203.0.113.9", 1, "http"),
+            ("203.0.113.9", 2, "http"),
+            ("203.0.113.9", 2, "https"),
+            ("203.0.113.8", 2, "https"),
+            ("203.0.113.8", None, "https"),
+        ]:
+            answer = trust.resolve(peer=peer, peer_port=port, scheme=scheme, headers=[])
+            assert (answer.remote_ip, answer.port, answer.protocol) == (peer, port, scheme)
+    with pytest.raises(ValueError, match="is no address"):
+        policy().resolve(peer="", headers=[])
+
+
 def test_same_answer_whatever_the_spelling() -> None:
     """Names count in any case, and their spellings are remembered in bounds."""
     trust = policy()
