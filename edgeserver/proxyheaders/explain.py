@@ -17,10 +17,13 @@ from edgeserver.proxyheaders.walk import Step, Trace, split_list
 if TYPE_CHECKING:
     from edgeserver.proxyheaders.bound import Bound, RawPairs
 
-__all__ = ["MAX_IGNORED", "explain_request"]
+__all__ = ["MAX_EXAMINED", "MAX_IGNORED", "explain_request"]
 
 MAX_IGNORED = 32
 """How many entries left of the client are shown; the others are counted."""
+
+MAX_EXAMINED = 64
+"""How many examined entries are shown; of more, the nearest ones and the last."""
 
 _WHY = {
     "proxy-headers-off": "no header is read",
@@ -43,9 +46,13 @@ def explain_request(bound: Bound, raw: RawPairs) -> Provenance:
     trace = Trace(bound.policy._source_raw)
     resolved = bound.decide(raw, trace)
     hops = _connection_hops(bound, resolved, bool(trace.steps))
+    left_out = len(trace.steps) - MAX_EXAMINED
     for position, step in enumerate(trace.steps):
         is_last = position == len(trace.steps) - 1
-        hops.append(_step_hop(trace, step, resolved, hops[-1], is_last=is_last))
+        if position < MAX_EXAMINED - 1 or is_last:
+            if is_last and left_out > 0:
+                hops.append(_gap_hop(trace, hops[-1], left_out))
+            hops.append(_step_hop(trace, step, resolved, hops[-1], is_last=is_last))
     if not resolved.verified and not any(hop.verdict == "client" for hop in hops):
         hops[0] = _as_client(hops[0], "no usable claim: the socket peer, unverified")
     unseen = _add_ignored(hops, raw, trace)
@@ -146,6 +153,21 @@ def _step_hop(trace: Trace, step: Step, resolved: Resolved, before: Hop, *, is_l
         rule=str(step.rule) if step.rule is not None else None,
         verdict=verdict,
         why=why,
+    )
+
+
+def _gap_hop(trace: Trace, before: Hop, count: int) -> Hop:
+    """Return what stands for entries that were examined and are not shown."""
+    return _hop(
+        None,
+        claimed=b"...",
+        said_by=before.address or before.said_by,
+        field=trace.field.decode("latin-1"),
+        line=None,
+        index=None,
+        rule=None,
+        verdict=before.verdict,
+        why=f"{count} more entries, not shown",
     )
 
 

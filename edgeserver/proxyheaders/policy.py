@@ -32,48 +32,17 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
-from edgeserver.proxyheaders.stripping import SAFE_NAMES, StripSet
+from edgeserver.proxyheaders.spellings import Spellings
+from edgeserver.proxyheaders.stripping import StripSet
 from edgeserver.proxyheaders.walk import Memo, Outcome
 
 __all__ = ["TrustPolicy"]
 
 _CACHE_SIZE = 2048
 _MAX_BOUNDS = 256
-_MAX_SPELLINGS = 1024
 
 # Stands for "none yet": no peer equals None, so its bound is never asked.
 _NO_PLACE: Any = (None, None, None, None)
-
-
-class _Spellings(dict[bytes, bytes]):
-    """Maps a name as sent to its lower-case form if it takes part in decisions, else to `b""`.
-
-    Bounded, and nothing is ever pushed out: past the bound a new spelling costs one `lower` again.
-
-    Args:
-        relevant: The lower-case names that take part.
-    """
-
-    __slots__ = ("_relevant", "ignored")
-
-    def __init__(self, relevant: frozenset[bytes]) -> None:
-        super().__init__((name, name) for name in relevant)
-        self._relevant = relevant
-        self.ignored = {
-            spelling
-            for name in SAFE_NAMES - relevant
-            for spelling in (name, b"-".join(part.capitalize() for part in name.split(b"-")))
-        }
-
-    def __missing__(self, name: bytes) -> bytes:
-        lower = name.lower()
-        if lower in self._relevant:
-            if len(self) < _MAX_SPELLINGS:
-                self[name] = lower
-            return lower
-        if len(self.ignored) < _MAX_SPELLINGS and len(name) <= 64:
-            self.ignored.add(name)
-        return b""
 
 
 class TrustPolicy:
@@ -194,7 +163,7 @@ class TrustPolicy:
             relevant |= proxies.unix.sets
         if mode == "tornado":
             relevant |= {b"x-real-ip", b"x-scheme"}
-        self._spellings = _Spellings(relevant)
+        self._spellings = Spellings(relevant)
         self._ignored = self._spellings.ignored
         self._caches: dict[str, DecisionCache[object, Resolved]] = {
             "http": DecisionCache(_CACHE_SIZE),

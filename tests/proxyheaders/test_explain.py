@@ -91,6 +91,19 @@ def test_ignored_entries_are_shown_up_to_a_number(field: str) -> None:
     assert all(hop.address is None for hop in provenance.hops[2:])
 
 
+def test_examined_entries_are_shown_up_to_a_number() -> None:
+    """Where thousands of entries are listed proxies, the nearest and the last are shown."""
+    trust = TrustPolicy.tornado(trusted_downstream=["5.5.5.5"])
+    line = "X-Forwarded-For: 6.6.6.6" + ",5.5.5.5" * 8000
+    provenance = explain(trust, line)
+    assert len(provenance.hops) == 1 + 64 + 1
+    assert provenance.hops[-1].address == provenance.resolved.remote_ip == "6.6.6.6"
+    assert provenance.hops[-2].why == "7937 more entries, not shown"
+    repeated = explain(policy(source="x-real-ip"), *["X-Real-Ip: 1", "X-Real-Ip: 2"] * 500)
+    assert len(repeated.hops) == 66
+    assert repeated.resolved.reason == "repeated-singleton"
+
+
 @pytest.mark.parametrize(
     ("prelude", "lines", "rows"),
     [
