@@ -236,14 +236,12 @@ class Wire(asyncio.Protocol):
 
     def _drain_input(self, size: int) -> None:
         self._linger_left -= size
-        if self._linger_left > 0 or self.transport is None:
+        if self._linger_left > 0:
             return
         self._linger_left = 1
-        if self.transport.get_write_buffer_size():
-            # The peer still takes our answer: stop listening to it, do not cut it off.
-            self._pause_reading()
-        else:
-            self.transport.abort()
+        # Not cut off: a reset reaches a peer in the middle of sending before it has read our
+        # answer (nginx says 502 then). It is listened to no more, and has its time to look.
+        self._pause_reading()
 
     # Deadlines.
 
