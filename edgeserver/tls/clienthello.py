@@ -29,6 +29,7 @@ __all__ = [
     "Opening",
     "parse_client_hello",
     "parse_numbers",
+    "parse_whole_hello",
 ]
 
 MAX_HELLO_BYTES = 65536
@@ -190,6 +191,24 @@ def _parse_extensions(hello: ClientHello, body: bytes, at: int, end: int) -> Non
         hello.alpn = _parse_alpn(alpn)
 
 
+def parse_whole_hello(data: bytes) -> ClientHello | None:
+    """Return the hello that the first segment of a connection holds whole, in one record.
+
+    That is how nearly every connection begins; None for anything else, also for a hello that
+    cannot be read: a `HelloReader` then tells what it is.
+    """
+    if len(data) < 9 or data[0] != 0x16 or data[1] != 3 or data[5] != 1:
+        return None
+    size = data[3] << 8 | data[4]
+    end = 9 + (data[6] << 16 | data[7] << 8 | data[8])
+    if not end <= 5 + size <= len(data) or size > MAX_RECORD_BYTES:
+        return None
+    try:
+        return _parse(data, 9, end)
+    except (ClientHelloError, IndexError, error):
+        return None
+
+
 def parse_numbers(data: bytes, prefix: int) -> tuple[int, ...]:
     """Return a vector of 16-bit numbers whose length stands in `prefix` bytes before it.
 
@@ -256,12 +275,6 @@ class HelloReader:
         """Take the next bytes; return what the connection began with, or None for not yet."""
         if not self.raw:
             self.raw = data
-            if len(data) > 8 and data[0] == 0x16:
-                size = data[3] << 8 | data[4]
-                end = 9 + (data[6] << 16 | data[7] << 8 | data[8])
-                whole = end <= 5 + size <= len(data) and size <= MAX_RECORD_BYTES
-                if whole and data[1] == 3 and data[5] == 1:  # nearly always, and then in place
-                    return self._complete(data, 9, end)
         else:
             if isinstance(self.raw, bytes):
                 self.raw = bytearray(self.raw)

@@ -59,6 +59,11 @@ REASONS: dict[str, Reason] = {
             "the client closed the connection during the handshake",
             "it may not trust our certificate and not say so",
         ),
+        Reason(
+            "reset",
+            "the client reset the connection during the handshake",
+            "it may not trust our certificate and not say so",
+        ),
         Reason("crowded", "too many handshakes at a time", "a burst or a flood; see the limits"),
         Reason(
             "unknown-name",

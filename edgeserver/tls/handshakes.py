@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections import Counter
 from typing import Protocol
 
 from edgeserver.tls.deadlines import Deadlines
 from edgeserver.tls.failurelog import FailureLog
 
-__all__ = ["HandshakeTracker", "Place", "Waiter", "address_key"]
+__all__ = ["NOW", "HandshakeTracker", "Place", "Waiter", "address_key"]
 
 CLOSE_TIMEOUT_S = 30.0
 _V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -50,6 +49,9 @@ class Place(enum.Enum):
     NOW = "go on at once"
     QUEUED = "wait until `admit` is called"
     REFUSED = "even the queue is full"
+
+
+NOW = Place.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
 
 
 class Waiter(Protocol):
@@ -133,7 +135,7 @@ class HandshakeTracker:
         self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
         self._deadlines: dict[float, Deadlines[Waiter]] = {}
-        self._per_client: Counter[bytes] = Counter()
+        self._per_client: dict[bytes, int] = {}
         # dicts, for their order: who waits for each client, and the clients whose turn may come
         self._queues: dict[bytes, dict[Waiter, None]] = {}
         self._ready: dict[bytes, None] = {}
@@ -157,10 +159,12 @@ class HandshakeTracker:
     def enter(self, waiter: Waiter) -> Place:
         """Ask for a place for a handshake; who gets one owes a `leave`, who waits may `cancel`."""
         key = waiter.key
-        may_run = self._may_run(key)
+        count = self._per_client.get(key, 0)
+        may_run = count < self.max_per_client or not key
         if may_run and self.running < self.max_handshakes and key not in self._queues:
-            self._occupy(key)
-            return Place.NOW
+            self.running += 1
+            self._per_client[key] = count + 1
+            return NOW
         if self.waiting >= self.max_waiting:
             return Place.REFUSED
         self._queues.setdefault(key, {})[waiter] = None
@@ -176,9 +180,9 @@ class HandshakeTracker:
     def leave(self, key: bytes) -> None:
         """Give back a place; whoever is next gets it."""
         self.running -= 1
-        self._per_client[key] -= 1
-        if not self._per_client[key]:
-            del self._per_client[key]
+        count = self._per_client.pop(key) - 1
+        if count:
+            self._per_client[key] = count
         if not self._queues:
             return
         if key in self._queues:
@@ -195,17 +199,11 @@ class HandshakeTracker:
         waiter = next(iter(self._queues[key]))
         self._unqueue(waiter)
         self._ready.pop(key, None)
-        self._occupy(key)
-        if key in self._queues and self._may_run(key):
+        self.running += 1
+        count = self._per_client[key] = self._per_client.get(key, 0) + 1
+        if key in self._queues and (count < self.max_per_client or not key):
             self._ready[key] = None  # at the end: the others' turn comes first
         waiter.admit()
-
-    def _may_run(self, key: bytes) -> bool:
-        return not key or self._per_client[key] < self.max_per_client
-
-    def _occupy(self, key: bytes) -> None:
-        self.running += 1
-        self._per_client[key] += 1
 
     def _unqueue(self, waiter: Waiter) -> None:
         queue = self._queues[waiter.key]

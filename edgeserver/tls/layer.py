@@ -16,14 +16,13 @@ The states, each left once, downwards only:
 from __future__ import annotations
 
 import asyncio
-import enum
 import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from edgeserver.tls.alerts import ILLEGAL_PARAMETER, INTERNAL_ERROR, alert_record
-from edgeserver.tls.clienthello import ClientHello, HelloReader, Opening
+from edgeserver.tls.clienthello import ClientHello, HelloReader, Opening, parse_whole_hello
 from edgeserver.tls.failures import (
     REASONS,
     HandshakeFailure,
@@ -33,7 +32,7 @@ from edgeserver.tls.failures import (
     render_offer,
     render_peer,
 )
-from edgeserver.tls.handshakes import HandshakeTracker, Place, address_key
+from edgeserver.tls.handshakes import NOW, HandshakeTracker, Place, address_key
 from edgeserver.tls.info import TLSInfo
 from edgeserver.tls.ja4 import JA4Source, render_ja4
 from edgeserver.tls.linger import Linger
@@ -42,6 +41,9 @@ from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
 from edgeserver.tls.transport import TLSTransport
 
 __all__ = ["ContextSource", "SelectedContext", "TLSLayer"]
+
+# numbers, since an Enum's member costs a call on some Pythons
+HELLO, QUEUED, HANDSHAKE, PLAIN, OVER = range(5)
 
 # What the first bytes were says more than what OpenSSL makes of them
 _OPENING_REASONS = {
@@ -83,14 +85,6 @@ class ContextSource(Protocol):
         ...
 
 
-class _State(enum.Enum):
-    HELLO = 1
-    QUEUED = 2
-    HANDSHAKE = 3
-    PLAIN = 4
-    OVER = 5
-
-
 class TLSLayer(asyncio.Protocol):
     """What stands on an accepted connection until its handshake is done.
 
@@ -128,10 +122,7 @@ class TLSLayer(asyncio.Protocol):
         "key",
     )
 
-    # set when their state begins
     _lower: asyncio.Transport
-    _reader: HelloReader
-    _opening: Opening
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
     _sslobject: ssl.SSLObject
@@ -150,9 +141,11 @@ class TLSLayer(asyncio.Protocol):
         self._tracker = tracker
         self._client = client
         self._redirect = redirect
-        self._state = _State.HELLO
+        self._state = HELLO
         self._hello: ClientHello | None = None
         self._host = ""
+        self._reader: HelloReader | None = None
+        self._opening = Opening.HELLO
         self._placed = False
         self._lower_paused = False
         self._raw: bytes | bytearray = b""
@@ -167,26 +160,23 @@ class TLSLayer(asyncio.Protocol):
         named = isinstance(peer, tuple)  # a unix socket has a path or nothing
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
-        self._reader = HelloReader()
         self._tracker.begin(self, self._contexts.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
-        if self._state is _State.HANDSHAKE:
+        if self._state == HANDSHAKE:
             self._shake(data)
-        elif self._state is _State.HELLO:
-            opening = self._reader.feed(data)
-            if opening is not None:
-                self._open(opening)
-        elif self._state is _State.PLAIN:
+        elif self._state == HELLO:
+            self._read_hello(data)
+        elif self._state == PLAIN:
             self._raw += data
             self._answer_plain_http()
-        elif self._state is _State.QUEUED:
+        elif self._state == QUEUED:
             self._raw += data  # reading is paused: at most one segment more
 
     def eof_received(self) -> bool | None:
         """Hear that the peer sends no more: a handshake cannot end that way."""
-        if self._state is _State.PLAIN:  # a half-closing client still wants its answer
+        if self._state == PLAIN:  # a half-closing client still wants its answer
             self._answer_plain_http(ended=True)
             return True
         self._end_early(None)
@@ -206,25 +196,45 @@ class TLSLayer(asyncio.Protocol):
 
     # ---- from the first bytes to OpenSSL ----
 
+    def _read_hello(self, data: bytes) -> None:
+        """Take the first bytes: nearly always a whole hello at once."""
+        reader = self._reader
+        if reader is None:
+            self._hello = parse_whole_hello(data)
+            if self._hello is not None:
+                self._raw = data
+                self._ask_for_place()
+                return
+            reader = self._reader = HelloReader()
+        opening = reader.feed(data)
+        self._raw = reader.raw
+        if opening is not None:
+            self._hello = reader.hello
+            self._opening = opening
+            self._reader = None
+            self._open(opening)
+
     def _open(self, opening: Opening) -> None:
         """Act on what the connection turned out to be."""
-        self._opening = opening
         if opening is Opening.HTTP:
-            self._state = _State.PLAIN
-            self._raw = bytearray(self._reader.raw)
+            self._state = PLAIN
+            self._raw = bytearray(self._raw)
             self._note(REASONS["plain-http"])
             self._answer_plain_http()
             return
         if opening is Opening.TOO_LONG:
             self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
             return
-        self._hello = self._reader.hello
+        self._ask_for_place()
+
+    def _ask_for_place(self) -> None:
+        """Go on if no other handshakes are first."""
         place = self._tracker.enter(self)
-        if place is Place.NOW:
+        if place is NOW:
             self._placed = True
             self._start()
         elif place is Place.QUEUED:
-            self._state = _State.QUEUED
+            self._state = QUEUED
             self._lower.pause_reading()
         else:
             self._refuse(REASONS["crowded"])
@@ -235,7 +245,7 @@ class TLSLayer(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._admitted)
 
     def _admitted(self) -> None:
-        if self._state is _State.QUEUED:  # else it was lost, or timed out, in between
+        if self._state == QUEUED:  # else it was lost, or timed out, in between
             self._lower.resume_reading()
             self._start()
 
@@ -248,16 +258,15 @@ class TLSLayer(asyncio.Protocol):
             alert = selection.alert or INTERNAL_ERROR
             self._refuse(explain_alert(alert), alert_record(alert))
             return
-        self._state = _State.HANDSHAKE
+        self._state = HANDSHAKE
         self._host = selection.host
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._sslobject = selection.context.wrap_bio(
             self._incoming, self._outgoing, server_side=True
         )
-        raw = bytes(self._reader.raw) + self._raw if self._raw else bytes(self._reader.raw)
-        del self._reader
-        self._shake(raw)
+        raw, self._raw = self._raw, b""
+        self._shake(bytes(raw))
 
     def _shake(self, data: bytes) -> None:
         """Feed OpenSSL at most 16 KiB at a time, and send what it says."""
@@ -317,13 +326,13 @@ class TLSLayer(asyncio.Protocol):
 
     def time_out(self) -> None:
         """Hear that the time for the handshake is over."""
-        if self._state is _State.PLAIN:
+        if self._state == PLAIN:
             self._answer_plain_http(ended=True)
             return
-        if self._state is _State.HELLO and not self._reader.raw:
+        if self._state == HELLO and not self._raw:
             self._note(REASONS["silent"])
         else:
-            self._note(REASONS["crowded" if self._state is _State.QUEUED else "timeout"])
+            self._note(REASONS["crowded" if self._state == QUEUED else "timeout"])
         self._leave()
         # nothing to linger for; and one that does not read must not keep the socket
         if self._lower.get_write_buffer_size():
@@ -333,15 +342,12 @@ class TLSLayer(asyncio.Protocol):
 
     def _end_early(self, exc: Exception | None) -> None:
         """Count a connection that ended by itself; one without a byte is a health check."""
-        if self._state is _State.OVER:
+        if self._state == OVER:
             return
-        if self._state is _State.HELLO and not self._reader.raw:
+        if self._state == HELLO and not self._raw:
             self._tracker.silent += 1
-        elif self._state is not _State.PLAIN:
-            reason = REASONS["closed"]
-            if isinstance(exc, ConnectionError):
-                reason = reason._replace(words="the client reset the connection in the handshake")
-            self._note(reason)
+        elif self._state != PLAIN:
+            self._note(REASONS["reset" if isinstance(exc, ConnectionError) else "closed"])
         self._leave()
 
     def _explain(self, exc: ssl.SSLError) -> Reason:
@@ -377,8 +383,8 @@ class TLSLayer(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Stop the clock and give back the place; nothing here happens after this."""
-        waited = self._state is _State.QUEUED and not self._placed
-        self._state = _State.OVER
+        waited = self._state == QUEUED and not self._placed
+        self._state = OVER
         self._tracker.end(self)
         if self._placed:
             self._placed = False

@@ -140,7 +140,7 @@ class OutgoingHalf(asyncio.Transport):
                     records.append(read())
                     size += len(piece)
                 self._backlog_bytes -= size
-                self._lower.writelines(records)
+                self._hand_down(records)
         except ssl.SSLError as exc:
             self._fail(exc)
             return
@@ -151,6 +151,13 @@ class OutgoingHalf(asyncio.Transport):
             self._finish_close()
         elif self._eof_written:
             self._finish_eof()
+
+    def _hand_down(self, records: list[bytes]) -> None:
+        if isinstance(self._lower, asyncio.Transport):
+            # not its writelines, which on Python 3.12 and 3.13 never pauses who writes
+            self._lower.write(b"".join(records))
+        else:  # uvloop's: it hands the pieces to the kernel without joining them
+            self._lower.writelines(records)
 
     @staticmethod
     def _take(backlog: deque[_Bytes]) -> _Bytes:

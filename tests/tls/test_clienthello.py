@@ -13,6 +13,7 @@ from edgeserver.tls.clienthello import (
     HelloReader,
     Opening,
     parse_client_hello,
+    parse_whole_hello,
 )
 from tests.tls.hellos import (
     alpn,
@@ -35,6 +36,9 @@ HELLO = build_hello(
     versions(0x3A3A, 0x0304, 0x0303),
     (51, b"\0\0"),
 )
+
+
+REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 
 
 def read(*segments):
@@ -102,6 +106,15 @@ def test_name_that_is_no_ascii_equals_no_host():
     """Bytes beyond ASCII in the name are written out, so that no host is chosen by accident."""
     _, reader = read(record(build_hello(server_name(b"\xc3\xa4.test"))))
     assert reader.hello.server_name == r"\xc3\xa4.test"
+
+
+def test_whole_hello_is_read_in_place():
+    """A hello in one record and segment is the same without a reader; anything else is not read."""
+    raw = record(HELLO)
+    assert parse_whole_hello(raw + b"more").alpn == ("h2", "http/1.1")
+    for other in (b"", raw[:-1], split_records(HELLO, 50), REQUEST, b"\x16\2" + raw[2:]):
+        assert parse_whole_hello(other) is None
+    assert parse_whole_hello(record(build_hello(alpn(b"")))) is None
 
 
 @pytest.mark.parametrize("cut", range(1, len(record(HELLO))))

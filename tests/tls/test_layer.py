@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeserver.layers import replace_layer
 from edgeserver.tls.handshakes import HandshakeTracker
-from edgeserver.tls.layer import TLSLayer, _State
+from edgeserver.tls.layer import HANDSHAKE, HELLO, TLSLayer
 from tests.tls import pki
 from tests.tls.hellos import (
     alpn,
@@ -39,7 +39,7 @@ REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: a.test:8443\r\n\r\n"
 
 
 async def say(port, *segments, end=False):
-    """Send bytes as they are and return everything that comes back, up to the end."""
+    """Send bytes as they are and return everything that comes back, or `b"reset"`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for segment in segments:
@@ -47,10 +47,9 @@ async def say(port, *segments, end=False):
             await writer.drain()
         if end:
             writer.write_eof()
-        try:
-            return await reader.read()
-        except ConnectionResetError:
-            return b"reset"
+        return await reader.read()
+    except ConnectionError:
+        return b"reset"
     finally:
         writer.close()
 
@@ -483,8 +482,8 @@ async def test_leaving_in_the_middle_is_a_failure(data, end):
     async with serve() as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(data)
-        reached = _State.HANDSHAKE if len(data) > 30 else _State.HELLO
-        while not server.layers or server.layers[0]._state is not reached:
+        reached = HANDSHAKE if len(data) > 30 else HELLO
+        while not server.layers or server.layers[0]._state != reached:
             await asyncio.sleep(0)
         if end == "reset":
             sock = writer.get_extra_info("socket")
@@ -495,7 +494,8 @@ async def test_leaving_in_the_middle_is_a_failure(data, end):
         if server.tracker.silent:
             assert len(data) == 30  # it was gone before its bytes were read
         else:
-            assert server.reasons == {"closed": 1}
+            # a kernel may also report a reset as an end, where it came with bytes unread
+            assert server.reasons in ({"closed": 1}, {"reset": 1})
 
 
 @both_loops
