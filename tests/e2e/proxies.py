@@ -247,6 +247,7 @@ http {{
   client_body_temp_path {home}/body;
   proxy_temp_path {home}/proxy;
   {module_paths}
+  {upstream}
   server {{
     listen 127.0.0.1:{port}{ssl};
     {server}
@@ -257,7 +258,11 @@ http {{
 
 @contextmanager
 def _nginx(
-    directory: Path, server: str, *, certificate: tuple[Path, Path] | None = None
+    directory: Path,
+    server: str,
+    *,
+    certificate: tuple[Path, Path] | None = None,
+    upstream: str = "",
 ) -> Iterator[Proxy]:
     """Run nginx with one server block."""
     binary = nginx_binary()
@@ -278,6 +283,7 @@ def _nginx(
             port=port,
             server=lines,
             ssl=" ssl" if certificate is not None else "",
+            upstream=upstream,
             module_paths="\n  ".join(paths),
         )
 
@@ -307,6 +313,8 @@ def nginx_http(
     *,
     backend: Address | str,
     certificate: tuple[Path, Path] | None = None,
+    backend_tls: bool = False,
+    keepalive: bool = False,
     extra: str = "",
 ) -> Iterator[Proxy]:
     """Run nginx as people set it up: X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto.
@@ -315,11 +323,14 @@ def nginx_http(
         directory: Where its files go, such as `tmp_path`.
         backend: Where requests go: host and port, or the path of a Unix socket.
         certificate: Files with the chain and the key, to take https instead of http.
+        backend_tls: Whether to speak TLS to the backend.
+        keepalive: Whether to keep one connection to the backend, for whoever asks next.
         extra: More lines for the location.
     """
-    upstream = f"unix:{backend}:" if isinstance(backend, str) else f"{backend[0]}:{backend[1]}"
+    address = f"unix:{backend}" if isinstance(backend, str) else f"{backend[0]}:{backend[1]}"
+    upstream = f"upstream app {{ server {address}; {'keepalive 1;' if keepalive else ''} }}"
     server = f"""location / {{
-      proxy_pass http://{upstream};
+      proxy_pass http{"s" if backend_tls else ""}://app;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
@@ -328,7 +339,7 @@ def nginx_http(
       proxy_set_header X-Forwarded-Proto $scheme;
       {extra}
     }}"""
-    with _nginx(directory, server, certificate=certificate) as proxy:
+    with _nginx(directory, server, certificate=certificate, upstream=upstream) as proxy:
         yield proxy
 
 
@@ -448,6 +459,7 @@ def haproxy_http(
     backend: Address | str,
     header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for",
     certificate: Path | None = None,
+    keepalive: bool = False,
 ) -> Iterator[Proxy]:
     """Run HAProxy in http mode, naming the client in a header.
 
@@ -459,9 +471,10 @@ def haproxy_http(
         backend: Where requests go.
         header: `x-forwarded-for` comes with X-Forwarded-Proto; `forwarded` with `proto`.
         certificate: One file with chain and key, to take https instead of http.
+        keepalive: Whether connections to the backend are kept for whoever asks next.
     """
     frontend = "mode http\n  option httplog"
-    lines = "mode http\n  "
+    lines = f"mode http\n  http-reuse {'always' if keepalive else 'never'}\n  "
     if header == "x-forwarded-for":
         lines += "option forwardfor\n  http-request set-header X-Forwarded-Proto "
         lines += "https" if certificate is not None else "http"

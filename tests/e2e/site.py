@@ -185,6 +185,7 @@ async def connected(
     *,
     tls: ssl.SSLContext | None = None,
     name: str = "localhost",
+    source: str | None = None,
     receive_buffer: int | None = None,
 ) -> AsyncIterator[Client]:
     """Connect, and give the connection as a `Client`.
@@ -193,6 +194,7 @@ async def connected(
         address: Where to.
         tls: The client's context, to speak TLS.
         name: The server name to ask for.
+        source: The loopback address to come from, such as 127.0.0.2.
         receive_buffer: The size of the socket's receive buffer, for a client that does not read.
     """
     given: dict[str, Any] = {} if tls is None else {"ssl": tls, "server_hostname": name}
@@ -204,6 +206,8 @@ async def connected(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
         try:
+            if source is not None:
+                sock.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()

@@ -222,6 +222,25 @@ async def test_a_large_upload_hears_413(scheme: Scheme) -> None:
 
 
 @on_both_loops
+async def test_an_eager_sender_is_not_reset() -> None:
+    """Who sends far more than is drained is stopped, not cut off before it has read the answer."""
+    async with (
+        serve(echo, max_body_size=1000) as server,
+        connected(address_of(server)) as client,
+    ):
+        client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n")
+        client.writer.write(bytes(33554432))
+        transport, unchanged, before = client.writer.transport, 0, 0
+        while unchanged < 200 and not transport.is_closing():
+            await asyncio.sleep(0)
+            now = transport.get_write_buffer_size()
+            unchanged, before = unchanged + 1 if now == before else 0, now
+        assert not transport.is_closing()
+        assert (await client.answer()).status == 413
+        assert before > 0
+
+
+@on_both_loops
 async def test_requests_before_a_refused_one_are_answered(scheme: Scheme) -> None:
     """In a pipeline what came before the mistake is answered, what follows is not."""
     good = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
