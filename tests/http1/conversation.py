@@ -14,6 +14,9 @@ from typing import Any
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
+HIGH_WATER = 64 * 1024
+"""Where a transport tells its protocol to stop writing, and at a quarter of it to go on."""
+
 
 class FakeTransport(asyncio.Transport):
     """Keeps what is written; says when it was closed, and how."""
@@ -27,7 +30,9 @@ class FakeTransport(asyncio.Transport):
         self.aborted = False
         self.reading = True
         self.buffered = 0
+        self.stalled = False
         self.protocol: Any = None
+        self.inbox: list[bytes] = []
 
     def write(self, data: Any) -> None:
         """Keep `data`, unless the write side is closed."""
@@ -35,6 +40,18 @@ class FakeTransport(asyncio.Transport):
         if not self.closed:
             self.writes += 1
             self.sent += data
+            if self.stalled:
+                below = self.buffered <= HIGH_WATER
+                self.buffered += len(data)
+                if below and self.buffered > HIGH_WATER:
+                    self.protocol.pause_writing()
+
+    def take(self, size: int | None = None) -> None:
+        """Let a stalled peer take `size` bytes of what is buffered, or all."""
+        above = self.buffered > HIGH_WATER
+        self.buffered -= self.buffered if size is None else size
+        if above and self.buffered <= HIGH_WATER // 4:
+            self.protocol.resume_writing()
 
     def can_write_eof(self) -> bool:
         """Say that this transport can be half-closed."""
@@ -68,6 +85,23 @@ class FakeTransport(asyncio.Transport):
         """Give data again."""
         assert not self.reading
         self.reading = True
+        if self.inbox:
+            asyncio.get_running_loop().call_soon(self.deliver)
+
+    def deliver(self) -> None:
+        """Give the protocol what has come, as an event loop does, unless it is paused."""
+        while self.inbox and self.reading and not self.closed:
+            data = self.inbox.pop(0)
+            protocol = self.protocol
+            if not isinstance(protocol, asyncio.BufferedProtocol):
+                protocol.data_received(data)
+                continue
+            room = memoryview(protocol.get_buffer(-1))
+            size = min(len(room), len(data))
+            room[:size] = data[:size]
+            if data[size:]:
+                self.inbox.insert(0, data[size:])
+            protocol.buffer_updated(size)
 
     def get_write_buffer_size(self) -> int:
         """Say how many bytes the peer has not taken, as the test has set it."""
@@ -76,6 +110,10 @@ class FakeTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Change who is told."""
         self.protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Say who is told."""
+        return self.protocol
 
 
 class Recorder(HTTPMessageDelegate):
@@ -145,12 +183,25 @@ class App:
         self.closed += 1
 
 
+class TakingApp(App):
+    """A server's delegate that takes requests without a body in one call."""
+
+    def take_request(self, server_conn: object, request_conn: Any) -> None:
+        """Note the request, and answer."""
+        request = self.start_request(server_conn, request_conn)
+        request.head = (request_conn.method, request_conn.target, request_conn.version)
+        request.headers = request_conn.headers
+        request.finish()
+
+
 class Talk:
     """A conversation with one connection: `>> received`, `<< sent`."""
 
-    def __init__(self, **limits: Any) -> None:
-        self.app = App()
-        self.endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app)
+    def __init__(
+        self, *, app: App | None = None, shared: dict[str, Any] | None = None, **limits: Any
+    ) -> None:
+        self.app = App() if app is None else app
+        self.endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app, **(shared or {}))
         self.transport = FakeTransport()
         self.connection = HTTP1Connection(self.endpoint)
         self.transport.protocol = self.connection
@@ -158,9 +209,8 @@ class Talk:
 
     def receive(self, *segments: bytes) -> None:
         """Let the connection receive each of `segments`."""
-        for segment in segments:
-            if not self.transport.closed:
-                self.connection.data_received(segment)
+        self.transport.inbox += segments
+        self.transport.deliver()
 
     def receive_bytewise(self, data: bytes) -> None:
         """Let the connection receive `data` in one-byte segments."""
@@ -168,7 +218,7 @@ class Talk:
 
     def receive_eof(self) -> None:
         """Let the connection receive the end of input, as a transport does."""
-        if not self.connection.eof_received():
+        if not self.transport.closed and not self.transport.protocol.eof_received():
             self.transport.close()
 
     @property
@@ -186,7 +236,26 @@ class Talk:
         """Whether the connection reads no further request."""
         return self.transport.closed or self.transport.eof_written
 
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies of the answers sent so far, all of a declared length."""
+        bodies = []
+        rest = self.sent
+        while rest:
+            head, _, rest = rest.partition(b"\r\n\r\n")
+            size = int(re.search(rb"\r\nContent-Length: ([0-9]+)", head)[1])
+            bodies.append(rest[:size])
+            rest = rest[size:]
+        return bodies
+
     async def turn(self, times: int = 3) -> None:
         """Give the event loop a few turns."""
         for _ in range(times):
             await asyncio.sleep(0)
+
+    async def later(self, seconds: float) -> None:
+        """Put the clock of the event loop forward; its timers then fire as they would have."""
+        loop: Any = asyncio.get_running_loop()
+        now = loop.time
+        loop.time = lambda: now() + seconds
+        await self.turn()
