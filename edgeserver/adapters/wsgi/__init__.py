@@ -83,8 +83,15 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Return the delegate for one request."""
+        """Return the delegate for one request with a body."""
         return _WSGIMessage(self, server_conn, request_conn)
+
+    def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
+        """Have the application called with a request that has no body."""
+        base, mailbox = self.constants(server_conn, request_conn)
+        environ = request_environ(base, request_conn)
+        environ["wsgi.input"] = io.BytesIO()
+        self.run(environ, request_conn, mailbox, None)
 
     def on_close(self, server_conn: object) -> None:
         """Forget what was kept for a connection."""
@@ -166,8 +173,11 @@ class _WSGIMessage(HTTPMessageDelegate):
         """Make the environ; begin at once where the body is to be streamed."""
         connection = self._connection
         base, self._mailbox = self._adapter.constants(self._server_conn, connection)
-        environ = self._environ = request_environ(base, start_line, headers, connection)
+        environ = self._environ = request_environ(base, connection)
         length = environ.get("CONTENT_LENGTH")
+        if "HTTP_X_CONSUMED_CONTENT_ENCODING" in environ:
+            # What is declared is the length before decompression; nobody knows the other yet.
+            environ.pop("CONTENT_LENGTH", None)
         if length is None:
             if "HTTP_TRANSFER_ENCODING" not in environ:
                 return None
@@ -207,8 +217,7 @@ class _WSGIMessage(HTTPMessageDelegate):
         body = b""
         if self._chunks is not None:
             body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            if "CONTENT_LENGTH" not in environ:
-                environ["CONTENT_LENGTH"] = str(len(body))
+            environ.setdefault("CONTENT_LENGTH", str(len(body)))
         environ["wsgi.input"] = io.BytesIO(body)
         self._adapter.run(environ, self._connection, self._mailbox, None)
 

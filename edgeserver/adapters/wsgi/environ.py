@@ -29,7 +29,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from edgeserver.adapters.wsgi.files import FileWrapper
-from edgeserver.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, split_host_and_port
+from edgeserver.httputil import HTTPConnection, split_host_and_port
+from edgeserver.httputil.headers import RawHeaders
 from edgeserver.httputil.hosts import split_absolute_target
 
 __all__ = ["connection_environ", "request_environ"]
@@ -100,22 +101,18 @@ def connection_environ(
 
 def request_environ(
     base: Mapping[str, Any],
-    start_line: RequestStartLine,
-    headers: HTTPHeaders,
     connection: HTTPConnection,
 ) -> Environ:
     """Return the environ of one request, without its `wsgi.input`.
 
     Args:
         base: What `connection_environ` returned; it is copied.
-        start_line: Method, target and version.
-        headers: The header fields; names with an underscore are left out.
-        connection: Who is asking.
+        connection: Who is asking, and for what; fields whose names have an underscore are left out.
 
     Raises:
         HTTPInputError: The target is in absolute-form, and its authority is no host.
     """
-    method, target, version = start_line
+    target = connection.target
     context = connection.context
     client = connection.client
     port = context.peer_port if client is None else client.port
@@ -123,13 +120,13 @@ def request_environ(
     path, _, query = target.partition("?")
     environ: Environ = {
         **base,
-        **_fields(headers),
-        "REQUEST_METHOD": method,
+        **_fields(connection.raw),
+        "REQUEST_METHOD": connection.method,
         "PATH_INFO": path,
         "QUERY_STRING": query,
         "REQUEST_URI": target,
         "RAW_URI": target,
-        "SERVER_PROTOCOL": version,
+        "SERVER_PROTOCOL": connection.version,
         "REMOTE_ADDR": context.remote_ip,
         "wsgi.url_scheme": scheme,
         # None in a process that was started without one.
@@ -153,9 +150,8 @@ def request_environ(
     return environ
 
 
-def _fields(headers: HTTPHeaders) -> dict[str, str]:
+def _fields(raw: RawHeaders) -> dict[str, str]:
     """Return the header fields by their keys."""
-    raw = headers.raw
     fields: dict[Any, str] = {_key_of[name]: str(value, "latin-1") for name, value in raw}
     if len(fields) != len(raw):
         fields = {}
@@ -198,14 +194,8 @@ def _strip_root(environ: Environ) -> None:
 
 
 def _server_address(connection: HTTPConnection) -> tuple[str, str]:
-    """Return the address that the client's side connected to, as far as it is an address."""
-    sock = getattr(getattr(connection, "stream", None), "socket", None)
-    if sock is None:
-        return "", ""
-    try:
-        address = sock.getsockname()
-    except OSError:  # the connection is gone already
-        return "", ""
+    """Return the address and port that the connection came in on; empty for a Unix socket."""
+    address = connection.local_address
     # A Unix socket's is a path.
     return (address[0], str(address[1])) if isinstance(address, tuple) else ("", "")
 

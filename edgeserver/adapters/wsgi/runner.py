@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from edgeserver.adapters.failing import answer_failure
 from edgeserver.adapters.wsgi.head import check_fields, parse_status
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
 from edgeserver.adapters.wsgi.output import AnswerStream
@@ -31,13 +32,6 @@ WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _IN_HAND = 64 * 1024
 """Most bytes of an answer that go to the event loop in one step."""
-
-_ERROR_LINE: StartLine = ("HTTP/1.1", 500, "Internal Server Error")
-_ERROR_BODY = b"Internal Server Error\n"
-_ERROR_FIELDS = [
-    ("Content-Type", "text/plain; charset=utf-8"),
-    ("Content-Length", str(len(_ERROR_BODY))),
-]
 
 
 class Run:
@@ -141,10 +135,8 @@ class Run:
         if in_hand and self._stream is None and self._take_in_hand(result):
             return
         for chunk in result:
-            if type(chunk) is not bytes:
-                raise TypeError(
-                    f"the body holds {_described(chunk)} where PEP 3333 wants bytes: encode it"
-                )
+            if not isinstance(chunk, bytes):
+                raise _no_bytes("the body holds", chunk)
             if chunk:
                 if self._line is not None and self._bodiless:
                     break  # nothing of it is sent; close() tells the application
@@ -163,20 +155,20 @@ class Run:
         try:
             body = result[0] if len(result) == 1 else b"".join(result)
         except TypeError:
-            return False  # what is no bytes is found, and named, one by one
-        if type(body) is not bytes or len(body) > _IN_HAND:
+            body = None
+        if not isinstance(body, bytes):
+            wrong = next(chunk for chunk in result if not isinstance(chunk, bytes))
+            raise _no_bytes("the body holds", wrong)
+        if len(body) > _IN_HAND:
             return False
         self._require_head()
-        length = self._length
         if not self._bodiless:
-            if length is None:
-                self._fields.append(("Content-Length", str(len(body))))
-            elif length != len(body):
-                raise HTTPOutputError(_mismatch(length, len(body)))
-        elif length is None and self._line is not None and self._line[1] not in (204, 304):
-            # A HEAD: RFC 9110 section 8.6, the length is what a GET would have sent.
+            if self._length is not None and self._length != len(body):
+                raise HTTPOutputError(_mismatch(self._length, len(body)))
+        elif self._length is None and self._environ["REQUEST_METHOD"] == "HEAD":
+            # RFC 9110 section 8.6: the length is what a GET would have been answered with.
             self._fields.append(("Content-Length", str(len(body))))
-        self._hand_over(body)
+        self._hand_over(b"" if self._bodiless else body)
         return True
 
     def _require_head(self) -> None:
@@ -193,8 +185,8 @@ class Run:
 
     def _write(self, data: bytes, /) -> None:
         """Send a piece of the body, after the head if that has not been sent."""
-        if type(data) is not bytes:
-            raise TypeError(f"write() was given {_described(data)} where PEP 3333 wants bytes")
+        if not isinstance(data, bytes):
+            raise _no_bytes("write() was given", data)
         if not data:
             return
         self._require_head()
@@ -232,11 +224,8 @@ class Run:
                 raise HTTPOutputError(_mismatch(length, length - self._remaining))
             self._stream.finish()
             return
-        if not self._bodiless:
-            if self._length:
-                raise HTTPOutputError(_mismatch(self._length, 0))
-            if self._length is None:
-                self._fields.append(("Content-Length", "0"))
+        if self._length and not self._bodiless:
+            raise HTTPOutputError(_mismatch(self._length, 0))
         self._hand_over(b"")
 
     def _close(self, close: Callable[[], object]) -> None:
@@ -253,13 +242,8 @@ class Run:
             self._mailbox.post(self._cut)
             return
         app_log.error("Uncaught exception in %s", self._name(), exc_info=error)
-        if self._handed_over:
-            return  # the answer was complete before
-        if self._stream is not None:
-            self._mailbox.post(self._cut)
-            return
-        self._line, self._fields, self._bodiless = _ERROR_LINE, _ERROR_FIELDS.copy(), False
-        self._hand_over(_ERROR_BODY)
+        if not self._handed_over:  # else the answer was complete before
+            self._mailbox.post(self._answer_failure)
 
     def _name(self) -> str:
         """Return the request as logs name it."""
@@ -282,8 +266,11 @@ class Run:
             # RFC 9112 section 9.6: the rest of the body will not be read, so the connection ends.
             self._fields.append(("Connection", "close"))
         assert self._line is not None
-        connection.write_headers(self._line, self, self._body)
+        connection.write_headers(self._line, self, self._body, whole=True)
         connection.finish()
+
+    def _answer_failure(self) -> None:
+        answer_failure(self._connection)
 
     def _cut(self) -> None:
         self._connection.abort()
@@ -311,6 +298,6 @@ def _mismatch(length: int | None, given: int, least: str = "") -> str:
     )
 
 
-def _described(value: object) -> str:
-    """Return how messages call a piece of body that is none, without showing it."""
-    return f"a {type(value).__name__}"
+def _no_bytes(where: str, value: object) -> TypeError:
+    """Return the error for a piece of body that is none; the message does not show it."""
+    return TypeError(f"{where} a {type(value).__name__} where PEP 3333 wants bytes: encode it")
