@@ -14,7 +14,7 @@ from typing import Any, Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
 from edgeserver.http1.bulk import BulkReader
-from edgeserver.http1.ending import ExchangeEnds
+from edgeserver.http1.ending import ExchangeEnds, is_input_error
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import FRESH
 from edgeserver.http1.framing import CHUNKED
@@ -179,10 +179,14 @@ class BodyReading(ExchangeEnds):
 
     def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
         """Read no more of the body until `waiting` is done, then `go_on`."""
-        if asyncio.iscoroutine(waiting):
-            future: asyncio.Future[Any] = start_task(waiting, self.loop)
-        else:
-            future = asyncio.ensure_future(waiting)
+        try:
+            if asyncio.iscoroutine(waiting):
+                future: asyncio.Future[Any] = start_task(waiting, self.loop)
+            else:
+                future = asyncio.ensure_future(waiting)
+        except TypeError as error:  # neither None nor awaitable
+            self._application_failed(error)
+            return
         if future.done() and not future.cancelled() and future.exception() is None:
             go_on()
             return
@@ -192,6 +196,8 @@ class BodyReading(ExchangeEnds):
             error = asyncio.CancelledError() if future.cancelled() else future.exception()
             if self._held is not future:
                 if error is not None and not isinstance(error, asyncio.CancelledError):
+                    if is_input_error(error):
+                        return  # what is left of a body that nobody reads any more
                     app_log.error("Uncaught exception", exc_info=error)
                 return
             self._held = None

@@ -26,7 +26,7 @@ from edgeserver.iostream import closed_error
 from edgeserver.layers import replace_layer
 from edgeserver.log import app_log, gen_log
 
-__all__ = ["ExchangeEnds"]
+__all__ = ["ExchangeEnds", "is_input_error"]
 
 
 class ExchangeEnds(Wire):
@@ -138,7 +138,7 @@ class ExchangeEnds(Wire):
             self._log_access(exchange)
         if exchange is not None and exchange.until_close:
             self.abort()  # an orderly end would make the cut body look complete
-        else:
+        elif not self._closing:
             self.shut()
 
     def apply_body_limit(self, max_body_size: int) -> None:
@@ -203,11 +203,13 @@ class ExchangeEnds(Wire):
 
     def _refuse(self, error: HTTPInputError) -> None:
         """Answer a request that breaks a rule, and read no further."""
-        reason = str(error)
+        self._log_refusal(error)
+        self._answer_and_close(error.status, str(error))
+
+    def _log_refusal(self, error: HTTPInputError) -> None:
         rule = f" ({error.rfc})" if error.rfc else ""
         peer = self.context.peer_ip if self.context.peer_port is not None else self.context
-        gen_log.info("Malformed HTTP message from %s: %s%s", peer, reason, rule)
-        self._answer_and_close(error.status, reason)
+        gen_log.info("Malformed HTTP message from %s: %s%s", peer, error, rule)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange, self.exchange = self.exchange, None
@@ -229,11 +231,14 @@ class ExchangeEnds(Wire):
     def _application_failed(self, error: BaseException) -> None:
         """End the connection after an exception of the delegate."""
         if is_input_error(error):
-            self._refuse(error if isinstance(error, HTTPInputError) else _as_input_error(error))
-            return
-        delegate = self._end_reading()
-        if not isinstance(error, asyncio.CancelledError):
+            refusal = error if isinstance(error, HTTPInputError) else _as_input_error(error)
+            if self.exchange is not None:
+                self._refuse(refusal)
+                return
+            self._log_refusal(refusal)  # a second answer would be taken for the next request's
+        elif not isinstance(error, asyncio.CancelledError):
             app_log.error("Uncaught exception", exc_info=error)
+        delegate = self._end_reading()
         if delegate is not None:
             self._close_delegate(delegate)
         self.break_off()
