@@ -205,9 +205,11 @@ async def test_refused_preludes(
 ) -> None:
     """No prelude, the wrong one, or one from an unlisted peer: closed, and one line says why."""
     async with serve(**{"trust": TrustPolicy([HAPROXY]), **options}) as server:
-        with haproxy_tcp(tmp_path, backend=address_of(server), send_proxy=sent) as proxy:
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await fetch(proxy.address)
+        with (
+            haproxy_tcp(tmp_path, backend=address_of(server), send_proxy=sent) as proxy,
+            pytest.raises((asyncio.IncompleteReadError, ConnectionError)),
+        ):
+            await fetch(proxy.address)
     (line,) = [each.getMessage() for each in caplog.records if code in each.getMessage()]
     assert HAPROXY in line
 
