@@ -107,7 +107,6 @@ class RequestOpening(BodyReading):
     def _open(self, exchange: HTTP1Exchange, raw: RawFields, fields: Fields, unique: bool) -> None:
         """Have a delegate made, and give it the head."""
         endpoint = self.endpoint
-        delegate = None
         try:
             delegate = endpoint.start_request(self, exchange)
             if endpoint.decompresses and b"content-encoding" in fields:
@@ -121,7 +120,6 @@ class RequestOpening(BodyReading):
             start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
             waiting = delegate.headers_received(start_line, exchange.headers)
         except Exception as error:
-            self._delegate = delegate
             self._application_failed(error)
             return
         if waiting is not None:
@@ -148,7 +146,7 @@ class RequestOpening(BodyReading):
             exchange.upgrades = b"upgrade" in fields
             if b"expect" in fields and length:
                 exchange.expects_continue = parse_expect_continue(fields[b"expect"])
-                exchange.plain = not exchange.expects_continue
+                exchange.plain = exchange.plain and not exchange.expects_continue
         if exchange.method == "CONNECT":
             # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
             exchange.keep_alive = False
