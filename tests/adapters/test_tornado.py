@@ -880,3 +880,30 @@ import tornado.iostream
 assert isinstance(closed_error(), tornado.iostream.StreamClosedError)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_program_moves_by_one_import():
+    """Tornado's `IOLoop` runs our server as it ran Tornado's, and so do its other services."""
+    program = """
+import tornado.httpclient
+import tornado.ioloop
+import tornado.web
+from edgeserver.httpserver import HTTPServer
+
+class Main(tornado.web.RequestHandler):
+    def get(self):
+        self.write("moved")
+
+server = HTTPServer(tornado.web.Application([("/", Main)]))
+server.listen(0, "127.0.0.1")
+
+async def fetch():
+    port = server.listeners[0].socket.getsockname()[1]
+    answer = await tornado.httpclient.AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/")
+    assert answer.body == b"moved"
+    server.stop()
+    await server.close_all_connections()
+
+tornado.ioloop.IOLoop.current().run_sync(fetch)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
