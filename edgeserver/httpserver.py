@@ -16,6 +16,7 @@ from typing import Any, cast
 from edgeserver.adapters.callback import CallbackAdapter, RequestCallback
 from edgeserver.adapters.detect import detect_interface
 from edgeserver.adapters.tornado import TornadoAdapter, share_closed_error
+from edgeserver.auditlog import AuditLog
 from edgeserver.errors import ConfigurationError
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
@@ -74,7 +75,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         access_log: Called with each exchange that has ended.
+        audit_log: An `AuditLog`, which gets the proof of each request's client.
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
+        strict_transport_security: The value of `Strict-Transport-Security`, such as
+            `"max-age=31536000"`, sent with every answer over TLS that ends here.
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
@@ -109,7 +113,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         trust: TrustPolicy | None = None,
         proxy_protocol: str | None = None,
         access_log: Callable[[Any], None] | None = None,
+        audit_log: AuditLog | None = None,
         https_redirect: bool = False,
+        strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
         self._tls = TLSService(redirect=https_redirect)
@@ -153,6 +159,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self if type(self).start_request is not HTTPServer.start_request else delegate,
             trust=policy,
             access_log=access_log,
+            audit_log=audit_log,
+            strict_transport=strict_transport_security,
             protocol=self.protocol,
             on_count=self._connections_changed,
         )

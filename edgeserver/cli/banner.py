@@ -28,6 +28,8 @@ def render_banner(plan: ServePlan, kind: str) -> list[str]:
         kind: What the application was taken for.
     """
     lines = [line for listener in plan.listeners for line in render_listener(listener)]
+    for listener in plan.redirects:
+        lines += [f"{line} (redirects to https)" for line in render_listener(listener)]
     how = f"{plan.workers} workers" if plan.workers > 1 else "1 worker"
     lines.append(f"serving {escape(plan.target)}, {describe_interface(kind)}, with {how}")
     return lines + plan.notes

@@ -46,6 +46,7 @@ class ServePlan:
         adapter_options: What the application's adapter is given.
         server_options: Keyword arguments of `HTTPServer`.
         listeners: Where to listen.
+        redirects: Plain listeners that only send clients to https.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
         tls: The `ssl_options` of https listeners, checked; None without TLS.
@@ -66,6 +67,7 @@ class ServePlan:
     adapter_options: dict[str, Any] = field(default_factory=dict)
     server_options: dict[str, Any] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
+    redirects: list[Listener] = field(default_factory=list)
     backlog: int = 128
     reuse_port: bool = False
     tls: dict[str, Any] | None = None

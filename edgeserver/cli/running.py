@@ -22,8 +22,11 @@ from edgeserver.cli.plan import Hook, ServePlan
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.log import app_log, gen_log
+from edgeserver.redirect import HTTPSRedirect
 
 __all__ = ["run_process"]
+
+REDIRECT_IDLE_S = 10.0
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -101,15 +104,33 @@ class _Process:
             if listener.bind.proxy is not None:
                 options["proxy_protocol"] = listener.bind.proxy
             server.add_sockets(listener.sockets, **options)
+        redirecting = self._start_redirects()
         loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, server)
         if lifeline is not None:
             loop.add_reader(lifeline, self._on_parent_gone, lifeline)
         ready()
         await self._stopping.wait()
-        server.stop()
-        await server.drain(timeout=self._plan.graceful_timeout_s)
+        servers = [server] if redirecting is None else [server, redirecting]
+        timeout_s = self._plan.graceful_timeout_s
+        await asyncio.gather(*(each.drain(timeout=timeout_s) for each in servers))
         await self._call_application("shutdown")
         await self._run_hooks(self._plan.on_stop, server)
+
+    def _start_redirects(self) -> HTTPServer | None:
+        """Start what sends clients of plain ports to https; None where there are none."""
+        if not self._plan.redirects:
+            return None
+        secure = next(listener for listener in self._plan.listeners if listener.is_tls)
+        server = HTTPServer(
+            HTTPSRedirect(secure.sockets[0].getsockname()[1]),
+            idle_connection_timeout=REDIRECT_IDLE_S,
+            body_timeout=REDIRECT_IDLE_S,
+            max_body_size=0,
+            access_log=self._log,
+        )
+        for listener in self._plan.redirects:
+            server.add_sockets(listener.sockets)
+        return server
 
     def _make_server(self) -> HTTPServer:
         """Return the server; a wrong setting that only it knows is a `ConfigurationError`."""

@@ -50,7 +50,7 @@ def _open_listeners(plan: ServePlan) -> None:
     from edgeserver.cli.listening import open_sockets
 
     try:
-        for listener in plan.listeners:
+        for listener in (*plan.listeners, *plan.redirects):
             listener.sockets = open_sockets(
                 listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port
             )
@@ -63,7 +63,7 @@ def _close_listeners(plan: ServePlan) -> None:
     """Close the sockets that were opened."""
     from edgeserver.cli.listening import close_sockets
 
-    for listener in plan.listeners:
+    for listener in (*plan.listeners, *plan.redirects):
         if listener.sockets:
             close_sockets(listener.bind, listener.sockets)
 

@@ -26,6 +26,7 @@ from typing import Any, Final, cast
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http1.exchange import StrictTransportExchange
 from edgeserver.http1.head import check_partial_head
 from edgeserver.http1.opening import RequestOpening
 from edgeserver.http1.wire import NEVER
@@ -85,6 +86,8 @@ class HTTP1Connection(RequestOpening):
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
         )
+        if self.context.tls is not None and self.endpoint.strict_transport_line:
+            self._make_exchange = StrictTransportExchange
         self.endpoint.opened(self, self.loop)
         self.deadline = self.endpoint.idle_deadline
         self._ready = self.endpoint.ready_future(self.loop)

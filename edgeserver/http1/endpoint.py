@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeserver.http1.response import date_line
+from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 
@@ -63,6 +63,14 @@ class Trust(Protocol):
         ...
 
 
+class Auditor(Protocol):
+    """Where the proof of each request's client goes, as `edgeserver.auditlog` takes it."""
+
+    def record(self, explain: Callable[[], Any], method: str, target: str, now: float) -> None:
+        """Take a callable that gives the proof; it is called later, in another thread."""
+        ...
+
+
 class HTTP1Endpoint:
     """The shared half of every connection.
 
@@ -71,6 +79,8 @@ class HTTP1Endpoint:
         delegate: Who answers.
         trust: How the client's address is decided, or None to take the peer's.
         access_log: Called with each exchange that has ended, or None.
+        audit_log: Gets the proof of each request's client to record, or None.
+        strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
         on_count: Called with the number of connections after each change, or None.
     """
@@ -82,6 +92,8 @@ class HTTP1Endpoint:
         *,
         trust: Trust | None = None,
         access_log: Callable[[Any], None] | None = None,
+        audit_log: Auditor | None = None,
+        strict_transport: str | None = None,
         protocol: str | None = None,
         on_count: Callable[[int], None] | None = None,
     ) -> None:
@@ -96,6 +108,12 @@ class HTTP1Endpoint:
         self.date_line = b""
         self.trust = trust
         self.access_log = access_log
+        self.audit_log = audit_log
+        self.strict_transport_line = (
+            b""
+            if strict_transport is None
+            else encode_field("Strict-Transport-Security", strict_transport)
+        )
         self.protocol = protocol
         self.draining = False
         self.must_close = settings.no_keep_alive

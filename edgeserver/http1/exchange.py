@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
 
-__all__ = ["HTTP1Exchange"]
+__all__ = ["HTTP1Exchange", "StrictTransportExchange"]
 
 FRESH: Final = 0
 """No final head has been written."""
@@ -410,3 +410,17 @@ class HTTP1Exchange(HTTPConnection):
     def _too_much(self, message: str) -> None:
         self._connection.break_off()
         raise HTTPOutputError(message)
+
+
+class StrictTransportExchange(HTTP1Exchange):
+    """An exchange over TLS of a server that says so: its answer has `Strict-Transport-Security`.
+
+    Source: RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
+    """
+
+    plain = False
+
+    def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
+        super()._frame(code, remaining, parts)
+        if not any(part[:26].lower() == b"strict-transport-security:" for part in parts):
+            parts.append(self._connection.endpoint.strict_transport_line)

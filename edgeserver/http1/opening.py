@@ -45,13 +45,14 @@ class RequestOpening(BodyReading):
             given the host that TLS was made for and the one asked for. None if any may.
     """
 
-    __slots__ = ("_bound", "_misdirected", "_trust")
+    __slots__ = ("_bound", "_make_exchange", "_misdirected", "_trust")
 
     def __init__(
         self, endpoint: HTTP1Endpoint, misdirected: Callable[[str, str], bool] | None
     ) -> None:
         super().__init__(endpoint)
         self._misdirected = misdirected
+        self._make_exchange: type[HTTP1Exchange] = HTTP1Exchange
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
 
@@ -68,7 +69,7 @@ class RequestOpening(BodyReading):
         except HTTPInputError as error:
             self._refuse(error)
             return
-        exchange = self.exchange = HTTP1Exchange(self, method, target, version)
+        exchange = self.exchange = self._make_exchange(self, method, target, version)
         unique = len(fields) == len(raw)
         if (
             (b"connection" in fields and not (fields[b"connection"] in KEEP_ALIVE and unique))
@@ -87,6 +88,8 @@ class RequestOpening(BodyReading):
             context = self.context
             context.remote_ip = client.remote_ip
             context.protocol = client.protocol
+            if endpoint.audit_log is not None:
+                endpoint.audit_log.record(exchange.explain, method, target, time.time())
             if bound.strip:
                 visible = bound.visible(raw, fields)
                 unique = unique and visible is raw

@@ -126,7 +126,9 @@ class Wire(asyncio.Protocol):
         elif size <= JOIN_LIMIT:
             transport.write(b"".join(out))
         else:
-            transport.writelines(out)
+            # Not writelines: asyncio's own, up to 3.13, never says when its buffer is full.
+            for data in out:
+                transport.write(data)
 
     def ready_future(self) -> asyncio.Future[None]:
         """Return a future that is done when the application may write more."""

@@ -4,7 +4,15 @@ Decides which groups there are and in which order they are applied and shown. A 
 new module with one `FlagGroup`, added to `GROUPS`; it must not need a change anywhere else.
 """
 
-from edgeserver.cli.flags import application, limits, listening, process, proxies, tls
+from edgeserver.cli.flags import (
+    application,
+    auditing,
+    limits,
+    listening,
+    process,
+    proxies,
+    tls,
+)
 from edgeserver.cli.flags.group import FlagGroup, GroupedCommand, add_flags, apply_flags
 
 __all__ = ["APPLY_ORDER", "GROUPS", "FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
@@ -14,6 +22,7 @@ GROUPS: tuple[FlagGroup, ...] = (
     listening.GROUP,
     tls.GROUP,
     proxies.GROUP,
+    auditing.GROUP,
     limits.GROUP,
     process.GROUP,
 )

@@ -6,6 +6,7 @@ Decides the scheme of a bind that names none; the grammar is `bind.py`'s, openin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -34,8 +35,21 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
             "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
             "or leave the certificate out"
         )
+    if values["http_redirect"] is not None:
+        plan.redirects.append(_redirect_listener(values["http_redirect"], plan))
     plan.backlog = values["backlog"]
     plan.reuse_port = values["reuse_port"]
+
+
+def _redirect_listener(port: int, plan: ServePlan) -> Listener:
+    """Return the plain listener that sends clients to the first https one."""
+    secure = next((listener.bind for listener in plan.listeners if listener.is_tls), None)
+    if secure is None or secure.host is None:
+        raise ConfigurationError(
+            f"--http-redirect {port} has no https to send clients to; add --bind https://HOST:PORT"
+            " and --certfile FILE"
+        )
+    return Listener(bind=replace(secure, scheme="http", port=port, proxy=None), is_tls=False)
 
 
 GROUP = FlagGroup(
@@ -50,6 +64,12 @@ GROUP = FlagGroup(
                 "PROXY prelude comes first; repeatable. Without a scheme it is https where a "
                 f"certificate is given. [default: {DEFAULT_BIND}]"
             ),
+        ),
+        click.Option(
+            ["--http-redirect"],
+            type=click.IntRange(0, 65535),
+            metavar="PORT",
+            help="A plain port, on the host of the first https one, that sends clients there.",
         ),
         click.Option(
             ["--backlog"],

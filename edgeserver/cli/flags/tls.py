@@ -69,13 +69,15 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         options["hosts"] = _parse_hosts(values["tls_host"])
     _check(options, plan)
     plan.tls = options
+    if values["hsts"] is not None:
+        plan.server_options["strict_transport_security"] = f"max-age={values['hsts']}"
     plan.on_reload.append(lambda server: server.reload_tls())
 
 
 def _refuse_orphans(values: Mapping[str, Any]) -> None:
     """Refuse TLS flags that say nothing without a certificate."""
-    for name in (*_KEYS, "key_password_file", "tls_host"):
-        if values[name]:
+    for name in (*_KEYS, "key_password_file", "tls_host", "hsts"):
+        if values[name] not in (None, ()):
             flag = "--" + name.replace("_", "-")
             raise ConfigurationError(f"{flag} without a certificate; add --certfile FILE")
 
@@ -154,6 +156,12 @@ GROUP = FlagGroup(
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
             help="Seconds for a handshake [default: 10].",
+        ),
+        click.Option(
+            ["--hsts"],
+            type=click.IntRange(min=0),
+            metavar="SECONDS",
+            help="Tell clients over TLS to come back over TLS only, for so long (RFC 6797).",
         ),
         click.Option(
             ["--dev-tls"],

@@ -1,0 +1,76 @@
+"""Flags of the audit log: where the proof of each request's client is written.
+
+Decides their names, and that the log is reopened on SIGHUP and flushed at the end; what a line
+holds is `edgeserver.auditlog`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import click
+
+from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.plan import ServePlan
+from edgeserver.errors import ConfigurationError
+from edgeserver.escaping import escape
+
+__all__ = ["GROUP"]
+
+
+def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
+    """Write the audit log, if one is wanted, into `plan`."""
+    path, sample = values["audit_log"], values["audit_sample"]
+    if path is None:
+        for flag in ("audit_sample", "audit_findings"):
+            if values[flag]:
+                name = "--" + flag.replace("_", "-")
+                raise ConfigurationError(f"{name} without an audit log; add --audit-log FILE")
+        return
+    if sample is not None and values["audit_findings"]:
+        raise ConfigurationError("--audit-sample and --audit-findings exclude each other")
+    from edgeserver.auditlog import AuditLog
+
+    try:
+        # Opened now, so that a wrong path stops the start and not the first request.
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"--audit-log {escape(path)}: {error.strerror}; name a file that this user may write"
+        ) from error
+    mode: Literal["all", "findings", "sample"] = "all"
+    if sample is not None:
+        mode = "sample"
+    elif values["audit_findings"]:
+        mode = "findings"
+    log = AuditLog(path, mode=mode, sample=0.01 if sample is None else sample)
+    plan.server_options["audit_log"] = log
+    plan.notes.append(f"audit log: {escape(path)} ({mode})")
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_stop.append(lambda server: log.close())
+
+
+GROUP = FlagGroup(
+    title="Audit",
+    options=(
+        click.Option(
+            ["--audit-log"],
+            metavar="FILE",
+            help="One JSON line for each request: who its client is, and why.",
+        ),
+        click.Option(
+            ["--audit-findings"],
+            is_flag=True,
+            help="Only requests with findings, such as headers that contradict each other.",
+        ),
+        click.Option(
+            ["--audit-sample"],
+            type=click.FloatRange(min=0, max=1, min_open=True),
+            metavar="SHARE",
+            help="Only a share of the requests, such as 0.01.",
+        ),
+    ),
+    apply=_apply,
+)
