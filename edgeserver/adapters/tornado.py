@@ -1,8 +1,10 @@
 """A Tornado application, or any other delegate of Tornado's, behind the waist.
 
 Decides which of Tornado's classes must appear where for its applications to run unchanged: its
-start line, and an error for closed connections that its `except` clauses catch. It never imports
-Tornado: who has a Tornado application has imported it, so its classes stand in `sys.modules`.
+start line, and an error for closed connections that its `except` clauses catch; and what Tornado
+is spared that it would not understand: absolute-form targets. It knows only the waist, and never
+imports Tornado: who has a Tornado application has imported it, so its classes stand in
+`sys.modules`.
 
 Source: Tornado 6.4 to 6.6; `tornado.routing` asserts the class of the start line, and
 `tornado.web` and `tornado.websocket` catch `tornado.iostream.StreamClosedError`.
@@ -23,6 +25,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
+from edgeserver.httputil.hosts import split_absolute_target
 from edgeserver.iostream import set_closed_error_factory
 
 __all__ = ["TornadoAdapter", "make_delegate", "share_closed_error"]
@@ -97,7 +100,11 @@ class _TornadoMessage(HTTPMessageDelegate):
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         """Pass the head on."""
-        return self._delegate.headers_received(self._make_start_line(*start_line), headers)  # type: ignore[no-any-return]  # Tornado's types are not known here
+        method, target, version = start_line
+        if target[0] != "/" and method != "CONNECT":
+            target, headers = _in_origin_form(target, headers)
+        start = self._make_start_line(method, target, version)
+        return self._delegate.headers_received(start, headers)  # type: ignore[no-any-return]  # Tornado's types are not known here
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Pass a piece of the body on."""
@@ -110,6 +117,20 @@ class _TornadoMessage(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         """Pass the loss of the connection on."""
         self._delegate.on_connection_close()
+
+
+def _in_origin_form(target: str, headers: HTTPHeaders) -> tuple[str, HTTPHeaders]:
+    """Return a target that Tornado's routing understands, and the headers that go with it."""
+    absolute = split_absolute_target(target)
+    if absolute is None:
+        return target, headers
+    # RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of
+    # request-target, the origin server MUST ignore the received Host header field (if any) and
+    # instead use the host information of the request-target."
+    authority, path, query = absolute
+    headers = headers.copy()
+    headers["Host"] = authority
+    return f"{path}?{query}" if query else path, headers
 
 
 def _closed_error(real_error: BaseException | None) -> StreamClosedError:

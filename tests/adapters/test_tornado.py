@@ -407,6 +407,33 @@ async def test_pipelined_requests_are_answered_in_order(site, quiet):
     writer.close()
 
 
+@pytest.mark.parametrize(
+    ("request_line", "uri", "host"),
+    [
+        pytest.param(b"GET http://a.example:81/x?y=1 HTTP/1.1", "/x?y=1", "a.example:81", id="get"),
+        pytest.param(b"GET http://a.example HTTP/1.1", "/", "a.example", id="empty-path"),
+        pytest.param(b"GET /http://a.example/ HTTP/1.1", "/http://a.example/", "x", id="origin"),
+        pytest.param(b"OPTIONS * HTTP/1.1", "*", "x", id="asterisk"),
+    ],
+)
+@on_both_loops
+async def test_forms_of_targets(plain_site, quiet, request_line, uri, host):
+    """An absolute-form target is routed by its path, and its authority replaces `Host`."""
+
+    class Where(tornado.web.RequestHandler):
+        def get(self):
+            self.finish(f"{self.request.uri} {self.request.host} {self.request.headers['Host']}")
+
+        options = get
+
+    plain_site.serve([(r"/.*|\*", Where)])
+    reader, writer = await plain_site.connect()
+    writer.write(request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    assert answer.partition(b"\r\n\r\n")[2].decode() == f"{uri} {host} {host}"
+    writer.close()
+
+
 # Clients that vanish.
 
 
