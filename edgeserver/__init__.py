@@ -6,6 +6,7 @@ The public names of the package, and nothing else.
 from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.httputil import HTTPHeaders, HTTPServerRequest
+from edgeserver.listening import listen
 
 __all__ = [
     "EdgeServerError",
@@ -14,4 +15,5 @@ __all__ = [
     "HTTPOutputError",
     "HTTPServer",
     "HTTPServerRequest",
+    "listen",
 ]
