@@ -209,16 +209,3 @@ class BodyReading(ExchangeEnds):
                 self._run()
 
         future.add_done_callback(done)
-
-    def _in_request(self, call: Callable[..., None], *args: Any) -> None:
-        """Call in the context of the present request."""
-        context = self._request_context
-        if context is None:
-            call(*args)
-            return
-        try:
-            context.run(call, *args)
-        except RuntimeError as error:
-            if "cannot enter context" not in str(error):
-                raise
-            call(*args)  # we are in it already

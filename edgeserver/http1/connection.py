@@ -56,6 +56,7 @@ class HTTP1Connection(RequestOpening):
 
     __slots__ = (
         "_checked",
+        "_connection_context",
         "_prelude",
         "_skipped",
         "_small_head",
@@ -91,6 +92,7 @@ class HTTP1Connection(RequestOpening):
         self.endpoint.opened(self, self.loop)
         self.deadline = self.endpoint.idle_deadline
         self._ready = self.endpoint.ready_future(self.loop)
+        self._connection_context = copy_context()
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -130,7 +132,8 @@ class HTTP1Connection(RequestOpening):
 
     def _begin_in_context(self, head: bytes) -> None:
         """Open an exchange in a fresh copy of the connection's context."""
-        context = self._request_context = copy_context()
+        # Never of the present one: that may be the context of the request before.
+        context = self._request_context = self._connection_context.copy()
         self._inside = True
         context.run(self._begin, head)
         self._inside = False
@@ -148,11 +151,20 @@ class HTTP1Connection(RequestOpening):
         exchange = self.exchange
         if exchange is None or not self.transport.can_write_eof():
             return False  # nothing is owed; or without half-close there is nobody to answer
-        # A peer that has only closed its half still waits for the answer, but one that went away
-        # looks the same: the application is told once, and the answer has its time.
-        self.deadline = self.loop.time() + self.endpoint.settings.write_timeout
-        self._in_request(self._tell_exchange, exchange)
+        self._owe_answer(exchange)
         return True
+
+    def pause_writing(self) -> None:
+        """Hear that the peer does not take what is written: it may ask for no more until then."""
+        super().pause_writing()
+        if (self.exchange is None or self._corked) and not self._closing:
+            self._pause_reading()  # `_rest` resumes it, if the present answer is not complete
+
+    def resume_writing(self) -> None:
+        """Hear that the peer has taken what was written."""
+        super().resume_writing()
+        if self.exchange is None and not self._closing:
+            self._run_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the connection is gone, however it went."""
@@ -207,16 +219,21 @@ class HTTP1Connection(RequestOpening):
                 self.deadline = self.endpoint.idle_deadline
                 if self._eof or self.endpoint.draining:
                     self.shut()
-            elif self._eof:
+            elif self._eof and not self._paused:
                 self.shut()  # half a head, and no more will come
-            if self._reading_paused:
+            if self._paused:
+                self._pause_reading()
+            elif self._reading_paused:
                 self._resume_reading()
             return
         if self.decoder is not None and self._held is None and self._eof:
             self._truncated()
             return
-        if not self._body_pending and not self._eof:
-            self.deadline = NEVER
+        if self.decoder is None or not self._body_pending:
+            if not self._eof:
+                self.deadline = NEVER
+            elif self._held is None and self.exchange is not None:
+                self._owe_answer(self.exchange)
         elif self._bulk is None and self._position >= len(self._buffer):
             self._consider_bulk()
         untaken = len(self._buffer) - self._position > HELD_INPUT
@@ -252,7 +269,7 @@ class HTTP1Connection(RequestOpening):
         """Take the next head from the buffer; say whether there was one."""
         buffer = self._buffer
         start = self._position
-        if start >= len(buffer):
+        if start >= len(buffer) or self._paused:
             return False
         if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
             # RFC 9112 section 2.2: "a server that is expecting to receive and parse a

@@ -46,6 +46,7 @@ class ExchangeEnds(Wire):
         "_position",
         "_request_context",
         "_scheduled",
+        "_sent_before",
         "decoder",
         "exchange",
     )
@@ -62,6 +63,7 @@ class ExchangeEnds(Wire):
         self._request_context: Context | None = None
         self._inside = False
         self._scheduled = False
+        self._sent_before = 0
 
     def _run(self) -> None:
         """Go through the buffer as far as the state allows; the subclass says how."""
@@ -253,6 +255,16 @@ class ExchangeEnds(Wire):
             self._in_request(self._close_delegate, delegate)
         self.shut()
 
+    def _owe_answer(self, exchange: HTTP1Exchange) -> None:
+        """Go on with the answer to a peer that has closed its half, as long as it gets on.
+
+        It may still wait for the answer, but one that went away looks the same: the application is
+        told once, and has the time of a write for each piece.
+        """
+        self._sent_before = exchange.bytes_sent
+        self.deadline = self.loop.time() + self.endpoint.settings.write_timeout
+        self._in_request(self._tell_exchange, exchange)
+
     def _waited_too_long(self) -> None:
         if self.exchange is not None and self.decoder is not None:
             gen_log.info("Timeout reading body from %s", self.context)
@@ -260,6 +272,8 @@ class ExchangeEnds(Wire):
         elif self.exchange is None and self._position < len(self._buffer):
             gen_log.info("Timeout reading head from %s", self.context)
             self._answer_and_close(408, "the head did not come in time")
+        elif self.exchange is not None and self.exchange.bytes_sent > self._sent_before:
+            self._owe_answer(self.exchange)
         else:
             self.close()
 
