@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
-from edgeserver.proxyheaders.contract import decide_contract
+from edgeserver.proxyheaders.contract import Claims, decide_contract, read_claims
 from edgeserver.proxyheaders.declared import read_declared
 from edgeserver.proxyheaders.endpoint import Endpoint
 from edgeserver.proxyheaders.results import Provenance, Resolved
@@ -39,6 +39,10 @@ MAX_KEY_BYTES = 256
 _MAX_OWN = 8
 
 _NOTHING: frozenset[bytes] = frozenset()
+
+
+FieldValues = tuple[bytes | None, ...]
+"""The values of the fields that a kind of policy reads, in an order of its own."""
 
 
 class Bound:
@@ -143,17 +147,25 @@ class _CachedBound(Bound):
         """Decide without any memory, and keep every step in `trace`."""
         return self._decide(raw, trace)
 
-    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
-        """Decide from the headers alone; this is what may be remembered."""
+    def _decide(
+        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
+    ) -> Resolved:
+        """Decide from the headers alone; this is what may be remembered.
+
+        Args:
+            raw: The head's pairs.
+            trace: Keeps every step, if given.
+            values: What the head's relevant fields hold, if none repeats and that is at hand.
+        """
         raise NotImplementedError  # one of the classes below
 
-    def _slow(self, key: object, raw: RawPairs) -> Resolved:
+    def _slow(self, key: object, raw: RawPairs, values: FieldValues | None = None) -> Resolved:
         """Decide, and remember under `key` unless that is None."""
         resolved = self._own.get(key)
         if resolved is None and key is not None:
             resolved = self._cache.recall(key)
         if resolved is None:
-            resolved = self._decide(raw)
+            resolved = self._decide(raw, None, values)
             if key is not None:
                 if resolved.reason in _SHARED_REASONS:
                     self._cache.admit(key, resolved)
@@ -198,18 +210,22 @@ class PolicyBound(_CachedBound):
         key = (source, scheme)
         resolved = self._cache.main.get(key)
         if resolved is None:
-            return self._slow(key, raw)
+            return self._slow(key, raw, key)
         self._reasons[resolved.reason] += 1
         return resolved
 
-    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+    def _decide(
+        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
+    ) -> Resolved:
         """Walk the configured source, and read the scheme."""
         source, proto, policy = self._source, self._proto, self.policy
-        lines = [value for name, value in raw if name == source]
-        scheme: str | None = None
-        claimed = [value for name, value in raw if name == proto]
-        if claimed:
-            scheme = read_scheme(claimed[-1])
+        if values is None:
+            lines = [value for name, value in raw if name == source]
+            claimed = next((value for name, value in reversed(raw) if name == proto), None)
+        else:
+            lines = [] if values[0] is None else [values[0]]
+            claimed = values[1]
+        scheme = None if claimed is None else read_scheme(claimed)
         if not lines:
             return self.endpoint.resolved(self._unclaimed(), scheme)
         if source in _LISTS:
@@ -293,13 +309,28 @@ class ContractBound(_CachedBound):
             for value in key:
                 if value is not None and len(value) > MAX_KEY_BYTES:
                     return self._slow(None, raw)
-            return self._slow(key, raw)
+            return self._slow(key, raw, key)
         self._reasons[resolved.reason] += 1
         return resolved
 
-    def _decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+    def _decide(
+        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
+    ) -> Resolved:
         """Apply Tornado's rules."""
-        outcome, scheme = decide_contract(raw, self.policy._table, trace)
+        if values is None:
+            claims = read_claims(raw)
+        else:
+            chain, proto, single, x_scheme = values
+            claims = Claims(
+                () if chain is None else (chain,),
+                () if single is None else (single,),
+                x_scheme,
+                proto,
+            )
+        policy = self.policy
+        # An explanation keeps every step, so it walks without what was remembered.
+        memo = policy._memo if trace is None else None
+        outcome, scheme = decide_contract(claims, policy._table, memo=memo, trace=trace)
         return self.endpoint.resolved(outcome, scheme)
 
 

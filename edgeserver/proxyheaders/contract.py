@@ -8,27 +8,37 @@ Source: `tornado.httpserver`, "xheaders" and "trusted_downstream"; checked again
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from edgeserver.proxyheaders.networks import NetworkTable
-from edgeserver.proxyheaders.walk import PLAIN, Outcome, Trace, read_scheme, walk, walk_single
+from edgeserver.proxyheaders.walk import (
+    PLAIN,
+    Memo,
+    Outcome,
+    Trace,
+    read_scheme,
+    walk,
+    walk_single,
+)
 
-__all__ = ["UNLIMITED", "decide_contract"]
+__all__ = ["UNLIMITED", "Claims", "decide_contract", "read_claims"]
 
 UNLIMITED = 1 << 30
 """Tornado has no limit of hops."""
 
 
-def decide_contract(
-    raw: Iterable[tuple[bytes, bytes]], table: NetworkTable, trace: Trace | None = None
-) -> tuple[Outcome, str | None]:
-    """Return the client and the scheme that the headers claim.
+class Claims(NamedTuple):
+    """What the fields of this contract hold: each its lines, and the last scheme of each name."""
 
-    Args:
-        raw: The head's `(lower-case name, value)` pairs.
-        table: `trusted_downstream`.
-        trace: Keeps every step of the header that decided, if given.
-    """
+    chain: Sequence[bytes]
+    single: Sequence[bytes]
+    x_scheme: bytes | None
+    proto: bytes | None
+
+
+def read_claims(raw: Collection[tuple[bytes, bytes]]) -> Claims:
+    """Return what the headers claim, from the head's `(lower-case name, value)` pairs."""
     chain: list[bytes] = []
     single: list[bytes] = []
     x_scheme: bytes | None = None
@@ -42,6 +52,21 @@ def decide_contract(
             x_scheme = value
         elif name == b"x-forwarded-proto":
             proto = value
+    return Claims(chain, single, x_scheme, proto)
+
+
+def decide_contract(
+    claims: Claims, table: NetworkTable, *, memo: Memo | None = None, trace: Trace | None = None
+) -> tuple[Outcome, str | None]:
+    """Return the client and the scheme that the headers claim.
+
+    Args:
+        claims: What the headers hold.
+        table: `trusted_downstream`.
+        memo: Remembers the entries of proxies, if given; for this table only.
+        trace: Keeps every step of the header that decided, if given.
+    """
+    chain, single, x_scheme, proto = claims
     # A present but unusable X-Scheme hides X-Forwarded-Proto.
     claimed = x_scheme if x_scheme is not None else proto
     scheme = read_scheme(claimed) if claimed is not None else None
@@ -55,7 +80,7 @@ def decide_contract(
             outcome = outcome._replace(reason="x-real-ip")
         return outcome, scheme
     if chain:
-        return walk(PLAIN, chain, table, max_hops=UNLIMITED, trace=trace), scheme
+        return walk(PLAIN, chain, table, max_hops=UNLIMITED, trace=trace, memo=memo), scheme
     return Outcome("trusted-peer-as-client", None), scheme
 
 
