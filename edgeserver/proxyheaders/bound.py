@@ -221,7 +221,10 @@ class PolicyBound(_CachedBound):
         source, proto, policy = self._source, self._proto, self.policy
         if values is None:
             lines = [value for name, value in raw if name == source]
-            claimed = next((value for name, value in reversed(raw) if name == proto), None)
+            claimed = None
+            for name, value in raw:
+                if name == proto:
+                    claimed = value  # the last line counts
         else:
             lines = [] if values[0] is None else [values[0]]
             claimed = values[1]
