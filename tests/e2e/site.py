@@ -169,9 +169,9 @@ class Client:
         assert await self.reader.readexactly(2) == b"\r\n"
         return body
 
-    async def ask(self, head: bytes = b"", target: str = "/") -> Answer:
+    async def ask(self, head: bytes = b"", *, host: str = "localhost") -> Answer:
         """Send a GET with these further lines, and read its response."""
-        await self.send(b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (target.encode(), head))
+        await self.send(b"GET / HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (host.encode(), head))
         return await self.answer()
 
     async def ended(self) -> bool:
