@@ -110,10 +110,7 @@ class HTTPConnection:
         target: The request's target, as sent.
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
         raw: The request's field lines, as far as the application may see them.
-        headers: The same as `HTTPHeaders`.
         status: The status written; 0 as long as none was.
-        client: Who the client of this request is, a `proxyheaders.Resolved`; None if unknown.
-        local_address: The address that the connection came in on; None if unknown.
         upgrades: Whether the client offers to change the protocol, in `Upgrade`.
     """
 
@@ -127,17 +124,17 @@ class HTTPConnection:
 
     @property
     def headers(self) -> HTTPHeaders:
-        """See the class."""
+        """The request's header fields, as far as the application may see them."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property
     def client(self) -> Any:
-        """See the class."""
+        """Who the client of this request is, a `proxyheaders.Resolved`; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property
     def local_address(self) -> Any:
-        """See the class."""
+        """The address that the connection came in on; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     def explain(self) -> Any:
