@@ -152,7 +152,7 @@ def request_environ(
 
 def _fields(raw: RawHeaders) -> dict[str, str]:
     """Return the header fields by their keys."""
-    fields: dict[Any, str] = {_key_of[name]: str(value, "latin-1") for name, value in raw}
+    fields: dict[Any, str] = {_key_of[name]: value.decode("latin-1") for name, value in raw}
     if len(fields) != len(raw):
         fields = {}
         for name, value in raw:
