@@ -20,6 +20,7 @@ The rules of the state machine:
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, Final, cast
@@ -81,8 +82,9 @@ class HTTP1Connection(RequestOpening):
         self.transport = cast(asyncio.Transport, transport)
         self.loop = asyncio.get_running_loop()
         secure = transport.get_extra_info("sslcontext") is not None
+        address = transport.get_extra_info("peername")
         self.context = ConnectionContext(
-            transport.get_extra_info("peername"),
+            address,
             scheme=self.endpoint.protocol or ("https" if secure else "http"),
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
@@ -93,6 +95,13 @@ class HTTP1Connection(RequestOpening):
         self.deadline = self.endpoint.idle_deadline
         self._ready = self.endpoint.ready_future(self.loop)
         self._connection_context = copy_context()
+        if not isinstance(address, tuple):
+            sock = transport.get_extra_info("socket")
+            if sock is not None and sock.family != socket.AF_UNIX:
+                # It was reset before it was accepted, and the event loop cannot say any more who
+                # it was. Its request came through all the same, and with no address it would
+                # look like one over a Unix socket, which a policy may trust.
+                self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -112,9 +121,10 @@ class HTTP1Connection(RequestOpening):
             # What nearly every segment is: one whole head, nobody at work on another. It takes
             # the same steps as the loop, without looking for what cannot be there.
             self._skipped = False
-            self._corked = True
-            self._begin_in_context(data[:end])
-            self._corked = False
+            context = self._request_context = self._connection_context.copy()
+            self._corked = self._inside = True
+            context.run(self._begin, data[:end])
+            self._corked = self._inside = False
             out = self._out
             if len(out) == 1 and self.transport is not None:
                 self._out_size = 0

@@ -56,25 +56,13 @@ MAX_CACHED_NAMES: Final = 1024
 MAX_METHOD: Final = 64
 
 
-class _Lines(dict[bytes, tuple[bytes, bytes]]):
-    """Field lines that were parsed before; asked for any other, it parses that."""
+_lines: dict[bytes, tuple[bytes, bytes]] = {}
+"""Field lines that were parsed before, by their exact bytes."""
 
-    def __missing__(self, line: bytes) -> tuple[bytes, bytes]:
-        name, colon, value = line.partition(b":")
-        lower = _cached_name(name)
-        if lower is None or not colon:
-            return _parse_rare_field(line)
-        value = value.strip(b" \t")
-        if value.translate(FIELD_VALUE_MARKS) != value:
-            raise _bad_value(line)
-        return (lower, value)
-
-
-_lines = _Lines()
 _names: dict[bytes, bytes] = {}
 """Names in the spelling that came, of fields whose lines are not kept."""
 
-_parsed_line: Callable[[bytes], tuple[bytes, bytes]] = _lines.__getitem__
+_cached_line: Callable[[bytes], tuple[bytes, bytes] | None] = _lines.get
 _cached_name: Callable[[bytes], bytes | None] = _names.get
 _method: Callable[[bytes], str | None] = METHODS.get
 _version: Callable[[bytes], str | None] = VERSIONS.get
@@ -91,23 +79,37 @@ def parse_head(head: bytes, max_fields: int) -> Head:
         HTTPInputError: A rule is broken; its `status` says how to answer.
     """
     lines = head.split(b"\r\n")
-    line = lines[0]
+    request_line = lines[0]
     del lines[0]
     try:
-        words = line.split(b" ")
+        words = request_line.split(b" ")
         if len(words) != 3:
-            raise _malformed_request_line(line)
+            raise _malformed_request_line(request_line)
         if len(lines) > max_fields:
             raise _too_many_fields(max_fields)
         word, target, last = words
         method = _method(word) or _parse_method(word, target)
-        version = _version(last) or _parse_version(last, line)
+        version = _version(last) or _parse_version(last, request_line)
         if target.translate(TARGET_MARKS) != target or not target:
             # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
-            raise _malformed_request_line(line)
+            raise _malformed_request_line(request_line)
         if target[0] != 0x2F:
             check_target(method, target)
-        raw = list(map(_parsed_line, lines))
+        raw: RawFields = []
+        for line in lines:
+            field = _cached_line(line)
+            if field is None:
+                name, _, value = line.partition(b":")
+                lower = _cached_name(name)
+                if lower is None or len(name) == len(line):
+                    field = _parse_rare_field(line)
+                else:
+                    # As there, without what is known of the name.
+                    value = value.strip(b" \t")
+                    if value.translate(FIELD_VALUE_MARKS) != value:
+                        raise _bad_value(line)
+                    field = (lower, value)
+            raw.append(field)
     except HTTPInputError:
         if b"\r" in head.replace(b"\r\n", b"") or b"\n" in head.replace(b"\r\n", b""):
             # Whatever else it broke: this is what makes two recipients see two messages.
@@ -135,11 +137,11 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
 
     Source: RFC 9112 section 5.
     """
-    return _parsed_line(line)
+    return _cached_line(line) or _parse_rare_field(line)
 
 
 def _parse_rare_field(line: bytes) -> tuple[bytes, bytes]:
-    """Parse a line whose name has not come before, or whose whole line is worth keeping."""
+    """Parse any line: its name may be new, or the whole line worth keeping."""
     name, colon, value = line.partition(b":")
     lower = _parse_name(name, colon, line)
     value = value.strip(b" \t")

@@ -33,6 +33,8 @@ from edgeserver.httputil.urls import parse_qs_bytes
 
 __all__ = ["HTTPServerRequest"]
 
+new_object = object.__new__
+
 # What an HTTP/1.0 request without a Host field is for, as Tornado has it.
 _HOST_OF_HTTP_1_0 = "127.0.0.1"
 
@@ -155,7 +157,7 @@ class HTTPServerRequest:
                 `from_validated` asks of it.
             server_connection: What `take_request` got.
         """
-        self = cls.__new__(cls)
+        self = new_object(cls)
         self.method = connection.method
         self.uri = connection.target
         self.version = connection.version
