@@ -218,9 +218,14 @@ class ExchangeEnds(Wire):
         delegate = self._end_reading()
         self._drop_input()
         if exchange is None or exchange.state == FRESH:
-            self._out.append(plain_answer(status, reason))
+            answer = plain_answer(status, reason)
             if exchange is not None:
+                if exchange.method == "HEAD":
+                    # RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".
+                    answer = answer[: answer.index(b"\r\n\r\n") + 4]
                 exchange.status = status
+                exchange.bytes_sent += len(answer)
+            self._out.append(answer)
         if exchange is not None:
             self._log_access(exchange)
         if delegate is not None:
@@ -233,7 +238,7 @@ class ExchangeEnds(Wire):
     def _application_failed(self, error: BaseException) -> None:
         """End the connection after an exception of the delegate."""
         if is_input_error(error):
-            refusal = error if isinstance(error, HTTPInputError) else _as_input_error(error)
+            refusal = _as_input_error(error)
             if self.exchange is not None:
                 self._refuse(refusal)
                 return
@@ -248,12 +253,9 @@ class ExchangeEnds(Wire):
     def _truncated(self) -> None:
         """End a connection whose peer stopped in the middle of a body."""
         delegate = self._end_reading()
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            self._log_access(exchange)
+        self.break_off()
         if delegate is not None:
             self._in_request(self._close_delegate, delegate)
-        self.shut()
 
     def _owe_answer(self, exchange: HTTP1Exchange) -> None:
         """Go on with the answer to a peer that has closed its half, as long as it gets on.
@@ -308,4 +310,7 @@ def is_input_error(error: BaseException) -> bool:
 
 
 def _as_input_error(error: BaseException) -> HTTPInputError:
-    return HTTPInputError(escape(str(error)))
+    text = str(error)
+    if isinstance(error, HTTPInputError) and text.isascii() and text.isprintable():
+        return error
+    return HTTPInputError(escape(text), status=getattr(error, "status", 400))

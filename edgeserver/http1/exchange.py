@@ -49,6 +49,9 @@ FRAMING: Final = framing_names(
 )
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
+UNSAID: Final = -1
+"""What remains of a body of which nothing has been said, because no head was written."""
+
 JOIN_BELOW: Final = 16384
 """A piece shorter than this is copied behind its head rather than written by itself."""
 
@@ -88,7 +91,7 @@ class HTTP1Exchange(HTTPConnection):
     _bodiless = False
     _until_close = False
     _trailers = b""
-    _remaining: int | None = None
+    _remaining: int | None = UNSAID
     _close_callback: Callable[[], None] | None = None
 
     def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
@@ -267,6 +270,8 @@ class HTTP1Exchange(HTTPConnection):
             return connection.failed_future()
         if not chunk:
             return connection.ready_future()
+        if type(chunk) is not bytes:
+            chunk = bytes(memoryview(chunk))  # it may be changed before it is sent
         size = len(chunk)
         if self._bodiless:
             if self.method != "HEAD":
@@ -280,8 +285,6 @@ class HTTP1Exchange(HTTPConnection):
             connection.send(b"%x\r\n" % size, True)
             connection.send(chunk, True)
             return connection.send(b"\r\n", False)
-        if self.state == FRESH:
-            self.state = OPEN
         self.bytes_sent += size
         return connection.send(chunk, False)
 
@@ -289,16 +292,14 @@ class HTTP1Exchange(HTTPConnection):
         """Say that the answer is complete; see `HTTPConnection.finish`.
 
         Raises:
-            HTTPOutputError: It is less than the `Content-Length` that was declared; the
-                connection is closed.
+            HTTPOutputError: It is less than the `Content-Length` that was declared, or nothing
+                at all; the connection is closed.
         """
         connection = self._connection
         if connection.exchange is not self or connection.transport is None:
             return
         if self._remaining and not self._bodiless:
-            remaining = self._remaining
-            connection.break_off()
-            raise HTTPOutputError(f"Tried to write {remaining} bytes less than Content-Length")
+            self._too_little(self._remaining)
         if self._chunked:
             connection.send(b"0\r\n%b\r\n" % self._trailers, True)
         if self.upgraded:
@@ -330,12 +331,14 @@ class HTTP1Exchange(HTTPConnection):
     def set_max_body_size(self, max_body_size: int) -> None:
         """Replace the limit of the body's bytes, for this request only."""
         self.max_body_size = max_body_size
-        self._connection.apply_body_limit(max_body_size)
+        if self._connection.exchange is self:
+            self._connection.apply_body_limit(max_body_size)
 
     def set_body_timeout(self, timeout: float) -> None:
         """Replace the limit of the body's seconds, for this request only."""
         self.body_timeout = timeout
-        self._connection.apply_body_timeout(timeout)
+        if self._connection.exchange is self:
+            self._connection.apply_body_timeout(timeout)
 
     @property
     def stream(self) -> Any:
@@ -403,9 +406,20 @@ class HTTP1Exchange(HTTPConnection):
     def _count(self, size: int) -> None:
         remaining = self._remaining
         if remaining is not None:
-            if size > remaining:
+            if size <= remaining:
+                self._remaining = remaining - size
+            elif remaining == UNSAID:
+                self.state = OPEN
+                self._remaining = None
+            else:
                 self._too_much("Tried to write more data than Content-Length")
-            self._remaining = remaining - size
+
+    def _too_little(self, remaining: int) -> None:
+        self._connection.break_off()
+        if remaining == UNSAID:
+            # Without a head there is no answer: the next one would be taken for it.
+            raise HTTPOutputError("finish() was called before write_headers()")
+        raise HTTPOutputError(f"Tried to write {remaining} bytes less than Content-Length")
 
     def _too_much(self, message: str) -> None:
         self._connection.break_off()

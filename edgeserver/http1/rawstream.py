@@ -45,7 +45,7 @@ class RawStream:
 
     def closed(self) -> bool:
         """Tell whether nothing can be written any more."""
-        return self._connection.closing
+        return self._connection.closing or self._connection.exchange is not self._exchange
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Write bytes as they are, beside whatever HTTP writes.
@@ -53,7 +53,7 @@ class RawStream:
         Raises:
             StreamClosedError: The connection is closed.
         """
-        if self._connection.closing:
+        if self.closed():
             raise closed_error()
         return self._connection.send(bytes(data), False)
 
@@ -62,7 +62,7 @@ class RawStream:
         if self._connection.exchange is self._exchange:
             self._connection.break_off()
         else:
-            self._connection.shut()
+            self._connection.close_if_idle()  # it may serve another request by now
 
     def set_nodelay(self, value: bool) -> None:
         """Accept what Tornado's streams accept; the event loop has set TCP_NODELAY already."""

@@ -138,11 +138,12 @@ def encode_field(name: Any, value: Any) -> bytes:
     """
     key = (name, value)
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if isinstance(name, bytes):
-        if name.lower() in _framing and not (name.islower() or name.istitle()):
-            raise ValueError(f"write the name {name!r} in lower case: it decides the framing")
-        name = name.decode("latin-1")
-    if not is_token(name.encode("latin-1", "replace")):
+    raw = name if isinstance(name, bytes) else name.encode("latin-1", "replace")
+    if raw.lower() in _framing and not (name.istitle() or (name is raw and name.islower())):
+        spelling = "lower case" if name is raw else "title case"
+        raise ValueError(f"write the name {name!r} in {spelling}: it decides the framing")
+    name = raw.decode("latin-1")
+    if not is_token(raw):
         raise ValueError(f"Illegal characters in header: {name!r} is not a field name")
     if CONTROL.search(text):
         raise ValueError(f"Illegal characters (CR or LF) in header: {name}: {text!r}")

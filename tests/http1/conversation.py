@@ -259,3 +259,18 @@ class Talk:
         now = loop.time
         loop.time = lambda: now() + seconds
         await self.turn()
+
+
+def request_of(
+    method: str = "GET", version: str = "1.1", lines: str = "", **limits: Any
+) -> tuple[Talk, Recorder]:
+    """Return a conversation in which a request waits for its answer."""
+    talk = Talk(**limits)
+    talk.app.on_finish = lambda request: None
+    talk.receive(f"{method} / HTTP/{version}\r\nHost: a\r\n{lines}\r\n".encode())
+    return talk, talk.app.requests[0]
+
+
+def fields(**lines: str) -> HTTPHeaders:
+    """Return fields with a Date that does not change, names with `_` for `-`."""
+    return HTTPHeaders({"Date": "x", **{name.replace("_", "-"): v for name, v in lines.items()}})

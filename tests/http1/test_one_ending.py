@@ -183,7 +183,7 @@ async def test_an_early_answer_in_full_lets_the_next_request_be(stage: str) -> N
     data = GET if stage == "head" else POST + b"abcdef"
     talk.receive(data, NEXT)
     assert talk.statuses == [200, 200]
-    assert [request.ended for request in talk.app.requests][0] == ["close"]
+    assert talk.app.requests[0].ended == ["close"]
 
 
 async def test_on_close_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
