@@ -88,6 +88,10 @@ class FakeTransport(asyncio.Transport):
         if self.inbox:
             asyncio.get_running_loop().call_soon(self.deliver)
 
+    def is_reading(self) -> bool:
+        """Say whether data is given."""
+        return self.reading and not self.closed
+
     def deliver(self) -> None:
         """Give the protocol what has come, as an event loop does, unless it is paused."""
         while self.inbox and self.reading and not self.closed:
