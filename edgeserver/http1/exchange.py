@@ -52,6 +52,8 @@ FRAMING: Final = framing_names(
 UNSAID: Final = -1
 """What remains of a body of which nothing has been said, because no head was written."""
 
+_NO_FIELDS: Final[RawHeaders] = []
+
 JOIN_BELOW: Final = 16384
 """A piece shorter than this is copied behind its head rather than written by itself."""
 
@@ -70,29 +72,39 @@ class HTTP1Exchange(HTTPConnection):
         bytes_sent: Bytes of head and body written.
     """
 
-    # Defaults stand on the class: an exchange is made for every request.
-    status = 0
-    bytes_sent = 0
+    # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
+    __slots__ = (
+        "__dict__",
+        "_bodiless",
+        "_chunked",
+        "_close_callback",
+        "_connection",
+        "_headers",
+        "_remaining",
+        "by_name",
+        "bytes_sent",
+        "context",
+        "keep_alive",
+        "method",
+        "plain",
+        "raw",
+        "state",
+        "status",
+        "target",
+        "trusted",
+        "upgraded",
+        "version",
+    )
+
+    # What few requests have stands on the class.
     started_s = 0.0
     ended_s = 0.0
-    raw: RawHeaders = ()  # type: ignore[assignment]  # set before anybody sees it
-    by_name: dict[bytes, bytes] | None = None
-    _headers: HTTPHeaders | None = None
-    trusted: tuple[Any, Any, Any] | None = None
-    keep_alive = True
-    plain = True
-    state = FRESH
-    upgraded = False
     upgrades = False
     expects_continue = False
     max_body_size: int | None = None
     body_timeout: float | None = None
-    _chunked = False
-    _bodiless = False
     _until_close = False
     _trailers = b""
-    _remaining: int | None = UNSAID
-    _close_callback: Callable[[], None] | None = None
 
     def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
         self._connection = connection
@@ -100,6 +112,20 @@ class HTTP1Exchange(HTTPConnection):
         self.method = method
         self.target = target
         self.version = version
+        self.status = 0
+        self.bytes_sent = 0
+        self.raw = _NO_FIELDS
+        self.by_name: dict[bytes, bytes] | None = None
+        self.trusted: tuple[Any, Any, Any] | None = None
+        self.keep_alive = True
+        self.plain = True
+        self.state = FRESH
+        self.upgraded = False
+        self._headers: HTTPHeaders | None = None
+        self._chunked = False
+        self._bodiless = False
+        self._remaining: int | None = UNSAID
+        self._close_callback: Callable[[], None] | None = None
 
     # Who is asking, and for what.
 
@@ -432,7 +458,11 @@ class StrictTransportExchange(HTTP1Exchange):
     Source: RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
     """
 
-    plain = False
+    __slots__ = ()
+
+    def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
+        super().__init__(connection, method, target, version)
+        self.plain = False
 
     def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
         super()._frame(code, remaining, parts)

@@ -114,6 +114,8 @@ class HTTPConnection:
         upgrades: Whether the client offers to change the protocol, in `Upgrade`.
     """
 
+    __slots__ = ()
+
     context: ConnectionContext
     method: str
     target: str
