@@ -74,6 +74,12 @@ NGINX = Server(
     "nginx `return 200` with one worker and the realip module",
     program="nginx",
 )
+EDGESERVER_ASGI = Server(
+    "edgeserver-asgi",
+    "serve_edgeserver_asgi.py",
+    "edgeserver's ASGI adapter on uvloop, a bare ASGI application",
+    modules=("uvloop", "edgeserver.adapters.asgi"),
+)
 EDGESERVER_WSGI = Server(
     "edgeserver-wsgi",
     "serve_edgeserver_wsgi.py",
@@ -193,6 +199,17 @@ SUITES = (
         (DOWNLOAD,),
         ("floor",),
         (Target("download", "edgeserver", "floor", 1.3),),
+    ),
+    Suite(
+        "asgi",
+        "An ASGI application",
+        (FLOOR, EDGESERVER_ASGI, GRANIAN, UVICORN, HYPERCORN),
+        (MINIMAL, BROWSER, VARIED),
+        ("edgeserver-asgi", "uvicorn", "granian"),
+        (
+            Target("browser", "edgeserver-asgi", "uvicorn", 0.7),
+            Target("browser", "edgeserver-asgi", "granian", 1.0),
+        ),
     ),
     Suite(
         "wsgi",

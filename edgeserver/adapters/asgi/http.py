@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.adapters.asgi.messages import Message
 from edgeserver.adapters.asgi.response import DONE, Responder
-from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope, make_scope
+from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
 from edgeserver.adapters.failing import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -52,49 +52,30 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         task: Where it runs, unless it ended in its first step.
     """
 
-    __slots__ = (
-        "_adapter",
-        "_body",
-        "_body_bytes",
-        "_called",
-        "_complete",
-        "_ended",
-        "_facts",
-        "_headers",
-        "_held",
-        "_start_line",
-        "_waiters",
-        "scope",
-        "task",
-    )
-
+    # Defaults stand on the class: one of these is made for every request.
+    # The body: pieces not yet received, whether all has come, whether its end was received.
+    _body: list[bytes] | None = None
+    _body_bytes = 0
+    _complete = False
+    _ended = False
+    _called = False
+    # Who waits: the server for room, tasks of the application for a message; see _waiting.
+    _held: asyncio.Future[None] | None = None
+    _waiters: list[asyncio.Future[None]] | None = None
+    task: asyncio.Task[None] | None = None
     _headers: HTTPHeaders
-    _start_line: RequestStartLine
+    _request_line: RequestStartLine
     scope: Scope
 
     def __init__(
         self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
     ) -> None:
-        # What Responder.__init__ does; one of these is made for every request.
         self.connection = connection
-        self.stage = 0
-        self.gone = False
-        self._trailers = None
-        self._unheard = 0
         self._adapter = adapter
         self._facts = facts
-        self._called = False
-        # The body: pieces not yet received, whether all has come, whether its end was received.
-        self._body: list[bytes] | None = None
-        self._body_bytes = 0
-        self._complete = False
-        self._ended = False
-        self._held: asyncio.Future[None] | None = None
-        self._waiters: list[asyncio.Future[None]] | None = None
-        self.task: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
-        method, target, version = self._start_line
+        method, target, version = self._request_line
         host = self._facts.peer if self.scope["client"] is None else self.scope["client"]
         return f"{method} {target} {version} from {host[0]}"
 
@@ -102,7 +83,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
         """Keep the head, or call the application with it."""
-        self._start_line = start_line
+        self._request_line = start_line
         self._headers = headers
         if start_line[0] not in USUALLY_EMPTY:
             self._call()
@@ -121,6 +102,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         elif self._waiters is not None:
             self._wake()
         if self._body_bytes > HELD_BODY and self.stage != DONE and not self.gone:
+            self._waiting = True
             self._held = asyncio.get_running_loop().create_future()
             return self._held
         return None
@@ -168,6 +150,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
                 return {"type": "http.request", "body": b"", "more_body": False}
             # Several tasks may wait; each has its own future, since cancelling a task cancels that.
             waiter = asyncio.get_running_loop().create_future()
+            self._waiting = True
             if self._waiters is None:
                 self._waiters = [waiter]
             else:
@@ -199,13 +182,8 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     async def _run(self) -> None:
         adapter = self._adapter
-        self.scope = scope = make_scope(
-            self._start_line,
-            self._headers,
-            self.connection,
-            facts=self._facts,
-            state=adapter.state,
-            root_path=adapter.root_path,
+        self.scope = scope = self._facts.make_scope(
+            self._request_line, self._headers, self.connection, adapter.state, adapter.root_path
         )
         try:
             await adapter.app(scope, self.receive, self.send)

@@ -118,10 +118,11 @@ class Lifespan:
         kind = type_of(message)
         if not self._started.done():
             waiting, event = self._started, "lifespan.startup"
-        elif self._stopping.is_set() and not self._stopped.done():
+        elif not self._stopped.done():
+            # Also before it was asked to: Starlette does so when it is cancelled.
             waiting, event = self._stopped, "lifespan.shutdown"
         else:
-            raise unexpected(kind, "between startup and shutdown", "none")
+            raise unexpected(kind, "after the shutdown", "none")
         if kind == f"{event}.complete":
             waiting.set_result(None)
         elif kind == f"{event}.failed":

@@ -23,7 +23,7 @@ would run for good: from the `UNHEARD_SENDS`th message on, `send` raises `Stream
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from edgeserver.adapters.asgi.messages import (
     Message,
@@ -61,16 +61,16 @@ _STATES: Final = {
 }
 
 
-class _StartLines(dict[int, ResponseStartLine]):
-    """The start line of each status, made once."""
-
-    def __missing__(self, status: int) -> ResponseStartLine:
-        line = ResponseStartLine("HTTP/1.1", status, responses.get(status, "Unknown"))
-        self[status] = line  # at most 800 of them
-        return line
+_start_lines: dict[Any, ResponseStartLine] = {
+    status: ResponseStartLine("HTTP/1.1", status, reason)
+    for status, reason in responses.items()
+    if status >= 200
+}
 
 
-_start_lines = _StartLines()
+def _start_line(kind: str, message: Message) -> ResponseStartLine:
+    """Return the start line for a status that has no registered reason."""
+    return ResponseStartLine("HTTP/1.1", check_status(kind, message), "Unknown")
 
 
 class Responder:
@@ -82,18 +82,18 @@ class Responder:
         gone: Whether the client is known to have left.
     """
 
-    __slots__ = ("_fields", "_status", "_trailers", "_unheard", "connection", "gone", "stage")
-
+    # Defaults stand on the class: one of these is made for every request.
+    stage = FRESH
+    gone = False
+    _waiting = False
+    _unheard = 0
+    # None, or the fields of the trailer section that was announced.
+    _trailers: list[tuple[bytes, bytes]] | None = None
+    _start_line: ResponseStartLine
     _fields: list[tuple[bytes, bytes]]
-    _status: int
 
     def __init__(self, connection: HTTPConnection) -> None:
         self.connection = connection
-        self.stage = FRESH
-        self.gone = False
-        # None, or the fields of the trailer section that was announced.
-        self._trailers: list[tuple[bytes, bytes]] | None = None
-        self._unheard = 0
 
     async def send(self, message: Message) -> None:
         """Take a message of the application; done when it may send more.
@@ -103,40 +103,53 @@ class Responder:
             HTTPOutputError: The body is longer or shorter than its `content-length`.
             StreamClosedError: The client left long ago.
         """
-        kind = type_of(message)
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError, IndexError):
+            kind = type_of(message)  # says what is wrong with it
         stage = self.stage
-        if kind == "http.response.body":
-            if stage in (STARTED, STREAMING):
-                body = message.get("body", b"")
-                if type(body) is not bytes:
-                    body = to_bytes(kind, "body", body)
-                more = message.get("more_body", False)
-                if stage == STREAMING:
-                    written = self.connection.write(body)
-                elif more or self._trailers is not None:
-                    written = self._write_head(body, whole=False)
-                    self.stage = STREAMING
-                else:
-                    self._write_head(body, whole=True)
+        if kind == "http.response.start" and not stage:
+            self._start(kind, message)
+        elif kind == "http.response.body" and 0 < stage < TRAILING:
+            body = message.get("body", b"")
+            if type(body) is not bytes:
+                body = to_bytes(kind, "body", body)
+            more = message.get("more_body", False)
+            connection = self.connection
+            if stage == STREAMING:
+                written = connection.write(body)
+            else:
+                whole = not more and self._trailers is None
+                try:
+                    written = connection.write_headers(
+                        self._start_line, self._fields, body, whole=whole
+                    )
+                except (ValueError, TypeError) as error:
+                    raise wrong_fields("http.response.start", error) from error
+                self.stage = STREAMING
+                if whole:
                     self.stage = DONE
-                    self.connection.finish()
-                    self.completed()
+                    connection.finish()
+                    if self._waiting:
+                        self.completed()
                     return
-                if not more:
-                    self._end_body()
-                if not written.done():
-                    await written
-                elif self.gone:
-                    await self._unheard_by(written)
-                return
-        elif kind == "http.response.start" and stage == FRESH:
-            self._status = check_status(kind, message)
-            self._fields = to_fields(kind, message)
-            if message.get("trailers", False):
-                self._trailers = []
-            self.stage = STARTED
-            return
-        await self._send_other(kind, message)
+            if not more:
+                self._end_body()
+            if not written.done():
+                await written
+            elif self.gone:
+                await self._unheard_by(written)
+        else:
+            await self._send_other(kind, message)
+
+    def _start(self, kind: str, message: Message) -> None:
+        """Take what is held back until the first piece of the body."""
+        self._start_line = _start_lines.get(message.get("status")) or _start_line(kind, message)
+        headers = message.get("headers")
+        self._fields = headers if type(headers) is list else to_fields(kind, message)
+        if message.get("trailers"):
+            self._trailers = []
+        self.stage = STARTED
 
     def completed(self) -> None:
         """Hear that the answer is complete; the subclass says what ends with it."""
@@ -144,14 +157,6 @@ class Responder:
     def wants_trailers(self) -> bool:
         """Tell whether the client takes a trailer section; the subclass has its fields."""
         return False
-
-    def _write_head(self, body: bytes, *, whole: bool) -> asyncio.Future[None]:
-        try:
-            return self.connection.write_headers(
-                _start_lines[self._status], self._fields, body, whole=whole
-            )
-        except (ValueError, TypeError) as error:
-            raise wrong_fields("http.response.start", error) from error
 
     def _end_body(self) -> None:
         """Take the end of the body: the answer is complete, or its trailers are to come."""

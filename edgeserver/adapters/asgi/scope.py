@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from edgeserver.httputil import HTTPConnection, HTTPHeaders, RequestStartLine
 
-__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionFacts", "Scope", "make_scope"]
+__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionFacts", "Scope"]
 
 Scope = dict[str, Any]
 
@@ -28,6 +28,8 @@ this says 2.3, as uvicorn does, though all of 2.5 is there.
 
 WEBSOCKET_ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 """What is said of the specification to `websocket` applications."""
+
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 _NOTHING: Final[dict[str, Any]] = {}
 
@@ -59,72 +61,70 @@ class ConnectionFacts:
         self.tls = None if context.tls is None else _tls_extension(context.tls)
         self._resolved: Any = None
 
-    def resolve(self, resolved: Any) -> tuple[str, int] | None:
-        """Return the `client` of a request whose `Resolved` is `resolved`."""
-        if resolved is not self._resolved and resolved is not None:
-            # Results are shared between requests, so most requests find the last one's again.
-            self._resolved = resolved
-            if self.peer[1] is None and resolved.remote_ip == "0.0.0.0":
-                self.client = None  # a Unix socket, and nobody said more
-            else:
-                self.client = (resolved.remote_ip, resolved.port or 0)
-        return self.client
+    def make_scope(
+        self,
+        start_line: RequestStartLine,
+        headers: HTTPHeaders,
+        connection: HTTPConnection,
+        state: dict[str, Any],
+        root_path: str,
+    ) -> Scope:
+        """Return the scope of an `http` connection; one is made for every request.
 
+        Args:
+            start_line: Method, target and version.
+            headers: The fields that the application may see.
+            connection: Where the answer goes.
+            state: What the lifespan left; the scope gets a copy.
+            root_path: Where the application is mounted, without a slash at the end.
+        """
+        method, target, version = start_line
+        path, _, query = target.partition("?")
+        if path[:1] != "/":
+            path = _path_of(path)
+        raw_path = path.encode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        if root_path:
+            path = root_path + path
+            raw_path = root_path.encode() + raw_path
+        resolved = connection.client
+        if resolved is not self._resolved:
+            self._resolve(resolved)
+        extensions = {
+            "http.response.early_hint": _NOTHING,
+            "http.response.trailers": _NOTHING,
+            "edgeserver": {"peer": self.peer, "client": resolved, "explain": connection.explain},
+        }
+        if self.tls is not None:
+            extensions["tls"] = self.tls
+        return {
+            "type": "http",
+            "asgi": HTTP_ASGI,
+            "http_version": "1.1" if version == "HTTP/1.1" else version[5:],
+            "method": method if method in METHODS else method.upper(),
+            "scheme": connection.context.protocol,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query.encode("ascii"),
+            "root_path": root_path,
+            # The parser's own list is what explain() reads later.
+            "headers": headers.raw.copy(),
+            "client": self.client,
+            "server": self.server,
+            "state": state.copy() if state else {},
+            "extensions": extensions,
+        }
 
-def make_scope(
-    start_line: RequestStartLine,
-    headers: HTTPHeaders,
-    connection: HTTPConnection,
-    *,
-    facts: ConnectionFacts,
-    state: dict[str, Any],
-    root_path: str,
-) -> Scope:
-    """Return the scope of an `http` connection.
-
-    Args:
-        start_line: Method, target and version.
-        headers: The fields that the application may see.
-        connection: Where the answer goes.
-        facts: What is known of the connection.
-        state: What the lifespan left; the scope gets a copy.
-        root_path: Where the application is mounted, without a slash at the end.
-    """
-    method, target, version = start_line
-    path, _, query = target.partition("?")
-    if path[:1] != "/":
-        path = _path_of(path)
-    raw_path = path.encode("ascii")
-    if "%" in path:
-        path = unquote(path)
-    if root_path:
-        path = root_path + path
-        raw_path = root_path.encode() + raw_path
-    resolved = connection.client
-    extensions = {
-        "http.response.early_hint": _NOTHING,
-        "http.response.trailers": _NOTHING,
-        "edgeserver": {"peer": facts.peer, "client": resolved, "explain": connection.explain},
-    }
-    if facts.tls is not None:
-        extensions["tls"] = facts.tls
-    return {
-        "type": "http",
-        "asgi": HTTP_ASGI,
-        "http_version": "1.1" if version == "HTTP/1.1" else version[5:],
-        "method": method.upper(),
-        "scheme": connection.context.protocol,
-        "path": path,
-        "raw_path": raw_path,
-        "query_string": query.encode("ascii"),
-        "root_path": root_path,
-        # The parser's own list is what explain() reads later.
-        "headers": headers.raw.copy(),
-        "client": facts.resolve(resolved),
-        "server": facts.server,
-        "state": state.copy(),
-        "extensions": extensions,
-    }
+    def _resolve(self, resolved: Any) -> None:
+        # Results are shared between requests, so most requests find the last one's again.
+        self._resolved = resolved
+        if resolved is None:
+            self.client = None if self.peer[1] is None else (self.peer[0], self.peer[1])
+        elif self.peer[1] is None and resolved.remote_ip == "0.0.0.0":
+            self.client = None  # a Unix socket, and nobody said more
+        else:
+            self.client = (resolved.remote_ip, resolved.port or 0)
 
 
 def _path_of(target: str) -> str:

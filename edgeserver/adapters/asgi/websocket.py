@@ -31,7 +31,7 @@ from edgeserver.adapters.asgi.messages import (
     wrong_fields,
 )
 from edgeserver.adapters.asgi.response import DONE, Responder
-from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope, make_scope
+from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
 from edgeserver.adapters.asgi.wire import ABNORMAL, INTERNAL_ERROR, WebSocketWire
 from edgeserver.adapters.failing import answer_failure
 from edgeserver.errors import StreamClosedError
@@ -338,13 +338,8 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def _make_scope(self) -> Scope:
         adapter = self._adapter
-        scope = make_scope(
-            self._start_line,
-            self._headers,
-            self._connection,
-            facts=self._facts,
-            state=adapter.state,
-            root_path=adapter.root_path,
+        scope = self._facts.make_scope(
+            self._start_line, self._headers, self._connection, adapter.state, adapter.root_path
         )
         del scope["method"]
         scope["type"] = "websocket"
