@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeserver.errors import ConfigurationError
@@ -38,6 +38,10 @@ _ADAPTERS = {
     "wsgi": "edgeserver.adapters.wsgi",
     "tornado": "edgeserver.adapters.tornado",
 }
+
+
+_CLASSES = {"asgi": "ASGIAdapter", "wsgi": "WSGIAdapter"}
+"""Whose constructor takes the options of each kind."""
 
 
 def describe_interface(kind: str) -> str:
@@ -95,9 +99,20 @@ def make_delegate(kind: str, app: Any, options: Mapping[str, Any] | None = None)
             )
     elif not callable(app):
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
+    options = options or {}
     if kind in ("callback", "delegate"):
+        _refuse_unknown(kind, options, ())
         return app
-    return _adapted(kind, app, options or {})
+    return _adapted(kind, app, options)
+
+
+def _refuse_unknown(kind: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse options that nothing behind this kind of application understands."""
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"{unknown[0]!r} means nothing to {_DESCRIPTIONS[kind]}; leave it out"
+        )
 
 
 def _adapted(kind: str, app: Any, options: Mapping[str, Any]) -> Any:
@@ -108,7 +123,10 @@ def _adapted(kind: str, app: Any, options: Mapping[str, Any]) -> Any:
             f"{_name(app)} is {_DESCRIPTIONS[kind]}, which this version of edgeserver cannot run "
             "yet; give it a callback or a connection delegate"
         )
-    return importlib.import_module(name).make_delegate(app, **options)
+    make = importlib.import_module(name).make_delegate
+    adapter = getattr(importlib.import_module(name), _CLASSES.get(kind, ""), make)
+    _refuse_unknown(kind, options, inspect.signature(adapter).parameters)
+    return make(app, **options)
 
 
 def _is_tornados(app: object) -> bool:
