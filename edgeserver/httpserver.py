@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -42,6 +43,9 @@ FILE_LIMIT_SHARE = 0.8
 
 PAUSE_POLL_S = 0.1
 """How often it is looked whether a paused server may accept again, in seconds."""
+
+WARNING_EVERY_S = 60.0
+"""How often a server that is full says so at most, in seconds."""
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -118,7 +122,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._bound_connections)
         policy = _trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
             ConnectionRoad.check_prelude(proxy_protocol, policy)
@@ -162,10 +166,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             audit_log=audit_log,
             strict_transport=strict_transport_security,
             protocol=self.protocol,
-            on_count=self._connections_changed,
+            on_count=lambda count: self._bound_connections(),
         )
         self._road = ConnectionRoad(self._endpoint, self._tls, policy)
         self._accepting_paused: asyncio.TimerHandle | None = None
+        self._next_warning_s = 0.0
 
     @classmethod
     def configurable_base(cls) -> type[Configurable]:
@@ -289,19 +294,26 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         endpoint = self._endpoint
         return len(endpoint.connections) + endpoint.detached_count() + self._tls.handshaking
 
-    def _connections_changed(self, count: int) -> None:
+    def _bound_connections(self) -> None:
+        """Pause accepting, or resume it, after a connection has come or gone."""
+        endpoint = self._endpoint
+        # Detached streams are not looked at each time: there may be many thousands of them.
+        at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._tls.handshaking
         if self._accepting_paused is not None:
-            if self.open_connections < self.max_connections:
+            if at_most < self.max_connections:
                 self._accepting_paused.cancel()
                 self._accepting_paused = None
                 self.resume_accepting()
-        elif count >= self.max_connections or self.open_connections >= self.max_connections:
-            gen_log.warning(
-                "%d connections are open (max_connections): accepting pauses until one closes",
-                self.open_connections,
-            )
+        elif at_most >= self.max_connections and self.open_connections >= self.max_connections:
             self.pause_accepting()
             self._look_again()
+            now = time.monotonic()
+            if now >= self._next_warning_s:  # at the limit every connection pauses it once
+                self._next_warning_s = now + WARNING_EVERY_S
+                gen_log.warning(
+                    "%d connections are open (max_connections): accepting pauses until one closes",
+                    self.open_connections,
+                )
 
     def _look_again(self) -> None:
         # Not every end is told: a handshake that fails, a detached stream that closes.
@@ -311,7 +323,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _while_paused(self) -> None:
         self._look_again()
-        self._connections_changed(0)
+        self._endpoint.detached_count()  # forgets those that have closed
+        self._bound_connections()
 
 
 def _as_delegate(request_callback: Any) -> HTTPServerConnectionDelegate:

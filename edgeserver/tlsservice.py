@@ -24,10 +24,14 @@ class TLSService:
 
     Args:
         redirect: Answer plain HTTP on a TLS port with 308 to https rather than with 400.
+        on_begin: Called when `handshaking` has grown, or None.
     """
 
-    def __init__(self, *, redirect: bool = False) -> None:
+    def __init__(
+        self, *, redirect: bool = False, on_begin: Callable[[], None] | None = None
+    ) -> None:
         self._redirect = redirect
+        self._on_begin = on_begin
         self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
         self._timers: dict[int, ReloadTimer] = {}
         self.tracker: HandshakeTracker | None = None
@@ -48,7 +52,9 @@ class TLSService:
         if self.tracker is None:
             limits = contexts.handshake_limits
             self.tracker = HandshakeTracker(
-                max_handshakes=limits.total, max_per_client=limits.per_client
+                max_handshakes=limits.total,
+                max_per_client=limits.per_client,
+                on_begin=self._on_begin,
             )
         return contexts
 

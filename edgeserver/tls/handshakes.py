@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from edgeserver.tls.deadlines import Deadlines
@@ -87,6 +88,7 @@ class HandshakeTracker:
         max_per_client: How many run at a time for one client address (IPv6: one /64).
         max_waiting: How many wait; more are refused.
         log: Where failures go.
+        on_begin: Called after each new connection has been taken in, or None.
 
     Attributes:
         completed: Handshakes that succeeded.
@@ -109,6 +111,7 @@ class HandshakeTracker:
         "max_handshakes",
         "max_per_client",
         "max_waiting",
+        "on_begin",
         "resumed",
         "running",
         "silent",
@@ -122,7 +125,9 @@ class HandshakeTracker:
         max_per_client: int = 32,
         max_waiting: int = 4096,
         log: FailureLog | None = None,
+        on_begin: Callable[[], None] | None = None,
     ) -> None:
+        self.on_begin = on_begin
         self.max_handshakes = max_handshakes
         self.max_per_client = max_per_client
         self.max_waiting = max_waiting
@@ -149,6 +154,8 @@ class HandshakeTracker:
                 deadlines = self._deadlines[timeout_s] = Deadlines(timeout_s, _time_out)
             deadlines.add(waiter)
         self.connections[waiter] = deadlines
+        if self.on_begin is not None:
+            self.on_begin()
 
     def end(self, waiter: Waiter) -> None:
         """Forget a connection whose handshake is over, one way or the other."""

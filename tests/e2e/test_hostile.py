@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Any
 
+import pytest
+
 from edgeserver.proxyheaders import TrustPolicy
-from tests.e2e.site import address_of, answer, connected, serve
+from tests.e2e.site import address_of, answer, connected, fetch, serve
 from tests.loops import on_both_loops
 
 
@@ -41,3 +44,52 @@ async def test_reset_before_accept_is_no_unix_socket() -> None:
         while server.open_connections:
             await asyncio.sleep(0)
     assert set(seen) == {"127.0.0.1"}
+
+
+@on_both_loops
+async def test_silent_tls_connections_are_bounded(pair: dict[str, str]) -> None:
+    """Connections that never send a hello count: they cannot take every file descriptor."""
+    async with (
+        serve(ssl_options=pair, max_connections=4) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        (listener,) = server.listeners
+        while not listener.paused:
+            await stack.enter_async_context(connected(address_of(server)))
+        assert server.open_connections >= 4
+        await stack.aclose()
+        while listener.paused:
+            await asyncio.sleep(0)
+        assert server.open_connections < 4
+
+
+async def test_a_full_server_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever keeps a server at its limit does not fill its log: one line in a minute."""
+    async with serve(max_connections=1) as server:
+        for _ in range(5):
+            assert (await fetch(address_of(server))).status == 200
+    assert caplog.text.count("max_connections") == 1
+
+
+async def test_detached_connections_are_counted_without_a_look_at_each() -> None:
+    """New connections cost the same beside many detached ones, and closed ones are forgotten."""
+    looked = 0
+
+    class Held:
+        def closed(self) -> bool:
+            nonlocal looked
+            looked += 1
+            return looked > 100
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    async with serve(max_connections=1000) as server:
+        held = [Held() for _ in range(100)]
+        for stream in held:
+            server._endpoint.detached(stream)
+        for _ in range(3):
+            assert (await fetch(address_of(server))).status == 200
+        assert looked == 0
+        assert server.open_connections >= 100
+        assert server.open_connections < 100
