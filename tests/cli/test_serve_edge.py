@@ -1,0 +1,104 @@
+"""What `serve` does at the edge: https for everybody, and the proof of who a client is."""
+
+import json
+import signal
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.cli.processes import serving, url_of
+
+
+@pytest.fixture
+def trusting(app_dir: Path, authority: trustme.CA) -> ssl.SSLContext:
+    """Write a certificate to `server.pem`, and return a client's context that trusts it."""
+    pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    pem.write_to_path(str(app_dir / "server.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_the_redirect_to_https(app_dir: Path, trusting: ssl.SSLContext) -> None:
+    """A plain port answers 308 with the same path on the https port, and that is served."""
+    arguments = ("--certfile", "server.pem", "--bind", "127.0.0.1:0", "--http-redirect", "0")
+    with serving(app_dir, "main:hello", *arguments) as process:
+        secure, plain = url_of(process, 1), url_of(process, 2)
+        process.wait_for("(redirects to https)")
+        answer = httpx.get(f"{plain}/a?b=c")
+        assert answer.status_code == 308
+        assert answer.headers["location"] == f"{secure}/a?b=c"
+        assert httpx.get(answer.headers["location"], verify=trusting).status_code == 200
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_a_redirect_needs_https(app_dir: Path) -> None:
+    """Without a certificate there is nothing to send clients to: exit code 2, one line."""
+    with serving(app_dir, "main:hello", "--http-redirect", "0") as process:
+        assert process.wait() == 2
+        assert "--http-redirect 0 has no https" in process.err
+        assert "Traceback" not in process.err
+
+
+def test_strict_transport_security(app_dir: Path, trusting: ssl.SSLContext) -> None:
+    """--hsts is sent over TLS, and never on a plain port, whatever a header claims."""
+    binds = ("--bind", "https://127.0.0.1:0", "--bind", "http://127.0.0.1:0")
+    arguments = ("--certfile", "server.pem", "--hsts", "300", "--xheaders", *binds)
+    with serving(app_dir, "main:hello", *arguments) as process:
+        secure, plain = url_of(process, 1), url_of(process, 2)
+        over_tls = httpx.get(secure, verify=trusting, headers={"X-Forwarded-Proto": "http"})
+        assert over_tls.headers["strict-transport-security"] == "max-age=300"
+        in_plain = httpx.get(plain, headers={"X-Forwarded-Proto": "https"})
+        assert " https " in in_plain.text
+        assert "strict-transport-security" not in in_plain.headers
+
+
+def test_the_audit_log(app_dir: Path) -> None:
+    """One JSON line for each request is there at the end, and SIGHUP begins a new file."""
+    arguments = ("--trust", "127.0.0.1", "--audit-log", "audit.jsonl")
+    path = app_dir / "audit.jsonl"
+    with serving(app_dir, "main:hello", *arguments) as process:
+        url = url_of(process)
+        httpx.get(f"{url}/one", headers={"X-Forwarded-For": "203.0.113.9"})
+        path.rename(app_dir / "audit.1")
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloaded")
+        httpx.get(f"{url}/two", headers={"X-Forwarded-For": "evil"})
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+    (first,) = map(json.loads, (app_dir / "audit.1").read_text().splitlines())
+    (second,) = map(json.loads, path.read_text().splitlines())
+    assert (first["target"], first["client"], first["reason"]) == (
+        "/one",
+        "203.0.113.9",
+        "first-untrusted",
+    )
+    assert (second["client"], second["verified"]) == ("127.0.0.1", False)
+    assert [finding["code"] for finding in second["findings"]] == ["malformed-boundary"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--audit-log", "no/such/dir"), "--audit-log no/such/dir: No such file or directory"),
+        (("--audit-sample", "0.5"), "--audit-sample without an audit log"),
+        (
+            ("--audit-log", "a", "--audit-findings", "--audit-sample", "0.5"),
+            "--audit-sample and --audit-findings exclude each other",
+        ),
+        (("--hsts", "300"), "--hsts without a certificate"),
+        (("--threads", "3"), "'threads' means nothing to a callback"),
+        (("--root-path", "/a"), "'root_path' means nothing to a callback"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_cannot_work(app_dir: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    """A flag that cannot work stops the start with one sentence and exit code 2."""
+    with serving(app_dir, "main:hello", *arguments) as process:
+        assert process.wait() == 2
+        assert sentence in process.err
+        assert "Traceback" not in process.err
