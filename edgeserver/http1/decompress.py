@@ -6,9 +6,10 @@ delegate in front of a delegate.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import RawFields
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["DecompressingDelegate", "consume_encoding"]
 
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+BATCH: Final = 16
+"""Pieces unpacked before the event loop gets its turn: little that came may become much."""
 
 
 def consume_encoding(raw: RawFields) -> RawFields:
@@ -44,7 +48,7 @@ class DecompressingDelegate(HTTPMessageDelegate):
         chunk_size: Most bytes of one piece.
     """
 
-    __slots__ = ("_chunk_size", "_delegate", "_exchange", "_inflate", "_size", "_started")
+    __slots__ = ("_chunk_size", "_delegate", "_ended", "_exchange", "_inflate", "_size", "_started")
 
     def __init__(
         self, delegate: HTTPMessageDelegate, exchange: HTTP1Exchange, chunk_size: int
@@ -55,6 +59,7 @@ class DecompressingDelegate(HTTPMessageDelegate):
         self._inflate = zlib.decompressobj(GZIP_WINDOW)
         self._size = 0
         self._started = False
+        self._ended = False
 
     def headers_received(
         self, start_line: RequestStartLine, headers: HTTPHeaders
@@ -69,9 +74,9 @@ class DecompressingDelegate(HTTPMessageDelegate):
             HTTPInputError: It is not gzip (400), or becomes too large (413).
         """
         pieces = self._pieces(chunk)
-        for piece in pieces:
+        for count, piece in enumerate(pieces, 1):
             waiting = self._delegate.data_received(piece)
-            if waiting is not None:
+            if waiting is not None or count == BATCH:
                 return self._go_on(waiting, pieces)
         return None
 
@@ -89,14 +94,19 @@ class DecompressingDelegate(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         """Pass the loss of the connection on."""
+        self._ended = True
         self._delegate.on_connection_close()
 
-    async def _go_on(self, waiting: Awaitable[None], pieces: Iterator[bytes]) -> None:
-        await waiting
-        for piece in pieces:
-            again = self._delegate.data_received(piece)
-            if again is not None:
-                await again
+    async def _go_on(self, waiting: Awaitable[None] | None, pieces: Iterator[bytes]) -> None:
+        await (asyncio.sleep(0) if waiting is None else waiting)
+        count = 0
+        while not self._ended and (piece := next(pieces, None)) is not None:
+            count += 1
+            waiting = self._delegate.data_received(piece)
+            if waiting is not None:
+                await waiting
+            elif not count % BATCH:
+                await asyncio.sleep(0)
 
     def _pieces(self, chunk: bytes) -> Iterator[bytes]:
         data: Any = chunk

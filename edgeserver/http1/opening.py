@@ -113,7 +113,7 @@ class RequestOpening(BodyReading):
         try:
             delegate = endpoint.start_request(self, exchange)
             if endpoint.decompresses and b"content-encoding" in fields:
-                raw, delegate = self._decompress(raw, fields, delegate, exchange)
+                raw, delegate = self._decompress(raw, delegate, exchange)
                 unique = False
             exchange.raw = raw
             exchange.by_name = fields if unique else None
@@ -186,11 +186,10 @@ class RequestOpening(BodyReading):
     def _decompress(
         self,
         raw: RawFields,
-        fields: Fields,
         delegate: HTTPMessageDelegate,
         exchange: HTTP1Exchange,
     ) -> tuple[RawFields, HTTPMessageDelegate]:
-        if fields[b"content-encoding"].lower() != b"gzip":
+        if [value.lower() for name, value in raw if name == b"content-encoding"] != [b"gzip"]:
             return raw, delegate
         settings = self.endpoint.settings
         if exchange.max_body_size is None:
