@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from edgeserver.adapters.detect import describe_interface, detect_interface, make_delegate
+from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.httpserver import HTTPServer
 from edgeserver.ioloop import IOLoop
 from edgeserver.log import app_log
@@ -116,18 +116,13 @@ def listen(
             adapter's (`threads` and `root_path` for WSGI, for instance).
 
     Raises:
-        ConfigurationError: `app` is of no kind that is known, or an option cannot work.
-        TypeError: Nothing takes an option of that name.
+        ConfigurationError: `app` is of no kind that is known, or an option cannot work, or means
+            nothing to the socket, the server and the application's adapter.
         OSError: The port cannot be bound.
     """
     kind = detect_interface(app) if interface == "auto" else interface
     listening = _take(options, TCPServer.listen)
     serving = _take(options, HTTPServer.initialize)
-    if options and kind in ("callback", "delegate"):
-        raise TypeError(
-            f"{describe_interface(kind)} takes no option {', '.join(map(repr, options))}, nor do"
-            " HTTPServer and its listen()"
-        )
     delegate = make_delegate(kind, app, options)
     server = ApplicationServer(delegate, **serving)
     server.pause_accepting()

@@ -116,9 +116,15 @@ async def test_options_go_where_they_belong(tmp_path: Path) -> None:
 
 
 WRONG = [
-    pytest.param(wsgi, {"thread": 3}, TypeError, "'thread'", id="unknown-for-wsgi"),
-    pytest.param(asgi, {"threads": 3}, TypeError, "'threads'", id="unknown-for-asgi"),
-    pytest.param(callback, {"threads": 3}, TypeError, "no option 'threads'", id="for-a-callback"),
+    pytest.param(
+        wsgi, {"thread": 3}, ConfigurationError, "'thread' means nothing", id="unknown-for-wsgi"
+    ),
+    pytest.param(
+        asgi, {"threads": 3}, ConfigurationError, "'threads' means", id="unknown-for-asgi"
+    ),
+    pytest.param(
+        callback, {"threads": 3}, ConfigurationError, "to a callback", id="for-a-callback"
+    ),
     pytest.param(wsgi, {"threads": 0}, ConfigurationError, "threads=0", id="adapter-refuses"),
     pytest.param(
         wsgi, {"max_header_size": 0}, ConfigurationError, "max_header", id="server-refuses"
