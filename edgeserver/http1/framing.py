@@ -21,7 +21,6 @@ CHUNKED: Final = -1
 
 # RFC 9110 section 8.6: Content-Length = 1*DIGIT. Longer than 18 digits is beyond any file.
 _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
-_OWS_COMMA = re.compile(rb"[ \t]*,[ \t]*")
 
 
 def parse_body_length(raw: RawFields) -> int:
@@ -49,9 +48,15 @@ def parse_body_length(raw: RawFields) -> int:
     return 0
 
 
+def _split_list(joined: bytes) -> list[bytes]:
+    # Not by a pattern of white space, comma, white space: it looks at a run of spaces that no
+    # comma follows once from each of them.
+    return [value.strip(b" \t") for value in joined.split(b",")]
+
+
 def _parse_content_length(joined: bytes) -> int:
     # RFC 9110 section 8.6: identical values, repeated as lines or as a list, may be taken as one.
-    values = _OWS_COMMA.split(joined)
+    values = _split_list(joined)
     if any(value != values[0] for value in values):
         raise HTTPInputError(
             f"Multiple unequal Content-Lengths: '{escape(joined)}'", rfc="RFC 9110 section 8.6"
@@ -68,7 +73,7 @@ def _check_codings(joined: bytes) -> None:
     # RFC 9112 section 6.3: "If a Transfer-Encoding header field is present in a request and the
     # chunked transfer coding is not the final encoding, the message body length cannot be
     # determined reliably; the server MUST respond with the 400".
-    codings = [coding.lower() for coding in _OWS_COMMA.split(joined)]
+    codings = _split_list(joined.lower())
     if codings == [b"chunked"]:
         return
     known_shape = all(is_token(coding) for coding in codings)

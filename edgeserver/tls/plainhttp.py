@@ -16,7 +16,7 @@ __all__ = ["MAX_HEAD_BYTES", "head_is_complete", "render_plain_http_answer"]
 MAX_HEAD_BYTES = 16384
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_HOST_FIELD = re.compile(rb"^host:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_HOST_FIELD = re.compile(rb"^host:([^\r\n]*)\r?$", re.IGNORECASE | re.MULTILINE)
 # RFC 3986 section 3.2.2, without percent-encoding and sub-delims, which no real host name has
 _HOST = re.compile(rb"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?\Z")
 # RFC 9112 section 3.2.1, origin-form, in the characters of RFC 3986 section 3.3 and 3.4
@@ -61,7 +61,7 @@ def _https_url(raw: bytes, target: bytes) -> bytes:
     head = _HEAD_END.split(raw, maxsplit=1)[0]
     hosts = _HOST_FIELD.findall(head)
     # RFC 9112 section 3.2: a request with more than one Host, or an invalid one, is an error
-    if len(hosts) != 1 or not (match := _HOST.match(hosts[0])):
+    if len(hosts) != 1 or not (match := _HOST.match(hosts[0].strip(b" \t"))):
         return b""
     name, port = match.groups()
     if port == b":443":
