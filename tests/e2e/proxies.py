@@ -146,11 +146,12 @@ def _start(
     *,
     command: Callable[[Path], list[str]],
     configure: Callable[[Path, int, int], str],
-    is_ready: Callable[[int, int], bool],
+    is_ready: Callable[[Path, int, int], bool],
 ) -> tuple[subprocess.Popen[bytes], Proxy]:
     """Start a proxy on a free port and wait until it serves.
 
-    Another process may take the port first, so a start that fails for that is tried again.
+    Another process may take the port first, so a start that fails for that is tried again; and what
+    answers on it proves nothing, so `is_ready(home, pid, control_port)` asks this very process.
     """
     for attempt in range(5):
         port, control_port = _free_port(), _free_port()
@@ -169,7 +170,7 @@ def _start(
                 process.wait(0.01)
                 break
             except subprocess.TimeoutExpired:
-                if is_ready(port, control_port):
+                if is_ready(home, process.pid, control_port):
                     return process, proxy
         _stop(process)
         if "in use" not in proxy.log() or attempt == 4:
@@ -201,21 +202,21 @@ def _running(process: subprocess.Popen[bytes], proxy: Proxy) -> Iterator[Proxy]:
         _stop(process)
 
 
-def _connects(port: int, control_port: int) -> bool:
-    """Return whether the port takes connections: harmless where a head is awaited first."""
+def _has_pid_file(home: Path, pid: int, control_port: int) -> bool:
+    """Return whether nginx says who it is, which it does once it listens."""
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
+        return (home / "pid").read_text("ascii").strip() == str(pid)
+    except FileNotFoundError:
         return False
-    return True
 
 
-def _answers(port: int, control_port: int) -> bool:
-    """Return whether HAProxy serves, without a connection that it would pass on."""
+def _answers(home: Path, pid: int, control_port: int) -> bool:
+    """Return whether this HAProxy serves, without a connection that it would pass on."""
     try:
-        return b"Uptime_sec" in exchange(("127.0.0.1", control_port), b"show info\n")
+        shown = exchange(("127.0.0.1", control_port), b"show info\n")
     except OSError:
         return False
+    return b"\nPid: %d\n" % pid in shown
 
 
 def exchange(address: Address, data: bytes, *, tls: ssl.SSLContext | None = None) -> bytes:
@@ -301,7 +302,7 @@ def _nginx(
                 f"{home}/conf",
             ],
             configure=configure,
-            is_ready=_connects,
+            is_ready=_has_pid_file,
         )
     ) as proxy:
         yield proxy
@@ -394,6 +395,7 @@ def realip_answer(proxy: Proxy, headers: Sequence[tuple[bytes, bytes]]) -> str:
 _HAPROXY = """\
 global
   log stdout format raw local0
+  noreuseport
   stats socket ipv4@127.0.0.1:{control_port}
 defaults
   log global

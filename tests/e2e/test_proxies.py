@@ -126,6 +126,26 @@ def test_realip_answers(tmp_path: Path, value: bytes, client: str) -> None:
             realip_answer(proxy, [(b"X-Forwarded-For", b"a\0b")])
 
 
+@pytest.mark.parametrize(
+    ("start", "taken"),
+    [(nginx_http, 0), (haproxy_http, 0), (haproxy_http, 1)],
+    ids=["nginx", "haproxy", "haproxy-control"],
+)
+def test_a_port_that_another_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Any, taken: int
+) -> None:
+    """A proxy of the same kind on the chosen port is not taken for ours: another is chosen."""
+    free_port, ports = proxies._free_port, []
+    monkeypatch.setattr(proxies, "_free_port", lambda: ports.append(free_port()) or ports[-1])
+    with start(tmp_path, backend=("127.0.0.1", 1)) as first:
+        chosen = [free_port(), free_port()]
+        chosen[taken] = ports[taken]
+        monkeypatch.setattr(proxies, "_free_port", lambda: chosen.pop(0) if chosen else free_port())
+        (tmp_path / "second").mkdir()
+        with start(tmp_path / "second", backend=("127.0.0.1", 1)) as second:
+            assert second.port != first.port
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
     """Return a file with chain and key for localhost, and a client that believes it."""
