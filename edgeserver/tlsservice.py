@@ -36,8 +36,11 @@ class TLSService:
         self._timers: dict[int, ReloadTimer] = {}
         self.tracker: HandshakeTracker | None = None
 
-    def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext) -> TLSContexts:
+    def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts) -> TLSContexts:
         """Return the contexts for `ssl_options`, made when they are first asked for.
+
+        Contexts that were made before a fork may be given as they are: its processes then resume
+        each other's sessions.
 
         Raises:
             KeyError: A dict has no `certfile`.

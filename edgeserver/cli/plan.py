@@ -9,9 +9,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeserver.cli.bind import Bind
+
+if TYPE_CHECKING:
+    from edgeserver.tls import TLSContexts
 
 __all__ = ["Hook", "Listener", "ServePlan"]
 
@@ -49,7 +52,7 @@ class ServePlan:
         redirects: Plain listeners that only send clients to https.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The `ssl_options` of https listeners, checked; None without TLS.
+        tls: The contexts of https listeners, which all workers share; None without TLS.
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
         access_log_format: `"text"`, `"json"`, or None for no access log.
@@ -70,7 +73,7 @@ class ServePlan:
     redirects: list[Listener] = field(default_factory=list)
     backlog: int = 128
     reuse_port: bool = False
-    tls: dict[str, Any] | None = None
+    tls: TLSContexts | None = None
     workers: int = 1
     graceful_timeout_s: float = 30.0
     access_log_format: str | None = "text"

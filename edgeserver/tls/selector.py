@@ -224,7 +224,7 @@ _SETTINGS_OF_GIVEN = TLSOptions(certfile="")
 
 
 def build_contexts(
-    ssl_options: Mapping[str, Any] | TLSOptions | ssl.SSLContext,
+    ssl_options: Mapping[str, Any] | TLSOptions | ssl.SSLContext | TLSContexts,
 ) -> TLSContexts:
     """Make the contexts of a listener from its `ssl_options`, all files read and proved.
 

@@ -1,5 +1,6 @@
 """What the flags of `serve` decide."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeserver.cli.flags.limits import parse_bytes
 from edgeserver.cli.plan import ServePlan
 from edgeserver.cli.serve import serve
 from edgeserver.errors import ConfigurationError
+from edgeserver.tls import TLSOptions, parse_ssl_options
 
 
 def _plan(*arguments: str) -> ServePlan:
@@ -185,6 +187,12 @@ def test_help_shows_every_flag_under_a_title() -> None:
             assert option.help
 
 
+def _served(plan: ServePlan) -> Mapping[str, TLSOptions]:
+    """Return what https listeners serve, by host; the default's name is empty."""
+    assert plan.tls is not None
+    return plan.tls.options
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a PEM file with a key and a certificate for localhost."""
@@ -199,7 +207,7 @@ def test_a_certificate_makes_https(certificate: Path) -> None:
     plan = _plan(
         "--certfile", str(certificate), "--bind", "127.0.0.1:1", "--bind", "http://127.0.0.1:2"
     )
-    assert plan.tls == {"certfile": str(certificate)}
+    assert _served(plan)[""].certfile == str(certificate)
     assert [note for note in plan.notes if note.startswith("TLS: localhost; expires in ")]
     assert [each.is_tls for each in plan.listeners] == [True, False]
 
@@ -208,7 +216,8 @@ def test_dev_tls_makes_its_certificate(tmp_path: Path, monkeypatch: pytest.Monke
     """--dev-tls makes a certificate below the current directory, and says whom to trust."""
     monkeypatch.chdir(tmp_path)
     plan = _plan("--dev-tls", "--bind", "https://127.0.0.1:1")
-    assert plan.tls == {"certfile": "certs/server.pem", "keyfile": "certs/server.key"}
+    served = _served(plan)[""]
+    assert (served.certfile, served.keyfile) == ("certs/server.pem", "certs/server.key")
     assert (tmp_path / "certs" / "ca.pem").exists()
     assert [note for note in plan.notes if note.endswith("trust it with certs/ca.pem")]
 
@@ -235,15 +244,19 @@ def test_tls_flags_are_tls_options(certificate: Path) -> None:
         "--tls-policy", "modern", "--handshake-timeout", "3",
         "--tls-host", f"localhost={pem}:{pem}",
     )  # fmt: skip
-    assert plan.tls == {
-        "certfile": pem,
-        "keyfile": pem,
-        "ca_certs": pem,
-        "cert_reqs": "optional",
-        "policy": "modern",
-        "handshake_timeout": 3.0,
-        "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
-    }
+    served = _served(plan)
+    assert served.keys() == {"", "localhost"}
+    assert served[""] == parse_ssl_options(
+        {
+            "certfile": pem,
+            "keyfile": pem,
+            "ca_certs": pem,
+            "cert_reqs": "optional",
+            "policy": "modern",
+            "handshake_timeout": 3.0,
+            "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
+        }
+    )
     assert len(plan.on_reload) == 1
 
 

@@ -1,14 +1,16 @@
 """How `edgeserver serve` stops, reloads and replaces workers: real signals to real processes."""
 
 import signal
+import socket
 import ssl
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 import trustme
 
-from tests.cli.processes import connect, is_alive, python, running, serving, url_of
+from tests.cli.processes import PATIENCE_S, connect, is_alive, python, running, serving, url_of
 
 
 def test_requests_in_flight_are_finished(app_dir: Path) -> None:
@@ -85,6 +87,28 @@ def test_hup_reloads_certificates(app_dir: Path, authority: trustme.CA, workers:
         process.wait_for("SIGHUP: reloaded", times=workers)
         for _ in range(5):
             assert ssl.get_server_certificate(address) in second.decode()
+
+
+def test_sessions_resume_at_every_worker(app_dir: Path, authority: trustme.CA) -> None:
+    """Workers share the contexts made before the fork, ticket keys and all."""
+    (app_dir / "server.pem").write_bytes(_issue(authority))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    arguments = ("--certfile", "server.pem", "--workers", "2")
+    with serving(app_dir, "main:hello", *arguments) as process:
+        _, _, port = url_of(process).rpartition(":")
+        session, workers = None, set()
+        deadline_s = time.monotonic() + PATIENCE_S
+        while len(workers) < 2:  # the system decides which of them accepts
+            assert time.monotonic() < deadline_s
+            with (
+                socket.create_connection(("127.0.0.1", int(port)), PATIENCE_S) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secure,
+            ):
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                workers.add(secure.makefile("rb").read().split()[-1])
+                assert secure.session_reused is (session is not None)
+                session = session or secure.session
 
 
 def _issue(authority: trustme.CA) -> bytes:

@@ -7,7 +7,7 @@ what the options mean is `edgeserver.tls`'.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
+
+if TYPE_CHECKING:
+    from edgeserver.tls import TLSContexts
 
 __all__ = ["GROUP"]
 
@@ -67,8 +70,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         options["password"] = _PasswordFile(values["key_password_file"])
     if values["tls_host"]:
         options["hosts"] = _parse_hosts(values["tls_host"])
-    _check(options, plan)
-    plan.tls = options
+    # Built here, in the parent of all workers: a session resumes at whichever answers.
+    plan.tls = _build(options, plan)
     if values["hsts"] is not None:
         plan.server_options["strict_transport_security"] = f"max-age={values['hsts']}"
     plan.on_reload.append(lambda server: server.reload_tls())
@@ -108,7 +111,7 @@ def _dev_options(plan: ServePlan) -> dict[str, Any]:
     return {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
 
 
-def _check(options: dict[str, Any], plan: ServePlan) -> None:
+def _build(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
     """Read what `options` name, so that any TLS error stops the start, and say what is served."""
     from edgeserver.tls import build_contexts, start_lines
 
@@ -119,6 +122,7 @@ def _check(options: dict[str, Any], plan: ServePlan) -> None:
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
     plan.notes += start_lines(contexts)
+    return contexts
 
 
 def _file(flag: str, help_text: str) -> click.Option:
