@@ -27,7 +27,7 @@ MAX_CHUNK_LINE: Final = 4096
 MAX_TRAILER_LINE: Final = 8192
 """Most bytes of one trailer line."""
 
-MAX_CHUNKS: Final = 512
+MAX_CHUNKS: Final = 64
 """Most chunks joined in one piece, so that a flood of tiny ones yields to the event loop."""
 
 # RFC 9112 section 7.1:
