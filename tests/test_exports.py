@@ -13,6 +13,7 @@ PUBLIC = {
         HTTPOutputError
         HTTPServer
         HTTPServerRequest
+        listen
     """,
     "edgeserver.httputil": """
         HTTPConnection

@@ -55,7 +55,7 @@ def run_process(
     """
     app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-    delegate = make_delegate(kind, app, plan.adapter_options)
+    delegate = make_delegate(kind, app, _adapter_options(plan, kind))
     _configure_logging()
     log = None
     # Tornado applications log themselves; an output that was closed at start is None.
@@ -69,6 +69,13 @@ def run_process(
         if log is not None:
             log.close()
     return EXIT_OK
+
+
+def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
+    """Return what the adapter is given: what flags say, and what only this process knows."""
+    if kind == "wsgi":
+        return plan.adapter_options | {"multiprocess": plan.workers > 1}
+    return plan.adapter_options
 
 
 class _Process:
