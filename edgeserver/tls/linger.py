@@ -48,10 +48,13 @@ class Linger(asyncio.Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Throw the bytes away; a peer that sends without end is cut off."""
+        """Throw the bytes away; a peer that sends without end is listened to no more.
+
+        It is not cut off before its time: a reset would reach it before it has read what was said.
+        """
         self._left -= len(data)
         if self._left < 0 and self._transport is not None:
-            self._transport.abort()
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """Close: the peer has read to our end, or does not want to."""

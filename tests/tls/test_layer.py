@@ -683,8 +683,9 @@ async def test_linger_is_bounded(monkeypatch):
 
 
 @both_loops
-async def test_linger_reads_no_more_than_its_bound():
-    """A refused client that keeps sending is cut off after 256 KiB."""
+async def test_linger_reads_no_more_than_its_bound(monkeypatch):
+    """A refused client that keeps sending is stopped after 256 KiB, and cut off in time."""
+    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.1)
     async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
 

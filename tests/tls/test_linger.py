@@ -70,8 +70,26 @@ async def test_client_that_stays_is_cut_off(monkeypatch):
 
 
 @both_loops
-async def test_client_that_sends_without_end_is_cut_off():
-    """More than 256 KiB are not read."""
+async def test_last_words_are_read_by_a_client_that_sends_far_too_much():
+    """More than is thrown away only stops a client: it may still read why."""
+    async with refusing() as (port, transports):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(bytes(33_554_432))
+        unchanged, before = 0, 0
+        while unchanged < 100 and not writer.transport.is_closing():
+            await asyncio.sleep(0)
+            left = writer.transport.get_write_buffer_size()
+            unchanged, before = (unchanged + 1 if left == before else 0), left
+        assert before
+        assert await reader.readexactly(2) == b"no"
+        writer.transport.abort()
+        transports[0].abort()
+
+
+@both_loops
+async def test_client_that_sends_without_end_is_cut_off(monkeypatch):
+    """Who goes on sending has only so long."""
+    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.1)
     async with refusing() as (port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
 
