@@ -58,8 +58,8 @@ async def test_pieces_are_never_longer_than_chunk_size(coding: str, segment: int
 async def test_small_chunks_of_one_segment_are_joined() -> None:
     """A flood of tiny chunks does not become a flood of calls."""
     talk = Talk()
-    talk.receive(CHUNKED + in_chunks(b"x" * 300, 1))
-    assert talk.app.requests[0].pieces == [b"x" * 300]
+    talk.receive(CHUNKED + in_chunks(b"x" * 60, 1))
+    assert talk.app.requests[0].pieces == [b"x" * 60]
 
 
 async def test_small_chunks_do_not_wait_for_more() -> None:

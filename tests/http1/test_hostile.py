@@ -12,6 +12,8 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import parse_head
 from edgeserver.tls.plainhttp import render_plain_http_answer
+from tests.http1.conversation import Talk
+from tests.http1.corpus import chunked
 
 LONG = 2**19
 SPACES = b" " * LONG
@@ -63,3 +65,14 @@ def test_plain_http_on_tls_in_linear_time(value: bytes) -> None:
     """Plain HTTP on a TLS port is answered after one look at its Host."""
     answer = render_plain_http_answer(b"GET / HTTP/1.1\r\nHost: " + value + b"\r\n\r\n")
     assert b"an https:// URL" in answer
+
+
+async def test_a_flood_of_tiny_chunks_yields() -> None:
+    """Chunks of one byte do not keep the event loop, however many come at once."""
+    talk = Talk()
+    talk.receive(chunked(b"1\r\na\r\n" * 10000 + b"0\r\n\r\n"))
+    (request,) = talk.app.requests
+    assert 0 < len(request.body) < 5000
+    await talk.turn()
+    assert request.body == b"a" * 10000
+    assert talk.statuses == [200]
