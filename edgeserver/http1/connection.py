@@ -20,7 +20,6 @@ The rules of the state machine:
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, Final, cast
@@ -31,7 +30,7 @@ from edgeserver.http1.exchange import StrictTransportExchange
 from edgeserver.http1.head import check_partial_head
 from edgeserver.http1.opening import RequestOpening
 from edgeserver.http1.wire import NEVER
-from edgeserver.httputil.context import ConnectionContext
+from edgeserver.httputil.context import AF_UNIX, ConnectionContext
 
 __all__ = ["HTTP1Connection"]
 
@@ -97,7 +96,7 @@ class HTTP1Connection(RequestOpening):
         self._connection_context = copy_context()
         if not isinstance(address, tuple):
             sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family != socket.AF_UNIX:
+            if sock is not None and sock.family != AF_UNIX:
                 # It was reset before it was accepted, and the event loop cannot say any more who
                 # it was. Its request came through all the same, and with no address it would
                 # look like one over a Unix socket, which a policy may trust.

@@ -10,7 +10,10 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-__all__ = ["ConnectionContext"]
+__all__ = ["AF_UNIX", "ConnectionContext"]
+
+AF_UNIX = socket.AF_UNIX
+"""The family of Unix sockets, whose peers have no address."""
 
 
 class ConnectionContext:
@@ -51,7 +54,7 @@ class ConnectionContext:
             self.address_family = socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
         else:
             self.peer_ip = "0.0.0.0"
-            self.address_family = socket.AF_UNIX
+            self.address_family = AF_UNIX
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
@@ -61,10 +64,10 @@ class ConnectionContext:
     @property
     def peer(self) -> str:
         """The peer as trust policies name it: an address, or `"unix:"`."""
-        return "unix:" if self.address_family == socket.AF_UNIX else self.peer_ip
+        return "unix:" if self.address_family == AF_UNIX else self.peer_ip
 
     def __str__(self) -> str:
-        if self.address_family != socket.AF_UNIX:
+        if self.address_family != AF_UNIX:
             return self.remote_ip
         if isinstance(self.address, bytes):
             return self.address.decode("latin-1")
