@@ -210,8 +210,12 @@ class ExchangeEnds(Wire):
 
     def _log_refusal(self, error: HTTPInputError) -> None:
         rule = f" ({error.rfc})" if error.rfc else ""
-        peer = self.context.peer_ip if self.context.peer_port is not None else self.context
-        gen_log.info("Malformed HTTP message from %s: %s%s", peer, error, rule)
+        gen_log.info("Malformed HTTP message from %s: %s%s", self._render_peer(), error, rule)
+
+    def _render_peer(self) -> str:
+        # Not the context's client: until a head is resolved that is the one of the request before.
+        context = self.context
+        return escape(str(context) if context.peer_port is None else context.peer_ip)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange, self.exchange = self.exchange, None
@@ -272,7 +276,7 @@ class ExchangeEnds(Wire):
             gen_log.info("Timeout reading body from %s", self.context)
             self._answer_and_close(408, "the body did not come in time")
         elif self.exchange is None and self._position < len(self._buffer):
-            gen_log.info("Timeout reading head from %s", self.context)
+            gen_log.info("Timeout reading head from %s", self._render_peer())
             self._answer_and_close(408, "the head did not come in time")
         elif self.exchange is not None and self.exchange.bytes_sent > self._sent_before:
             self._owe_answer(self.exchange)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from typing import Any
@@ -93,3 +94,17 @@ async def test_detached_connections_are_counted_without_a_look_at_each() -> None
         assert looked == 0
         assert server.open_connections >= 100
         assert server.open_connections < 100
+
+
+async def test_half_a_head_is_not_laid_to_the_client_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What comes over a proxy's connection between requests is logged as the proxy's."""
+    caplog.set_level(logging.INFO)
+    options = {"trust": TrustPolicy(["127.0.0.1"]), "header_timeout": 0.05}
+    async with serve(**options) as server, connected(address_of(server)) as client:
+        assert (await client.ask(b"X-Forwarded-For: 192.0.2.1\r\n")).seen["ip"] == "192.0.2.1"
+        await client.send(b"GET / HT")
+        assert (await client.answer()).status == 408
+    assert "Timeout reading head from 127.0.0.1" in caplog.text
+    assert "192.0.2.1" not in caplog.text
