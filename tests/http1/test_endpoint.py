@@ -312,7 +312,7 @@ async def test_a_policy_for_a_server_that_had_none() -> None:
 
 @pytest.mark.parametrize(
     ("address", "text"),
-    [("", ""), ("/run/x.sock", "/run/x.sock"), (b"\x00x", "\x00x"), (None, "None")],
+    [("", ""), ("/run/x.sock", "/run/x.sock"), (b"\x00x", r"\x00x"), (None, "None")],
 )
 async def test_unix_sockets(address: Any, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """A peer without an address is served and logged by its socket."""
