@@ -186,9 +186,10 @@ REFUSED = {
 @on_both_loops
 @pytest.mark.parametrize(("data", "status"), REFUSED.values(), ids=REFUSED)
 async def test_a_refusal_arrives_while_the_client_sends(
-    scheme: Scheme, data: bytes, status: int
+    scheme: Scheme, data: bytes, status: int, caplog
 ) -> None:
-    """Who is in the middle of sending still reads the status and the reason, not a reset."""
+    """Who is in the middle of sending reads status and reason, not a reset; one line says why."""
+    caplog.set_level(logging.INFO, "edgeserver")
     async with (
         serve(tell, max_body_size=MIB, **scheme.options) as server,
         connected(address_of(server), tls=scheme.tls) as client,
@@ -200,6 +201,10 @@ async def test_a_refusal_arrives_while_the_client_sends(
         assert got.body.endswith(b"\n")
         assert len(got.body) > 5
         assert await client.ended()
+    (line,) = [text for text in caplog.messages if "Malformed HTTP message" in text]
+    assert line.startswith("Malformed HTTP message from 127.0.0.1: ")
+    assert line.endswith(")"), "the rule"
+    assert line.isprintable()
 
 
 @on_both_loops

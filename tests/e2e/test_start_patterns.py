@@ -21,7 +21,7 @@ import pytest
 from edgeserver.netutil import bind_sockets, bind_unix_socket
 from edgeserver.process import cpu_count
 from tests.cli.processes import Process, is_alive, python, running
-from tests.e2e.site import address_of, answer, connected, fetch, serve, tell
+from tests.e2e.site import address_of, answer, ask_blocking, connected, fetch, serve, tell
 from tests.loops import on_both_loops
 
 HANDLER = """
@@ -106,6 +106,16 @@ async def main():
     print("stopped", flush=True)
 
 asyncio.run(main())
+"""
+
+TELL_TLS = """
+def tell_tls(request):
+    message = f"{os.getpid()} {request.tls.resumed}".encode()
+    request.connection.write_headers(
+        ResponseStartLine("HTTP/1.1", 200, "OK"),
+        HTTPHeaders({"Content-Length": str(len(message))}),
+        message)
+    request.connection.finish()
 """
 
 REUSE_PORT = """
@@ -202,6 +212,25 @@ def test_forking(tmp_path: Path, program: str) -> None:
         assert process.err.count("exited normally") == cpu_count()
 
 
+def test_forked_processes_share_sessions(tmp_path: Path, pair, trusting) -> None:
+    """A TLS session that one process began resumes at every other, whoever accepts."""
+    options = f"ssl_options={pair!r}"
+    program = START_ZERO.replace("HTTPServer(handle_request)", f"HTTPServer(tell_tls, {options})")
+    with started(TELL_TLS + program, tmp_path) as process:
+        children = [ready(process, number) for number in range(1, cpu_count() + 1)]
+        address = ("127.0.0.1", children[0].port)
+        _, session, _ = ask_blocking(address, trusting)
+        for child in children:
+            others = [other.pid for other in children if other.pid != child.pid]
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)  # so that only this one can answer
+            got, _, resumed = ask_blocking(address, trusting, session=session)
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+            assert got.body == f"{child.pid} True".encode()
+            assert resumed
+
+
 def test_reuse_port(tmp_path: Path) -> None:
     """Two processes of their own listen on one port, and both are asked."""
     with started(REUSE_PORT, tmp_path, "0") as first:
@@ -226,9 +255,12 @@ def has_ipv6() -> bool:
 
 
 @on_both_loops
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
 async def test_ipv6() -> None:
-    """An IPv6 client is named as RFC 5952 writes it."""
+    """An IPv6 client is named as RFC 5952 writes it; a machine without IPv6 says so at once."""
+    if not has_ipv6():
+        with pytest.raises(OSError, match=r"(?i)address|::1"):
+            bind_sockets(0, "::1")
+        return
     async with serve() as server:
         server.add_sockets(bind_sockets(0, "::1"))
         seen = (await fetch(address_of(server, 1))).seen
@@ -245,7 +277,7 @@ async def test_every_interface() -> None:
         }
         assert len(set(families.values())) == 1
         assert (await fetch(("127.0.0.1", families[socket.AF_INET]))).seen["ip"] == "127.0.0.1"
-        if socket.AF_INET6 in families:
+        if socket.AF_INET6 in families and has_ipv6():
             assert (await fetch(("::1", families[socket.AF_INET6]))).seen["ip"] == "::1"
 
 

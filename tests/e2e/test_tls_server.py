@@ -111,6 +111,20 @@ async def test_what_the_application_sees(tls_files, authority, tmp_path: Path) -
             assert (seen["sni"], seen["subject"], seen["getpeercert"]) == (name, None, None)
 
 
+@on_both_loops
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("kind", ["ec", "ec384", "rsa", "ed25519"])
+async def test_kinds_of_keys_and_an_intermediate(
+    authority, tmp_path: Path, kind: str, version: str
+) -> None:
+    """A client that knows only the root is served, whatever the key and with a chain."""
+    leaf = pki.make_leaf(pki.make_intermediate(authority), kind=kind)
+    options = pki.write_pair(tmp_path, leaf)
+    async with serve(tell_tls, ssl_options=options) as server:
+        got, *_ = await ask(server, client(authority, tmp_path, version=version), "localhost")
+        assert json.loads(got.body)["version"] == f"TLSv{version}"
+
+
 WRONG = {
     "none": (None, "client-cert-missing", "CERTIFICATE_REQUIRED"),
     "other-ca": (PAUL, "client-cert-unknown-ca", "UNKNOWN_CA"),
