@@ -76,6 +76,7 @@ def tell(request: HTTPServerRequest) -> None:
         "ip": request.remote_ip,
         "scheme": request.protocol,
         "peer": request.peer_ip,
+        "peer_port": request.connection.context.peer_port,
         "verified": None if client is None else client.verified,
         "reason": None if client is None else client.reason,
         "port": None if client is None else client.port,

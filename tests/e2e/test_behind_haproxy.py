@@ -81,9 +81,12 @@ async def test_kept_connections_carry_several_clients(tmp_path: Path, header: An
         with haproxy_http(
             tmp_path, backend=address_of(server), header=header, keepalive=True
         ) as proxy:
-            for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4") * 3:
-                assert (await fetch(proxy.address, source=source)).seen["ip"] == source
-            assert server.open_connections <= 2  # one for each of its threads
+            connections = set()
+            for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4") * 9:
+                seen = (await fetch(proxy.address, source=source)).seen
+                assert seen["ip"] == source
+                connections.add(seen["peer_port"])
+            assert len(connections) < 9  # one for each of its threads, or a few
 
 
 @on_both_loops

@@ -455,6 +455,21 @@ async def test_half_a_request_is_no_request(scheme: Scheme) -> None:
 
 
 @on_both_loops
+async def test_a_client_that_has_said_all_still_reads() -> None:
+    """A client may close its half behind its requests: each is answered, then the end follows."""
+
+    async def app(request):
+        await asyncio.sleep(0)
+        answer(request, request.uri)
+
+    async with serve(app) as server, connected(address_of(server)) as client:
+        await client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(3)))
+        client.writer.write_eof()
+        assert [(await client.answer()).body for _ in range(3)] == [b"/0", b"/1", b"/2"]
+        assert await client.ended()
+
+
+@on_both_loops
 async def test_one_connection_does_not_disturb_another(scheme: Scheme) -> None:
     """While some clients misbehave in many ways, the others are served."""
     async with serve(**scheme.options) as server, contextlib.AsyncExitStack() as stack:
