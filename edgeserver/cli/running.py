@@ -18,6 +18,7 @@ from edgeserver.accesslog import AccessLog
 from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.cli.failures import EXIT_OK, StartError
 from edgeserver.cli.loading import load_application
+from edgeserver.cli.logformat import RecordFormatter
 from edgeserver.cli.plan import Hook, ServePlan
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
@@ -227,7 +228,7 @@ def _configure_logging() -> None:
     if logger.handlers or logging.getLogger().handlers:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
+    handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
     if logger.level == logging.NOTSET:
