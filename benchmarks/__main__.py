@@ -15,9 +15,9 @@ from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.linear import run_linear
 from benchmarks.model import HERE, BenchmarkError, Server
 from benchmarks.rounds import Plan, Rounds
-from benchmarks.tables import IDLE_SERVERS, LINEAR_SERVERS, SUITES
+from benchmarks.streaming import run_streaming
+from benchmarks.tables import GROUPS, IDLES, LINEAR_SERVERS, PARTS, STREAM_SERVERS, SUITES
 
-PARTS = (*(suite.name for suite in SUITES), "idle", "linear")
 # Of these the report names the version, as far as they are installed.
 DISTRIBUTIONS = (
     "uvloop",
@@ -29,6 +29,10 @@ DISTRIBUTIONS = (
     "hypercorn",
     "gunicorn",
     "waitress",
+    "zttp",
+    "fastpysgi",
+    "socketify",
+    "websockets",
 )
 
 
@@ -36,13 +40,19 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
+def _parts(text: str) -> list[str]:
+    return [part for name in _names(text) for part in GROUPS.get(name, (name,))]
+
+
 def read_flags() -> argparse.Namespace:
     flags = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = flags.add_argument
-    add("--only", type=_names, default=list(PARTS), help=f"parts: {','.join(PARTS)}")
+    groups = "; ".join(f"{name} is {','.join(parts)}" for name, parts in GROUPS.items())
+    parts = f"parts: {','.join(PARTS)}; {groups}"
+    add("--only", type=_parts, default=list(PARTS), help=parts)
     add("--servers", type=_names, help="only these servers (a suite's references always join)")
     add("--rounds", type=int, default=7, help="interleaved rounds (7)")
-    add("--seconds", type=int, default=2, help="length of one run of wrk (2)")
+    add("--seconds", type=int, default=2, help="length of one run of the load (2)")
     add("--python", default=sys.executable, help="the Python that all Python servers run on")
     add("--server-core", type=int, default=0)
     add("--load-core", type=int, default=1)
@@ -51,7 +61,7 @@ def read_flags() -> argparse.Namespace:
     chosen = flags.parse_args()
     for name in chosen.only:
         if name not in PARTS:
-            flags.error(f"--only: no part {name!r}; there are {', '.join(PARTS)}")
+            flags.error(f"--only: no part {name!r}; there are {', '.join((*PARTS, *GROUPS))}")
     if chosen.server_core == chosen.load_core:
         flags.error("--server-core and --load-core must differ: wrk would be paid by the server")
     if chosen.quick:
@@ -70,7 +80,8 @@ class Selection:
 
     def __init__(self, names: list[str] | None, python: Path) -> None:
         everyone = {s.name: s for suite in SUITES for s in suite.servers}
-        everyone |= {s.name: s for s in (*IDLE_SERVERS, *LINEAR_SERVERS)}
+        everyone |= {s.name: s for case in IDLES for s in case.servers}
+        everyone |= {s.name: s for s in (*LINEAR_SERVERS, *STREAM_SERVERS)}
         unknown = set(names or ()) - set(everyone)
         if unknown:
             known = ", ".join(everyone)
@@ -95,6 +106,14 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
         python, flags.rounds, flags.seconds, flags.server_core, flags.load_core, flags.quick
     )
     os.sched_setaffinity(0, {plan.load_core})  # this process is load too
+    with tempfile.TemporaryDirectory(prefix="bench-certificates-") as directory:
+        environment.make_certificates(python, directory)
+        return measure_all(flags, plan)
+
+
+def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Run the parts that the flags name, and return everything that is to be reported."""
+    python = plan.python
     selection = Selection(flags.servers, python)
     facts = environment.describe(python, DISTRIBUTIONS)
     facts |= {"rounds": plan.rounds, "seconds": plan.seconds, "quick": plan.quick}
@@ -103,17 +122,27 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
         "skipped": selection.missing,
         "failed": {},
         "suites": {},
+        "idle": {},
     }
     for suite in SUITES:
         if suite.name in flags.only:
             chosen = selection.of(suite.servers, suite.references)
             rounds = Rounds(suite, chosen, plan)
-            rounds.run(say)
+            try:
+                rounds.run(say)
+            except BenchmarkError as error:
+                results["failed"][suite.name] = str(error)  # the other suites can still be measured
+                continue
             results["suites"][suite.name] = rounds.summary()
             results["failed"].update(rounds.failed)
     failed = results["failed"]
-    if "idle" in flags.only:
-        results["idle"] = run_idle(selection.of(IDLE_SERVERS), plan, say=say, failed=failed)
+    for case in IDLES:
+        if case.name in flags.only:
+            chosen = selection.of(case.servers)
+            results["idle"][case.name] = run_idle(case, chosen, plan, say=say, failed=failed)
+    if "stream" in flags.only:
+        chosen = selection.of(STREAM_SERVERS)
+        results["stream"] = run_streaming(chosen, plan, say=say, failed=failed)
     if "linear" in flags.only:
         results["linear"] = run_linear(selection.of(LINEAR_SERVERS), plan, say=say, failed=failed)
     return results

@@ -1,17 +1,27 @@
 """The check before the measurement: nobody is measured who answers wrongly or does less.
 
 Decides what a right answer is: status 200, the promised type and length, the promised bytes, and at
-`/client` the address that the workload's proxies vouch for.
+`/client` the address that the workload's proxies vouch for; over TLS a certificate that verifies
+and the cipher that all others have. WebSocket messages are checked by their loader, every one.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
+from pathlib import Path
 
 from benchmarks.load import client_address, vary
-from benchmarks.model import CLIENT_TARGET, PLAIN_ANSWER, BenchmarkError, Workload
+from benchmarks.loaders.handshakes import CIPHER, HOST_NAME, client_context
+from benchmarks.model import (
+    CERTIFICATES_VARIABLE,
+    CLIENT_TARGET,
+    PLAIN_ANSWER,
+    BenchmarkError,
+    Workload,
+)
 from benchmarks.procs import Running
 
 _NUMBERS = (7, 0x1234567)
@@ -22,9 +32,26 @@ class CheckFailed(BenchmarkError):
     """A server answered something else than what is measured."""
 
 
-def ask(port: int, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+def connect(port: int, *, tls: bool) -> socket.socket:
+    """Return a connection, over TLS one whose server has shown the certificate of this run.
+
+    Raises:
+        CheckFailed: Something else was negotiated than what is measured.
+    """
+    plain = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
+    if not tls:
+        return plain
+    context = client_context(str(Path(os.environ[CERTIFICATES_VARIABLE]) / "ca.pem"))
+    connection = context.wrap_socket(plain, server_hostname=HOST_NAME)
+    cipher = connection.cipher()
+    if cipher is None or cipher[0] != CIPHER:
+        raise CheckFailed(f"the server chose {cipher}, not {CIPHER}")
+    return connection
+
+
+def ask(port: int, request: bytes, *, tls: bool) -> tuple[http.client.HTTPResponse, bytes]:
     """Send `request` over a connection of its own and return the answer and its body."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as connection:
+    with connect(port, tls=tls) as connection:
         connection.sendall(request)
         response = http.client.HTTPResponse(connection, method="GET")
         response.begin()
@@ -48,9 +75,19 @@ def check(process: Running, workload: Workload) -> None:
     Raises:
         CheckFailed: Naming what came instead.
     """
+    if workload.app != "app":
+        return
+    try:
+        _check_answers(process, workload)
+    except (OSError, http.client.HTTPException) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckFailed(f"{process.server.name}, {workload.name}: {reason}") from error
+
+
+def _check_answers(process: Running, workload: Workload) -> None:
     name = process.server.name
     for request, client in requests_of(workload):
-        response, body = ask(process.port, request)
+        response, body = ask(process.port, request, tls=workload.tls)
         if response.status != 200:
             raise CheckFailed(f"{name}, {workload.name}: status {response.status}: {body[:200]!r}")
         if response.getheader("Content-Type", "").partition(";")[0] != "text/plain":
@@ -60,12 +97,12 @@ def check(process: Running, workload: Workload) -> None:
         if body != PLAIN_ANSWER and body != b"x" * workload.answer_bytes:
             raise CheckFailed(f"{name}, {workload.name}: the body is {body[:60]!r}")
         if process.server.parses:
-            _check_client(process, request, client)
+            _check_client(process, request, client, tls=workload.tls)
 
 
-def _check_client(process: Running, request: bytes, client: str) -> None:
+def _check_client(process: Running, request: bytes, client: str, *, tls: bool) -> None:
     method, _, rest = request.split(b" ", 2)
-    _, resolved = ask(process.port, b" ".join((method, CLIENT_TARGET.encode(), rest)))
+    _, resolved = ask(process.port, b" ".join((method, CLIENT_TARGET.encode(), rest)), tls=tls)
     if resolved != client.encode():
         raise CheckFailed(
             f"{process.server.name} took {resolved[:60]!r} for the client, not {client!r}:"

@@ -10,15 +10,17 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.model import HERE, BenchmarkError, Server
+from benchmarks.model import CERTIFICATES_VARIABLE, HERE, SERVERS, BenchmarkError, Server
 
 ROOT = HERE.parent
 _REQUIREMENTS = HERE / "requirements.txt"
+_OPTIONAL = HERE / "requirements-optional.txt"
 _FACTS = """\
 import importlib.util, importlib.metadata, json, platform, sys
 def there(name):
@@ -65,8 +67,28 @@ def make_environment(python: str, say: Callable[[str], None]) -> Path:
         subprocess.run([*pip, "-r", str(_REQUIREMENTS), "-e", str(ROOT)], check=True)
     except subprocess.CalledProcessError as error:
         raise NotReady(f"the environment of the peers could not be made: {error}") from error
+    for name in _OPTIONAL.read_text().splitlines():
+        if (
+            name
+            and not name.startswith("#")
+            and subprocess.run([*pip, name], check=False).returncode
+        ):
+            say(f"{name} does not install on this Python: what needs it is left out")
     stamp.write_text(wanted)
     return inside
+
+
+def make_certificates(python: Path, directory: str) -> None:
+    """Make the certificates of a run, and tell all servers by the environment where they are.
+
+    Raises:
+        NotReady: They could not be made.
+    """
+    command = [str(python), str(SERVERS / "make_certificates.py"), directory]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise NotReady(f"the certificates could not be made: {ended.stderr.strip()[-2000:]}")
+    os.environ[CERTIFICATES_VARIABLE] = directory
 
 
 def _probe(python: str) -> tuple[str, str]:
@@ -85,7 +107,7 @@ def _probe(python: str) -> tuple[str, str]:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    for path in (_REQUIREMENTS, ROOT / "pyproject.toml"):
+    for path in (_REQUIREMENTS, _OPTIONAL, ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -118,6 +140,7 @@ def describe(python: Path, distributions: tuple[str, ...]) -> dict[str, object]:
         "kernel": platform.release(),
         "python": facts["python"],
         "versions": {n: versions[n] for n in distributions if n in versions},
+        "openssl": ssl.OPENSSL_VERSION,
         "wrk": _first_line("wrk", "-v").partition(" [")[0],
         "nginx": _first_line("nginx", "-v").partition(": ")[2],
         "commit": commit + (" with changes" if changed else ""),

@@ -13,16 +13,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from benchmarks.checks import check, requests_of
-from benchmarks.model import BenchmarkError, Server
+from benchmarks.checks import check, connect, requests_of
+from benchmarks.model import BenchmarkError, IdleCase, Server
 from benchmarks.procs import Running, running
 from benchmarks.rounds import Plan
-from benchmarks.tables import BROWSER
 
-FEW, MANY = 500, 3000
-QUICK_FEW, QUICK_MANY = 100, 600
 SETTLE_SECONDS = 1.0
-_ANSWER_SECONDS = 10.0
 
 
 def raise_file_limit() -> None:
@@ -31,42 +27,65 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _connect_and_ask(port: int, request: bytes, stack: ExitStack) -> None:
-    connection = stack.enter_context(
-        socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS)
-    )
-    connection.sendall(request)
-    answer = b""
-    while not answer.endswith(b"Hello, world!"):
-        piece = connection.recv(4096)
-        if not piece:
-            raise BenchmarkError(f"the server closed instead of answering: {answer!r}")
-        answer += piece
+class _Client:
+    """Opens connections that stay open, each after one request and its whole answer."""
+
+    def __init__(self, case: IdleCase, port: int, stack: ExitStack) -> None:
+        self._port = port
+        self._stack = stack
+        self._tls = case.workload.tls
+        self._request = requests_of(case.workload)[0][0]
+        self._body_bytes = case.workload.answer_bytes
+        self._room = memoryview(bytearray(1 << 20))
+
+    def open(self, count: int) -> None:
+        """Open `count` connections.
+
+        Raises:
+            BenchmarkError: The server closed instead of answering.
+        """
+        for _ in range(count):
+            connection = self._stack.enter_context(connect(self._port, tls=self._tls))
+            connection.sendall(self._request)
+            self._read(connection)
+
+    def _read(self, connection: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = connection.recv(4096)
+            if not piece:
+                raise BenchmarkError(f"the server closed instead of answering: {head!r}")
+            head += piece
+        missing = self._body_bytes - len(head.partition(b"\r\n\r\n")[2])
+        while missing > 0:
+            count = connection.recv_into(self._room)
+            if not count:
+                raise BenchmarkError(f"the server closed with {missing} bytes missing")
+            missing -= count
 
 
-def _slope(process: Running, few: int, many: int) -> tuple[float, float]:
+def _slope(process: Running, case: IdleCase, few: int, many: int) -> tuple[float, float]:
     """Return how many KiB, resident and proportional, each connection past `few` added."""
-    request = requests_of(BROWSER)[0][0]
     with ExitStack() as stack:
-        for _ in range(few):
-            _connect_and_ask(process.port, request, stack)
+        client = _Client(case, process.port, stack)
+        client.open(few)
         time.sleep(SETTLE_SECONDS)
         rss_few, pss_few = process.memory_kib()
-        for _ in range(many - few):
-            _connect_and_ask(process.port, request, stack)
+        client.open(many - few)
         time.sleep(SETTLE_SECONDS)
         rss_many, pss_many = process.memory_kib()
     return (rss_many - rss_few) / (many - few), (pss_many - pss_few) / (many - few)
 
 
-def _median_slope(server: Server, plan: Plan) -> dict[str, float]:
-    few, many = (QUICK_FEW, QUICK_MANY) if plan.quick else (FEW, MANY)
-    settings = BROWSER.settings()
+def _median_slope(case: IdleCase, server: Server, plan: Plan) -> dict[str, float]:
+    few, many = case.quick if plan.quick else (case.few, case.many)
     slopes = []
     for _ in range(1 if plan.quick else 3):
-        with running(server, settings, python=plan.python, core=plan.server_core) as process:
-            check(process, BROWSER)
-            slopes.append(_slope(process, few, many))
+        with running(
+            server, case.workload.settings(), python=plan.python, core=plan.server_core
+        ) as process:
+            check(process, case.workload)
+            slopes.append(_slope(process, case, few, many))
     return {
         "rss_kib": statistics.median(rss for rss, _ in slopes),
         "pss_kib": statistics.median(pss for _, pss in slopes),
@@ -75,6 +94,7 @@ def _median_slope(server: Server, plan: Plan) -> dict[str, float]:
 
 
 def run_idle(
+    case: IdleCase,
     servers: tuple[Server, ...],
     plan: Plan,
     *,
@@ -88,8 +108,8 @@ def run_idle(
     results = {}
     for server in servers:
         try:
-            results[server.name] = _median_slope(server, plan)
+            results[server.name] = _median_slope(case, server, plan)
         except (BenchmarkError, OSError) as error:
-            failed[server.name] = f"idle: {error}"
-        say(f"idle: {server.name}")
+            failed[server.name] = f"{case.name}: {error}"
+        say(f"{case.name}: {server.name}")
     return results

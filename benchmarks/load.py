@@ -1,17 +1,18 @@
-"""The load: exact request bytes, sent by wrk from one core over keep-alive connections.
+"""The load: exact bytes, sent from one core by wrk, or by a loader where wrk cannot.
 
-Decides what goes over the wire and what wrk counted. It must not know which server answers.
+Decides what goes over the wire and what was counted. It must not know which server answers.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.model import BenchmarkError, Workload
+from benchmarks.model import HERE, BenchmarkError, Workload
 
 # One run's numbers start this far from the last run's, so that no cache has seen them before.
 RUN_STRIDE = 4_000_003
@@ -46,7 +47,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk counted in one run."""
+    """What was counted in one run."""
 
     requests: int
     seconds: float
@@ -55,7 +56,7 @@ class Load:
 
 
 class LoadFailed(BenchmarkError):
-    """wrk met errors, so that what it counted means nothing."""
+    """The load met errors, so that what was counted means nothing."""
 
 
 def client_address(n: int) -> str:
@@ -96,24 +97,42 @@ def lua_script(workload: Workload, run: int) -> str:
     return script + _DONE
 
 
-def run_wrk(workload: Workload, port: int, *, seconds: int, core: int, run: int) -> Load:
+def run_load(workload: Workload, port: int, *, seconds: int, core: int, run: int) -> Load:
     """Send `workload` to `port` for `seconds` from `core`.
 
     Raises:
         LoadFailed: Some connection or answer went wrong.
     """
+    pinned = ["taskset", "-c", str(core)]
+    if workload.loader != "wrk":
+        return _counted([*pinned, *_loader(workload, port, seconds)], workload.loader)
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory) / "load.lua"
         script.write_text(lua_script(workload, run))
-        command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{workload.connections}"]
-        command += [f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        scheme = "https" if workload.tls else "http"
+        command = [*pinned, "wrk", "-t1", f"-c{workload.connections}", f"-d{seconds}s"]
+        return _counted(
+            [*command, "-s", str(script), f"{scheme}://127.0.0.1:{port}/"], workload.loader
+        )
+
+
+def _loader(workload: Workload, port: int, seconds: int) -> list[str]:
+    """Return the command of one of our own loaders, which run on the harness's Python."""
+    return [
+        *(sys.executable, "-m", f"benchmarks.loaders.{workload.loader}", str(port)),
+        *("--seconds", str(seconds), "--connections", str(workload.connections)),
+        *("--request", str(workload.path), *workload.loader_options),
+    ]
+
+
+def _counted(command: list[str], name: str) -> Load:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent)
     line = next((x for x in ended.stdout.splitlines() if x.startswith("WRK ")), None)
     if line is None:
-        raise LoadFailed(f"wrk said nothing: {ended.stdout}{ended.stderr}")
+        raise LoadFailed(f"{name}: {(ended.stdout + ended.stderr).strip()[-2000:]}")
     counted = json.loads(line.removeprefix("WRK "))
     if counted["errors"] or not counted["requests"]:
-        raise LoadFailed(f"wrk met errors: {ended.stdout.strip()}")
+        raise LoadFailed(f"{name} met errors: {ended.stdout.strip()}")
     return Load(
         counted["requests"],
         counted["duration_us"] / 1e6,

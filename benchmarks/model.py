@@ -14,6 +14,8 @@ SERVERS = HERE / "servers"
 
 PLAIN_ANSWER = b"Hello, world!"
 CLIENT_TARGET = "/client"  # every server that parses answers here with the address it resolved
+# Names the directory of the certificates to the servers, see `servers/common.py`.
+CERTIFICATES_VARIABLE = "BENCH_CERTIFICATES"
 
 
 class BenchmarkError(Exception):
@@ -40,7 +42,11 @@ class Server:
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of request, sent over keep-alive connections."""
+    """One kind of request, sent over keep-alive connections unless it `closes` them.
+
+    `loader` is wrk or a module of `benchmarks.loaders`; `unit` is what is counted: the CPU time is
+    quoted for one of them. `app` is which of the applications under `servers/` is served.
+    """
 
     name: str
     about: str
@@ -50,10 +56,20 @@ class Workload:
     body_bytes: int = 0
     answer_bytes: int = len(PLAIN_ANSWER)
     connections: int = 64
+    tls: bool = False
+    closes: bool = False
+    app: str = "app"
+    loader: str = "wrk"
+    loader_options: tuple[str, ...] = ()
+    unit: str = "request"
+
+    @property
+    def path(self) -> Path:
+        return REQUESTS / f"{self.request}.txt"
 
     def template(self) -> bytes:
         """Return the head as it stands in its file, placeholders and all."""
-        return (REQUESTS / f"{self.request}.txt").read_bytes()
+        return self.path.read_bytes()
 
     def settings(self) -> tuple[str, ...]:
         """Return the options that make a server ready for this workload."""
@@ -62,17 +78,28 @@ class Workload:
             options += ("--request-bytes", str(len(self.template()) + self.body_bytes))
         if self.proxied:
             options += ("--proxied",)
+        if self.tls:
+            options += ("--tls",)
+        if self.closes:
+            options += ("--closes",)
+        if self.app != "app":
+            options += ("--app", self.app)
         return options
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the project promised: `server` costs at most `limit` times `reference`."""
+    """What the project promised: `server` costs at most `limit` times `reference`.
+
+    Where the promise depends on the version of Python, it holds from `since` on and `before` that.
+    """
 
     workload: str
     server: str
     reference: str
     limit: float
+    since: tuple[int, int] = (3, 0)
+    before: tuple[int, int] = (4, 0)
 
 
 @dataclass(frozen=True)
@@ -90,3 +117,17 @@ class Suite:
     references: tuple[str, ...]
     targets: tuple[Target, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IdleCase:
+    """Memory of connections that stay open after one request, from `few` of them to `many`."""
+
+    name: str
+    title: str
+    servers: tuple[Server, ...]
+    workload: Workload
+    limit_kib: float
+    few: int = 500
+    many: int = 3000
+    quick: tuple[int, int] = (100, 600)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.linear import JOBS
-from benchmarks.model import Suite
-from benchmarks.tables import IDLE_LIMIT_KIB
+from benchmarks.model import IdleCase, Suite
+from benchmarks.tables import IDLES, STREAM_LIMIT_MIB
 
 Rows = list[list[str]]
 # A share of the core: the kernel and an idle system take less.
@@ -34,7 +34,7 @@ def _environment(facts: dict[str, Any]) -> list[str]:
     return [
         f"Measured {facts['date']} on {facts['cpu']}, {facts['cores']} cores, Linux"
         f" {facts['kernel']}; {facts['python']}; edgeserver at {facts['commit']}; {versions};"
-        f" {facts['nginx']}; {facts['wrk']}.",
+        f" {facts['nginx']}; {facts['wrk']}; loaders with {facts['openssl']}.",
         "",
     ]
 
@@ -52,7 +52,7 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
     for workload in shown:
         rows_by_server = summary[workload.name]
         references = [name for name in suite.references if name in rows_by_server]
-        head = ["server", "CPU µs/request", *(f"x {name}" for name in references)]
+        head = ["server", f"CPU µs/{workload.unit}", *(f"x {name}" for name in references)]
         rows = [
             [
                 name,
@@ -68,9 +68,9 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
             f"### {workload.name}: {workload.about}, {workload.connections} connections,"
             f" {facts['rounds']} rounds of {facts['seconds']} s",
             "",
-            *_table([*head, "requests/s", "p99 ms", "core busy"], rows),
+            *_table([*head, f"{workload.unit}s/s", "p99 ms", "core busy"], rows),
         ]
-    return lines + _disturbance(summary) + _targets(suite, summary)
+    return lines + _disturbance(summary) + _targets(suite, summary, facts)
 
 
 def _disturbance(summary: dict[str, Any]) -> list[str]:
@@ -85,9 +85,12 @@ def _disturbance(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _targets(suite: Suite, summary: dict[str, Any]) -> list[str]:
+def _targets(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     lines = []
+    major, minor, *_ = facts["python"].split()[-1].split(".")
     for target in suite.targets:
+        if not target.since <= (int(major), int(minor)) < target.before:
+            continue
         row = summary.get(target.workload, {}).get(target.server)
         if row is None or target.reference not in row["ratios"]:
             continue
@@ -100,18 +103,35 @@ def _targets(suite: Suite, summary: dict[str, Any]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _idle(results: dict[str, dict[str, float]]) -> list[str]:
+def _verdict(server: str, reached: float, limit: float, unit: str) -> str:
+    verdict = "met" if reached <= limit else "MISSED"
+    return f"- {server} at most {limit:g} {unit}: {reached:.1f}, {verdict}"
+
+
+def _idle(case: IdleCase, results: dict[str, dict[str, float]]) -> list[str]:
     rows = [
         [name, f"{row['rss_kib']:.1f}", f"{row['pss_kib']:.1f}", f"{row['connections']:,}"]
         for name, row in sorted(results.items(), key=lambda item: item[1]["pss_kib"])
     ]
-    lines = ["## Memory per idle connection after one browser-like request (`idle`)", ""]
+    lines = [f"## {case.title} (`{case.name}`)", ""]
     lines += _table(["server", "RSS KiB", "PSS KiB", "connections"], rows)
     if "edgeserver" in results:
         reached = results["edgeserver"]["rss_kib"]
-        verdict = "met" if reached <= IDLE_LIMIT_KIB else "MISSED"
-        lines += [f"- edgeserver at most {IDLE_LIMIT_KIB} KiB: {reached:.1f}, {verdict}", ""]
+        lines += [_verdict("edgeserver", reached, case.limit_kib, "KiB"), ""]
     return lines
+
+
+def _stream(results: dict[str, dict[str, float]]) -> list[str]:
+    rows = [
+        [name, *(f"{row[way]:.1f}" for way in ("upload", "download"))]
+        for name, row in sorted(results.items(), key=lambda item: max(item[1].values()))
+    ]
+    lines = ["## Memory while 100 MiB stream to or from an application (`stream`)", ""]
+    lines += _table(["server", "upload, MiB more", "download, MiB more"], rows)
+    for name, row in results.items():
+        if name.startswith("edgeserver"):
+            lines.append(_verdict(name, max(row.values()), STREAM_LIMIT_MIB, "MiB"))
+    return [*lines, ""]
 
 
 def _linear(results: dict[str, dict[str, dict[str, float]]]) -> list[str]:
@@ -143,8 +163,11 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     for suite in suites:
         if suite.name in results["suites"]:
             lines += _suite(suite, results["suites"][suite.name], results["environment"])
-    if "idle" in results:
-        lines += _idle(results["idle"])
+    for case in IDLES:
+        if case.name in results["idle"]:
+            lines += _idle(case, results["idle"][case.name])
+    if "stream" in results:
+        lines += _stream(results["stream"])
     if "linear" in results:
         lines += _linear(results["linear"])
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.checks import check
-from benchmarks.load import run_wrk
+from benchmarks.load import run_load
 from benchmarks.model import BenchmarkError, Server, Suite, Workload
 from benchmarks.procs import Running, core_seconds, running
 
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of wrk against one server; `busy` and `others` are shares of the server's core."""
+    """One run of the load; `busy` and `others` are shares of the server's core."""
 
     cpu_us: float
     busy: float
@@ -44,9 +44,9 @@ class Sample:
 
 
 def measure(process: Running, workload: Workload, plan: Plan, run: int) -> Sample:
-    """Run wrk once and divide the CPU time that the server took by the requests it served."""
+    """Send load once and divide the CPU time that the server took by what it served."""
     before, core_before = process.cpu_seconds(), core_seconds(plan.server_core)
-    load = run_wrk(workload, process.port, seconds=plan.seconds, core=plan.load_core, run=run)
+    load = run_load(workload, process.port, seconds=plan.seconds, core=plan.load_core, run=run)
     spent = process.cpu_seconds() - before
     others = core_seconds(plan.server_core) - core_before - spent
     return Sample(
@@ -135,7 +135,7 @@ class Rounds:
         for workload in workloads:
             check(process, workload)
             run = next(self._runs)
-            run_wrk(workload, process.port, seconds=1, core=plan.load_core, run=run)
+            run_load(workload, process.port, seconds=1, core=plan.load_core, run=run)
         return process
 
     def _fail(self, server: Server, error: BenchmarkError) -> None:

@@ -5,7 +5,9 @@ Decides only what is measured; `rounds`, `idle` and `linear` decide how.
 
 from __future__ import annotations
 
-from benchmarks.model import Server, Suite, Target, Workload
+from dataclasses import replace
+
+from benchmarks.model import IdleCase, Server, Suite, Target, Workload
 
 MIB = 1 << 20
 
@@ -104,6 +106,45 @@ GRANIAN_WSGI = Server(
     "granian, one worker of eight blocking threads, the same WSGI application",
     modules=("granian",),
 )
+UVICORN_ZTTP = Server(
+    "uvicorn-zttp",
+    "serve_uvicorn.py",
+    "uvicorn with zttp on uvloop, the same ASGI application",
+    options=("--http", "zttp"),
+    modules=("uvicorn", "zttp", "uvloop"),
+)
+FASTPYSGI = Server(
+    "fastpysgi",
+    "serve_fastpysgi.py",
+    "fastpysgi on its own loop, the same ASGI application, which walks X-Forwarded-For itself",
+    modules=("fastpysgi",),
+)
+SOCKETIFY = Server(
+    "socketify",
+    "serve_socketify.py",
+    "socketify on its own loop, the same ASGI application, which walks X-Forwarded-For itself",
+    modules=("socketify",),
+)
+EDGESERVER_TORNADO = Server(
+    "edgeserver-tornado",
+    "serve_edgeserver_tornado.py",
+    "edgeserver on uvloop with the tornado.web.Application of `tornado-web`",
+    modules=("uvloop", "tornado", "edgeserver.adapters.tornado"),
+)
+EDGESERVER_TORNADO_ASYNCIO = Server(
+    "edgeserver-tornado-asyncio",
+    "serve_edgeserver_tornado.py",
+    "the same on asyncio's own loop",
+    options=("--asyncio",),
+    modules=("uvloop", "tornado", "edgeserver.adapters.tornado"),
+)
+TORNADO_WEB_UVLOOP = Server(
+    "tornado-web-uvloop",
+    "serve_tornado.py",
+    "`tornado-web` on uvloop",
+    options=("--web", "--uvloop"),
+    modules=("tornado", "uvloop"),
+)
 
 
 def _bodies(base: Server, name: str, body: str, about: str) -> Server:
@@ -138,8 +179,54 @@ VARIED = Workload(
 )
 UPLOAD = Workload("upload", "POST of 1 MiB", "upload", body_bytes=MIB, connections=8)
 DOWNLOAD = Workload("download", "answer of 1 MiB", "download", answer_bytes=MIB, connections=8)
+TLS_BROWSER = replace(BROWSER, name="keep-alive", about=f"{BROWSER.about}, over TLS", tls=True)
+_HANDSHAKE = replace(
+    BROWSER, request="browser-close", tls=True, closes=True, loader="handshakes", connections=8
+)
+TLS_FULL = replace(
+    _HANDSHAKE,
+    name="full",
+    about="a full handshake, one browser-like request, close",
+    unit="connection",
+)
+TLS_RESUMED = replace(
+    TLS_FULL,
+    name="resumed",
+    about="the same with a resumed session",
+    loader_options=("--resume",),
+)
+TLS_DOWNLOAD = Workload(
+    "10 MiB",
+    "answer of 10 MiB over TLS",
+    "browser",
+    proxied=True,
+    answer_bytes=10 * MIB,
+    connections=4,
+    tls=True,
+    unit="answer",
+)
+ECHO_SMALL = Workload(
+    "small",
+    "a text of 13 bytes and its echo, proxy headers on",
+    "websocket",
+    proxied=True,
+    connections=32,
+    app="echo",
+    loader="echo",
+    loader_options=("--message-bytes", "13"),
+    unit="message",
+)
+ECHO_LARGE = replace(
+    ECHO_SMALL,
+    name="large",
+    about="a binary message of 64 KiB and its echo, proxy headers on",
+    loader_options=("--message-bytes", str(1 << 16)),
+    connections=16,
+)
 
 # --- suites ----------------------------------------------------------------------------------
+
+TLS_SERVERS = (FLOOR, EDGESERVER, NGINX, GRANIAN, UVICORN, TORNADO)
 
 SUITES = (
     Suite(
@@ -201,30 +288,135 @@ SUITES = (
         (Target("download", "edgeserver", "floor", 1.3),),
     ),
     Suite(
+        "tls",
+        "Requests over TLS 1.3, ECDSA P-256",
+        TLS_SERVERS,
+        (TLS_BROWSER,),
+        ("floor", "nginx"),
+        (Target("keep-alive", "edgeserver", "floor", 1.45),),
+    ),
+    Suite(
+        "tls-handshake",
+        "Connections over TLS 1.3, ECDSA P-256, with one request each",
+        TLS_SERVERS,
+        (TLS_FULL, TLS_RESUMED),
+        ("floor", "nginx"),
+        (
+            Target("full", "edgeserver", "floor", 1.0),
+            Target("full", "edgeserver", "nginx", 1.15),
+        ),
+    ),
+    Suite(
+        "tls-download",
+        "10 MiB downloads over TLS 1.3",
+        TLS_SERVERS,
+        (TLS_DOWNLOAD,),
+        ("floor", "nginx"),
+        (Target("10 MiB", "edgeserver", "floor", 1.1),),
+    ),
+    Suite(
         "asgi",
         "An ASGI application",
-        (FLOOR, EDGESERVER_ASGI, GRANIAN, UVICORN, HYPERCORN),
-        (MINIMAL, BROWSER, VARIED),
-        ("edgeserver-asgi", "uvicorn", "granian"),
         (
-            Target("browser", "edgeserver-asgi", "uvicorn", 0.7),
-            Target("browser", "edgeserver-asgi", "granian", 1.0),
+            FLOOR,
+            EDGESERVER_ASGI,
+            GRANIAN,
+            UVICORN,
+            UVICORN_ZTTP,
+            HYPERCORN,
+            FASTPYSGI,
+            SOCKETIFY,
+        ),
+        (BROWSER, VARIED),
+        ("edgeserver-asgi", "uvicorn", "uvicorn-zttp", "granian", "fastpysgi"),
+        (
+            # On 3.12 and newer the application's first step needs no turn of the loop.
+            Target("browser", "edgeserver-asgi", "uvicorn", 0.8, before=(3, 12)),
+            Target("browser", "edgeserver-asgi", "uvicorn", 0.7, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "granian", 1.0, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "fastpysgi", 1.0, since=(3, 12)),
         ),
     ),
     Suite(
         "wsgi",
         "A WSGI application in threads",
         (EDGESERVER_WSGI, GRANIAN_WSGI, GUNICORN, WAITRESS),
-        (MINIMAL, BROWSER),
+        (BROWSER, VARIED),
         ("edgeserver-wsgi", "granian-wsgi", "gunicorn"),
         (
             Target("browser", "edgeserver-wsgi", "granian-wsgi", 1.0),
             Target("browser", "edgeserver-wsgi", "gunicorn", 1.0),
         ),
     ),
+    Suite(
+        "tornado",
+        "A Tornado application",
+        (EDGESERVER_TORNADO, EDGESERVER_TORNADO_ASYNCIO, TORNADO_WEB, TORNADO_WEB_UVLOOP),
+        (BROWSER, VARIED),
+        ("edgeserver-tornado", "tornado-web", "tornado-web-uvloop"),
+        (
+            Target("browser", "edgeserver-tornado", "tornado-web", 0.6),
+            Target("browser", "edgeserver-tornado", "tornado-web-uvloop", 0.6),
+            Target("browser", "edgeserver-tornado-asyncio", "tornado-web", 0.6),
+        ),
+    ),
+    Suite(
+        "websocket",
+        "WebSocket echo",
+        (EDGESERVER_ASGI, EDGESERVER_TORNADO, UVICORN, TORNADO_WEB, TORNADO_WEB_UVLOOP),
+        (ECHO_SMALL, ECHO_LARGE),
+        ("edgeserver-asgi", "uvicorn", "tornado-web"),
+        (
+            Target("small", "edgeserver-asgi", "uvicorn", 1.0),
+            Target("large", "edgeserver-asgi", "uvicorn", 1.0),
+        ),
+    ),
 )
 
-IDLE_SERVERS = (FLOOR, EDGESERVER, NGINX, GRANIAN, UVICORN, AIOHTTP, HYPERCORN, TORNADO)
-IDLE_LIMIT_KIB = 6.0
+IDLES = (
+    IdleCase(
+        "idle",
+        "Memory per idle connection after one browser-like request",
+        (FLOOR, EDGESERVER, NGINX, GRANIAN, UVICORN, AIOHTTP, HYPERCORN, TORNADO),
+        BROWSER,
+        6.0,
+    ),
+    IdleCase(
+        "tls-idle",
+        "Memory per idle TLS connection after one browser-like request",
+        TLS_SERVERS,
+        TLS_BROWSER,
+        20.0,
+    ),
+    IdleCase(
+        "tls-idle-download",
+        "Memory per idle TLS connection after an answer of 10 MiB",
+        TLS_SERVERS,
+        TLS_DOWNLOAD,
+        60.0,
+        # Each costs 10 MiB through both ends.
+        few=20,
+        many=120,
+        quick=(10, 40),
+    ),
+)
+
+STREAM_SERVERS = (
+    EDGESERVER_ASGI,
+    EDGESERVER_WSGI,
+    EDGESERVER_TORNADO,
+    UVICORN,
+    GRANIAN,
+    GUNICORN,
+    TORNADO_WEB,
+)
+STREAM_LIMIT_MIB = 8.0
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
+
+PARTS = (*(suite.name for suite in SUITES), *(case.name for case in IDLES), "stream", "linear")
+# What one issue asks for, by one name.
+GROUPS = {
+    "all-tls": ("tls", "tls-handshake", "tls-download", "tls-idle", "tls-idle-download"),
+    "hosting": ("asgi", "wsgi", "tornado", "websocket", "stream"),
+}

@@ -7,6 +7,9 @@ writes no access log, and answers `/client` with the client address that it reso
 from __future__ import annotations
 
 import argparse
+import os
+import ssl
+from pathlib import Path
 
 HOST = "127.0.0.1"
 CLIENT_TARGET = "/client"
@@ -15,6 +18,11 @@ PROXIES = ("10.20.0.7", "10.30.0.9")
 KEEP_ALIVE_SECONDS = 600
 BACKLOG = 2048
 THREADS = 8  # of every WSGI server
+
+# What the applications that stream do, see `benchmarks/streaming.py`: they wait before they read.
+PIECE = 1 << 16
+MOST_BODY = 1 << 30
+PAUSE_SECONDS = 0.5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +36,30 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--max-header-size", type=int)
     options.add_argument("--max-header-fields", type=int)
     options.add_argument("--read-field", help="a field that the application looks at")
+    options.add_argument("--tls", action="store_true", help="HTTPS with the harness's certificate")
+    options.add_argument("--closes", action="store_true", help="every request says it is the last")
+    options.add_argument("--app", choices=("app", "echo", "stream"), default="app")
     return options
+
+
+def pair() -> tuple[str, str]:
+    """Return the files of the certificate and of its key, which the harness has made."""
+    home = Path(os.environ["BENCH_CERTIFICATES"])
+    return str(home / "server.pem"), str(home / "server.key")
+
+
+def ssl_options(options: argparse.Namespace) -> dict[str, str] | None:
+    """Return what edgeserver takes for TLS."""
+    return dict(zip(("certfile", "keyfile"), pair(), strict=True)) if options.tls else None
+
+
+def ssl_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """Return the plainest context that has the certificate."""
+    if not options.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair())
+    return context
 
 
 def answer(answer_bytes: int) -> bytes:

@@ -8,9 +8,11 @@ import common
 import uvloop
 
 
-def fixed_answer(answer_bytes: int) -> bytes:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
-    return head % answer_bytes + common.answer(answer_bytes)
+def fixed_answer(answer_bytes: int, *, closes: bool = False) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % answer_bytes
+    if closes:
+        head += b"Connection: close\r\n"
+    return head + b"\r\n" + common.answer(answer_bytes)
 
 
 class Answering(asyncio.Protocol):
@@ -26,6 +28,16 @@ class Answering(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(self.answer)
+
+
+class Closing(Answering):
+    """Answers the first read and closes."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(self.answer)
+        self.transport.close()
 
 
 class Counting(Answering):
@@ -67,14 +79,19 @@ class Joining(Answering):
 
 async def main() -> None:
     options = common.parser().parse_args()
-    answer, size = fixed_answer(options.answer_bytes), options.request_bytes
+    answer = fixed_answer(options.answer_bytes, closes=options.closes)
+    size = options.request_bytes
     factories = {
-        None: lambda: Answering(answer),
+        None: lambda: Closing(answer) if options.closes else Answering(answer),
         "count": lambda: Counting(answer, size),
         "join": lambda: Joining(answer, size),
     }
     await asyncio.get_running_loop().create_server(
-        factories[options.body], common.HOST, options.port, backlog=common.BACKLOG
+        factories[options.body],
+        common.HOST,
+        options.port,
+        backlog=common.BACKLOG,
+        ssl=common.ssl_context(options),
     )
     await asyncio.Event().wait()
 

@@ -75,6 +75,7 @@ def build_server(options: Any) -> HTTPServer:
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_header_size=options.max_header_size,
+        ssl_options=common.ssl_options(options),
         **limits,
     )
 

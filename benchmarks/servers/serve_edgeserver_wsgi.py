@@ -16,12 +16,13 @@ os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
 
 
 async def main() -> None:
-    from wsgi_app import app
+    import wsgi_app
 
     server = HTTPServer(
-        WSGIAdapter(app, threads=common.THREADS),
+        WSGIAdapter(getattr(wsgi_app, options.app), threads=common.THREADS),
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
+        max_body_size=common.MOST_BODY,
     )
     server.listen(options.port, common.HOST, backlog=common.BACKLOG)
     await asyncio.Event().wait()

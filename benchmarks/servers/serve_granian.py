@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import common
-from asgi_app import app as bare_app
 from granian import Granian
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
-
-app = bare_app
-proxied_app = wrap_asgi_with_proxy_headers(bare_app, trusted_hosts=[common.HOST, *common.PROXIES])
 
 if __name__ == "__main__":
     options = common.parser().parse_args()
     os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
+
+import asgi_app
+
+app = asgi_app.app
+echo = asgi_app.echo
+stream = asgi_app.stream
+trusted = [common.HOST, *common.PROXIES]
+proxied_app = wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)
+proxied_echo = wrap_asgi_with_proxy_headers(echo, trusted_hosts=trusted)
+
+if __name__ == "__main__":
+    certificate, key = map(Path, common.pair()) if options.tls else (None, None)
     Granian(
-        "serve_granian:proxied_app" if options.proxied else "serve_granian:app",
+        f"serve_granian:{'proxied_' if options.proxied else ''}{options.app}",
         address=common.HOST,
         port=options.port,
         interface="asginl",  # ASGI without the lifespan protocol
@@ -25,4 +34,6 @@ if __name__ == "__main__":
         log_access=False,
         log_level="warning",
         backlog=common.BACKLOG,
+        ssl_cert=certificate,
+        ssl_key=key,
     ).serve()

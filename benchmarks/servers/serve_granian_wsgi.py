@@ -7,16 +7,21 @@ import os
 import common
 from granian import Granian
 from granian.utils.proxies import wrap_wsgi_with_proxy_headers
-from wsgi_app import app as bare_app
-
-app = bare_app
-proxied_app = wrap_wsgi_with_proxy_headers(bare_app, trusted_hosts=[common.HOST, *common.PROXIES])
 
 if __name__ == "__main__":
     options = common.parser().parse_args()
     os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
+
+import wsgi_app
+
+app = wsgi_app.app
+stream = wsgi_app.stream
+trusted = [common.HOST, *common.PROXIES]
+proxied_app = wrap_wsgi_with_proxy_headers(app, trusted_hosts=trusted)
+
+if __name__ == "__main__":
     Granian(
-        "serve_granian_wsgi:proxied_app" if options.proxied else "serve_granian_wsgi:app",
+        f"serve_granian_wsgi:{'proxied_' if options.proxied else ''}{options.app}",
         address=common.HOST,
         port=options.port,
         interface="wsgi",

@@ -31,9 +31,9 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from wsgi_app import app
+        import wsgi_app
 
-        return app
+        return getattr(wsgi_app, options.app)
 
 
 Application().run()

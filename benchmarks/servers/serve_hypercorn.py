@@ -10,7 +10,7 @@ import uvloop
 options = common.parser().parse_args()
 os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
 
-from asgi_app import app  # noqa: E402 - reads the environment above
+import asgi_app  # noqa: E402 - reads the environment above
 from hypercorn.asyncio import serve  # noqa: E402 - after the line above
 from hypercorn.config import Config  # noqa: E402 - after the line above
 from hypercorn.middleware import ProxyFixMiddleware  # noqa: E402 - after the line above
@@ -24,4 +24,5 @@ config.accesslog = None
 config.loglevel = "WARNING"
 # It knows no addresses, only how many proxies there are, our end included.
 hops = len(common.PROXIES) + 1
+app = getattr(asgi_app, options.app)
 uvloop.run(serve(ProxyFixMiddleware(app, "legacy", hops) if options.proxied else app, config))

@@ -28,19 +28,27 @@ http {{
   scgi_temp_path {directory}/scgi;
   {realip}
   server {{
-    listen {host}:{port} backlog={backlog};
-    location / {{ return 200 "Hello, world!"; }}
+    listen {host}:{port} backlog={backlog}{ssl};
+    {pair}
+    location / {{ {answer} }}
     location = {client} {{ return 200 $remote_addr; }}
   }}
 }}
 """
+FIXED = 'return 200 "Hello, world!";'
+PAIR = "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};"
 REALIP = "real_ip_header X-Forwarded-For; real_ip_recursive on; " + "".join(
     f"set_real_ip_from {address}; " for address in (common.HOST, *common.PROXIES)
 )
 
 options = common.parser().parse_args()
+# A directive holds no megabytes: larger answers are a file, which the kernel keeps in memory.
+FILE = "root {directory}; try_files /answer =404;"
+
 directory = Path(tempfile.mkdtemp(prefix="bench-nginx-"))
 configuration = directory / "nginx.conf"
+answer = common.answer(options.answer_bytes)
+(directory / "answer").write_bytes(answer)
 configuration.write_text(
     CONFIGURATION.format(
         # Without this a master that is root runs its worker as somebody who may not enter here.
@@ -52,6 +60,9 @@ configuration.write_text(
         port=options.port,
         backlog=common.BACKLOG,
         client=common.CLIENT_TARGET,
+        ssl=" ssl" if options.tls else "",
+        pair=PAIR.format(*common.pair()) if options.tls else "",
+        answer=FILE.format(directory=directory) if len(answer) > 1000 else FIXED,
     )
 )
 os.execlp("nginx", "nginx", "-p", str(directory), "-c", str(configuration), "-e", "stderr")

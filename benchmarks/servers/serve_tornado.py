@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import common
-from tornado import httpserver, httputil, web
+import tornado_app
+from tornado import httpserver, httputil
 
 
 def head(length: int) -> tuple[httputil.ResponseStartLine, httputil.HTTPHeaders]:
@@ -63,25 +64,9 @@ class Counting(httputil.HTTPServerConnectionDelegate):
         return CountingDelegate(request_conn, self.answer)
 
 
-class Handler(web.RequestHandler):
-    """The answer as an application gives it."""
-
-    def initialize(self, answer: bytes) -> None:
-        self.answer = answer
-
-    def compute_etag(self) -> None:
-        """Make none: no other server hashes the answer."""
-
-    def get(self) -> None:
-        self.set_header("Content-Type", "text/plain")
-        client = self.request.path == common.CLIENT_TARGET
-        self.finish(self.request.remote_ip if client else self.answer)
-
-
 def application(options: Any) -> Any:
     if options.web:
-        handler = (r"/.*", Handler, {"answer": common.answer(options.answer_bytes)})
-        return web.Application([handler], log_function=lambda handler: None)
+        return tornado_app.application(options)
     return Counting(options) if options.body == "count" else Callback(options)
 
 
@@ -91,6 +76,8 @@ async def main(options: Any) -> None:
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_header_size=options.max_header_size,
+        # As its documentation has it: a dictionary is made into a context for every connection.
+        ssl_options=common.ssl_context(options),
     )
     server.listen(options.port, common.HOST, backlog=common.BACKLOG)
     await asyncio.Event().wait()

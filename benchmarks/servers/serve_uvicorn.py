@@ -1,4 +1,4 @@
-"""uvicorn: httptools on uvloop, its own proxy headers where asked."""
+"""uvicorn: httptools, or another parser, on uvloop; its own proxy headers where asked."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import os
 import common
 import uvicorn
 
-options = common.parser().parse_args()
+parser = common.parser()
+parser.add_argument("--http", default="httptools", help="which parser")
+options = parser.parse_args()
 os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
+certificate, key = common.pair() if options.tls else (None, None)
 uvicorn.run(
-    "asgi_app:app",
+    f"asgi_app:{options.app}",
     host=common.HOST,
     port=options.port,
     loop="uvloop",
-    http="httptools",
+    http=options.http,
     lifespan="off",
     log_level="warning",
     access_log=False,
@@ -22,4 +25,6 @@ uvicorn.run(
     forwarded_allow_ips=[common.HOST, *common.PROXIES],
     timeout_keep_alive=common.KEEP_ALIVE_SECONDS,
     backlog=common.BACKLOG,
+    ssl_certfile=certificate,
+    ssl_keyfile=key,
 )

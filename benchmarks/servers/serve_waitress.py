@@ -11,7 +11,7 @@ import waitress
 options = common.parser().parse_args()
 os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
 
-from wsgi_app import app  # noqa: E402 - it reads the environment
+import wsgi_app  # noqa: E402 - it reads the environment
 
 proxies: dict[str, Any] = {}
 if options.proxied:
@@ -21,7 +21,7 @@ if options.proxied:
         "trusted_proxy_headers": "x-forwarded-for",
     }
 waitress.serve(
-    app,
+    getattr(wsgi_app, options.app),
     host=common.HOST,
     port=options.port,
     threads=common.THREADS,

@@ -1,0 +1,1 @@
+"""What sends load where wrk cannot: handshakes and WebSocket messages, from one core."""
