@@ -12,7 +12,7 @@ __all__ = ["RecordFormatter"]
 
 
 class RecordFormatter(logging.Formatter):
-    """Formats as `logging.Formatter`, then escapes controls and indents every line but the first."""
+    """Formats as `logging.Formatter`, escapes controls, and indents all lines but the first."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of `record`; a line that starts without a space starts a record."""
