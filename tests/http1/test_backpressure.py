@@ -179,7 +179,7 @@ async def test_a_pause_inside_a_synchronous_answer_is_lifted() -> None:
 
 def hold(request: Recorder) -> asyncio.Future[None]:
     """Take no more until the test says so."""
-    request.gate = asyncio.get_running_loop().create_future()  # type: ignore[attr-defined]
+    request.gate = asyncio.get_running_loop().create_future()
     return request.gate
 
 
@@ -195,12 +195,12 @@ async def test_an_awaitable_holds_the_body_back(stage: str, chunked: bool) -> No
     delivered = b"" if stage == "head" else b"a"
     assert request.body == delivered
     assert request.ended == []
-    request.gate.set_result(None)  # type: ignore[attr-defined]
+    request.gate.set_result(None)
     await talk.turn()
     if stage == "data":
         assert request.body == b"abc"
         assert request.ended == []
-        request.gate.set_result(None)  # type: ignore[attr-defined]
+        request.gate.set_result(None)
         await talk.turn()
         talk.app.on_data = None
     assert request.body == b"abc"
@@ -256,7 +256,7 @@ async def test_reading_pauses_beyond_what_is_held(stage: str) -> None:
     assert HELD_INPUT < held <= HELD_INPUT + 1000 or (stage == "data" and held <= 1000)
     (request,) = talk.app.requests
     setattr(talk.app, f"on_{stage}", None)
-    request.gate.set_result(None)  # type: ignore[attr-defined]
+    request.gate.set_result(None)
     await talk.turn()
     assert talk.transport.reading
     before = 100 if stage == "data" else 0

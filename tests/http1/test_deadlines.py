@@ -211,7 +211,7 @@ async def test_a_peer_that_does_not_take_the_last_answer() -> None:
     talk, request = request_of(write_timeout=60, lines="Connection: close\r\n")
     talk.transport.stalled = True
     closing: list[int] = []
-    talk.transport.close = lambda: closing.append(1)  # type: ignore[method-assign]  # as with a full buffer
+    talk.transport.close = lambda: closing.append(1)  # as with a full buffer
     request.answer(b"x" * 1000)
     assert closing == [1]
     talk.transport.take(10)
@@ -329,7 +329,7 @@ async def test_the_end_behind_a_whole_body_that_is_held() -> None:
 async def test_the_end_without_half_close() -> None:
     """Where a transport cannot be half closed the end is the end."""
     talk, request = request_of()
-    talk.transport.can_write_eof = lambda: False  # type: ignore[method-assign]
+    talk.transport.can_write_eof = lambda: False
     told: list[Any] = []
     request.connection.set_close_callback(lambda: told.append(1))
     talk.receive_eof()

@@ -177,7 +177,7 @@ async def test_lingering_resumes_a_socket_that_was_paused() -> None:
 async def test_lingering_without_half_close() -> None:
     """Where a transport cannot be half closed its input is drained all the same."""
     talk = Talk()
-    talk.transport.can_write_eof = lambda: False  # type: ignore[method-assign]
+    talk.transport.can_write_eof = lambda: False
     talk.receive(b"rubbish\r\n\r\n")
     assert not talk.transport.eof_written
     assert not talk.transport.closed
@@ -193,7 +193,7 @@ async def test_lingering_with_a_peer_that_was_faster() -> None:
     def gone() -> None:
         raise OSError(107, "Transport endpoint is not connected")
 
-    talk.transport.write_eof = gone  # type: ignore[method-assign]
+    talk.transport.write_eof = gone
     talk.receive(b"rubbish\r\n\r\n")
     talk.transport.abort()
     await talk.turn()

@@ -194,8 +194,8 @@ async def test_on_close_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
-    talk.app.requests[0].on_connection_close = fail  # type: ignore[method-assign]
-    talk.app.on_close = fail  # type: ignore[method-assign]
+    talk.app.requests[0].on_connection_close = fail
+    talk.app.on_close = fail
     # The endpoint asks its delegate each time, so that what was set now is called.
     talk.transport.abort()
     await talk.turn()
@@ -210,7 +210,7 @@ async def test_start_request_that_fails(caplog: pytest.LogCaptureFixture) -> Non
     def start_request(*args: object) -> None:
         raise ZeroDivisionError
 
-    talk.endpoint.start_request = start_request  # type: ignore[assignment]
+    talk.endpoint.start_request = start_request
     talk.receive(GET + NEXT)
     await talk.turn()
     assert talk.sent == b""

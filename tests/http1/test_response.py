@@ -16,7 +16,7 @@ def test_status_lines() -> None:
     assert response.status_line(http.HTTPStatus.NOT_FOUND, "x") == b"HTTP/1.1 404 x\r\n"
     assert response.status_line(299, "") == b"HTTP/1.1 299 \r\n"
     assert response.status_line(299, "caf\u00e9 \u2603") == b"HTTP/1.1 299 caf\xe9 ?\r\n"
-    assert response.status_line(299, b"raw") == b"HTTP/1.1 299 raw\r\n"  # type: ignore[arg-type]
+    assert response.status_line(299, b"raw") == b"HTTP/1.1 299 raw\r\n"
     assert response.cached_status((299, "")) == b"HTTP/1.1 299 \r\n"
 
 
