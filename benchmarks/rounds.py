@@ -140,7 +140,8 @@ class Rounds:
 
     def _fail(self, server: Server, error: BenchmarkError) -> None:
         if server.name in self.suite.references[:1]:
-            raise error  # without its baseline the suite says nothing
+            # Without its baseline the suite says nothing.
+            raise BenchmarkError(f"{server.name}, the baseline: {error}") from error
         self.failed[server.name] = f"{self.suite.name}: {error}"
         self.servers.remove(server)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -23,6 +24,14 @@ def parser(description: str) -> argparse.ArgumentParser:
     options.add_argument("--connections", type=int, required=True, help="how many at a time")
     options.add_argument("--request", type=Path, required=True, help="a file with a head")
     return options
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a loader; an error of the network ends it with one line."""
+    try:
+        main()
+    except OSError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
 
 
 class Tally:

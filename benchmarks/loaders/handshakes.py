@@ -146,4 +146,4 @@ def _until_closed(client: Client) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)
