@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
@@ -278,3 +280,22 @@ def request_of(
 def fields(**lines: str) -> HTTPHeaders:
     """Return fields with a Date that does not change, names with `_` for `-`."""
     return HTTPHeaders({"Date": "x", **{name.replace("_", "-"): v for name, v in lines.items()}})
+
+
+@asynccontextmanager
+async def served(app: App, **limits: Any) -> AsyncIterator[socket.socket]:
+    """Serve `app` on a real socket; give a client connected to it."""
+    loop = asyncio.get_running_loop()
+    endpoint = HTTP1Endpoint(HTTP1Settings(**limits), app)
+    server = await loop.create_server(lambda: HTTP1Connection(endpoint), "127.0.0.1", 0)
+    client = socket.socket()
+    client.setblocking(False)
+    try:
+        await loop.sock_connect(client, server.sockets[0].getsockname())
+        yield client
+    finally:
+        client.close()
+        endpoint.close()
+        await endpoint.wait_empty()
+        server.close()
+        await server.wait_closed()

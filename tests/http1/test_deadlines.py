@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.errors import StreamClosedError
+from edgeserver.errors import HTTPInputError, StreamClosedError
 from tests.http1.conversation import HIGH_WATER, Recorder, Talk, fields, request_of
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -336,3 +336,17 @@ async def test_the_end_without_half_close() -> None:
     await talk.turn()
     assert talk.transport.closed
     assert told == [1]
+
+
+async def test_the_end_and_then_a_refusal() -> None:
+    """A peer that has closed its half reads a refusal that comes later, and then our end."""
+    talk = Talk()
+    gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    talk.app.on_head = lambda request: gate
+    talk.receive(POST + b"x" * 100)
+    talk.receive_eof()
+    gate.set_exception(HTTPInputError("no"))
+    await talk.turn()
+    assert talk.statuses == [400]
+    assert talk.transport.closed
+    assert not talk.transport.aborted

@@ -273,3 +273,14 @@ async def test_a_stale_exchange_reaches_nobody() -> None:
     talk.receive(b"5\r\nhello\r\n0\r\n\r\n")
     talk.app.requests[1].answer(b"two")
     assert talk.bodies == [b"one", b"two"]
+
+
+async def test_a_refusal_behind_an_answer_to_1_0_is_reset() -> None:
+    """Half an answer that only the end of the connection ends does not look complete."""
+    talk = Talk()
+    talk.app.on_head = lambda request: (
+        request.connection.write_headers(OK, fields(), b"abc") and None
+    )
+    talk.receive(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")
+    assert talk.sent.endswith(b"\r\n\r\nabc")
+    assert talk.transport.aborted

@@ -7,37 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import suppress
 
 import pytest
 
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
 from edgeserver.http1.wire import LINGER_BYTES
-from tests.http1.conversation import App, Recorder, Talk
+from tests.http1.conversation import App, Recorder, Talk, served
 from tests.loops import on_both_loops
 
 GARBAGE = b"x" * 65536
-
-
-@asynccontextmanager
-async def served(app: App, **limits: Any) -> AsyncIterator[socket.socket]:
-    """Serve `app` on a real socket; give a client connected to it."""
-    loop = asyncio.get_running_loop()
-    endpoint = HTTP1Endpoint(HTTP1Settings(**limits), app)
-    server = await loop.create_server(lambda: HTTP1Connection(endpoint), "127.0.0.1", 0)
-    client = socket.socket()
-    client.setblocking(False)
-    try:
-        await loop.sock_connect(client, server.sockets[0].getsockname())
-        yield client
-    finally:
-        client.close()
-        endpoint.close()
-        await endpoint.wait_empty()
-        server.close()
-        await server.wait_closed()
 
 
 async def keep_sending(client: socket.socket, total: int) -> int:

@@ -240,3 +240,27 @@ async def test_the_close_callback_runs_in_the_requests_context() -> None:
     talk.transport.abort()
     await talk.turn()
     assert seen == ["mine"]
+
+
+async def test_a_long_pipeline_with_half_a_head_and_then_the_end() -> None:
+    """What is whole is answered, what is not is forgotten."""
+    talk = Talk()
+    talk.receive(get("/") * (BATCH + 6) + b"GET / HT")
+    talk.receive_eof()
+    await talk.turn()
+    assert talk.statuses == [200] * (BATCH + 6)
+    assert talk.transport.closed
+
+
+@pytest.mark.parametrize("how", ["lost", "closed"])
+async def test_a_connection_that_goes_while_a_pipeline_rests(how: str) -> None:
+    """What is left of a pipeline is not served to nobody."""
+    talk = Talk()
+    talk.receive(get("/") * (BATCH + 6))
+    if how == "lost":
+        talk.connection.connection_lost(None)
+    else:
+        talk.endpoint.close()
+    await talk.turn()
+    assert len(talk.app.requests) == BATCH
+    assert talk.app.closed == 1
