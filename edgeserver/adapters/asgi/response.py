@@ -124,7 +124,7 @@ class Responder:
                     written = connection.write_headers(
                         self._start_line, self._fields, body, whole=whole
                     )
-                except (ValueError, TypeError) as error:
+                except (ValueError, TypeError, AttributeError) as error:
                     raise wrong_fields("http.response.start", error) from error
                 self.stage = STREAMING
                 if whole:
@@ -212,7 +212,7 @@ class Responder:
         if trailers and self.wants_trailers():
             try:
                 self.connection.set_trailers(trailers)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:
                 raise wrong_fields(kind, error) from error
         self._trailers = None
         self._end_body()

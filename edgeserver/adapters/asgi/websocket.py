@@ -296,7 +296,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             fields.append((name, value))
         try:
             self._connection.write_headers(("HTTP/1.1", 101, "Switching Protocols"), [*fields])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise wrong_fields(kind, error) from error
         wire = WebSocketWire(self._protocol, self._adapter.websockets)
         self._connection.detach_to(wire)

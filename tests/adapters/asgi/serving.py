@@ -1,0 +1,124 @@
+"""A server with an ASGI application, and a client that speaks plain bytes to it.
+
+Decides nothing about what is tested; every test here is over a real socket.
+"""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+
+from edgeserver.adapters.asgi import ASGIAdapter
+from edgeserver.httpserver import HTTPServer
+from edgeserver.netutil import bind_sockets
+
+GET = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
+
+
+STEP_S = 10
+"""Longer than any step of a test takes; nothing waits for it."""
+
+
+def post(body, *, path="/"):
+    """Return a request with a body of known length, on a connection that closes."""
+    head = f"POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+@dataclass
+class Served:
+    """A running server.
+
+    Attributes:
+        port: Where it listens on 127.0.0.1.
+        adapter: What runs the application.
+        server: The server.
+    """
+
+    port: int
+    adapter: ASGIAdapter
+    server: HTTPServer
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def connection(self):
+        """The only connection, as the server sees it; None before it is there."""
+        connections = self.server._endpoint.connections
+        return next(iter(connections), None)
+
+    async def connect(self, **options):
+        """Return a reader and a writer of a new connection."""
+        return await asyncio.open_connection("127.0.0.1", self.port, **options)
+
+    async def ask(self, request=GET):
+        """Send `request`, and return all that comes until the server closes."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(request)
+            return await asyncio.wait_for(reader.read(), STEP_S)
+        finally:
+            await hang_up(writer)
+
+
+async def until(condition):
+    """Let everything else run until `condition()` is true."""
+    async with asyncio.timeout(STEP_S):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def hang_up(writer):
+    """Close a connection, and wait until that has happened."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+def reset(writer):
+    """Close a connection by a reset, as a crash of the client would."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(app, *, server=None, adapter=ASGIAdapter, **options):
+    """Serve `app` while the context lasts.
+
+    Args:
+        app: The ASGI application.
+        server: Keyword arguments of `HTTPServer`.
+        adapter: What makes the adapter.
+        **options: Of `ASGIAdapter`; the lifespan is off where nothing is said of it.
+    """
+    delegate = adapter(app, **{"lifespan": "off", "shutdown_timeout": 5, **options})
+    http_server = HTTPServer(delegate, **(server or {}))
+    await delegate.startup()
+    sockets = bind_sockets(0, "127.0.0.1")
+    http_server.add_sockets(sockets)
+    try:
+        yield Served(sockets[0].getsockname()[1], delegate, http_server)
+    finally:
+        http_server.stop()
+        await http_server.close_all_connections()
+        await delegate.shutdown()
+
+
+def split(answer):
+    """Return the status, the fields (lower-case name -> value) and the rest of an answer."""
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        fields[name.lower()] = value
+    return int(first.split(" ")[1]), fields, rest
+
+
+async def answer(send, body=b"ok", *, status=200, headers=()):
+    """Send a whole answer."""
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
