@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from edgeserver.errors import StreamClosedError
 from edgeserver.http1.connection import HELD_INPUT
 from edgeserver.httputil import HTTPHeaders
-from tests.http1.conversation import HIGH_WATER, App, Recorder, TakingApp, Talk
+from tests.http1.conversation import HIGH_WATER, App, Recorder, TakingApp, Talk, served
+from tests.loops import on_both_loops
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -172,6 +174,37 @@ async def test_a_pause_inside_a_synchronous_answer_is_lifted() -> None:
     talk.app.on_finish = answer
     talk.receive(GET)
     assert talk.transport.reading
+
+
+@pytest.mark.parametrize("soon", [False, True], ids=["sync", "soon"])
+@on_both_loops
+async def test_a_peer_that_sends_all_and_reads_late(soon: bool) -> None:
+    """A pipeline and the end of the input in one go are answered to the last byte, over sockets."""
+    app = App()
+    body = b"x" * 100_000
+
+    def answer(request: Recorder) -> None:
+        if soon:
+            asyncio.get_running_loop().call_soon(request.answer, body)
+        else:
+            request.answer(body)
+
+    app.on_finish = answer
+    count = 200
+    async with served(app) as client:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, GET * count)
+        client.shutdown(socket.SHUT_WR)
+        while not app.requests:
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(app.requests) < count  # kernel buffers hold some megabytes, and not all of it
+        received = bytearray()
+        while data := await loop.sock_recv(client, 1 << 20):
+            received += data
+    assert received.count(b"HTTP/1.1 200 OK") == count
+    assert received.count(body) == count
 
 
 # Towards the application.
