@@ -300,7 +300,7 @@ class ExchangeEnds(Wire):
 
     def _log_access(self, exchange: HTTP1Exchange) -> None:
         log = self.endpoint.access_log
-        if log is not None and not exchange.ended_s and not exchange.upgraded:
+        if log is not None and not exchange.ended_s:
             exchange.ended_s = time.perf_counter()
             try:
                 log(exchange)

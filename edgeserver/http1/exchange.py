@@ -419,15 +419,17 @@ class HTTP1Exchange(HTTPConnection):
             if FRAMING.get(name) not in (LENGTH, OURS):
                 parts.append(encode_field(name, value))
         parts.append(b"\r\n")
+        data = b"".join(parts)
         if code == 101:
             self.status = 101
+            self.bytes_sent += len(data)
             self.state = OPEN
             self.upgraded = True
             self._bodiless = True
             self.keep_alive = False
         elif code == 100:
             self.expects_continue = False
-        return connection.send(b"".join(parts), False)
+        return connection.send(data, False)
 
     def _count(self, size: int) -> None:
         remaining = self._remaining

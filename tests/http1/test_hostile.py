@@ -11,8 +11,9 @@ import pytest
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import parse_head
+from edgeserver.httputil import HTTPHeaders, ResponseStartLine
 from edgeserver.tls.plainhttp import render_plain_http_answer
-from tests.http1.conversation import Talk
+from tests.http1.conversation import App, Recorder, Talk
 from tests.http1.corpus import chunked
 
 LONG = 2**19
@@ -76,3 +77,24 @@ async def test_a_flood_of_tiny_chunks_yields() -> None:
     await talk.turn()
     assert request.body == b"a" * 10000
     assert talk.statuses == [200]
+
+
+async def test_an_upgrade_leaves_its_line_in_the_access_log() -> None:
+    """A peer cannot pass the log by asking for another protocol: the 101 is logged, once."""
+    app = App()
+    ended: list[tuple[int, int]] = []
+
+    def upgrade(request: Recorder) -> None:
+        request.connection.write_headers(
+            ResponseStartLine("HTTP/1.1", 101, "Switching Protocols"), HTTPHeaders()
+        )
+        request.connection.detach()
+
+    app.on_finish = upgrade
+    talk = Talk(
+        app=app, shared={"access_log": lambda each: ended.append((each.status, each.bytes_sent))}
+    )
+    talk.receive(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    talk.receive_eof()
+    await talk.turn()
+    assert ended == [(101, len(talk.sent))]
