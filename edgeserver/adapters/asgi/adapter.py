@@ -100,6 +100,21 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             return _Upgrade(self, facts, request_conn)
         return HTTPCycle(self, facts, request_conn)
 
+    def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
+        """Call the application with a request that has no body."""
+        facts = self._facts.get(server_conn)
+        if facts is None:
+            facts = self._facts[server_conn] = ConnectionFacts(request_conn)
+        if not request_conn.upgrades:
+            HTTPCycle(self, facts, request_conn).finish()
+            return
+        delegate = _Upgrade(self, facts, request_conn)
+        delegate.headers_received(
+            RequestStartLine(request_conn.method, request_conn.target, request_conn.version),
+            request_conn.headers,
+        )
+        delegate.finish()
+
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
         self._facts.pop(server_conn, None)

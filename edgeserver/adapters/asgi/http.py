@@ -63,8 +63,6 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
     _held: asyncio.Future[None] | None = None
     _waiters: list[asyncio.Future[None]] | None = None
     task: asyncio.Task[None] | None = None
-    _headers: HTTPHeaders
-    _request_line: RequestStartLine
     scope: Scope
 
     def __init__(
@@ -75,16 +73,14 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         self._facts = facts
 
     def __str__(self) -> str:
-        method, target, version = self._request_line
+        asked = self.connection
         host = self._facts.peer if self.scope["client"] is None else self.scope["client"]
-        return f"{method} {target} {version} from {host[0]}"
+        return f"{asked.method} {asked.target} {asked.version} from {host[0]}"
 
     # What the server tells.
 
     def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        """Keep the head, or call the application with it."""
-        self._request_line = start_line
-        self._headers = headers
+        """Call the application, if it may want to refuse the body before that comes."""
         if start_line[0] not in USUALLY_EMPTY:
             self._call()
 
@@ -165,7 +161,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     def wants_trailers(self) -> bool:
         """Tell whether the client said `TE: trailers`."""
-        values = [value for name, value in self._headers.raw if name == b"te"]
+        values = [value for name, value in self.connection.raw if name == b"te"]
         codings = b",".join(values).lower().split(b",")
         return b"trailers" in [coding.strip(b" \t") for coding in codings]
 
@@ -183,7 +179,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
     async def _run(self) -> None:
         adapter = self._adapter
         self.scope = scope = self._facts.make_scope(
-            self._request_line, self._headers, self.connection, adapter.state, adapter.root_path
+            self.connection, adapter.state, adapter.root_path
         )
         try:
             await adapter.app(scope, self.receive, self.send)

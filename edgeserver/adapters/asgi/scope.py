@@ -12,7 +12,7 @@ import base64
 from typing import Any, Final
 from urllib.parse import unquote
 
-from edgeserver.httputil import HTTPConnection, HTTPHeaders, RequestStartLine
+from edgeserver.httputil import HTTPConnection
 
 __all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionFacts", "Scope"]
 
@@ -62,23 +62,16 @@ class ConnectionFacts:
         self._resolved: Any = None
 
     def make_scope(
-        self,
-        start_line: RequestStartLine,
-        headers: HTTPHeaders,
-        connection: HTTPConnection,
-        state: dict[str, Any],
-        root_path: str,
+        self, connection: HTTPConnection, state: dict[str, Any], root_path: str
     ) -> Scope:
         """Return the scope of an `http` connection; one is made for every request.
 
         Args:
-            start_line: Method, target and version.
-            headers: The fields that the application may see.
-            connection: Where the answer goes.
+            connection: The request's head, and where the answer goes.
             state: What the lifespan left; the scope gets a copy.
             root_path: Where the application is mounted, without a slash at the end.
         """
-        method, target, version = start_line
+        method, target = connection.method, connection.target
         path, _, query = target.partition("?")
         if path[:1] != "/":
             path = _path_of(path)
@@ -101,7 +94,7 @@ class ConnectionFacts:
         return {
             "type": "http",
             "asgi": HTTP_ASGI,
-            "http_version": "1.1" if version == "HTTP/1.1" else version[5:],
+            "http_version": "1.1" if connection.version == "HTTP/1.1" else connection.version[5:],
             "method": method if method in METHODS else method.upper(),
             "scheme": connection.context.protocol,
             "path": path,
@@ -109,7 +102,7 @@ class ConnectionFacts:
             "query_string": query.encode("ascii"),
             "root_path": root_path,
             # The parser's own list is what explain() reads later.
-            "headers": headers.raw.copy(),
+            "headers": connection.raw.copy(),
             "client": self.client,
             "server": self.server,
             "state": state.copy() if state else {},

@@ -338,9 +338,7 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def _make_scope(self) -> Scope:
         adapter = self._adapter
-        scope = self._facts.make_scope(
-            self._start_line, self._headers, self._connection, adapter.state, adapter.root_path
-        )
+        scope = self._facts.make_scope(self._connection, adapter.state, adapter.root_path)
         del scope["method"]
         scope["type"] = "websocket"
         scope["asgi"] = WEBSOCKET_ASGI
