@@ -16,8 +16,8 @@ from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
 from edgeserver.http1.bulk import BulkReader
 from edgeserver.http1.ending import ExchangeEnds, is_input_error
 from edgeserver.http1.endpoint import HTTP1Endpoint
-from edgeserver.http1.exchange import FRESH
 from edgeserver.http1.framing import CHUNKED
+from edgeserver.http1.state import FRESH
 from edgeserver.http1.wire import NEVER
 from edgeserver.log import app_log
 from edgeserver.tasks import start_task

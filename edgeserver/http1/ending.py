@@ -17,9 +17,10 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.body import BodyDecoder, ChunkedDecoder
 from edgeserver.http1.endpoint import HTTP1Endpoint
-from edgeserver.http1.exchange import FRESH, HTTP1Exchange
+from edgeserver.http1.exchange import HTTP1Exchange
 from edgeserver.http1.rawstream import RawStream
 from edgeserver.http1.response import plain_answer
+from edgeserver.http1.state import FRESH, ExchangeState
 from edgeserver.http1.wire import Wire
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
@@ -153,11 +154,11 @@ class ExchangeEnds(Wire):
         if self.decoder is not None:
             self.deadline = self.loop.time() + timeout_s
 
-    def raw_stream(self, exchange: HTTP1Exchange) -> RawStream | None:
+    def raw_stream(self, exchange: ExchangeState) -> RawStream | None:
         """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
         return None if self.transport is None else RawStream(self, exchange)
 
-    def detach(self, exchange: HTTP1Exchange, protocol: Any) -> None:
+    def detach(self, exchange: ExchangeState, protocol: Any) -> None:
         """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""
         transport = self.transport
         if transport is None or self.exchange is not exchange or self._closing:
@@ -298,7 +299,7 @@ class ExchangeEnds(Wire):
         except Exception:
             app_log.error("Uncaught exception", exc_info=True)
 
-    def _log_access(self, exchange: HTTP1Exchange) -> None:
+    def _log_access(self, exchange: ExchangeState) -> None:
         log = self.endpoint.access_log
         if log is not None and not exchange.ended_s:
             exchange.ended_s = time.perf_counter()

@@ -7,7 +7,6 @@ are parsed or in which order they came; it gives bytes to its connection and is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPOutputError
@@ -23,22 +22,14 @@ from edgeserver.http1.response import (
     split_connection,
     status_line,
 )
+from edgeserver.http1.state import DONE, OPEN, UNSAID, ExchangeState
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
-from edgeserver.httputil.interfaces import Detached, HeadersLike, HTTPConnection, StartLineLike
-from edgeserver.iostream import IOStream
+from edgeserver.httputil.interfaces import HeadersLike, StartLineLike
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
-    from edgeserver.httputil.context import ConnectionContext
 
 __all__ = ["HTTP1Exchange", "StrictTransportExchange"]
-
-FRESH: Final = 0
-"""No final head has been written."""
-OPEN: Final = 1
-"""The head is written, the body is not complete."""
-DONE: Final = 2
-"""The answer is complete, or never will be."""
 
 LENGTH: Final = 1
 CONNECTION: Final = 2
@@ -49,120 +40,14 @@ FRAMING: Final = framing_names(
 )
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
-UNSAID: Final = -1
-"""What remains of a body of which nothing has been said, because no head was written."""
-
-_NO_FIELDS: Final[RawHeaders] = []
-
 JOIN_BELOW: Final = 16384
 """A piece shorter than this is copied behind its head rather than written by itself."""
 
 
-class HTTP1Exchange(HTTPConnection):
-    """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
+class HTTP1Exchange(ExchangeState):
+    """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another."""
 
-    Attributes:
-        context: The connection's `ConnectionContext`.
-        method: The request's method.
-        target: The request's target as sent.
-        version: `"HTTP/1.0"` or `"HTTP/1.1"`.
-        keep_alive: Whether the connection may serve another request after this one.
-        plain: Whether this is HTTP/1.1 without HEAD and Expect: its answer is framed as it says.
-        status: The status written; 0 before.
-        bytes_sent: Bytes of head and body written.
-    """
-
-    # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
-    __slots__ = (
-        "__dict__",
-        "_bodiless",
-        "_chunked",
-        "_close_callback",
-        "_connection",
-        "_headers",
-        "_remaining",
-        "by_name",
-        "bytes_sent",
-        "context",
-        "keep_alive",
-        "method",
-        "plain",
-        "raw",
-        "state",
-        "status",
-        "target",
-        "trusted",
-        "upgraded",
-        "version",
-    )
-
-    # What few requests have stands on the class.
-    started_s = 0.0
-    ended_s = 0.0
-    upgrades = False
-    expects_continue = False
-    max_body_size: int | None = None
-    body_timeout: float | None = None
-    _until_close = False
-    _trailers = b""
-
-    def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
-        self._connection = connection
-        self.context: ConnectionContext = connection.context
-        self.method = method
-        self.target = target
-        self.version = version
-        self.status = 0
-        self.bytes_sent = 0
-        self.raw = _NO_FIELDS
-        self.by_name: dict[bytes, bytes] | None = None
-        self.trusted: tuple[Any, Any, Any] | None = None
-        self.keep_alive = True
-        self.plain = True
-        self.state = FRESH
-        self.upgraded = False
-        self._headers: HTTPHeaders | None = None
-        self._chunked = False
-        self._bodiless = False
-        self._remaining: int | None = UNSAID
-        self._close_callback: Callable[[], None] | None = None
-
-    # Who is asking, and for what.
-
-    @property
-    def headers(self) -> HTTPHeaders:
-        """The request's header fields, as far as the application may see them."""
-        headers = self._headers
-        if headers is None:
-            headers = self._headers = HTTPHeaders.from_raw(self.raw, self.by_name)
-        return headers
-
-    @property
-    def client(self) -> Any:
-        """Who the client of this request is, a `Resolved`; None where no policy is in force."""
-        return None if self.trusted is None else self.trusted[2]
-
-    def explain(self) -> Any:
-        """Return the proof of `client`, a `Provenance`; None where no policy is in force."""
-        return None if self.trusted is None else self.trusted[0].explain(self.trusted[1])
-
-    @property
-    def local_address(self) -> Any:
-        """The address that the connection came in on; None once it is gone."""
-        transport = self._connection.transport
-        return None if transport is None else transport.get_extra_info("sockname")
-
-    # What the access log reads.
-
-    @property
-    def remote_ip(self) -> str:
-        """The client's address as resolved for this request."""
-        return self.context.remote_ip
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the end of the request's head to the end of the answer."""
-        return self.ended_s - self.started_s
+    __slots__ = ()
 
     # HTTPConnection.
 
@@ -347,55 +232,6 @@ class HTTP1Exchange(HTTPConnection):
         """Close the connection; see `HTTPConnection.abort`."""
         if self._connection.exchange is self:
             self._connection.break_off()
-
-    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
-        """Have `callback` called once if the peer leaves before the answer is complete."""
-        self._close_callback = callback
-
-    # What Tornado's have besides.
-
-    def set_max_body_size(self, max_body_size: int) -> None:
-        """Replace the limit of the body's bytes, for this request only."""
-        self.max_body_size = max_body_size
-        if self._connection.exchange is self:
-            self._connection.apply_body_limit(max_body_size)
-
-    def set_body_timeout(self, timeout: float) -> None:
-        """Replace the limit of the body's seconds, for this request only."""
-        self.body_timeout = timeout
-        if self._connection.exchange is self:
-            self._connection.apply_body_timeout(timeout)
-
-    @property
-    def stream(self) -> Any:
-        """The connection's bytes below HTTP: `socket`, `write`, `close`, `closed`; or None."""
-        return self._connection.raw_stream(self)
-
-    def detach(self) -> IOStream:
-        """Take the connection away from HTTP, with the bytes that came after this request.
-
-        Raises:
-            StreamClosedError: The connection is closed, or serves another request by now.
-        """
-        stream = IOStream(max_buffer_size=self._connection.endpoint.settings.max_buffer_size)
-        self._connection.detach(self, stream)
-        return stream
-
-    def detach_to(self, protocol: Detached) -> None:
-        """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""
-        self._connection.detach(self, protocol)
-
-    # What the connection says.
-
-    def take_close_callback(self) -> Callable[[], None] | None:
-        """Return the close callback, and forget it."""
-        callback, self._close_callback = self._close_callback, None
-        return callback
-
-    @property
-    def until_close(self) -> bool:
-        """Whether only the end of the connection ends the body."""
-        return self._until_close
 
     def _read_connection(self, value: Any, parts: list[bytes]) -> None:
         """Honour the application's `Connection`: close is ours to say, other options pass."""

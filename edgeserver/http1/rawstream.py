@@ -16,7 +16,7 @@ from edgeserver.iostream import closed_error
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
-    from edgeserver.http1.exchange import HTTP1Exchange
+    from edgeserver.http1.state import ExchangeState
 
 __all__ = ["RawStream"]
 
@@ -31,7 +31,7 @@ class RawStream:
 
     __slots__ = ("_connection", "_exchange")
 
-    def __init__(self, connection: ExchangeEnds, exchange: HTTP1Exchange) -> None:
+    def __init__(self, connection: ExchangeEnds, exchange: ExchangeState) -> None:
         self._connection = connection
         self._exchange = exchange
 
