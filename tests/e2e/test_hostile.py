@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
+import ssl
 import struct
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from edgeserver.proxyheaders import TrustPolicy
+from tests.e2e.conftest import Scheme
 from tests.e2e.site import address_of, answer, connected, fetch, serve
+from tests.http1.corpus import REFUSED, SERVED
 from tests.loops import on_both_loops
 
 
@@ -108,3 +113,71 @@ async def test_half_a_head_is_not_laid_to_the_client_before(
         assert (await client.answer()).status == 408
     assert "Timeout reading head from 127.0.0.1" in caplog.text
     assert "192.0.2.1" not in caplog.text
+
+
+FRAGMENTS = (
+    *(b"\r\n", b"\r", b"\n", b"\r\n\r\n", b"\x00", b" ", b":", b",", b"\xff", b'"', b"\\"),
+    *(b"0\r\n\r\n", b"3\r\nabc\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"HTTP/1.0", b"HEAD ", b"Expect: 100-continue\r\n", b"Connection: close\r\n"),
+    *(b"Content-Encoding: gzip\r\n", b"X-Forwarded-For: 192.0.2.1,\r\n", b"\x16\x03\x01\x00\x05"),
+)
+SEEDS = [case.data for case in (*REFUSED, *SERVED) if len(case.data) < 3000]
+
+
+def mutate(choose: random.Random) -> bytes:
+    """Return some requests with a few bytes of them changed, lost or added."""
+    data = bytearray(b"".join(choose.choices(SEEDS, k=choose.randint(1, 3))))
+    for _ in range(choose.randint(0, 4)):
+        at = choose.randrange(len(data))
+        match choose.randrange(3):
+            case 0:
+                data[at:at] = choose.choice(FRAGMENTS)
+            case 1:
+                del data[at : at + choose.randint(1, 4)]
+            case 2:
+                data[at] = choose.randrange(256)
+        data = data or bytearray(b"x")
+    return bytes(data)
+
+
+async def attack(choose: random.Random, address: Any, tls: ssl.SSLContext | None) -> None:
+    """Send what `mutate` makes in random pieces, and leave in a random way."""
+    # Now and then a server of TLS is sent what is none; it then waits for the rest of a hello.
+    patient = choose.random() < 0.8 or tls is None
+    tls = tls if patient else None
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: what uvloop says when closed
+        async with connected(address, tls=tls) as client:
+            data = mutate(choose)
+            cuts = sorted(choose.choices(range(len(data) + 1), k=choose.randrange(4)))
+            for start, end in pairwise([0, *cuts, len(data)]):
+                client.writer.write(data[start:end])
+                await asyncio.sleep(0)
+            ending = choose.randrange(3)
+            if ending == 0 and tls is None:
+                client.writer.write_eof()
+                await client.reader.read()
+            elif ending == 1 and patient:
+                await client.reader.read(1)
+
+
+@on_both_loops
+@pytest.mark.parametrize("seed", range(3))
+async def test_nothing_hostile_reaches_the_event_loop(
+    scheme: Scheme, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is sent, no exception is left to the loop, and every connection ends."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    limits = dict.fromkeys(("idle_connection_timeout", "header_timeout", "body_timeout"), 0.2)
+    options = {**scheme.options, **limits, "decompress_request": True}
+    choose = random.Random(seed)
+    async with serve(trust=TrustPolicy(["127.0.0.1"]), **options) as server:
+        for _ in range(10):
+            await asyncio.gather(
+                *(attack(choose, address_of(server), scheme.tls) for _ in range(10))
+            )
+        assert (await fetch(address_of(server), tls=scheme.tls)).status == 200
+        while server.open_connections:
+            await asyncio.sleep(0)
+    assert reported == []
+    assert "Uncaught" not in caplog.text
