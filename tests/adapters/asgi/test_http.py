@@ -25,7 +25,7 @@ from tests.loops import on_both_loops
 @on_both_loops
 class TestAnswers:
     async def test_one_piece_is_one_answer_with_its_length(self):
-        """A body in one message is framed by a Content-Length that the application need not give."""
+        """A body in one message gets a Content-Length, which the application need not give."""
 
         async def app(scope, receive, send):
             await answer(send, b"hello", headers=[(b"content-type", b"text/plain")])

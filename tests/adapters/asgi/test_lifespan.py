@@ -62,7 +62,7 @@ async def test_a_failed_startup_stops_the_start(mode):
     """The error carries the application's own message."""
     failed = {"type": "lifespan.startup.failed", "message": "no database at db:5432"}
     adapter = ASGIAdapter(Living(failed), lifespan=mode)
-    with pytest.raises(LifespanError, match="^no database at db:5432$"):
+    with pytest.raises(LifespanError, match=r"^no database at db:5432$"):
         await adapter.startup()
     await adapter.shutdown()
 

@@ -86,7 +86,7 @@ def start(*fields, **keys):
     ],
 )
 async def test_failures_before_the_head_answer_500(messages, words, caplog):
-    """Nothing was written, so the client gets an error page, and the log the request and the why."""
+    """Nothing was written: the client gets an error page, the log the request and the why."""
     async with serving(playing(*messages)) as served:
         status, fields, body = split(await served.ask(GET.replace(b"/ ", b"/path?x=1 ")))
     assert (status, body) == (500, b"Internal Server Error\n")

@@ -105,7 +105,7 @@ async def test_the_root_path_stands_before_every_path(root_path):
 
 
 async def test_client_and_scheme_are_the_resolved_ones():
-    """Behind a trusted proxy they are whom it names; the peer and the proof are in the extension."""
+    """Behind a trusted proxy they are whom it names; peer and proof are in the extension."""
     fields = ["X-Forwarded-For: 198.51.100.7, 203.0.113.5", "X-Forwarded-Proto: https"]
     policy = TrustPolicy(["127.0.0.1"])
     [scope] = await scopes_of(get("/", *fields), server={"trust": policy})

@@ -1,0 +1,259 @@
+"""Real applications, over HTTP and HTTPS: Starlette, FastAPI, Django; real clients: httpx, curl.
+
+Each framework is a test dependency; a test is skipped where its framework is not installed.
+"""
+
+import asyncio
+import json
+import shutil
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.adapters.asgi.serving import GET, STEP_S, reset, serving, until
+from tests.loops import on_both_loops
+from tests.tls import pki
+
+AUTHORITY = pki.make_ca("Test CA")
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request, tmp_path):
+    """Return `HTTPServer`'s arguments and the client's context, without TLS and with it."""
+    if request.param == "http":
+        return {}, False
+    pair = pki.write_pair(tmp_path, pki.make_leaf(AUTHORITY, "localhost", "127.0.0.1"))
+    return {"ssl_options": pair}, pki.client_context(AUTHORITY, directory=tmp_path)
+
+
+def starlette_application():
+    """Return a Starlette application with a route for each thing that servers get wrong."""
+    applications = pytest.importorskip("starlette.applications")
+    from starlette.background import BackgroundTask
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+    from starlette.routing import Route, WebSocketRoute
+
+    done = []
+
+    async def home(request):
+        return JSONResponse({"url": str(request.url), "client": request.client.host})
+
+    async def upload(request):
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+        return PlainTextResponse(str(size), background=BackgroundTask(done.append, size))
+
+    async def form(request):
+        async with request.form() as fields:
+            return PlainTextResponse((await fields["file"].read()).decode() + fields["name"])
+
+    async def stream(request):
+        async def pieces():
+            for number in range(1000):
+                yield b"%03d" % number * 100
+
+        return StreamingResponse(pieces())
+
+    async def endless(request):
+        async def pieces():
+            try:
+                yield b"x" * 1000
+                await asyncio.Event().wait()
+            finally:
+                done.append("stopped")
+
+        return StreamingResponse(pieces())
+
+    async def file(request):
+        return FileResponse(__file__)
+
+    async def fail(request):
+        raise LookupError("a bug")
+
+    async def echo(websocket):
+        await websocket.accept()
+        async for message in websocket.iter_text():
+            await websocket.send_text(message)
+
+    async def tag(request, call_next):
+        response = await call_next(request)
+        response.headers["x-tag"] = "1"
+        return response
+
+    app = applications.Starlette(
+        routes=[
+            Route("/", home),
+            Route("/upload", upload, methods=["POST"]),
+            Route("/form", form, methods=["POST"]),
+            Route("/stream", stream),
+            Route("/endless", endless),
+            Route("/file", file),
+            Route("/fail", fail),
+            WebSocketRoute("/ws", echo),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=tag)],
+    )
+    app.state.done = done
+    return app
+
+
+@on_both_loops
+class TestStarlette:
+    async def test_requests(self, tls):
+        """Pages, uploads, streams, files and background tasks work, over HTTP and HTTPS."""
+        server, verify = tls
+        app = starlette_application()
+        async with serving(app, lifespan="on", server=server) as served:
+            base = f"{'https' if server else 'http'}://127.0.0.1:{served.port}"
+            async with httpx.AsyncClient(base_url=base, verify=verify) as client:
+                page = await client.get("/?x=1")
+                assert page.json() == {"url": f"{base}/?x=1", "client": "127.0.0.1"}
+                assert page.headers["x-tag"] == "1"
+                assert (await client.post("/upload", content=b"x" * 500_000)).text == "500000"
+                assert (await client.get("/stream")).text.startswith("000" * 100 + "001")
+                text = (await client.get("/file")).text
+                assert text.startswith('"""Real applications')
+                part = await client.get("/file", headers={"Range": "bytes=0-2"})
+                assert (part.status_code, part.content) == (206, b'"""')
+                assert (await client.get("/fail")).status_code == 500
+                assert (await client.get("/none")).status_code == 404
+            await until(lambda: app.state.done)
+        assert app.state.done == [500_000]
+
+    async def test_websockets(self, tls):
+        """A WebSocket works beside them, over ws and wss."""
+        server, context = tls
+        async with serving(starlette_application(), server=server) as served:
+            scheme, extra = ("wss", {"ssl": context}) if server else ("ws", {})
+            async with connect(f"{scheme}://127.0.0.1:{served.port}/ws", **extra) as client:
+                await client.send("hello")
+                assert await asyncio.wait_for(client.recv(), STEP_S) == "hello"
+
+    async def test_a_stream_stops_when_its_client_leaves(self, caplog):
+        """A generator that waits is cancelled, as with uvicorn, and nothing is logged."""
+        app = starlette_application()
+        async with serving(app) as served:
+            reader, writer = await served.connect()
+            writer.write(GET.replace(b"/ ", b"/endless "))
+            await asyncio.wait_for(reader.readuntil(b"x" * 1000), STEP_S)
+            reset(writer)
+            await until(lambda: app.state.done)
+            await until(lambda: not served.adapter.calls)
+        assert app.state.done == ["stopped"]
+        assert "ERROR" not in [each.levelname for each in caplog.records]
+
+    async def test_forms(self):
+        """A multipart upload is read by the framework."""
+        pytest.importorskip("python_multipart")
+        async with serving(starlette_application()) as served, httpx.AsyncClient() as client:
+            files, data = {"file": ("f.txt", b"content")}, {"name": "n"}
+            answer = await client.post(f"{served.url}/form", files=files, data=data)
+        assert answer.text == "contentn"
+
+
+async def test_fastapi(caplog):
+    """Validation, dependencies with cleanup and the lifespan's state work."""
+    fastapi = pytest.importorskip("fastapi")
+    from contextlib import asynccontextmanager
+
+    closed = []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        yield {"pool": "a pool"}
+        closed.append("pool")
+
+    async def session():
+        yield "session"
+        closed.append("session")
+
+    app = fastapi.FastAPI(lifespan=lifespan)
+
+    @app.get("/items/{item_id}")
+    async def item(item_id: int, request: fastapi.Request, s: str = fastapi.Depends(session)):
+        return {"id": item_id, "pool": request.state.pool, "session": s}
+
+    async with serving(app, lifespan="on") as served:
+        async with httpx.AsyncClient(base_url=served.url) as client:
+            good = await client.get("/items/5")
+            bad = await client.get("/items/x")
+        await until(lambda: not served.adapter.calls)
+    assert good.json() == {"id": 5, "pool": "a pool", "session": "session"}
+    assert bad.status_code == 422
+    assert closed == ["session", "pool"]
+    assert not [each for each in caplog.records if each.name.startswith("edgeserver")]
+
+
+DJANGO = """
+import asyncio, sys
+import django
+from django.conf import settings
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+settings.configure(DEBUG=False, SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__)
+django.setup()
+
+def sync_view(request):
+    return HttpResponse(f"{request.META['REMOTE_ADDR']} {len(request.body)}")
+
+async def async_view(request):
+    await asyncio.sleep(0)
+    return HttpResponse(request.GET["q"])
+
+async def stream_view(request):
+    async def pieces():
+        for number in range(3):
+            yield str(number)
+    return StreamingHttpResponse(pieces())
+
+urlpatterns = [path("sync", sync_view), path("async", async_view), path("stream", stream_view)]
+
+from django.core.asgi import get_asgi_application
+app = get_asgi_application()
+"""
+
+
+async def test_django(tmp_path, monkeypatch):
+    """Views sync and async work, and so does a lifespan that Django does not take."""
+    pytest.importorskip("django")
+    (tmp_path / "django_site.py").write_text(DJANGO)
+    monkeypatch.syspath_prepend(tmp_path)
+    from django_site import app
+
+    async with (
+        serving(app, lifespan="auto") as served,
+        httpx.AsyncClient(base_url=served.url) as client,
+    ):
+        assert (await client.post("/sync", content=b"abc")).text == "127.0.0.1 3"
+        assert (await client.get("/async?q=%C3%BC")).text == "ü"
+        assert (await client.get("/stream")).text == "012"
+        assert (await client.get("/none")).status_code == 404
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_curl():
+    """Curl uploads with Expect: 100-continue, and gets its answer."""
+
+    async def app(scope, receive, send):
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size += len(message["body"])
+            more = message["more_body"]
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        text = json.dumps({"size": size, "method": scope["method"]}).encode()
+        await send({"type": "http.response.body", "body": text})
+
+    async with serving(app) as served:
+        command = ["curl", "-s", "-H", "Expect: 100-continue", "-T", "-", served.url]
+        curl = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(curl.communicate(b"x" * 300_000), STEP_S)
+    assert json.loads(out) == {"size": 300_000, "method": "PUT"}
