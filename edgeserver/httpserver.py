@@ -222,14 +222,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy: The new policy; `TrustPolicy.off()` to read no header.
 
         Raises:
-            ConfigurationError: A listener expects PROXY preludes, which the policy cannot judge.
+            ConfigurationError: A listener expects PROXY preludes, or did, which the policy
+                cannot judge.
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        for listener in self.listeners:
-            if listener.proxy_protocol:
-                self._road.check_prelude(listener.proxy_protocol, policy)
-        self._road.policy = policy
+        self._road.set_policy(policy)
         self._endpoint.trust = policy
 
     # TLS.

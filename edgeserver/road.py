@@ -40,6 +40,18 @@ class ConnectionRoad:
         self._endpoint = endpoint
         self._tls = tls
         self.policy = policy
+        self._prelude_mode = ""
+
+    def set_policy(self, policy: TrustPolicy) -> None:
+        """Judge by `policy` from now on.
+
+        Raises:
+            ConfigurationError: There are connections with preludes, or may be: even when their
+                listener has closed they go on.
+        """
+        if self._prelude_mode:
+            self.check_prelude(self._prelude_mode, policy)
+        self.policy = policy
 
     def prepare(self, listener: Listener) -> None:
         """Make ready what the connections of `listener` need.
@@ -50,6 +62,7 @@ class ConnectionRoad:
         """
         if listener.proxy_protocol:
             self.check_prelude(listener.proxy_protocol, self.policy)
+            self._prelude_mode = listener.proxy_protocol
         if listener.ssl_options is not None:
             self._tls.prepare(listener.ssl_options)
             self._tls.start(listener.loop)

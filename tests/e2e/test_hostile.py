@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from tests.e2e.conftest import Scheme
 from tests.e2e.site import address_of, answer, connected, fetch, serve
@@ -181,3 +182,18 @@ async def test_nothing_hostile_reaches_the_event_loop(
             await asyncio.sleep(0)
     assert reported == []
     assert "Uncaught" not in caplog.text
+
+
+async def test_preludes_outlive_their_listener() -> None:
+    """No policy that cannot judge a prelude comes into force while one may still be connected."""
+    trust = TrustPolicy(["127.0.0.1"])
+    async with (
+        serve(trust=trust, proxy_protocol="v1") as server,
+        connected(address_of(server)) as client,
+    ):
+        await client.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        assert (await client.ask()).seen["ip"] == "192.0.2.1"
+        server.stop()
+        with pytest.raises(ConfigurationError, match="needs a trust policy"):
+            server.set_trust(TrustPolicy.off())
+        assert (await client.ask()).seen["ip"] == "192.0.2.1"
