@@ -138,9 +138,7 @@ class TestMessages:
             serving(app) as served,
             connect(address(served), compression=None) as client,
         ):
-            sending = asyncio.ensure_future(
-                asyncio.gather(*[client.send(b"x" * 10_000) for _ in range(1000)])
-            )
+            sending = asyncio.gather(*[client.send(b"x" * 10_000) for _ in range(1000)])
             [call] = served.adapter.calls
             await until(lambda: call._wire._reading_paused)
             assert len(call._wire.messages) <= HELD_MESSAGES + 100
