@@ -40,6 +40,9 @@ HELD_MESSAGES: Final = 32
 HELD_BYTES: Final = 256 * 1024
 """The same in bytes."""
 
+SLICE: Final = 16 * 1024
+"""Bytes of frames taken in one turn of the event loop: they may be thousands of tiny ones."""
+
 CLOSE_TIMEOUT_S: Final = 10.0
 """How long the peer may take to answer a Close frame."""
 
@@ -112,6 +115,8 @@ class WebSocketWire(Detached):
         "_protocol",
         "_reading_paused",
         "_receivers",
+        "_rest",
+        "_rest_planned",
         "_settings",
         "_timer",
         "_transport",
@@ -133,6 +138,8 @@ class WebSocketWire(Detached):
         self._partial: bytearray | None = None
         self._partial_is_text = False
         self._held_bytes = 0
+        self._rest = b""
+        self._rest_planned = False
         self._reading_paused = False
         self._writing_paused = False
         self._receivers: list[asyncio.Future[None]] = []
@@ -204,16 +211,42 @@ class WebSocketWire(Detached):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection over from HTTP."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HELD_BYTES)
         if not self._transport.is_reading():
             self._transport.resume_reading()
         if self._settings.ping_interval is not None:
             self._keepalive = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def data_received(self, data: bytes) -> None:
-        """Take frames."""
+        """Take frames, at most a slice of them before the event loop has its turn."""
         self._heard = True
         if self.close_code is not None or self._protocol.eof_sent:
             return  # nothing is read any more
+        if self._rest:  # what the transport still had when reading was paused
+            self._rest += data
+            return
+        if len(data) > SLICE:
+            data, self._rest = data[:SLICE], data[SLICE:]
+            self._pause_reading()
+            self._plan_rest()
+        self._receive(data)
+
+    def _plan_rest(self) -> None:
+        if not self._rest_planned:
+            self._rest_planned = True
+            self._loop.call_soon(self._take_rest)
+
+    def _take_rest(self) -> None:
+        """Take the next slice of what has come, unless it has to wait."""
+        self._rest_planned = False
+        if self._transport is None or self.close_code is not None or self._protocol.eof_sent:
+            self._rest = b""
+        elif self._may_read():
+            data, self._rest = self._rest[:SLICE], self._rest[SLICE:]
+            self._receive(data)
+        self._resume_reading()
+
+    def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
         for frame in protocol.events_received():
@@ -394,15 +427,18 @@ class WebSocketWire(Detached):
             self._reading_paused = True
             self._transport.pause_reading()
 
-    def _resume_reading(self) -> None:
+    def _may_read(self) -> bool:
+        """Return whether neither the application nor the peer has too much to take."""
         closing = self._protocol.state is not State.OPEN
         free = len(self.messages) <= HELD_MESSAGES // 2 and self._held_bytes <= HELD_BYTES // 2
-        if (
-            self._reading_paused
-            and self._transport is not None
-            and not self._writing_paused
-            and (free or closing)
-        ):
+        return not self._writing_paused and (free or closing)
+
+    def _resume_reading(self) -> None:
+        if not self._reading_paused or self._transport is None or not self._may_read():
+            return
+        if self._rest:
+            self._plan_rest()
+        else:
             self._reading_paused = False
             self._transport.resume_reading()
 
