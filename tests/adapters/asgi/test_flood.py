@@ -15,13 +15,21 @@ def frame(opcode: int, data: bytes, *, fin: bool = True) -> bytes:
     return bytes([0x80 * fin | opcode, 0x80 | len(data)]) + bytes(4) + data
 
 
+class Transport(FakeTransport):
+    """One that says whether it reads."""
+
+    def is_reading(self) -> bool:
+        """Say whether data is given to the protocol."""
+        return self.reading
+
+
 def open_wire() -> tuple[WebSocketWire, FakeTransport]:
     """Return an open WebSocket over a transport that keeps what is written."""
     settings = WebSocketSettings(
         max_size=2**20, ping_interval=None, ping_timeout=None, per_message_deflate=False
     )
     wire = WebSocketWire(settings.make_protocol(), settings)
-    transport = FakeTransport()
+    transport = Transport()
     transport.protocol = wire
     wire.connection_made(transport)
     return wire, transport
