@@ -16,7 +16,10 @@ def frame(opcode: int, data: bytes, *, fin: bool = True) -> bytes:
 
 
 class Transport(FakeTransport):
-    """One that says whether it reads."""
+    """One that says whether it reads, with limits of its own."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Keep the limits that it has."""
 
     def is_reading(self) -> bool:
         """Say whether data is given to the protocol."""
