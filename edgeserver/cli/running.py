@@ -6,6 +6,7 @@ Decides the order of these. It must not know flags, nor whether other processes 
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import logging
 import os
@@ -62,6 +63,9 @@ def run_process(
     # Tornado applications log themselves; an output that was closed at start is None.
     if plan.access_log_format is not None and kind != "tornado" and sys.stdout is not None:
         log = AccessLog(sys.stdout, plan.access_log_format)
+    # What the imports left lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
     process = _Process(plan, delegate, log)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

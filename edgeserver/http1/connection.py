@@ -122,8 +122,10 @@ class HTTP1Connection(RequestOpening):
             self._skipped = False
             context = self._request_context = self._connection_context.copy()
             self._corked = self._inside = True
-            context.run(self._begin, data[:end])
-            self._corked = self._inside = False
+            try:
+                context.run(self._begin, data[:end])
+            finally:
+                self._corked = self._inside = False
             out = self._out
             if len(out) == 1 and self.transport is not None:
                 self._out_size = 0
@@ -144,8 +146,10 @@ class HTTP1Connection(RequestOpening):
         # Never of the present one: that may be the context of the request before.
         context = self._request_context = self._connection_context.copy()
         self._inside = True
-        context.run(self._begin, head)
-        self._inside = False
+        try:
+            context.run(self._begin, head)
+        finally:
+            self._inside = False
 
     def eof_received(self) -> bool:
         """Hear that the peer will send no more; it may still read."""
