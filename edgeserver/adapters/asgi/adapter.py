@@ -12,9 +12,9 @@ from typing import Any
 
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
+from edgeserver.adapters.asgi.limits import WebSocketSettings
 from edgeserver.adapters.asgi.scope import ConnectionFacts
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
-from edgeserver.adapters.asgi.wire import WebSocketSettings
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
     HTTPConnection,

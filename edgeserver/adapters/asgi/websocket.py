@@ -14,7 +14,7 @@ The states:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
@@ -25,7 +25,6 @@ from edgeserver.adapters.asgi.messages import (
     Message,
     MessageError,
     shown,
-    to_fields,
     type_of,
     unexpected,
     wrong_fields,
@@ -33,6 +32,7 @@ from edgeserver.adapters.asgi.messages import (
 from edgeserver.adapters.asgi.response import DONE, Responder
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
 from edgeserver.adapters.asgi.wire import ABNORMAL, INTERNAL_ERROR, WebSocketWire
+from edgeserver.adapters.asgi.wsmessages import DENIAL, payload_of, to_http, to_pairs
 from edgeserver.adapters.failing import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -69,7 +69,6 @@ _HANDSHAKE: Final = frozenset(
         b"upgrade",
     )
 )
-_DENIAL: Final = "websocket.http.response"
 
 
 class WebSocketCycle(HTTPMessageDelegate):
@@ -234,7 +233,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         state = self._state
         if state == OPEN:
             if kind == "websocket.send":
-                await self._wire.send(_payload(message))
+                await self._wire.send(payload_of(message))
             elif kind == "websocket.close":
                 self._close(message)
             else:
@@ -245,7 +244,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             if kind != "websocket.close":
                 raise closed_error()  # as one that the client has closed
         elif self._denial is not None:
-            await self._denial.send(_undressed(kind, message))
+            await self._denial.send(to_http(kind, message))
         elif state == DENIED:
             raise unexpected(kind, "after 'websocket.close'", "nothing")
         elif self._gone:
@@ -264,9 +263,9 @@ class WebSocketCycle(HTTPMessageDelegate):
             )
             self._connection.finish()
             self._wake()
-        elif kind == f"{_DENIAL}.start":
+        elif kind == f"{DENIAL}.start":
             denial = _Denial(self._connection)
-            await denial.send(_undressed(kind, message))
+            await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED
             self._wake()
@@ -274,7 +273,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             raise unexpected(
                 kind,
                 "as answer to 'websocket.connect'",
-                f"'websocket.accept', 'websocket.close' or '{_DENIAL}.start'",
+                f"'websocket.accept', 'websocket.close' or '{DENIAL}.start'",
             )
 
     def _accept(self, message: Message) -> None:
@@ -290,7 +289,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             if not isinstance(subprotocol, str):
                 raise MessageError(f"{kind!r}: 'subprotocol' is {shown(subprotocol)}: give a str")
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("utf-8")))
-        for name, value in _pairs(kind, message):
+        for name, value in to_pairs(kind, message):
             if name.lower() in _HANDSHAKE:
                 raise wrong_fields(kind, f"{shown(name)} is the handshake's own")
             fields.append((name, value))
@@ -350,7 +349,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         scope["subprotocols"] = [name for name in names if name]
         extensions = scope["extensions"]
         del extensions["http.response.early_hint"], extensions["http.response.trailers"]
-        extensions[_DENIAL] = {}
+        extensions[DENIAL] = {}
         return scope
 
     def _fail(self, error: Exception) -> None:
@@ -389,49 +388,3 @@ class _Denial(Responder):
     """The HTTP answer of an application that does not want the WebSocket."""
 
     __slots__ = ()
-
-
-def _undressed(kind: str, message: Message) -> Message:
-    """Return a message of a denial as the HTTP message that it stands for.
-
-    Raises:
-        MessageError: It is none.
-    """
-    if not kind.startswith(f"{_DENIAL}."):
-        raise unexpected(kind, f"after '{_DENIAL}.start'", f"'{_DENIAL}.body'")
-    plain = {**message, "type": kind.removeprefix("websocket.")}
-    if kind == f"{_DENIAL}.start":
-        # "the server should send a HTTP response and then close the connection"
-        plain["headers"] = [*to_fields(kind, message), (b"connection", b"close")]
-        plain.pop("trailers", None)
-    return plain
-
-
-def _pairs(kind: str, message: Message) -> list[tuple[bytes, bytes]]:
-    """Return the `headers` of a message, each a pair of bytes."""
-    fields: list[Any] = to_fields(kind, message)
-    for field in fields:
-        if not (isinstance(field, tuple | list) and len(field) == 2):
-            raise wrong_fields(kind, f"{shown(field)} is no pair")
-        if not all(isinstance(each, bytes) for each in field):
-            raise wrong_fields(kind, f"{shown(field)} is not of bytes")
-    return fields
-
-
-def _payload(message: Message) -> str | bytes:
-    """Return the data of a `websocket.send`.
-
-    Raises:
-        MessageError: Not exactly one of `bytes` and `text` is there.
-    """
-    text = message.get("text")
-    data = message.get("bytes")
-    if (text is None) == (data is None):
-        raise MessageError("'websocket.send': give exactly one of 'bytes' and 'text'")
-    if text is not None:
-        if not isinstance(text, str):
-            raise MessageError(f"'websocket.send': 'text' is {shown(text)}: give a str")
-        return text
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise MessageError(f"'websocket.send': 'bytes' is {shown(data)}: give bytes")
-    return bytes(data)

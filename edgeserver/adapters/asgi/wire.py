@@ -14,15 +14,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from edgeserver.errors import ConfigurationError
+from edgeserver.adapters.asgi.limits import (
+    CLOSE_TIMEOUT_S,
+    FEW_FRAMES,
+    HELD_BYTES,
+    HELD_MESSAGES,
+    LARGE_SLICE,
+    LINGER_S,
+    SLICE,
+    WebSocketSettings,
+)
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
 
@@ -33,61 +40,6 @@ ABNORMAL: Final = 1006
 
 INVALID_DATA: Final = 1007
 INTERNAL_ERROR: Final = 1011
-
-HELD_MESSAGES: Final = 32
-"""Messages kept for an application that does not ask for them; beyond that reading pauses."""
-
-HELD_BYTES: Final = 256 * 1024
-"""The same in bytes."""
-
-SLICE: Final = 16 * 1024
-"""Bytes of frames taken in one turn of the event loop: they may be thousands of tiny ones."""
-
-CLOSE_TIMEOUT_S: Final = 10.0
-"""How long the peer may take to answer a Close frame."""
-
-LINGER_S: Final = 1.0
-"""How long the peer may take to close its side, once there is no more to say."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebSocketSettings:
-    """The limits of every WebSocket of an adapter; see `ASGIAdapter`.
-
-    Raises:
-        ConfigurationError: One cannot work.
-    """
-
-    max_size: int
-    ping_interval: float | None
-    ping_timeout: float | None
-    per_message_deflate: bool
-
-    def __post_init__(self) -> None:
-        if self.max_size < 1:
-            raise ConfigurationError(
-                f"ws_max_size={self.max_size!r} lets no message in: give a number of bytes"
-            )
-        for name in ("ping_interval", "ping_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None and seconds <= 0:
-                raise ConfigurationError(
-                    f"ws_{name}={seconds!r} is no time: give seconds, or None for none"
-                )
-
-    def make_protocol(self) -> ServerProtocol:
-        """Return the sans-IO layer of one connection; HTTP has read its request already."""
-        extensions = None
-        if self.per_message_deflate:
-            # The values that `websockets` itself uses: 4 KiB windows instead of 32 KiB ones.
-            extensions = [
-                ServerPerMessageDeflateFactory(
-                    server_max_window_bits=12,
-                    client_max_window_bits=12,
-                    compress_settings={"memLevel": 5},
-                )
-            ]
-        return ServerProtocol(extensions=extensions, max_size=self.max_size, state=State.OPEN)
 
 
 class WebSocketWire(Detached):
@@ -118,6 +70,7 @@ class WebSocketWire(Detached):
         "_rest",
         "_rest_planned",
         "_settings",
+        "_slice_bytes",
         "_timer",
         "_transport",
         "_writers",
@@ -140,6 +93,7 @@ class WebSocketWire(Detached):
         self._held_bytes = 0
         self._rest = b""
         self._rest_planned = False
+        self._slice_bytes = SLICE
         self._reading_paused = False
         self._writing_paused = False
         self._receivers: list[asyncio.Future[None]] = []
@@ -225,8 +179,9 @@ class WebSocketWire(Detached):
         if self._rest:  # what the transport still had when reading was paused
             self._rest += data
             return
-        if len(data) > SLICE:
-            data, self._rest = data[:SLICE], data[SLICE:]
+        most = self._slice_bytes
+        if len(data) > most:
+            data, self._rest = data[:most], data[most:]
             self._pause_reading()
             self._plan_rest()
         self._receive(data)
@@ -242,16 +197,19 @@ class WebSocketWire(Detached):
         if self._transport is None or self.close_code is not None or self._protocol.eof_sent:
             self._rest = b""
         elif self._may_read():
-            data, self._rest = self._rest[:SLICE], self._rest[SLICE:]
+            most = self._slice_bytes
+            data, self._rest = self._rest[:most], self._rest[most:]
             self._receive(data)
         self._resume_reading()
 
     def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
-        for frame in protocol.events_received():
+        frames = protocol.events_received()
+        for frame in frames:
             if not self._take(cast(Frame, frame)):
                 break
+        self._slice_bytes = LARGE_SLICE if len(frames) <= FEW_FRAMES else SLICE
         self._write()
         if self.messages:
             if len(self.messages) > HELD_MESSAGES or self._held_bytes > HELD_BYTES:

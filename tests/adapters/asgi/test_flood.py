@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from edgeserver.adapters.asgi.wire import WebSocketSettings, WebSocketWire
+from edgeserver.adapters.asgi.limits import WebSocketSettings
+from edgeserver.adapters.asgi.wire import WebSocketWire
 from tests.http1.conversation import FakeTransport
 
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from edgeserver.adapters.asgi import MessageError
-from edgeserver.adapters.asgi.wire import HELD_MESSAGES
+from edgeserver.adapters.asgi.limits import HELD_MESSAGES
 from edgeserver.errors import StreamClosedError
 from edgeserver.proxyheaders import TrustPolicy
 from tests.adapters.asgi.serving import STEP_S, hang_up, reset, serving, split, until
