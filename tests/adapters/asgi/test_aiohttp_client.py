@@ -1,0 +1,60 @@
+"""aiohttp as the client: requests, uploads and WebSockets, over HTTP and HTTPS."""
+
+import pytest
+
+from tests.adapters.asgi.serving import serving
+from tests.loops import on_both_loops
+from tests.tls import pki
+
+aiohttp = pytest.importorskip("aiohttp")
+
+AUTHORITY = pki.make_ca("Test CA")
+
+
+async def application(scope, receive, send):
+    """Answer with what came: the length of a body, or each message of a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"].upper()})
+        return
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = f"{scope['method']} {scope['scheme']} {size}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request, tmp_path):
+    """Return `HTTPServer`'s arguments and the client's context, without TLS and with it."""
+    if request.param == "http":
+        return {}, False
+    pair = pki.write_pair(tmp_path, pki.make_leaf(AUTHORITY, "localhost", "127.0.0.1"))
+    return {"ssl_options": pair}, pki.client_context(AUTHORITY, directory=tmp_path)
+
+
+@on_both_loops
+async def test_requests_and_websockets(tls):
+    """A kept connection carries a GET, a streamed upload, and a WebSocket beside them."""
+    options, context = tls
+    scheme = "https" if options else "http"
+
+    async def pieces():
+        for _ in range(50):
+            yield b"x" * 10_000
+
+    async with serving(application, server=options) as served, aiohttp.ClientSession() as client:
+        url = f"{scheme}://127.0.0.1:{served.port}/"
+        async with client.get(url, ssl=context) as answer:
+            assert await answer.text() == f"GET {scheme} 0"
+        async with client.post(url, data=pieces(), ssl=context) as answer:
+            assert await answer.text() == f"POST {scheme} 500000"
+        async with client.ws_connect(url, ssl=context) as websocket:
+            await websocket.send_str("hello")
+            assert (await websocket.receive_str()) == "HELLO"
