@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeserver.proxyheaders.addresses import Address
 from edgeserver.proxyheaders.results import UNVERIFIED, Resolved
-from edgeserver.proxyheaders.walk import Outcome
+from edgeserver.proxyheaders.walk import Outcome, new_tuple
 
 if TYPE_CHECKING:
     from edgeserver.proxyheaders.declared import Declared
@@ -67,13 +67,17 @@ class Endpoint:
             text, port, zone = self.peer.text, self.peer_port, self.peer.zone
         else:
             text, port, zone = address.text, address.port, address.zone
-        return Resolved(
-            text,
-            port,
-            zone,
-            scheme or self.scheme,
-            outcome.reason not in UNVERIFIED,
-            outcome.reason,
-            self.prelude,
-            declared,
+        reason = outcome.reason
+        return new_tuple(
+            Resolved,
+            (
+                text,
+                port,
+                zone,
+                scheme or self.scheme,
+                reason not in UNVERIFIED,
+                reason,
+                self.prelude,
+                declared,
+            ),
         )

@@ -6,7 +6,7 @@ Decides only the shape of the results. It must not know how any of them is found
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeserver.escaping import escape
 
@@ -33,8 +33,7 @@ UNVERIFIED = frozenset({"malformed-boundary", "unknown-boundary", "repeated-sing
 """The reasons that leave `Resolved.verified` false: a claim was there, and unusable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """Who sent the request, and how that was decided; shared between requests, never changed.
 
     Args:
