@@ -12,6 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.adapters.asgi.serving import GET, STEP_S, reset, serving, until
+from tests.cli.processes import serving as running_serve
+from tests.cli.processes import url_of
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -218,21 +220,18 @@ app = get_asgi_application()
 """
 
 
-async def test_django(tmp_path, monkeypatch):
+def test_django(tmp_path):
     """Views sync and async work, and so does a lifespan that Django does not take."""
     pytest.importorskip("django")
+    # In a process of its own: Django can be set up but once in each.
     (tmp_path / "django_site.py").write_text(DJANGO)
-    monkeypatch.syspath_prepend(tmp_path)
-    from django_site import app
-
-    async with (
-        serving(app, lifespan="auto") as served,
-        httpx.AsyncClient(base_url=served.url) as client,
-    ):
-        assert (await client.post("/sync", content=b"abc")).text == "127.0.0.1 3"
-        assert (await client.get("/async?q=%C3%BC")).text == "ü"
-        assert (await client.get("/stream")).text == "012"
-        assert (await client.get("/none")).status_code == 404
+    with running_serve(tmp_path, "django_site:app") as process:
+        with httpx.Client(base_url=url_of(process)) as client:
+            assert client.post("/sync", content=b"abc").text == "127.0.0.1 3"
+            assert client.get("/async?q=%C3%BC").text == "\u00fc"
+            assert client.get("/stream").text == "012"
+            assert client.get("/none").status_code == 404
+        process.wait_for("an ASGI application")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
