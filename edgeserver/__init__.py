@@ -1,12 +1,19 @@
 """edgeserver: the Python HTTP server for the edge.
 
-The public names of the package, and nothing else.
+The public names of the package, and nothing else. Each is imported when it is first asked for, so
+that the command line and the pure rooms cost neither an event loop nor TLS.
+
+Source: PEP 562 (a module's own `__getattr__` and `__dir__`).
 """
 
-from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
-from edgeserver.httpserver import HTTPServer
-from edgeserver.httputil import HTTPHeaders, HTTPServerRequest
-from edgeserver.listening import listen
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
+    from edgeserver.httpserver import HTTPServer
+    from edgeserver.httputil import HTTPHeaders, HTTPServerRequest
+    from edgeserver.listening import listen
 
 __all__ = [
     "EdgeServerError",
@@ -17,3 +24,50 @@ __all__ = [
     "HTTPServerRequest",
     "listen",
 ]
+
+_HOMES = {
+    "EdgeServerError": "errors",
+    "HTTPHeaders": "httputil",
+    "HTTPInputError": "errors",
+    "HTTPOutputError": "errors",
+    "HTTPServer": "httpserver",
+    "HTTPServerRequest": "httputil",
+    "listen": "listening",
+}
+"""The module of each name; as for type checkers above."""
+
+_MODULES = frozenset(
+    {
+        "accesslog",
+        "auditlog",
+        "errors",
+        "httpserver",
+        "httputil",
+        "ioloop",
+        "iostream",
+        "netutil",
+        "process",
+        "proxyheaders",
+        "rangefile",
+        "tcpserver",
+        "tls",
+        "util",
+    }
+)
+"""Modules that are there after `import edgeserver` alone, as Tornado's are."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name or module, and keep it."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"edgeserver.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:  # importing one makes it an attribute
+        return importlib.import_module(f"edgeserver.{name}")
+    raise AttributeError(f"module 'edgeserver' has no attribute {name!r}", name=name)
+
+
+def __dir__() -> list[str]:
+    """Return the names that are there and those that would be imported."""
+    return sorted({*globals(), *__all__, *_MODULES})
