@@ -7,7 +7,7 @@ Source: PEP 562 (a module's own `__getattr__` and `__dir__`).
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
@@ -57,15 +57,17 @@ _MODULES = frozenset(
 """Modules that are there after `import edgeserver` alone, as Tornado's are."""
 
 
-def __getattr__(name: str) -> Any:
-    """Return a public name or module, and keep it."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"edgeserver.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:  # importing one makes it an attribute
-        return importlib.import_module(f"edgeserver.{name}")
-    raise AttributeError(f"module 'edgeserver' has no attribute {name!r}", name=name)
+if not TYPE_CHECKING:  # else any misspelt name would pass the type checker
+
+    def __getattr__(name: str) -> object:
+        """Return a public name or module, and keep it."""
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"edgeserver.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in _MODULES:  # importing one makes it an attribute
+            return importlib.import_module(f"edgeserver.{name}")
+        raise AttributeError(f"module 'edgeserver' has no attribute {name!r}", name=name)
 
 
 def __dir__() -> list[str]:

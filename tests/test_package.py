@@ -101,7 +101,7 @@ def test_dir_names_what_may_be_asked_for() -> None:
 def test_type_checkers_see_the_same_names() -> None:
     """What is imported for type checkers is what is found, and where."""
     tree = ast.parse(Path(edgeserver.__file__).read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
         alias.name: node.module
         for node in block.body
