@@ -27,7 +27,7 @@ from typing import Any, Final, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import StrictTransportExchange
-from edgeserver.http1.head import check_partial_head
+from edgeserver.http1.head import check_partial_head, parse_head, parse_lines
 from edgeserver.http1.opening import RequestOpening
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
@@ -108,46 +108,60 @@ class HTTP1Connection(RequestOpening):
             self._append(data)
             self._run()
             return
-        end = data.find(b"\r\n\r\n")
         if (
-            0 < end == len(data) - 4
+            data
+            and data[-1] == 0x0A
             and self.exchange is None
             and self._delegate is None
             and not self._closing
-            and end < self._small_head
-            and data[0] != 0x0D
+            and len(data) <= self._small_head
         ):
             # What nearly every segment is: one whole head, nobody at work on another. It takes
             # the same steps as the loop, without looking for what cannot be there.
-            self._skipped = False
-            context = self._request_context = self._connection_context.copy()
-            self._corked = self._inside = True
-            try:
-                context.run(self._begin, data[:end])
-            finally:
-                self._corked = self._inside = False
-            out = self._out
-            if len(out) == 1 and self.transport is not None:
-                self._out_size = 0
-                self.transport.write(out.pop())
-            else:
-                self.flush()
-            if self.exchange is None and self._delegate is None and not self._closing:
-                self.deadline = self.endpoint.idle_deadline
-            else:
-                self._rest()
-            return
+            lines = data.split(b"\r\n")
+            if lines[0] and not lines[-1] and not lines[-2] and self._take_segment(lines):
+                return
         self._buffer = data
         self._position = self._checked = 0
         self._run()
 
+    def _take_segment(self, lines: list[bytes]) -> bool:
+        """Serve a segment that is one head; say whether it is."""
+        del lines[-2:]
+        try:
+            head = parse_lines(lines, self.endpoint.max_header_fields)
+        except HTTPInputError:
+            return False  # the loop says what is wrong, if anything: it may be a head and a body
+        self._skipped = False
+        context = self._request_context = self._connection_context.copy()
+        self._corked = self._inside = True
+        try:
+            context.run(self._begin, head)
+        finally:
+            self._corked = self._inside = False
+        if len(self._out) == 1 and self.transport is not None:
+            self._out_size = 0
+            self.transport.write(self._out.pop())
+        else:
+            self.flush()
+        if self.exchange is None and self._delegate is None and not self._closing:
+            self.deadline = self.endpoint.idle_deadline
+        else:
+            self._rest()
+        return True
+
     def _begin_in_context(self, head: bytes) -> None:
         """Open an exchange in a fresh copy of the connection's context."""
+        try:
+            parsed = parse_head(head, self.endpoint.max_header_fields)
+        except HTTPInputError as error:
+            self._refuse(error)
+            return
         # Never of the present one: that may be the context of the request before.
         context = self._request_context = self._connection_context.copy()
         self._inside = True
         try:
-            context.run(self._begin, head)
+            context.run(self._begin, parsed)
         finally:
             self._inside = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeserver.http1.response import date_line, encode_field
@@ -44,14 +44,16 @@ class BoundTrust(Protocol):
 
     strip: frozenset[bytes]
 
-    def resolve(self, raw: list[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None) -> Any:
+    def resolve(
+        self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
+    ) -> Any:
         """Return who the client of a request is; never raises."""
         ...
 
     def visible(
-        self, raw: list[tuple[bytes, bytes]], names: Iterable[bytes] | None
-    ) -> list[tuple[bytes, bytes]]:
-        """Return the field lines that the application may see."""
+        self, raw: Any, names: Iterable[bytes] | None
+    ) -> Collection[tuple[bytes, bytes]]:
+        """Return the field lines that the application may see; `raw` itself if it is all."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.abnf import is_token
-from edgeserver.http1.head import RawFields
+from edgeserver.http1.head import FieldPairs
 
 __all__ = ["CHUNKED", "parse_body_length", "parse_connection", "parse_expect_continue"]
 
@@ -23,7 +23,7 @@ CHUNKED: Final = -1
 _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
-def parse_body_length(raw: RawFields) -> int:
+def parse_body_length(pairs: FieldPairs) -> int:
     """Return how many bytes of body follow a head: a length, or `CHUNKED`.
 
     Raises:
@@ -31,8 +31,8 @@ def parse_body_length(raw: RawFields) -> int:
 
     Source: RFC 9112 section 6.
     """
-    lengths = [value for name, value in raw if name == b"content-length"]
-    codings = [value for name, value in raw if name == b"transfer-encoding"]
+    lengths = [value for name, value in pairs if name == b"content-length"]
+    codings = [value for name, value in pairs if name == b"transfer-encoding"]
     if codings:
         if lengths:
             # RFC 9112 section 6.1: "A server MAY reject a request that contains both
@@ -91,14 +91,14 @@ def _check_codings(joined: bytes) -> None:
     )
 
 
-def parse_connection(raw: RawFields) -> tuple[bool, bool]:
+def parse_connection(pairs: FieldPairs) -> tuple[bool, bool]:
     """Return whether the options of `Connection` include `close`, and `keep-alive`.
 
     Source: RFC 9110 section 7.6.1, a list of tokens in any case.
     """
     options = {
         option.strip(b" \t").lower()
-        for name, value in raw
+        for name, value in pairs
         if name == b"connection"
         for option in value.split(b",")
     }

@@ -9,7 +9,7 @@ is kept, by its exact bytes, in a bounded cache, and so are validated field name
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
@@ -24,16 +24,30 @@ from edgeserver.http1.abnf import (
 )
 from edgeserver.http1.targets import check_target
 
-__all__ = ["Fields", "Head", "RawFields", "check_partial_head", "parse_field", "parse_head"]
+__all__ = [
+    "FieldPairs",
+    "Fields",
+    "Head",
+    "RawFields",
+    "check_partial_head",
+    "parse_field",
+    "parse_head",
+    "parse_lines",
+]
 
 RawFields = list[tuple[bytes, bytes]]
 """Field lines in order: lower-case name, value without white space around it."""
 
+FieldPairs = Collection[tuple[bytes, bytes]]
+"""The same to be looked through: the list, or the items of a dict where no name repeats."""
+
 Fields = dict[bytes, bytes]
 """The last value of each name."""
 
-Head = tuple[str, str, str, RawFields, Fields]
-"""Method, target, version, field lines, and the last value of each name."""
+Head = tuple[str, str, str, RawFields | None, Fields]
+"""Method, target, version, field lines, and the last value of each name.
+
+The field lines are None where no name repeats: they are the items of what comes last then."""
 
 METHODS: Final = {
     name.encode(): name
@@ -78,51 +92,70 @@ def parse_head(head: bytes, max_fields: int) -> Head:
     Raises:
         HTTPInputError: A rule is broken; its `status` says how to answer.
     """
-    lines = head.split(b"\r\n")
-    request_line = lines[0]
-    del lines[0]
     try:
-        words = request_line.split(b" ")
-        if len(words) != 3:
-            raise _malformed_request_line(request_line)
-        if len(lines) > max_fields:
-            raise _too_many_fields(max_fields)
-        word, target, last = words
-        method = _method(word) or _parse_method(word, target)
-        version = _version(last) or _parse_version(last, request_line)
-        if target.translate(TARGET_MARKS) != target or not target:
-            # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
-            raise _malformed_request_line(request_line)
-        if target[0] != 0x2F:
-            check_target(method, target)
-        raw: RawFields = []
-        for line in lines:
-            field = _cached_line(line)
-            if field is None:
-                name, _, value = line.partition(b":")
-                lower = _cached_name(name)
-                if lower is None or len(name) == len(line):
-                    field = _parse_rare_field(line)
-                else:
-                    # As there, without what is known of the name.
-                    value = value.strip(b" \t")
-                    if value.translate(FIELD_VALUE_MARKS) != value:
-                        raise _bad_value(line)
-                    field = (lower, value)
-            raw.append(field)
+        return parse_lines(head.split(b"\r\n"), max_fields)
     except HTTPInputError:
         if b"\r" in head.replace(b"\r\n", b"") or b"\n" in head.replace(b"\r\n", b""):
             # Whatever else it broke: this is what makes two recipients see two messages.
             raise _bare_line_end(head) from None
         raise
-    fields = dict(raw)
+
+
+def parse_lines(lines: list[bytes], max_fields: int) -> Head:
+    """Parse the lines of a head, without their CRLF; the list is used up.
+
+    An empty line is refused like any other without a colon.
+
+    Args:
+        lines: The request line, and the field lines.
+        max_fields: How many field lines there may be.
+
+    Raises:
+        HTTPInputError: A rule is broken; its `status` says how to answer.
+    """
+    request_line = lines[0]
+    del lines[0]
+    words = request_line.split(b" ")
+    if len(words) != 3:
+        raise _malformed_request_line(request_line)
+    if len(lines) > max_fields:
+        raise _too_many_fields(max_fields)
+    word, target, last = words
+    method = _method(word) or _parse_method(word, target)
+    version = _version(last) or _parse_version(last, request_line)
+    if target.translate(TARGET_MARKS) != target or not target:
+        # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
+        raise _malformed_request_line(request_line)
+    if target[0] != 0x2F:
+        check_target(method, target)
+    fields: Fields = {}
+    for line in lines:
+        field = _cached_line(line)
+        if field is None:
+            name, _, value = line.partition(b": ")
+            lower = _cached_name(name)
+            if (
+                lower is not None
+                and value
+                and value[0] > 0x20
+                and value[-1] > 0x20
+                and value.translate(FIELD_VALUE_MARKS) == value
+            ):
+                # What most lines are, of a name that is known: the same as in the rare road.
+                fields[lower] = value
+                continue
+            field = _parse_rare_field(line)
+        fields[field[0]] = field[1]
+    raw = None
+    if len(fields) != len(lines):
+        raw = [parse_field(line) for line in lines]
     if b"host" not in fields:
         if version != "HTTP/1.0":
             # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to
             # any HTTP/1.1 request message that lacks a Host header field and to any request
             # message that contains more than one Host header field line".
             raise HTTPInputError("Missing Host header", rfc="RFC 9112 section 3.2")
-    elif len(fields) != len(raw) and sum(name == b"host" for name, _ in raw) > 1:
+    elif raw is not None and sum(name == b"host" for name, _ in raw) > 1:
         raise HTTPInputError(
             "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
         )

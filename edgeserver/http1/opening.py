@@ -23,7 +23,7 @@ from edgeserver.http1.framing import (
     parse_connection,
     parse_expect_continue,
 )
-from edgeserver.http1.head import Fields, RawFields, parse_head
+from edgeserver.http1.head import FieldPairs, Fields, Head
 from edgeserver.http1.targets import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
@@ -56,69 +56,67 @@ class RequestOpening(BodyReading):
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
 
-    def _begin(self, head: bytes) -> None:
+    def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
-        endpoint = self.endpoint
-        try:
-            method, target, version, raw, fields = parse_head(head, endpoint.max_header_fields)
-            length = 0
-            if b"content-length" in fields or b"transfer-encoding" in fields:
-                length = parse_body_length(raw)
-            if self._misdirected is not None:
-                self._check_direction(target, fields)
-        except HTTPInputError as error:
-            self._refuse(error)
-            return
-        exchange = self.exchange = self._make_exchange(self, method, target, version)
-        unique = len(fields) == len(raw)
+        method, target, version, lines, fields = head
+        pairs = fields.items() if lines is None else lines
+        length = 0
         if (
-            (b"connection" in fields and not (fields[b"connection"] in KEEP_ALIVE and unique))
+            b"content-length" in fields
+            or b"transfer-encoding" in fields
+            or self._misdirected is not None
+        ):
+            try:
+                length = parse_body_length(pairs)
+                if self._misdirected is not None:
+                    self._check_direction(target, fields)
+            except HTTPInputError as error:
+                self._refuse(error)
+                return
+        endpoint = self.endpoint
+        exchange = self.exchange = self._make_exchange(self, method, target, version)
+        if (
+            (b"connection" in fields and (fields[b"connection"] not in KEEP_ALIVE or lines))
             or length
             or version != "HTTP/1.1"
             or method in SPECIAL_METHODS
         ):
-            self._prepare(exchange, length, raw, fields)
+            self._prepare(exchange, length, pairs, fields)
+        exchange.fields = fields
+        exchange.lines = lines
         trust = endpoint.trust
         if trust is not None:
             bound = self._bound
             if bound is None or self._trust is not trust:
                 bound = self._bind(trust)
-            client = bound.resolve(raw, fields if unique else None)
-            exchange.trusted = (bound, raw, client)
+            client = bound.resolve(pairs, fields if lines is None else None)
+            exchange.trusted = (bound, pairs, client)
             context = self.context
             context.remote_ip = client.remote_ip
             context.protocol = client.protocol
             if endpoint.audit_log is not None:
                 endpoint.audit_log.record(exchange.explain, method, target, time.time())
             if bound.strip:
-                visible = bound.visible(raw, fields)
-                unique = unique and visible is raw
-                raw = visible
-        if length or endpoint.take_request is None or endpoint.decompresses:
-            self._open(exchange, raw, fields, unique)
-            return
-        exchange.raw = raw
-        if unique:
-            exchange.by_name = fields
+                visible = bound.visible(pairs, fields)
+                if visible is not pairs:
+                    exchange.replace_fields(visible)
         if endpoint.access_log is not None:
             exchange.started_s = time.perf_counter()
+        if length or endpoint.take_request is None or endpoint.decompresses:
+            self._open(exchange)
+            return
         try:
             endpoint.take_request(self, exchange)
         except Exception as error:
             self._application_failed(error)
 
-    def _open(self, exchange: HTTP1Exchange, raw: RawFields, fields: Fields, unique: bool) -> None:
+    def _open(self, exchange: HTTP1Exchange) -> None:
         """Have a delegate made, and give it the head."""
         endpoint = self.endpoint
         try:
             delegate = endpoint.start_request(self, exchange)
-            if endpoint.decompresses and b"content-encoding" in fields:
-                raw, delegate = self._decompress(raw, delegate, exchange)
-                unique = False
-            exchange.raw = raw
-            exchange.by_name = fields if unique else None
-            if endpoint.access_log is not None:
-                exchange.started_s = time.perf_counter()
+            if endpoint.decompresses and b"content-encoding" in exchange.fields:
+                delegate = self._decompress(delegate, exchange)
             self._delegate = delegate
             start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
             waiting = delegate.headers_received(start_line, exchange.headers)
@@ -131,12 +129,12 @@ class RequestOpening(BodyReading):
             self._head_taken()
 
     def _prepare(
-        self, exchange: HTTP1Exchange, length: int, raw: RawFields, fields: Fields
+        self, exchange: HTTP1Exchange, length: int, pairs: FieldPairs, fields: Fields
     ) -> None:
         """Note what the head says of the body and of the connection, where that is not plain."""
         self._length = length
         self._body_pending = length != 0
-        close, keep_alive = parse_connection(raw)
+        close, keep_alive = parse_connection(pairs)
         if exchange.version == "HTTP/1.0":
             exchange.plain = False
             # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the
@@ -184,14 +182,14 @@ class RequestOpening(BodyReading):
             )
 
     def _decompress(
-        self,
-        raw: RawFields,
-        delegate: HTTPMessageDelegate,
-        exchange: HTTP1Exchange,
-    ) -> tuple[RawFields, HTTPMessageDelegate]:
+        self, delegate: HTTPMessageDelegate, exchange: HTTP1Exchange
+    ) -> HTTPMessageDelegate:
+        """Have the body decompressed before `delegate` gets it, if it is gzip."""
+        raw = exchange.raw
         if [value.lower() for name, value in raw if name == b"content-encoding"] != [b"gzip"]:
-            return raw, delegate
+            return delegate
         settings = self.endpoint.settings
         if exchange.max_body_size is None:
             exchange.max_body_size = settings.max_body_size
-        return consume_encoding(raw), DecompressingDelegate(delegate, exchange, settings.chunk_size)
+        exchange.replace_fields(consume_encoding(raw))
+        return DecompressingDelegate(delegate, exchange, settings.chunk_size)

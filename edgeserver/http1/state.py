@@ -6,7 +6,7 @@ that is the subclass's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
@@ -29,8 +29,6 @@ DONE: Final = 2
 UNSAID: Final = -1
 """What remains of a body of which nothing has been said, because no head was written."""
 
-_NO_FIELDS: Final[RawHeaders] = []
-
 
 class ExchangeState(HTTPConnection):
     """One request, and the state of its answer.
@@ -44,6 +42,8 @@ class ExchangeState(HTTPConnection):
         plain: Whether this is HTTP/1.1 without HEAD and Expect: its answer is framed as it says.
         status: The status written; 0 before.
         bytes_sent: Bytes of head and body written.
+        fields: What the application sees of the head: the last value of each lower-case name.
+        lines: All of its lines in order where a name repeats, else None; never changed.
     """
 
     # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
@@ -55,13 +55,13 @@ class ExchangeState(HTTPConnection):
         "_connection",
         "_headers",
         "_remaining",
-        "by_name",
         "bytes_sent",
         "context",
+        "fields",
         "keep_alive",
+        "lines",
         "method",
         "plain",
-        "raw",
         "state",
         "status",
         "target",
@@ -88,8 +88,6 @@ class ExchangeState(HTTPConnection):
         self.version = version
         self.status = 0
         self.bytes_sent = 0
-        self.raw = _NO_FIELDS
-        self.by_name: dict[bytes, bytes] | None = None
         self.trusted: tuple[Any, Any, Any] | None = None
         self.keep_alive = True
         self.plain = True
@@ -103,12 +101,28 @@ class ExchangeState(HTTPConnection):
 
     # Who is asking, and for what.
 
+    fields: dict[bytes, bytes]
+    lines: RawHeaders | None
+
+    def replace_fields(self, pairs: Collection[tuple[bytes, bytes]]) -> None:
+        """Have the application see these fields, `(lower-case name, value)`, and no others."""
+        self.fields = dict(pairs)
+        self.lines = None if len(self.fields) == len(pairs) else list(pairs)
+
+    @property
+    def raw(self) -> RawHeaders:
+        """The same as `(lower-case name, value)` in order: a new list at each call."""
+        return list(self.fields.items()) if self.lines is None else self.lines.copy()
+
     @property
     def headers(self) -> HTTPHeaders:
         """The request's header fields, as far as the application may see them."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = HTTPHeaders.from_raw(self.raw, self.by_name)
+            lines, fields = self.lines, self.fields
+            headers = self._headers = (
+                HTTPHeaders.from_fields(fields) if lines is None else HTTPHeaders.from_raw(lines)
+            )
         return headers
 
     @property

@@ -15,7 +15,7 @@ Source: RFC 9110 section 5; the names and the behaviour are those of `tornado.ht
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Self, TypeVar, overload
 
 from edgeserver.errors import HTTPInputError
@@ -58,13 +58,14 @@ class HTTPHeaders(MutableMapping[str, str]):
         **fields: Further fields, by name.
     """
 
-    # _raw: the list of a parser, shared and never changed, until the first change of the mapping.
+    # _raw: the list of a parser, shared and never changed, until the first change of the mapping;
+    #     where the parser made a dict, its items until somebody asks for the list.
     # _by_name: the same as a dict, if no name repeats; None until somebody looks a name up.
     # _fields: Http-Header-Case name -> value, or a list of values for a repeated line; None until
     #     all is decoded. _many: whether some value in _fields may be a list; unset until then.
     __slots__ = ("__weakref__", "_by_name", "_fields", "_many", "_raw")
 
-    _raw: RawHeaders | None
+    _raw: Collection[tuple[bytes, bytes]] | None
     _by_name: Mapping[bytes, bytes] | None
     _fields: dict[str, Any] | None
     _many: bool
@@ -87,16 +88,28 @@ class HTTPHeaders(MutableMapping[str, str]):
             self.update(headers, **fields)
 
     @classmethod
-    def from_raw(cls, raw: RawHeaders, by_name: Mapping[bytes, bytes] | None = None) -> Self:
+    def from_raw(cls, raw: RawHeaders) -> Self:
         """Wrap fields that a parser has already validated; nothing is decoded or copied.
 
         Args:
             raw: Pairs of (lower-case name, value). The list is kept and never changed here; the
                 caller must not change it either.
-            by_name: The same as a dict, where the parser has it and no name repeats.
         """
         self = cls.__new__(cls)
         self._raw = raw
+        self._by_name = None
+        self._fields = None
+        return self
+
+    @classmethod
+    def from_fields(cls, by_name: dict[bytes, bytes]) -> Self:
+        """Wrap fields of which no name repeats, as `from_raw`.
+
+        Args:
+            by_name: From lower-case names to values, in order; kept and never changed.
+        """
+        self = cls.__new__(cls)
+        self._raw = by_name.items()
         self._by_name = by_name
         self._fields = None
         return self
@@ -111,8 +124,11 @@ class HTTPHeaders(MutableMapping[str, str]):
         Raises:
             UnicodeEncodeError: A name or value that an application set is not latin-1.
         """
-        if self._raw is not None:
-            return self._raw
+        raw = self._raw
+        if raw is not None:
+            if type(raw) is not list:
+                raw = self._raw = list(raw)
+            return raw
         return [
             (
                 name.lower().encode("latin-1"),
@@ -122,7 +138,7 @@ class HTTPHeaders(MutableMapping[str, str]):
         ]
 
     def _decode(self) -> dict[str, Any]:
-        raw = self._raw or []
+        raw = self._raw or ()
         fields: dict[str, Any] = {title_of_raw[name]: str(value, "latin-1") for name, value in raw}
         self._many = len(fields) != len(raw)
         if self._many:
@@ -140,7 +156,7 @@ class HTTPHeaders(MutableMapping[str, str]):
             # applications look for two or three.
             by_name = self._by_name
             if by_name is None:
-                raw = self._raw or []
+                raw = self._raw or ()
                 by_name = dict(raw)
                 if len(by_name) != len(raw):
                     return self._decode().get(title_of[name])
@@ -330,7 +346,7 @@ class HTTPHeaders(MutableMapping[str, str]):
 
     def __getstate__(self) -> tuple[RawHeaders | None, dict[str, Any] | None, bool]:
         many = self._fields is not None and self._many
-        return (self._raw, self._fields, many)
+        return (None if self._raw is None else self.raw, self._fields, many)
 
     def __setstate__(self, state: tuple[RawHeaders | None, dict[str, Any] | None, bool]) -> None:
         self._raw, self._fields, self._many = state

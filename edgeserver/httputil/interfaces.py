@@ -109,7 +109,6 @@ class HTTPConnection:
         method: The request's method.
         target: The request's target, as sent.
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
-        raw: The request's field lines, as far as the application may see them.
         status: The status written; 0 as long as none was.
         upgrades: Whether the client offers to change the protocol, in `Upgrade`.
     """
@@ -120,13 +119,17 @@ class HTTPConnection:
     method: str
     target: str
     version: str
-    raw: RawHeaders
     status: int
     upgrades: bool
 
     @property
     def headers(self) -> HTTPHeaders:
         """The request's header fields, as far as the application may see them."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
+
+    @property
+    def raw(self) -> RawHeaders:
+        """The same as `(lower-case name, value)` in order: a new list each time."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property

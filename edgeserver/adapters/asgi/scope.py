@@ -102,7 +102,7 @@ class ConnectionFacts:
             "query_string": query.encode("ascii"),
             "root_path": root_path,
             # The parser's own list is what explain() reads later.
-            "headers": connection.raw.copy(),
+            "headers": connection.raw,
             "client": self.client,
             "server": self.server,
             "state": state.copy() if state else {},
