@@ -9,10 +9,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
 
 import click
+
+from edgeserver.cli.failures import EXIT_USAGE, CommandFailure
+from edgeserver.escaping import escape
 
 __all__ = ["main"]
 
@@ -33,8 +37,35 @@ _SUBCOMMANDS = {
 }
 
 
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Turn click's usage errors, of three lines and more, into one line as all errors have."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        # what a user typed may hold anything; click shows it as it is
+        words = " ".join(error.format_message().split()).removesuffix(".")
+        message = "".join(each if each.isprintable() else escape(each) for each in words)
+        command = error.ctx.command_path if error.ctx is not None else "edgeserver"
+        raise CommandFailure(
+            f"{message[:1].lower()}{message[1:]} (see {command} --help)", exit_code=EXIT_USAGE
+        ) from error
+
+
 class LazyGroup(click.Group):
     """A click group whose subcommands are imported when they are first needed."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the arguments before the subcommand's name."""
+        with _in_one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Find the subcommand, parse its arguments and run it."""
+        with _in_one_line():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the subcommands that this installation has, in the order of the list."""
@@ -70,7 +101,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
     ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("edgeserver", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

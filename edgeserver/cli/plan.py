@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Hook", "Listener", "ServePlan"]
 
+SHUTDOWN_TIMEOUT_S = 10.0
+"""The longest that adapters take by default to stop an application."""
+
+KILL_GRACE_S = 5.0
+"""How much longer than all its time limits a worker may take before it is killed."""
+
 Hook = Callable[[Any], Awaitable[None] | None]
 """Called with the server, in the process that serves; it may be a coroutine function."""
 
@@ -82,3 +88,13 @@ class ServePlan:
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)
     on_stop: list[Hook] = field(default_factory=list)
+
+    @property
+    def stop_timeout_s(self) -> float:
+        """How long a worker may take to stop before it is killed.
+
+        Requests have the graceful timeout; then an application's tasks, and again its own
+        shutdown, have the shutdown timeout.
+        """
+        shutdown_s: float = self.adapter_options.get("shutdown_timeout", SHUTDOWN_TIMEOUT_S)
+        return self.graceful_timeout_s + 2 * shutdown_s + KILL_GRACE_S

@@ -17,9 +17,6 @@ from edgeserver.cli.plan import ServePlan
 
 __all__ = ["serve"]
 
-_KILL_GRACE_S = 5.0
-"""How much longer than `--graceful-timeout` a worker may take before it is killed."""
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("target", metavar="MODULE:ATTR")
@@ -106,5 +103,5 @@ def _run_workers(plan: ServePlan) -> int:
         body,
         on_ready=lambda kind: _announce(plan, kind),
         say=lambda line: click.echo(f"edgeserver: {line}", err=True),
-        stop_timeout_s=plan.graceful_timeout_s + _KILL_GRACE_S,
+        stop_timeout_s=plan.stop_timeout_s,
     ).run()

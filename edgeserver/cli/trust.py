@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from edgeserver.cli.options import flag, list_flag, switch
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
@@ -20,49 +21,38 @@ from edgeserver.rangefile import load_ranges
 __all__ = ["TRUST_OPTIONS", "XHEADERS_OPTIONS", "build_policy", "describe_policy", "split_list"]
 
 TRUST_OPTIONS: tuple[click.Option, ...] = (
-    click.Option(
-        ["--trust"],
-        multiple=True,
-        metavar="CIDR[,...]",
-        help="Proxies to believe: addresses, ranges, 'unix:', 'loopback', 'private'.",
+    list_flag(
+        "--trust",
+        "CIDR[,...]",
+        "Proxies to believe: addresses, ranges, 'unix:', 'loopback', 'private'.",
     ),
-    click.Option(
-        ["--trust-file"],
-        multiple=True,
-        metavar="FILE",
-        help="A file of proxies to believe: one range a line, '#' comments.",
+    list_flag(
+        "--trust-file", "FILE", "A file of proxies to believe: one range a line, '#' comments."
     ),
-    click.Option(
-        ["--source"],
-        metavar="HEADER",
-        help="The header that names the client: x-forwarded-for (default), forwarded, "
+    flag(
+        "--source",
+        "HEADER",
+        "The header that names the client: x-forwarded-for (default), forwarded, "
         "or one that holds a single address.",
     ),
-    click.Option(
-        ["--proto-header"],
-        metavar="HEADER",
-        help="The header that names the scheme: x-forwarded-proto (default), or 'none'.",
+    flag(
+        "--proto-header",
+        "HEADER",
+        "The header that names the scheme: x-forwarded-proto (default), or 'none'.",
     ),
-    click.Option(
-        ["--max-hops"],
-        type=int,
-        metavar="N",
-        help="How many entries of the source to examine (default 20).",
-    ),
+    flag("--max-hops", "N", "How many entries of the source to examine (default 20).", type=int),
 )
 """The flags of a trust policy."""
 
 XHEADERS_OPTIONS: tuple[click.Option, ...] = (
-    click.Option(
-        ["--xheaders"],
-        is_flag=True,
-        help="Tornado's contract: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
+    switch(
+        "--xheaders",
+        "Tornado's contract: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
     ),
-    click.Option(
-        ["--trusted-downstream"],
-        multiple=True,
-        metavar="IP|CIDR[,...]",
-        help="With --xheaders: proxies to skip in X-Forwarded-For, from the right.",
+    list_flag(
+        "--trusted-downstream",
+        "IP|CIDR[,...]",
+        "With --xheaders: proxies to skip in X-Forwarded-For, from the right.",
     ),
 )
 """The flags of Tornado's contract."""
@@ -126,10 +116,10 @@ def _refuse_lone(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: There is one.
     """
-    for key, flag in _ONLY_WITH_TRUST.items():
+    for key, name in _ONLY_WITH_TRUST.items():
         if values.get(key) is not None:
             raise ConfigurationError(
-                f"{flag} says what to read of trusted proxies, and none is named; "
+                f"{name} says what to read of trusted proxies, and none is named; "
                 "add --trust or --trust-file"
             )
 

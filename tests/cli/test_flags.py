@@ -1,5 +1,6 @@
 """What the flags of `serve` decide."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
+from edgeserver.adapters.asgi import ASGIAdapter
+from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.cli import cli
 from edgeserver.cli.bind import Bind
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
-from edgeserver.cli.flags.limits import parse_bytes
-from edgeserver.cli.plan import ServePlan
+from edgeserver.cli.flags.application import ADAPTER_FLAGS
+from edgeserver.cli.options import parse_bytes
+from edgeserver.cli.plan import SHUTDOWN_TIMEOUT_S, ServePlan
 from edgeserver.cli.serve import serve
 from edgeserver.errors import ConfigurationError
 from edgeserver.tls import TLSOptions, parse_ssl_options
@@ -64,6 +68,85 @@ def test_server_options(arguments: list[str], options: dict[str, Any]) -> None:
     """Each limit and each proxy flag becomes the constructor's parameter."""
     changed = _plan(*arguments).server_options
     assert changed == _plan().server_options | options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ([], {}),
+        (["--root-path", "/api"], {"root_path": "/api"}),
+        (["--threads", "4"], {"threads": 4}),
+        (["--lifespan", "on"], {"lifespan": "on"}),
+        (["--shutdown-timeout", "0"], {"shutdown_timeout": 0.0}),
+        (["--shutdown-timeout", "2.5"], {"shutdown_timeout": 2.5}),
+        (["--ws-max-size", "64K"], {"ws_max_size": 65536}),
+        (["--ws-ping-interval", "5"], {"ws_ping_interval": 5.0}),
+        (["--ws-ping-timeout", "6"], {"ws_ping_timeout": 6.0}),
+        (["--ws-per-message-deflate"], {"ws_per_message_deflate": True}),
+        (["--no-ws-per-message-deflate"], {"ws_per_message_deflate": False}),
+    ],
+    ids=lambda value: "=".join(value) if isinstance(value, list) else "",
+)
+def test_adapter_options(arguments: list[str], options: dict[str, Any]) -> None:
+    """What is said of the application goes to its adapter, and only what is said."""
+    assert _plan(*arguments).adapter_options == options
+
+
+def test_the_adapters_know_each_option() -> None:
+    """Every flag of an application's kind is a parameter of one of the adapters."""
+    known = {
+        name
+        for adapter in (ASGIAdapter, WSGIAdapter)
+        for name in inspect.signature(adapter).parameters
+    }
+    assert set(ADAPTER_FLAGS) <= known
+    assert known - set(ADAPTER_FLAGS) == {"app", "multiprocess"}  # told by --workers
+
+
+def test_a_worker_is_not_killed_before_its_time() -> None:
+    """What kills a worker waits for its requests, its tasks and its application's shutdown."""
+    assert _plan().stop_timeout_s > 30 + 10 + 10
+    assert _plan("--graceful-timeout", "1", "--shutdown-timeout", "40").stop_timeout_s > 81
+
+
+def test_the_adapters_own_shutdown_timeout() -> None:
+    """The default that the plan reckons with is the adapter's."""
+    parameter = inspect.signature(ASGIAdapter).parameters["shutdown_timeout"]
+    assert parameter.default == SHUTDOWN_TIMEOUT_S
+
+
+@pytest.mark.parametrize("flag", ["--graceful-timeout", "--shutdown-timeout", "--body-timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-1", "soon", ""])
+def test_no_time(flag: str, value: str) -> None:
+    """What is no time that an event loop can count to is refused before anything starts."""
+    result = CliRunner().invoke(cli, ["serve", "a:b", flag, value])
+    assert result.exit_code == 2
+    assert flag in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve"], "edgeserver: missing argument 'MODULE:ATTR' (see edgeserver serve --help)\n"),
+        (["sevre"], "edgeserver: no such command 'sevre'"),
+        (["--nonsense"], "edgeserver: no such option"),
+        (["serve", "a:b", "--wokers", "2"], "--workers"),
+        (["serve", "a:b", "--workers", "0"], "0 is not in the range 1<=x<=1024"),
+        (["serve", "a:b", "--interface", "cgi"], "'callback', 'asgi', 'wsgi', 'tornado'"),
+        (["serve", "a:b", "--\x1b[2J\n\udcff"], "\\x1b[2J"),
+        (["audit", "explain"], "see edgeserver audit explain --help"),
+        (["tls", "check"], "see edgeserver tls check --help"),
+    ],
+    ids=["argument", "command", "option", "near", "range", "choice", "bytes", "audit", "tls"],
+)
+def test_usage_errors(arguments: list[str], words: str) -> None:
+    """A wrong call is one printable line that says what is wrong and where help is."""
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert result.output.startswith("edgeserver: ")
+    assert result.output.removesuffix("\n").isprintable()
 
 
 def test_process_flags() -> None:

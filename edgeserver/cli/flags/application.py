@@ -11,9 +11,17 @@ from typing import Any
 import click
 
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.options import (
+    SECONDS_OR_NONE,
+    bytes_flag,
+    count_flag,
+    flag,
+    seconds_flag,
+    switch,
+)
 from edgeserver.cli.plan import ServePlan
 
-__all__ = ["GROUP"]
+__all__ = ["ADAPTER_FLAGS", "GROUP"]
 
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
@@ -22,36 +30,32 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.interface = values["interface"]
     plan.factory = values["factory"]
     plan.adapter_options.update(
-        {name: values[name] for name in _ADAPTER_FLAGS if values[name] is not None}
+        {name: values[name] for name in ADAPTER_FLAGS if values[name] is not None}
     )
 
 
-_ADAPTER_FLAGS = (
+ADAPTER_FLAGS = (
     "root_path",
     "threads",
     "lifespan",
+    "shutdown_timeout",
     "ws_max_size",
     "ws_ping_interval",
     "ws_ping_timeout",
+    "ws_per_message_deflate",
 )
 """Flags that one kind of application or another understands; the name is its adapter's."""
-
-
-def _seconds(flag: str, help_text: str) -> click.Option:
-    """Return a flag that takes seconds."""
-    kind = click.FloatRange(min=0, min_open=True)
-    return click.Option([flag], type=kind, metavar="SECONDS", help=help_text)
 
 
 GROUP = FlagGroup(
     title="Application",
     options=(
-        click.Option(
-            ["--app-dir"],
-            metavar="DIR",
+        flag(
+            "--app-dir",
+            "DIR",
+            "Where the application's module is looked for.",
             default=".",
             show_default=True,
-            help="Where the application's module is looked for.",
         ),
         click.Option(
             ["--interface"],
@@ -60,33 +64,27 @@ GROUP = FlagGroup(
             show_default=True,
             help="What the application is; auto looks at the object.",
         ),
-        click.Option(
-            ["--factory"], is_flag=True, help="ATTR is a function that returns the application."
-        ),
-        click.Option(
-            ["--root-path"],
-            metavar="PATH",
-            help="ASGI, WSGI: the path under which the application stands.",
-        ),
-        click.Option(
-            ["--threads"],
-            type=click.IntRange(1, 1024),
-            metavar="N",
-            help="WSGI: requests that it works on at once. [default: 8]",
-        ),
+        switch("--factory", "ATTR is a function that returns the application."),
+        flag("--root-path", "PATH", "ASGI, WSGI: the path under which the application stands."),
+        count_flag("--threads", "WSGI: requests that it works on at once. [default: 8]", 1024),
         click.Option(
             ["--lifespan"],
             type=click.Choice(["auto", "on", "off"]),
             help="ASGI: whether it is told of start and stop. [default: auto]",
         ),
-        click.Option(
-            ["--ws-max-size"],
-            type=click.IntRange(min=1),
-            metavar="BYTES",
-            help="ASGI: most bytes of a WebSocket message. [default: 16 MiB]",
+        seconds_flag(
+            "--shutdown-timeout",
+            "ASGI: seconds for its tasks to end, and again for its own shutdown. [default: 10]",
+            type=SECONDS_OR_NONE,
         ),
-        _seconds("--ws-ping-interval", "ASGI: seconds between WebSocket pings. [default: 20]"),
-        _seconds("--ws-ping-timeout", "ASGI: seconds for a WebSocket pong. [default: 20]"),
+        bytes_flag("--ws-max-size", "ASGI: most bytes of a WebSocket message. [default: 16M]"),
+        seconds_flag("--ws-ping-interval", "ASGI: seconds between WebSocket pings. [default: 20]"),
+        seconds_flag("--ws-ping-timeout", "ASGI: seconds for a WebSocket pong. [default: 20]"),
+        click.Option(
+            ["--ws-per-message-deflate/--no-ws-per-message-deflate"],
+            default=None,
+            help="ASGI: whether WebSockets may be compressed. [default: on]",
+        ),
     ),
     apply=_apply,
 )

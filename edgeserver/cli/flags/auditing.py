@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.options import file_flag, flag, switch
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
@@ -55,21 +56,16 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
 GROUP = FlagGroup(
     title="Audit",
     options=(
-        click.Option(
-            ["--audit-log"],
-            metavar="FILE",
-            help="One JSON line for each request: who its client is, and why.",
+        file_flag("--audit-log", "One JSON line for each request: who its client is, and why."),
+        switch(
+            "--audit-findings",
+            "Only requests with findings, such as headers that contradict each other.",
         ),
-        click.Option(
-            ["--audit-findings"],
-            is_flag=True,
-            help="Only requests with findings, such as headers that contradict each other.",
-        ),
-        click.Option(
-            ["--audit-sample"],
+        flag(
+            "--audit-sample",
+            "SHARE",
+            "Only a share of the requests, such as 0.01.",
             type=click.FloatRange(min=0, max=1, min_open=True),
-            metavar="SHARE",
-            help="Only a share of the requests, such as 0.01.",
         ),
     ),
     apply=_apply,

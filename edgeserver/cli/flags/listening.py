@@ -13,6 +13,7 @@ import click
 
 from edgeserver.cli.bind import DEFAULT_BIND, parse_bind, render_bind
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.options import count_flag, flag, list_flag, switch
 from edgeserver.cli.plan import Listener, ServePlan
 from edgeserver.errors import ConfigurationError
 
@@ -55,32 +56,26 @@ def _redirect_listener(port: int, plan: ServePlan) -> Listener:
 GROUP = FlagGroup(
     title="Listening",
     options=(
-        click.Option(
-            ["--bind"],
-            multiple=True,
-            metavar="ADDRESS",
-            help=(
-                "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a "
-                "PROXY prelude comes first; repeatable. Without a scheme it is https where a "
-                f"certificate is given. [default: {DEFAULT_BIND}]"
-            ),
+        list_flag(
+            "--bind",
+            "ADDRESS",
+            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
+            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
+            f"given. [default: {DEFAULT_BIND}]",
         ),
-        click.Option(
-            ["--http-redirect"],
+        flag(
+            "--http-redirect",
+            "PORT",
+            "A plain port, on the host of the first https one, that sends clients there.",
             type=click.IntRange(0, 65535),
-            metavar="PORT",
-            help="A plain port, on the host of the first https one, that sends clients there.",
         ),
-        click.Option(
-            ["--backlog"],
-            type=click.IntRange(1, 65535),
+        count_flag(
+            "--backlog",
+            "Connections that may wait to be accepted. [default: 128]",
+            65535,
             default=128,
-            metavar="N",
-            help="Connections that may wait to be accepted. [default: 128]",
         ),
-        click.Option(
-            ["--reuse-port"], is_flag=True, help="Let other processes listen on the same port."
-        ),
+        switch("--reuse-port", "Let other processes listen on the same port."),
     ),
     apply=_apply,
 )

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.options import SECONDS_OR_NONE, count_flag, seconds_flag, switch
 from edgeserver.cli.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -27,19 +28,12 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
 GROUP = FlagGroup(
     title="Process",
     options=(
-        click.Option(
-            ["--workers"],
-            type=click.IntRange(1, 1024),
-            default=1,
-            metavar="N",
-            help="How many processes serve. [default: 1]",
-        ),
-        click.Option(
-            ["--graceful-timeout"],
-            type=click.FloatRange(min=0),
-            metavar="SECONDS",
+        count_flag("--workers", "How many processes serve. [default: 1]", 1024, default=1),
+        seconds_flag(
+            "--graceful-timeout",
+            "How long requests in flight may take after SIGTERM or SIGINT. [default: 30]",
+            type=SECONDS_OR_NONE,
             default=30.0,
-            help="How long requests in flight may take after SIGTERM or SIGINT. [default: 30]",
         ),
         click.Option(
             ["--access-log/--no-access-log"],
@@ -53,7 +47,7 @@ GROUP = FlagGroup(
             show_default=True,
             help="json moves the start lines to standard error.",
         ),
-        click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors at start."),
+        switch("--debug", "Show tracebacks of errors at start."),
     ),
     apply=_apply,
 )

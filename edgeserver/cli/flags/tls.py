@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.cli.options import file_flag, flag, list_flag, seconds_flag, switch
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
@@ -125,52 +126,39 @@ def _build(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
     return contexts
 
 
-def _file(flag: str, help_text: str) -> click.Option:
-    """Return a flag that names a file."""
-    return click.Option([flag], metavar="FILE", help=help_text)
-
-
 GROUP = FlagGroup(
     title="TLS",
     options=(
-        _file("--certfile", "The certificate, followed by its chain (PEM)."),
-        _file("--keyfile", "Its private key (PEM); not needed if --certfile holds it."),
-        _file("--key-password-file", "The password of that key, in its first line."),
-        _file("--ca-certs", "The CAs whose client certificates count (PEM)."),
+        file_flag("--certfile", "The certificate, followed by its chain (PEM)."),
+        file_flag("--keyfile", "Its private key (PEM); not needed if --certfile holds it."),
+        file_flag("--key-password-file", "The password of that key, in its first line."),
+        file_flag("--ca-certs", "The CAs whose client certificates count (PEM)."),
         click.Option(
             ["--cert-reqs"],
             type=click.Choice(["none", "optional", "required"]),
             help="Whether clients show a certificate. [default: none]",
         ),
-        _file("--crl", "Client certificates that were revoked (PEM)."),
-        click.Option(["--ciphers"], metavar="LIST", help="OpenSSL's cipher list, for TLS 1.2."),
+        file_flag("--crl", "Client certificates that were revoked (PEM)."),
+        flag("--ciphers", "LIST", "OpenSSL's cipher list, for TLS 1.2."),
         click.Option(
             ["--tls-policy"],
             type=click.Choice(["default", "modern"]),
             help="modern is TLS 1.3 only. [default: TLS 1.2 and 1.3]",
         ),
-        click.Option(
-            ["--tls-host"],
-            multiple=True,
-            metavar="NAME=CERT:KEY",
-            help="Another certificate for clients that ask for NAME; repeatable.",
+        list_flag(
+            "--tls-host",
+            "NAME=CERT:KEY",
+            "Another certificate for clients that ask for NAME; repeatable.",
         ),
-        click.Option(
-            ["--handshake-timeout"],
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="Seconds for a handshake [default: 10].",
-        ),
-        click.Option(
-            ["--hsts"],
+        seconds_flag("--handshake-timeout", "Seconds for a handshake [default: 10]."),
+        flag(
+            "--hsts",
+            "SECONDS",
+            "Tell clients over TLS to come back over TLS only, for so long (RFC 6797).",
             type=click.IntRange(min=0),
-            metavar="SECONDS",
-            help="Tell clients over TLS to come back over TLS only, for so long (RFC 6797).",
         ),
-        click.Option(
-            ["--dev-tls"],
-            is_flag=True,
-            help=f"A development certificate for localhost, made under {DEV_DIRECTORY}/.",
+        switch(
+            "--dev-tls", f"A development certificate for localhost, made under {DEV_DIRECTORY}/."
         ),
     ),
     apply=_apply,
