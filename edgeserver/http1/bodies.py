@@ -70,7 +70,7 @@ class BodyReading(ExchangeEnds):
         if exchange.expects_continue and exchange.state == FRESH:
             exchange.expects_continue = False
             if self._position >= len(self._buffer):
-                self.send(b"HTTP/1.1 100 Continue\r\n\r\n", False)
+                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         timeout = exchange.body_timeout
         if timeout is None:
             timeout = settings.body_timeout
@@ -165,8 +165,7 @@ class BodyReading(ExchangeEnds):
             self._body_pending = False
         self._corked = True
         self._in_request(self._deliver, piece)
-        self._corked = False
-        self.flush()
+        self._uncork()
         self._rest()
 
     def _end_bulk(self) -> None:

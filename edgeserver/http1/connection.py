@@ -138,12 +138,8 @@ class HTTP1Connection(RequestOpening):
         try:
             context.run(self._begin, head)
         finally:
-            self._corked = self._inside = False
-        if len(self._out) == 1 and self.transport is not None:
-            self._out_size = 0
-            self.transport.write(self._out.pop())
-        else:
-            self.flush()
+            self._inside = False
+            self._uncork()
         if self.exchange is None and self._delegate is None and not self._closing:
             self.deadline = self.endpoint.idle_deadline
         else:
@@ -170,6 +166,7 @@ class HTTP1Connection(RequestOpening):
         self._eof = True
         if self._closing or self.transport is None:
             return False
+        self.flush()  # a transport that is told to close takes nothing more
         if self._scheduled or self._held is not None:
             return self.transport.can_write_eof()
         if self.decoder is not None:
@@ -230,10 +227,9 @@ class HTTP1Connection(RequestOpening):
             if taken == BATCH:
                 self._run_soon()
                 break
-        self._corked = False
+        self._uncork()
         if self._position >= len(self._buffer):
             self._drop_input()
-        self.flush()
         self._rest()
 
     def _rest(self) -> None:

@@ -127,7 +127,6 @@ class ExchangeEnds(Wire):
             else:
                 self.shut()
         elif not self._corked:
-            self.flush()
             if self._position < len(self._buffer):
                 # Never from in here: the next request would run inside this one's finish.
                 self._run_soon()

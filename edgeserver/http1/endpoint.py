@@ -10,6 +10,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeserver.http1.response import date_line, encode_field
@@ -18,11 +19,18 @@ from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
+    from edgeserver.http1.wire import Wire
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
 LONGEST_TICK_S = 0.5
 SHORTEST_TICK_S = 0.01
+
+FLUSH_WITHIN_S = 0.001
+"""How long an answer may wait for others of the same turn of the event loop."""
+
+DIRECT_AFTER_SLOW = 64
+"""How many answers leave at once after one has waited longer than that."""
 
 
 class ServerDelegate(Protocol):
@@ -50,9 +58,7 @@ class BoundTrust(Protocol):
         """Return who the client of a request is; never raises."""
         ...
 
-    def visible(
-        self, raw: Any, names: Iterable[bytes] | None
-    ) -> Collection[tuple[bytes, bytes]]:
+    def visible(self, raw: Any, names: Iterable[bytes] | None) -> Collection[tuple[bytes, bytes]]:
         """Return the field lines that the application may see; `raw` itself if it is all."""
         ...
 
@@ -125,6 +131,9 @@ class HTTP1Endpoint:
         self._empty: asyncio.Future[None] | None = None
         self._bulk: memoryview | None = None
         self._ready: asyncio.Future[None] | None = None
+        self._unflushed: list[Wire] = []
+        self._unflushed_since = 0.0
+        self._direct = 0
         self._tick_s = min(LONGEST_TICK_S, max(SHORTEST_TICK_S, settings.shortest_timeout_s() / 8))
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -141,6 +150,35 @@ class HTTP1Endpoint:
         if self._bulk is None:
             self._bulk = memoryview(bytearray(self.settings.chunk_size))
         return self._bulk
+
+    def flush_soon(self, connection: Wire) -> None:
+        """Have `connection` flushed before the event loop waits again.
+
+        The answers of one turn leave together: a peer on the same machine, such as a proxy or a
+        load balancer, is woken once for all of them instead of once for each, and the kernel's
+        half stays in the processor's caches. Where the application takes long for each request
+        the first would wait for the others: then, for a while, each leaves at once.
+        """
+        now = perf_counter()
+        unflushed = self._unflushed
+        if unflushed:
+            unflushed.append(connection)
+            if now - self._unflushed_since > FLUSH_WITHIN_S:
+                self._direct = DIRECT_AFTER_SLOW
+                self.flush_all()
+        elif self._direct:
+            self._direct -= 1
+            connection.flush()
+        else:
+            unflushed.append(connection)
+            self._unflushed_since = now
+            connection.loop.call_soon(self.flush_all)
+
+    def flush_all(self) -> None:
+        """Flush what waits for the end of the event loop's turn."""
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
 
     def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""

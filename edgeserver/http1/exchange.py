@@ -23,6 +23,7 @@ from edgeserver.http1.response import (
     status_line,
 )
 from edgeserver.http1.state import DONE, OPEN, UNSAID, ExchangeState
+from edgeserver.http1.wire import JOIN_BELOW
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 from edgeserver.httputil.interfaces import HeadersLike, StartLineLike
 
@@ -39,9 +40,6 @@ FRAMING: Final = framing_names(
     {"Content-Length": LENGTH, "Connection": CONNECTION, "Date": DATE, "Transfer-Encoding": OURS}
 )
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
-
-JOIN_BELOW: Final = 16384
-"""A piece shorter than this is copied behind its head rather than written by itself."""
 
 
 class HTTP1Exchange(ExchangeState):
@@ -123,7 +121,7 @@ class HTTP1Exchange(ExchangeState):
             if self._bodiless or self._chunked or size > JOIN_BELOW:
                 head = b"".join(parts)
                 self.bytes_sent += len(head)
-                connection.send(head, True)
+                connection.send(head)
                 return self.write(chunk)
             if remaining is not None:
                 if size > remaining:
@@ -132,7 +130,7 @@ class HTTP1Exchange(ExchangeState):
             parts.append(chunk)
         data = b"".join(parts)
         self.bytes_sent += len(data)
-        return connection.send(data, not chunk)
+        return connection.send(data)
 
     def _fit(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> int | None:
         """Return the length of a body that is in hand; declare it where the application did not."""
@@ -192,12 +190,12 @@ class HTTP1Exchange(ExchangeState):
         if self._chunked:
             self.bytes_sent += size
             if size <= JOIN_BELOW:
-                return connection.send(b"%x\r\n%b\r\n" % (size, chunk), False)
-            connection.send(b"%x\r\n" % size, True)
-            connection.send(chunk, True)
-            return connection.send(b"\r\n", False)
+                return connection.send(b"%x\r\n%b\r\n" % (size, chunk))
+            connection.send(b"%x\r\n" % size)
+            connection.send(chunk)
+            return connection.send(b"\r\n")
         self.bytes_sent += size
-        return connection.send(chunk, False)
+        return connection.send(chunk)
 
     def finish(self) -> None:
         """Say that the answer is complete; see `HTTPConnection.finish`.
@@ -212,7 +210,7 @@ class HTTP1Exchange(ExchangeState):
         if self._remaining and not self._bodiless:
             self._too_little(self._remaining)
         if self._chunked:
-            connection.send(b"0\r\n%b\r\n" % self._trailers, True)
+            connection.send(b"0\r\n%b\r\n" % self._trailers)
         if self.upgraded:
             connection.flush()
             return
@@ -265,7 +263,7 @@ class HTTP1Exchange(ExchangeState):
             self.keep_alive = False
         elif code == 100:
             self.expects_continue = False
-        return connection.send(data, False)
+        return connection.send(data)
 
     def _count(self, size: int) -> None:
         remaining = self._remaining

@@ -55,7 +55,7 @@ class RawStream:
         """
         if self.closed():
             raise closed_error()
-        return self._connection.send(bytes(data), False)
+        return self._connection.send(bytes(data))
 
     def close(self) -> None:
         """Close the connection once what was written is delivered."""

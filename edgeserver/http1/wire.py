@@ -21,6 +21,9 @@ __all__ = ["NEVER", "Wire"]
 
 NEVER: Final = math.inf
 
+JOIN_BELOW: Final = 16 * 1024
+"""A piece shorter than this is copied to be written together with what stands beside it."""
+
 JOIN_LIMIT: Final = 64 * 1024
 """Output up to this many bytes is joined to one write; more is handed over piece by piece."""
 
@@ -82,37 +85,35 @@ class Wire(asyncio.Protocol):
 
     # Output.
 
-    def send(self, data: bytes, more: bool) -> asyncio.Future[None]:
-        """Write `data`, or hold it to be joined with what follows at once.
+    def send(self, data: bytes) -> asyncio.Future[None]:
+        """Have `data` written before the event loop's next turn, joined with what follows.
 
         Args:
             data: What goes out, as it is.
-            more: Whether more will surely follow before the event loop's next turn, or soon.
 
         Returns:
             A future that is done when the application may write more.
         """
-        if self._corked:
+        if self.transport is not None:
             self._out.append(data)
             self._out_size += len(data)
-            if self._out_size > JOIN_LIMIT:
+            if self._out_size > JOIN_LIMIT or (len(data) > JOIN_BELOW and not self._corked):
                 self.flush()
-        elif more:
-            self._out.append(data)
-            self._out_size += len(data)
-            if not self._flush_scheduled:
+            elif not (self._corked or self._flush_scheduled):
                 self._flush_scheduled = True
-                self.loop.call_soon(self._flush_as_scheduled)
-        elif self._out:
-            self._out.append(data)
-            self._out_size += len(data)
-            self.flush()
-        elif self.transport is not None:
-            self.transport.write(data)
+                self.endpoint.flush_soon(self)
         return self._waiter() if self._paused else self._ready
+
+    def _uncork(self) -> None:
+        """End a stretch in which output was only collected."""
+        self._corked = False
+        if self._out and not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.endpoint.flush_soon(self)
 
     def flush(self) -> None:
         """Give the transport all that is held."""
+        self._flush_scheduled = False
         out = self._out
         if not out:
             return
@@ -154,11 +155,6 @@ class Wire(asyncio.Protocol):
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
-
-    def _flush_as_scheduled(self) -> None:
-        self._flush_scheduled = False
-        if not self._corked:
-            self.flush()
 
     def pause_writing(self) -> None:
         """Hear from the transport that its buffer is full."""
@@ -233,7 +229,7 @@ class Wire(asyncio.Protocol):
         """Close at once; output that the peer has not taken is lost."""
         if self.transport is not None:
             self._closing = True
-            self._out = []
+            self.flush()
             self.transport.abort()
 
     def _drain_input(self, size: int) -> None:

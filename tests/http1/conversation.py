@@ -229,7 +229,8 @@ class Talk:
 
     @property
     def sent(self) -> bytes:
-        """All that was sent so far."""
+        """All that was sent so far, as if the event loop's turn ended here."""
+        self.endpoint.flush_all()
         return bytes(self.transport.sent)
 
     @property

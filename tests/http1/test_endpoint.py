@@ -98,6 +98,7 @@ async def test_what_breaks_is_logged_once(
         talk.receive(GET)
     connection = talk.app.requests[0].connection
     if how in ("lost", "nothing-and-lost"):
+        await talk.turn()
         talk.transport.abort()
     elif how == "abort":
         connection.abort()

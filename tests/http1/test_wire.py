@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgeserver.errors import StreamClosedError
+from edgeserver.http1 import endpoint as endpoint_module
+from edgeserver.http1.endpoint import FLUSH_WITHIN_S
 from edgeserver.http1.wire import JOIN_LIMIT
 from tests.http1.conversation import Recorder, Talk, fields, request_of
 
@@ -16,6 +18,7 @@ async def test_an_answer_in_hand_is_one_write() -> None:
     """Head, body and end of an answer that is in hand leave in one write."""
     talk = Talk()
     talk.receive(GET)
+    await talk.turn(1)
     assert talk.transport.writes == 1
 
 
@@ -31,36 +34,86 @@ async def test_a_chunked_answer_in_hand_is_one_write() -> None:
 
     talk.app.on_finish = answer
     talk.receive(GET)
+    await talk.turn(1)
     assert talk.transport.writes == 1
 
 
 async def test_a_later_answer_is_one_write() -> None:
-    """A head that waits for its body is joined with it, also outside of the loop's own calls."""
+    """What is written in one turn of the loop leaves in one write, outside of its own calls too."""
     talk, request = request_of()
-    request.connection.write_headers(OK, fields(Content_Length="2"))
-    assert talk.transport.writes == 0
+    request.connection.write_headers(OK, fields(Content_Length="4"))
     request.connection.write(b"ok")
+    assert talk.transport.writes == 0
+    await talk.turn(1)
     assert talk.transport.writes == 1
+    request.connection.write(b"ok")
     request.connection.finish()
-    assert talk.transport.writes == 1
+    await talk.turn(1)
+    assert talk.transport.writes == 2
+    assert talk.transport.sent.endswith(b"\r\n\r\nokok")
 
 
-async def test_a_head_without_a_body_does_not_wait_for_long() -> None:
-    """A head alone leaves in the loop's next turn: its client may want to see it."""
+async def test_pieces_leave_in_the_turn_in_which_they_are_written() -> None:
+    """A streamed piece waits for no other, and a head for no body: a client may want to see it."""
     talk, request = request_of()
     request.connection.write_headers(OK, fields())
-    assert talk.sent == b""
-    await talk.turn()
-    assert talk.sent.endswith(b"\r\n\r\n")
-
-
-async def test_pieces_leave_as_they_are_written() -> None:
-    """A streamed piece is written at once."""
-    talk, request = request_of()
-    request.connection.write_headers(OK, fields())
+    await talk.turn(1)
+    assert talk.transport.sent.endswith(b"\r\n\r\n")
     for count in range(1, 4):
         request.connection.write(b"x")
-        assert talk.sent.count(b"1\r\nx\r\n") == count
+        await talk.turn(1)
+        assert talk.transport.sent.count(b"1\r\nx\r\n") == count
+
+
+async def test_long_pieces_leave_at_once() -> None:
+    """A piece that is not worth a copy is handed to the transport as it is."""
+    talk, request = request_of()
+    request.connection.write_headers(OK, fields(Content_Length="20000"))
+    request.connection.write(b"x" * 20_000)
+    assert talk.transport.sent.endswith(b"x" * 20_000)
+
+
+async def test_the_answers_of_one_turn_leave_together() -> None:
+    """The answers of several connections are written at the end of the turn, in their order."""
+    first, second = request_of(), request_of()
+    second[0].connection.endpoint = first[0].endpoint
+    first[1].answer(b"1")
+    second[1].answer(b"2")
+    assert (first[0].transport.writes, second[0].transport.writes) == (0, 0)
+    await first[0].turn(1)
+    assert (first[0].transport.writes, second[0].transport.writes) == (1, 1)
+
+
+async def test_a_slow_turn_does_not_hold_answers_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that waited for a slow one leaves with it; those after them leave at once."""
+    now = 0.0
+    monkeypatch.setattr(endpoint_module, "perf_counter", lambda: now)
+    talks = [request_of() for _ in range(3)]
+    for talk, _ in talks:
+        talk.connection.endpoint = talks[0][0].endpoint
+    talks[0][1].answer(b"1")
+    now += FLUSH_WITHIN_S * 2
+    talks[1][1].answer(b"2")
+    assert [talk.transport.writes for talk, _ in talks] == [1, 1, 0]
+    talks[2][1].answer(b"3")
+    assert talks[2][0].transport.writes == 1
+    await talks[0][0].turn(1)
+    assert [talk.transport.writes for talk, _ in talks] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("end", ["eof", "close", "drain", "abort"])
+async def test_what_is_held_is_not_lost_at_the_end(end: str) -> None:
+    """An answer of this turn reaches the transport before the connection ends in the same turn."""
+    talk, request = request_of()
+    request.answer(b"held")
+    if end == "eof":
+        talk.receive_eof()
+    elif end == "abort":
+        talk.connection.abort()
+    else:
+        getattr(talk.endpoint, end)()
+    assert talk.transport.closed
+    assert talk.transport.sent.endswith(b"held")
 
 
 async def test_much_output_is_not_held() -> None:
