@@ -5,7 +5,8 @@ must not know how a client is resolved: it is handed a callable that explains, a
 
 The rules of the thread that writes:
 
-1. The server only puts a callable into a bounded queue; explaining and writing happen here.
+1. The server only puts a callable into a queue, bounded in number and in bytes; explaining and
+   writing happen here.
 2. Nothing here ever reaches a request: what fails is dropped, counted, and told once a minute.
 3. It starts with the first record, so after a fork; a child of a fork starts its own.
 """
@@ -18,7 +19,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -36,10 +37,19 @@ __all__ = ["AuditLog", "render_audit_line"]
 MAX_TARGET = 2048
 """How many bytes of a request target are shown."""
 
+MAX_PENDING_BYTES = 8 * 1024 * 1024
+"""How much memory the proofs that wait may hold: 1,024 heads of 64 KiB would be 64 MiB."""
+
+RECORD_BYTES = 512
+"""What a waiting request costs besides its target and its fields, about."""
+
+PAIR_BYTES = 160
+"""What a field costs besides its bytes: a tuple, two objects and a place in a list, about."""
+
 _BATCH_BYTES = 64 * 1024
 _WARNING_EVERY_S = 60.0
 
-_Record = tuple[Callable[[], "Provenance"], str, str, float]
+_Record = tuple[Callable[[], "Provenance"], str, str, float, int]
 
 
 class _Order:
@@ -70,6 +80,14 @@ def render_audit_line(provenance: Provenance, *, method: str, target: str, now: 
     return json.dumps(fields | provenance.as_dict(), separators=(",", ":"))
 
 
+def _measure(target: str, pairs: Collection[tuple[bytes, bytes]]) -> int:
+    """Return how much memory the proof of one request holds, about."""
+    size = RECORD_BYTES + len(target) + PAIR_BYTES * len(pairs)
+    for name, value in pairs:
+        size += len(name) + len(value)
+    return size
+
+
 class AuditLog:
     """Writes the proof of each request's client, off the hot path and in bounded memory.
 
@@ -78,6 +96,7 @@ class AuditLog:
         mode: `"all"` requests, those with `"findings"`, or a `"sample"`.
         sample: The share of requests with mode `"sample"`, above 0 and at most 1.
         max_pending: How many requests may wait to be explained; past that they are dropped.
+        max_pending_bytes: How much memory their proofs may hold; past that they are dropped too.
         choose: Gives a number from 0 to 1 per request, against which `sample` is held.
 
     Raises:
@@ -91,6 +110,7 @@ class AuditLog:
         mode: Literal["all", "findings", "sample"] = "all",
         sample: float = 0.01,
         max_pending: int = 1024,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
         choose: Callable[[], float] = random.random,
     ) -> None:
         if mode not in ("all", "findings", "sample"):
@@ -99,14 +119,19 @@ class AuditLog:
             raise ConfigurationError(
                 f"audit log sample {sample!r}: give a share above 0 and at most 1, such as 0.01"
             )
-        if max_pending < 1:
-            raise ConfigurationError(f"audit log max_pending {max_pending!r}: give at least 1")
+        for name, value in (
+            ("max_pending", max_pending),
+            ("max_pending_bytes", max_pending_bytes),
+        ):
+            if value < 1:
+                raise ConfigurationError(f"audit log {name} {value!r}: give at least 1")
         self._sink: Sink = (
             FileSink(target) if isinstance(target, str | os.PathLike) else StreamSink(target)
         )
         self._findings_only = mode == "findings"
         self._share = sample if mode == "sample" else 1.0
         self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
         self._choose = choose
         self._closed = False
         self._begin()
@@ -122,6 +147,8 @@ class AuditLog:
         # each of the two threads counts for itself: `+=` is not atomic
         self._refused = 0
         self._lost = 0
+        self._taken_bytes = 0
+        self._released_bytes = 0
         self.written = 0
         self.errors = 0
 
@@ -135,8 +162,19 @@ class AuditLog:
         """How many requests wait to be explained."""
         return self._queue.qsize()
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much memory the proofs of those requests hold, about."""
+        return self._taken_bytes - self._released_bytes
+
     def record(
-        self, explain: Callable[[], Provenance], method: str, target: str, now: float
+        self,
+        explain: Callable[[], Provenance],
+        method: str,
+        target: str,
+        now: float,
+        *,
+        pairs: Collection[tuple[bytes, bytes]] = (),
     ) -> None:
         """Owe one request a line; called on the hot path, never blocks and never raises.
 
@@ -145,15 +183,23 @@ class AuditLog:
             method: The request's method.
             target: The request's target.
             now: Seconds since the epoch.
+            pairs: The head's fields that `explain` holds, to be measured only.
         """
         if self._share < 1.0 and self._choose() >= self._share:
             return
         if self._pid != os.getpid():
             self._begin()
-        if self._closed or self._queue.qsize() >= self._max_pending or not self._has_writer():
+        size = _measure(target, pairs)
+        if (
+            self._closed
+            or self._queue.qsize() >= self._max_pending
+            or self.pending_bytes + size > self._max_pending_bytes
+            or not self._has_writer()
+        ):
             self._refused += 1
             return
-        self._queue.put((explain, method, target, now))
+        self._taken_bytes += size
+        self._queue.put((explain, method, target, now, size))
 
     def reopen(self) -> None:
         """Open the file again by its name: what was recorded before still goes to the old one.
@@ -240,6 +286,7 @@ class AuditLog:
             item = queue.get()
             while not isinstance(item, _Order):
                 line = self._line(item)
+                self._released_bytes += item[-1]
                 if line is not None:
                     lines.append(line)
                     size += len(line)
@@ -259,10 +306,11 @@ class AuditLog:
                 item.done.set()
                 if item.kind == "stop":
                     return
+            del item  # a proof that is told holds nothing while the next one is waited for
 
     def _line(self, record: _Record) -> bytes | None:
         """Return the line of one request, or None where there is none to write."""
-        explain, method, target, now = record
+        explain, method, target, now, _ = record
         try:
             provenance = explain()
             if self._findings_only and not provenance.findings:
@@ -312,12 +360,13 @@ class AuditLog:
         if self.dropped > self._unheard and (last or self._may_warn()):
             self._unheard = self.dropped
             gen_log.warning(
-                "audit log %s: %d lines dropped so far, of them %d because %d requests were "
-                "already waiting; sample, log findings only, or write to a faster disk",
+                "audit log %s: %d lines dropped so far, of them %d because %d requests or %d bytes "
+                "may wait; sample, log findings only, or write to a faster disk",
                 self._sink.name,
                 self.dropped,
                 self._refused,
                 self._max_pending,
+                self._max_pending_bytes,
             )
 
     def _may_warn(self) -> bool:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeserver.auditlog import MAX_TARGET, AuditLog, render_audit_line
+from edgeserver.auditlog import MAX_PENDING_BYTES, MAX_TARGET, AuditLog, render_audit_line
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders.results import Finding, Hop, Provenance, Resolved
 
@@ -190,9 +191,61 @@ def test_a_full_queue_drops_and_counts(
     assert (log.written, log.dropped, log.errors) == (3, 2, 0)
     (record,) = caplog.records
     assert record.name == "edgeserver.general"
-    assert "2 lines dropped so far, of them 2 because 2 requests were already waiting" in (
+    assert "2 lines dropped so far, of them 2 because 2 requests or 8388608 bytes may wait" in (
         record.getMessage()
     )
+
+
+def test_large_heads_are_bounded_in_bytes(path: Path, gate: Gate) -> None:
+    """Proofs that hold much are dropped and counted long before their number is too high."""
+    log = AuditLog(path)
+    log.record(gate, "GET", "/busy", NOW)
+    assert gate.entered.wait(10)
+    head = [(b"x-forwarded-for", b"1" * 1000)] * 65
+    for _ in range(1000):
+        log.record(proof, "GET", "/large", NOW, pairs=head)
+    assert MAX_PENDING_BYTES * 0.98 < log.pending_bytes <= MAX_PENDING_BYTES
+    assert 100 < log.pending < 130
+    assert log.dropped == 1001 - log.pending - 1
+    kept = log.pending
+    gate.open.set()
+    assert log.flush(30)
+    assert (log.pending, log.pending_bytes) == (0, 0)
+    log.record(proof, "GET", "/after", NOW, pairs=head)
+    log.close()
+    assert targets(path) == ["/busy", *["/large"] * kept, "/after"]
+
+
+def test_many_ordinary_heads_fit(path: Path, gate: Gate) -> None:
+    """With a browser's ten fields it is the number of requests that is the bound."""
+    log = AuditLog(path)
+    log.record(gate, "GET", "/busy", NOW)
+    assert gate.entered.wait(10)
+    head = [(b"x-field-%d" % number, b"v" * 80) for number in range(10)]
+    for _ in range(1024):
+        log.record(proof, "GET", "/", NOW, pairs=head)
+    assert (log.pending, log.dropped) == (1024, 0)
+    gate.open.set()
+    log.close(30)
+    assert log.written == 1025
+
+
+def test_what_is_told_is_let_go(path: Path) -> None:
+    """Once its line is written nothing of a request is held, though no other follows."""
+
+    class Explanation:
+        def __call__(self) -> Provenance:
+            return proof()
+
+    log = AuditLog(path)
+    explain = Explanation()
+    gone = threading.Event()
+    reference = weakref.ref(explain, lambda _: gone.set())
+    log.record(explain, "GET", "/", NOW)
+    del explain
+    assert gone.wait(10)
+    assert reference() is None
+    log.close()
 
 
 def test_a_full_disk_drops_counts_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -410,9 +463,10 @@ def test_a_fork_that_records_nothing_closes(path: Path) -> None:
         ({"mode": "sample", "sample": 0.0}, "above 0 and at most 1"),
         ({"sample": 1.5}, "above 0 and at most 1"),
         ({"sample": float("nan")}, "above 0 and at most 1"),
-        ({"max_pending": 0}, "at least 1"),
+        ({"max_pending": 0}, "max_pending 0: give at least 1"),
+        ({"max_pending_bytes": 0}, "max_pending_bytes 0: give at least 1"),
     ],
-    ids=["mode", "sample-zero", "sample-above-one", "sample-nan", "no-room"],
+    ids=["mode", "sample-zero", "sample-above-one", "sample-nan", "no-room", "no-bytes"],
 )
 def test_wrong_settings(path: Path, settings: dict[str, Any], message: str) -> None:
     """A wrong setting fails at construction, names its fix, and makes no file."""
