@@ -22,6 +22,9 @@ from edgeserver.tcpserver import TCPServer
 __all__ = ["ApplicationServer", "listen"]
 
 
+_STARTING = "application's start"
+
+
 class ApplicationServer(HTTPServer):
     """An `HTTPServer` that starts and stops its application, where that has anything to do then.
 
@@ -44,7 +47,7 @@ class ApplicationServer(HTTPServer):
         self._application = delegate
         startup = getattr(delegate, "startup", None)
         if not inspect.iscoroutinefunction(startup):
-            self.resume_accepting()
+            self.resume_accepting(by=_STARTING)
             return
         loop = IOLoop.current().asyncio_loop
         if loop.is_running():
@@ -88,7 +91,7 @@ class ApplicationServer(HTTPServer):
             self._application = None  # what has not started is not stopped
             self.stop()
             raise
-        self.resume_accepting()
+        self.resume_accepting(by=_STARTING)
 
     async def _stop_application(self) -> None:
         delegate, self._application = self._application, None
@@ -125,7 +128,7 @@ def listen(
     serving = _take(options, HTTPServer.initialize)
     delegate = make_delegate(kind, app, options)
     server = ApplicationServer(delegate, **serving)
-    server.pause_accepting()
+    server.pause_accepting(by=_STARTING)
     server.listen(port, address, **listening)
     try:
         server.run_application(delegate)

@@ -24,6 +24,7 @@ __all__ = [
     "NOT_ALLOWED",
     "PRELUDE_TIMEOUT",
     "PreludeLayer",
+    "PreludeTracker",
     "RefusalLog",
     "peer_text",
 ]
@@ -100,6 +101,29 @@ def peer_text(transport: asyncio.BaseTransport) -> str:
     return host
 
 
+class PreludeTracker:
+    """Knows the connections whose prelude is not whole yet, so that they count and can be ended.
+
+    Args:
+        on_begin: Called when one more has begun, such as to bound their number.
+    """
+
+    def __init__(self, on_begin: Callable[[], None] | None = None) -> None:
+        self.layers: set[PreludeLayer] = set()
+        self._on_begin = on_begin
+
+    def begin(self, layer: PreludeLayer) -> None:
+        """Know of a connection that has just been accepted."""
+        self.layers.add(layer)
+        if self._on_begin is not None:
+            self._on_begin()
+
+    def abort_all(self) -> None:
+        """Close every connection whose prelude is not whole, without a log line."""
+        for layer in list(self.layers):
+            layer.abort()
+
+
 class PreludeLayer(asyncio.Protocol):
     """Reads one PROXY prelude, then hands the transport and what follows it to the next protocol.
 
@@ -113,6 +137,7 @@ class PreludeLayer(asyncio.Protocol):
         timeout_s: Seconds that the peer has for its whole prelude.
         on_refusal: Told the code and the detail of each refusal, for counting.
         refusals: What writes the log lines; one for the process unless given.
+        tracker: Knows the connection until its prelude is whole.
     """
 
     def __init__(
@@ -124,6 +149,7 @@ class PreludeLayer(asyncio.Protocol):
         timeout_s: float = PRELUDE_TIMEOUT,
         on_refusal: Callable[[str, str], None] | None = None,
         refusals: RefusalLog | None = None,
+        tracker: PreludeTracker | None = None,
     ) -> None:
         self._mode = mode
         self._allowed = allowed
@@ -131,6 +157,7 @@ class PreludeLayer(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._on_refusal = on_refusal
         self._refusals = refusals if refusals is not None else _refusals
+        self._tracker = tracker
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._collected = b""
@@ -148,7 +175,7 @@ class PreludeLayer(asyncio.Protocol):
             allowed = self._allowed(self._peer)
         except Exception:
             # whoever cannot be judged is not let in
-            self._give_up()
+            self.abort()
             raise
         if not allowed:
             self._refuse(
@@ -157,6 +184,8 @@ class PreludeLayer(asyncio.Protocol):
                 "or let it connect to a listener without proxy_protocol",
             )
             return
+        if self._tracker is not None:
+            self._tracker.begin(self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._timeout_s, self._time_out)
 
@@ -183,7 +212,7 @@ class PreludeLayer(asyncio.Protocol):
         """Let go; a reset by the peer is a refusal, a close by this server is not."""
         if exc is not None:
             self._refuse(MISSING, f"the connection broke {self._progress()}: {exc}")
-        self._give_up()
+        self.abort()
 
     def _time_out(self) -> None:
         """Refuse a peer that did not send its prelude in time."""
@@ -211,14 +240,14 @@ class PreludeLayer(asyncio.Protocol):
         """Abort the connection, say once why, and tell who counts."""
         if self._transport is None:
             return
-        self._give_up()
+        self.abort()
         peer = escape(self._peer) or "an unknown peer"
         self._refusals.warn(f"{code}: connection from {peer} closed: {detail}")
         if self._on_refusal is not None:
             self._on_refusal(code, detail)
 
-    def _give_up(self) -> None:
-        """Abort the connection without an answer."""
+    def abort(self) -> None:
+        """Close the connection, if its prelude is not whole yet, without an answer or a word."""
         transport = self._transport
         self._release()
         if transport is not None:
@@ -226,6 +255,8 @@ class PreludeLayer(asyncio.Protocol):
 
     def _release(self) -> None:
         """Forget the connection and stop the clock."""
+        if self._tracker is not None:
+            self._tracker.layers.discard(self)
         self._transport = None
         self._collected = b""
         if self._timer is not None:

@@ -158,7 +158,7 @@ class TCPServer:
         self.listeners: list[Listener] = []
         self._pending: list[socket_module.socket] = []
         self._started = False
-        self._accepting = True
+        self._paused_by: set[str] = set()
         self._check_ssl_options(ssl_options)
 
     def listen(
@@ -213,7 +213,7 @@ class TCPServer:
             for sock in sockets
         ]
         try:
-            for listener in added if self._accepting else ():
+            for listener in added if not self._paused_by else ():
                 listener.resume()
         except BaseException:
             for listener in added:
@@ -273,17 +273,30 @@ class TCPServer:
         for sock in pending:
             sock.close()
 
-    def pause_accepting(self) -> None:
-        """Accept nothing more until `resume_accepting`; connections queue in the system."""
-        self._accepting = False
+    def pause_accepting(self, *, by: str = "application") -> None:
+        """Accept nothing more until `resume_accepting`; connections queue in the system.
+
+        Args:
+            by: Who pauses. Each may pause and resume for itself; connections are accepted while
+                nobody pauses.
+        """
+        self._paused_by.add(by)
         for listener in self.listeners:
             listener.pause()
 
-    def resume_accepting(self) -> None:
-        """Accept again what has queued."""
-        self._accepting = True
-        for listener in self.listeners:
-            listener.resume()
+    def resume_accepting(self, *, by: str = "application") -> None:
+        """Accept again what has queued, unless somebody else still pauses.
+
+        Args:
+            by: Who paused; nothing else changes where they did not.
+
+        Raises:
+            OSError: A socket does not listen any more.
+        """
+        self._paused_by.discard(by)
+        if not self._paused_by:
+            for listener in self.listeners:
+                listener.resume()
 
     def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
         """Speak on a new connection; to be overridden, by a coroutine function or a plain one.

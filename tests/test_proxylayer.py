@@ -21,6 +21,7 @@ from edgeserver.proxylayer import (
     MISSING,
     NOT_ALLOWED,
     PreludeLayer,
+    PreludeTracker,
     RefusalLog,
     peer_text,
 )
@@ -383,3 +384,77 @@ def test_refusals_are_rate_limited(caplog: pytest.LogCaptureFixture) -> None:
         "line 1 (more in this minute are counted, not logged)",
         "later (3 more refusals were not logged)",
     ]
+
+
+class TestTracker:
+    """Connections are known from their first moment until their prelude is whole."""
+
+    def test_counted_until_the_prelude_is_whole(self, run: Run[None]) -> None:
+        """A connection counts when it is accepted, and no more when the next layer has it."""
+        counts: list[int] = []
+        tracker = PreludeTracker(lambda: counts.append(len(tracker.layers)))
+
+        async def check() -> None:
+            async with Listener(tracker=tracker).serving() as listener:
+                first = await asyncio.open_connection(*listener.address)
+                second = await asyncio.open_connection(*listener.address)
+                for each in (first, second):
+                    each[1].write(render_v1(PRELUDE))
+                    assert await each[0].readexactly(12) == b"203.0.113.9:"
+                assert not tracker.layers
+                await close(first[1])
+                await close(second[1])
+
+        run(check())
+        assert len(counts) == 2
+        assert set(counts) <= {1, 2}
+
+    def test_what_the_next_layer_sees(self, run: Run[None]) -> None:
+        """When the next protocol is made the connection is its own: none counts twice."""
+        tracker = PreludeTracker()
+        seen: list[int] = []
+
+        def make(prelude: Prelude) -> Echo:
+            seen.append(len(tracker.layers))
+            return Echo(prelude)
+
+        async def check() -> None:
+            async with Listener(tracker=tracker, next_protocol=make).serving() as listener:
+                assert await listener.send(render_v2(PRELUDE)) == b"203.0.113.9:"
+
+        run(check())
+        assert seen == [0]
+
+    @pytest.mark.parametrize("data", [b"GET / HTTP/1.1", b"PROX"], ids=["invalid", "cut"])
+    def test_a_refused_one_does_not_count(self, run: Run[None], data: bytes) -> None:
+        """A connection that is closed for its prelude is forgotten."""
+        tracker = PreludeTracker()
+
+        async def check() -> None:
+            async with Listener(tracker=tracker).serving() as listener:
+                assert await listener.send(data) == b""
+                assert listener.refused
+
+        run(check())
+        assert not tracker.layers
+
+    def test_abort_all(self, run: Run[None], caplog: pytest.LogCaptureFixture) -> None:
+        """A server that ends closes them at once, and is not told of it as of a refusal."""
+        begun = asyncio.Event()
+        tracker = PreludeTracker(begun.set)
+
+        async def check() -> None:
+            async with Listener(tracker=tracker).serving() as listener:
+                reader, writer = await asyncio.open_connection(*listener.address)
+                await begun.wait()
+                tracker.abort_all()
+                assert not tracker.layers
+                try:
+                    assert await reader.read() == b""
+                except ConnectionResetError:
+                    pass
+                assert not listener.refused
+                await close(writer)
+
+        run(check())
+        assert not caplog.records

@@ -241,6 +241,25 @@ class TestStopping:
         assert await waiting == b"hello world."
         assert await ask(*address) == b"hello world."
 
+    async def test_each_pauses_for_itself(self, echo):
+        """What one has paused another's resuming does not open, in either order."""
+        echo.listen(0, "127.0.0.1")
+        (listener,) = echo.listeners
+        echo.pause_accepting()
+        echo.pause_accepting(by="limit")
+        echo.resume_accepting(by="limit")
+        assert listener.paused
+        echo.resume_accepting()
+        assert not listener.paused
+        echo.pause_accepting(by="limit")
+        echo.pause_accepting()
+        echo.resume_accepting()
+        assert listener.paused
+        echo.listen(0, "127.0.0.1")
+        assert echo.listeners[1].paused
+        echo.resume_accepting(by="limit")
+        assert await ask("127.0.0.1", port_of(echo)) == b"hello world."
+
     async def test_pausing_costs_no_descriptors(self, echo):
         """Pausing and resuming again and again leaves nothing open."""
         echo.listen(0, "127.0.0.1")
