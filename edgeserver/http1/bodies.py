@@ -147,24 +147,29 @@ class BodyReading(ExchangeEnds):
             self.transport.set_protocol(self._bulk)
 
     def bulk_room(self) -> int:
-        """Return how many bytes may be read at once."""
+        """Return how many bytes of the body may be read, and no byte of what follows it."""
         decoder = self.decoder
-        most = self.endpoint.settings.chunk_size
-        return min(decoder.remaining, most) if type(decoder) is LengthDecoder else most
+        return decoder.remaining if type(decoder) is LengthDecoder else BULK_BODY
 
-    def bulk_received(self, piece: bytes) -> None:
-        """Take a piece that the `BulkReader` has read."""
-        decoder = self.decoder
-        if type(decoder) is not LengthDecoder or self._closing:
-            self._end_bulk()
-            self.data_received(piece)
-            return
-        decoder.take(len(piece))
-        if decoder.complete:
-            self._end_bulk()
-            self._body_pending = False
+    def bulk_received(self, data: memoryview) -> None:
+        """Take what the `BulkReader` has read, piece by piece; it is gone when this returns."""
+        most = self.endpoint.settings.chunk_size
+        taken = 0
         self._corked = True
-        self._in_request(self._deliver, piece)
+        while taken < len(data):
+            decoder = self.decoder
+            if type(decoder) is not LengthDecoder or self._closing or self._held is not None:
+                self._corked = False
+                self._end_bulk()
+                self.data_received(bytes(data[taken:]))
+                return
+            piece = bytes(data[taken : taken + most])
+            taken += len(piece)
+            decoder.take(len(piece))
+            if decoder.complete:
+                self._end_bulk()
+                self._body_pending = False
+            self._in_request(self._deliver, piece)
         self._uncork()
         self._rest()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgeserver.http1.bulk import BULK_BUFFER
 from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
@@ -148,7 +149,7 @@ class HTTP1Endpoint:
     def bulk_buffer(self) -> memoryview:
         """Return the buffer that long bodies are read into, one for all connections."""
         if self._bulk is None:
-            self._bulk = memoryview(bytearray(self.settings.chunk_size))
+            self._bulk = memoryview(bytearray(BULK_BUFFER))
         return self._bulk
 
     def flush_soon(self, connection: Wire) -> None:

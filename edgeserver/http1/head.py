@@ -129,23 +129,25 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
     if target[0] != 0x2F:
         check_target(method, target)
     fields: Fields = {}
+    cached = _cached_line
     for line in lines:
-        field = _cached_line(line)
-        if field is None:
-            name, _, value = line.partition(b": ")
-            lower = _cached_name(name)
-            if (
-                lower is not None
-                and value
-                and value[0] > 0x20
-                and value[-1] > 0x20
-                and value.translate(FIELD_VALUE_MARKS) == value
-            ):
-                # What most lines are, of a name that is known: the same as in the rare road.
-                fields[lower] = value
-                continue
-            field = _parse_rare_field(line)
-        fields[field[0]] = field[1]
+        field = cached(line)
+        if field is not None:
+            name, value = field
+            fields[name] = value
+            continue
+        name, _, value = line.partition(b": ")
+        lower = _cached_name(name)
+        if (
+            lower is None
+            or not value
+            or value[0] <= 0x20
+            or value[-1] <= 0x20
+            or value.translate(FIELD_VALUE_MARKS) != value
+        ):
+            # Not what nearly every line is: a name that is known, a space, and a clean value.
+            lower, value = _parse_rare_field(line)
+        fields[lower] = value
     raw = None
     if len(fields) != len(lines):
         raw = [parse_field(line) for line in lines]

@@ -77,6 +77,42 @@ async def test_bulk_reading_is_held() -> None:
     assert talk.statuses == [200, 200]
 
 
+async def test_bulk_reading_is_held_within_one_read() -> None:
+    """What was read beyond the piece that is held waits, in order, and reading with it."""
+    talk = Talk(chunk_size=1000)
+    gates: list[asyncio.Future[None]] = []
+
+    def hold(request: Recorder) -> Any:
+        gates.append(asyncio.get_running_loop().create_future())
+        return gates[-1]
+
+    talk.app.on_data = hold
+    body = bytes(i % 251 for i in range(100_500))
+    talk.receive(post(len(body)), body[:80_000], body[80_000:] + NEXT)
+    (request,) = talk.app.requests
+    assert request.pieces == [body[:1000]]
+    assert not talk.transport.reading
+    for count in range(1, 102):
+        assert len(request.pieces) == count
+        gates[-1].set_result(None)
+        await talk.turn()
+    assert request.pieces == [body[i : i + 1000] for i in range(0, len(body), 1000)]
+    assert [request.ended for request in talk.app.requests] == [["finish"], ["finish"]]
+    assert talk.transport.reading
+
+
+async def test_an_answer_within_one_read_of_a_body() -> None:
+    """Once the application has answered, nothing of the same read is given to it."""
+    talk = Talk(chunk_size=1000)
+    talk.app.on_data = lambda request: request.answer(b"enough")
+    talk.receive(post(200_000), b"x" * 100_000)
+    await talk.turn()
+    assert len(talk.app.requests[0].pieces) == 1
+    assert talk.app.requests[0].ended == ["close"]
+    assert talk.statuses == [200]
+    assert talk.ending
+
+
 @pytest.mark.parametrize("how", ["eof", "lost", "timeout", "answer", "fail", "close", "refuse"])
 async def test_bulk_reading_ends(how: str, caplog: pytest.LogCaptureFixture) -> None:
     """However it ends, the delegate hears of it once, and nothing more is read as a body."""
