@@ -40,7 +40,7 @@ class BodyReading(ExchangeEnds):
 
     def _head_taken(self) -> None:
         """Go on after `headers_received` has let us."""
-        if self._body_pending:
+        if self.body_pending:
             self._begin_body()
         else:
             self._end_request()
@@ -90,7 +90,7 @@ class BodyReading(ExchangeEnds):
             self._refuse(error)
             return False
         if decoder.complete:
-            self._body_pending = False
+            self.body_pending = False
         if piece:
             self._in_request(self._deliver, piece)
         elif decoder.complete:
@@ -168,7 +168,7 @@ class BodyReading(ExchangeEnds):
             decoder.take(len(piece))
             if decoder.complete:
                 self._end_bulk()
-                self._body_pending = False
+                self.body_pending = False
             self._in_request(self._deliver, piece)
         self._uncork()
         self._rest()

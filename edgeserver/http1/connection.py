@@ -252,7 +252,7 @@ class HTTP1Connection(RequestOpening):
         if self.decoder is not None and self._held is None and self._eof:
             self._truncated()
             return
-        if self.decoder is None or not self._body_pending:
+        if self.decoder is None or not self.body_pending:
             if not self._eof:
                 self.deadline = NEVER
             elif self._held is None and self.exchange is not None:

@@ -22,6 +22,7 @@ from edgeserver.http1.rawstream import RawStream
 from edgeserver.http1.response import plain_answer
 from edgeserver.http1.state import FRESH, ExchangeState
 from edgeserver.http1.wire import Wire
+from edgeserver.httputil.context import ConnectionContext
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
 from edgeserver.layers import replace_layer
@@ -35,11 +36,11 @@ class ExchangeEnds(Wire):
 
     Attributes:
         exchange: The present request's; None between requests, and once the answer is complete.
+        body_pending: Whether the body of the present request has not been read to its end.
         decoder: What reads the body of the present request; None before and after.
     """
 
     __slots__ = (
-        "_body_pending",
         "_buffer",
         "_delegate",
         "_held",
@@ -48,6 +49,7 @@ class ExchangeEnds(Wire):
         "_request_context",
         "_scheduled",
         "_sent_before",
+        "body_pending",
         "decoder",
         "exchange",
     )
@@ -60,7 +62,7 @@ class ExchangeEnds(Wire):
         self._position = 0
         self._delegate: HTTPMessageDelegate | None = None
         self._held: asyncio.Future[Any] | None = None
-        self._body_pending = False
+        self.body_pending = False
         self._request_context: Context | None = None
         self._inside = False
         self._scheduled = False
@@ -103,7 +105,7 @@ class ExchangeEnds(Wire):
         """Forget the request that was being read; return who has yet to hear of its end."""
         delegate, self._delegate = self._delegate, None
         self._held = self.decoder = None
-        self._body_pending = False
+        self.body_pending = False
         return delegate
 
     # As the exchange says.
@@ -113,7 +115,7 @@ class ExchangeEnds(Wire):
         if self.endpoint.access_log is not None:
             self._log_access(exchange)
         self.exchange = None
-        if self._body_pending:
+        if self.body_pending:
             # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
             # the connection after sending its response".
             delegate = self._end_reading()
@@ -221,6 +223,7 @@ class ExchangeEnds(Wire):
         exchange, self.exchange = self.exchange, None
         delegate = self._end_reading()
         self._drop_input()
+        answer = b""
         if exchange is None or exchange.state == FRESH:
             answer = plain_answer(status, reason)
             if exchange is not None:
@@ -232,12 +235,28 @@ class ExchangeEnds(Wire):
             self._out.append(answer)
         if exchange is not None:
             self._log_access(exchange)
+        elif self.endpoint.access_log is not None:
+            self._log_access(self._unread_exchange(status, len(answer)))
         if delegate is not None:
             self._in_request(self._close_delegate, delegate)
         if exchange is not None and exchange.until_close:
             self.abort()
         else:
             self.linger()
+
+    def _unread_exchange(self, status: int, sent: int) -> HTTP1Exchange:
+        """Return what the access log says of a head that could not be read: `- - -`, and a peer."""
+        exchange = HTTP1Exchange(self, "-", "-", "-")
+        known = self.context
+        # Not the connection's own context: that may still say who the request before was from.
+        exchange.context = ConnectionContext(
+            known.address, scheme=known.scheme, tls=known.tls, prelude=known.prelude
+        )
+        exchange.fields = {}
+        exchange.lines = None
+        exchange.status, exchange.bytes_sent = status, sent
+        exchange.started_s = time.perf_counter()
+        return exchange
 
     def _application_failed(self, error: BaseException) -> None:
         """End the connection after an exception of the delegate."""

@@ -111,8 +111,10 @@ class HTTP1Exchange(ExchangeState):
             or code == 304
             or connection.endpoint.must_close
         ):
-            self._frame(code, remaining, parts)
+            self._frame(code, remaining, len(chunk or b""), parts)
         parts.append(b"\r\n")
+        if chunk and type(chunk) is not bytes:
+            chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
         self.status = code
         self.state = OPEN
         self._remaining = remaining
@@ -142,7 +144,7 @@ class HTTP1Exchange(ExchangeState):
             raise HTTPOutputError(f"Content-Length says {remaining} bytes, and the body has {size}")
         return size
 
-    def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
+    def _frame(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> None:
         """Decide how the body ends and whether the connection goes on, where that is not plain."""
         connection = self._connection
         if code == 204 or code == 304 or self.method == "HEAD":
@@ -157,6 +159,10 @@ class HTTP1Exchange(ExchangeState):
                 self.keep_alive = False
         if connection.endpoint.must_close or self.expects_continue:
             # RFC 9110 section 10.1.1: a client that got no 100 may or may not send its body now.
+            self.keep_alive = False
+        elif connection.body_pending and (self._bodiless or size == remaining):
+            # RFC 9112 section 9.3: an answer that is complete before its request ends the
+            # connection; section 9.6 has the option that says so.
             self.keep_alive = False
         if not self.keep_alive:
             if self.version == "HTTP/1.1":
@@ -300,7 +306,7 @@ class StrictTransportExchange(HTTP1Exchange):
         super().__init__(connection, method, target, version)
         self.plain = False
 
-    def _frame(self, code: int, remaining: int | None, parts: list[bytes]) -> None:
-        super()._frame(code, remaining, parts)
+    def _frame(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> None:
+        super()._frame(code, remaining, size, parts)
         if not any(part[:26].lower() == b"strict-transport-security:" for part in parts):
             parts.append(self._connection.endpoint.strict_transport_line)

@@ -133,7 +133,9 @@ class RequestOpening(BodyReading):
     ) -> None:
         """Note what the head says of the body and of the connection, where that is not plain."""
         self._length = length
-        self._body_pending = length != 0
+        self.body_pending = length != 0
+        if length:
+            exchange.plain = False
         close, keep_alive = parse_connection(pairs)
         if exchange.version == "HTTP/1.0":
             exchange.plain = False
@@ -147,7 +149,6 @@ class RequestOpening(BodyReading):
             exchange.upgrades = b"upgrade" in fields
             if b"expect" in fields and length:
                 exchange.expects_continue = parse_expect_continue(fields[b"expect"])
-                exchange.plain = exchange.plain and not exchange.expects_continue
         if exchange.method == "CONNECT":
             # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
             exchange.keep_alive = False

@@ -39,7 +39,7 @@ class ExchangeState(HTTPConnection):
         target: The request's target as sent.
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
         keep_alive: Whether the connection may serve another request after this one.
-        plain: Whether this is HTTP/1.1 without HEAD and Expect: its answer is framed as it says.
+        plain: Whether this is HTTP/1.1 without body or HEAD: its answer is framed as it says.
         status: The status written; 0 before.
         bytes_sent: Bytes of head and body written.
         fields: What the application sees of the head: the last value of each lower-case name.

@@ -39,6 +39,31 @@ def logged(app: App | None = None, **limits: Any) -> tuple[Talk, list[Any]]:
 # The access log.
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), (b"GET / HT", 408)],
+    ids=["malformed", "late"],
+)
+@pytest.mark.parametrize("before", [False, True], ids=["first", "behind-a-request"])
+async def test_a_head_that_was_not_read_is_logged(sent: bytes, status: int, before: bool) -> None:
+    """It shows as `- - -`, with its status, from the peer: nobody vouched for any other address."""
+    talk, lines = logged(header_timeout=10)
+    if before:
+        talk.receive(GET)
+        talk.connection.context.remote_ip = "203.0.113.9"
+    seen = len(talk.sent)
+    talk.receive(sent)
+    await talk.later(20)
+    line = lines[-1]
+    assert len(lines) == before + 1
+    assert (line.line, line.status, line.ip) == (("-", "-", "-"), status, "192.0.2.7")
+    assert line.sent == len(talk.sent) - seen > 0
+    assert line.host is None
+    talk.transport.abort()
+    await talk.turn()
+    assert len(lines) == before + 1
+
+
 @pytest.mark.parametrize("app", [App, TakingApp], ids=["delegate", "take-request"])
 async def test_access_log(app: Any) -> None:
     """Each exchange is logged once, at its end, with what was sent of it."""

@@ -150,6 +150,8 @@ async def test_text_is_no_body() -> None:
     with pytest.raises(TypeError):
         request.connection.write_headers(OK, fields(Content_Length="2"), "ok")
     assert talk.sent == b""
+    request.answer(b"no")  # nothing has been written: another head may be
+    assert talk.bodies == [b"no"]
     talk, request = request_of()
     request.connection.write_headers(OK, fields(Content_Length="2"))
     with pytest.raises(TypeError):

@@ -186,6 +186,35 @@ async def test_an_early_answer_in_full_lets_the_next_request_be(stage: str) -> N
     assert talk.app.requests[0].ended == ["close"]
 
 
+@pytest.mark.parametrize("code", [200, 204])
+@pytest.mark.parametrize("data", [POST, POST + b"abc", CHUNKED + b"3\r\nabc\r\n"], ids=ascii)
+async def test_an_answer_before_the_end_of_its_request_says_close(data: bytes, code: int) -> None:
+    """A client must not send the next request on a connection that is about to be closed."""
+    talk = Talk()
+    talk.app.on_head = lambda request: request.answer(b"" if code == 204 else b"no", code)
+    talk.receive(data)
+    assert b"\r\nConnection: close\r\n" in talk.sent
+    assert talk.ending
+
+
+async def test_an_answer_that_grows_with_its_request_keeps_the_connection() -> None:
+    """An answer that begins before its request has ended, and ends after it, closes nothing."""
+    talk = Talk()
+    talk.app.on_head = lambda request: (
+        request.connection.write_headers(("", 200, "OK"), [(b"content-length", b"2")], b"o")
+        and None
+    )
+
+    def finish(request: Recorder) -> None:
+        request.connection.write(b"k")
+        request.connection.finish()
+
+    talk.app.on_finish = finish
+    talk.receive(POST + b"abc", b"def" + GET)
+    assert b"Connection: close" not in talk.sent
+    assert len(talk.app.requests) == 2
+
+
 async def test_on_close_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An exception of `on_connection_close`, or of the server's `on_close`, is logged."""
     talk = Talk()
