@@ -359,14 +359,15 @@ class AuditLog:
         """Tell that lines were dropped since that was last said."""
         if self.dropped > self._unheard and (last or self._may_warn()):
             self._unheard = self.dropped
+            why = ""
+            if self._refused:
+                why = (
+                    f", of them {self._refused} because {self._max_pending} requests or "
+                    f"{self._max_pending_bytes} bytes may wait; sample, log findings only, or "
+                    "write to a faster disk"
+                )
             gen_log.warning(
-                "audit log %s: %d lines dropped so far, of them %d because %d requests or %d bytes "
-                "may wait; sample, log findings only, or write to a faster disk",
-                self._sink.name,
-                self.dropped,
-                self._refused,
-                self._max_pending,
-                self._max_pending_bytes,
+                "audit log %s: %d lines dropped so far%s", self._sink.name, self.dropped, why
             )
 
     def _may_warn(self) -> bool:

@@ -6,6 +6,7 @@ Decides only the list below. A subcommand's module is imported when it is used, 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from edgeserver.cli.failures import EXIT_USAGE, CommandFailure
+from edgeserver.cli.failures import EXIT_START, EXIT_USAGE, CommandFailure
 from edgeserver.escaping import escape
 
 __all__ = ["main"]
@@ -28,6 +29,8 @@ class _Subcommand(NamedTuple):
     attribute: str
     summary: str
 
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _SUBCOMMANDS = {
     "serve": _Subcommand("edgeserver.cli.serve", "serve", "Run an application."),
@@ -137,5 +140,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         argv: The arguments after the command's name; the process's own if None.
     """
     _fill_standard_descriptors()
-    cli.main(args=list(argv) if argv is not None else None, prog_name="edgeserver")
+    try:
+        cli.main(args=list(argv) if argv is not None else None, prog_name="edgeserver")
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        # click ends quietly where a reader has gone, and leaves a full disk to us
+        click.echo(
+            f"edgeserver: standard output cannot be written: {error.strerror}; make room there, or"
+            " send it elsewhere",
+            err=True,
+        )
+        os._exit(EXIT_START)  # the interpreter's own flush would fail once more, with a traceback
     raise AssertionError("click ends the process itself")  # pragma: no cover

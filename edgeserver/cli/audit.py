@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from edgeserver.cli.failures import EXIT_FINDINGS, reported
+from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
@@ -88,7 +89,7 @@ def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) ->
         shown = provenance.as_dict()
         shown["findings"] = [finding.as_dict() for finding in findings]
         click.echo(json.dumps(shown, indent=2))
-    elif sys.stdout.isatty() and "utf" in sys.stdout.encoding.lower():
+    elif is_terminal(sys.stdout) and "utf" in sys.stdout.encoding.lower():
         from edgeserver.cli.chain import draw_chain
 
         draw_chain(provenance, findings, sys.stdout)
@@ -107,7 +108,11 @@ def _read_head(headers: tuple[str, ...], *, pasted: bool) -> Head:
         _parse_field(text.encode("utf-8", "surrogateescape"), f"-H {escape(text)!r}")
         for text in headers
     ]
-    if pasted or (not headers and not sys.stdin.isatty()):
+    if pasted or (not headers and not is_terminal(sys.stdin)):
+        if sys.stdin is None:
+            raise ConfigurationError(
+                "standard input is closed, and there is no -H; give the head by one of the two"
+            )
         text = sys.stdin.buffer.read(MAX_HEAD_BYTES + 1)
         if len(text) > MAX_HEAD_BYTES:
             raise ConfigurationError(

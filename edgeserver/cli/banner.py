@@ -5,14 +5,14 @@ Decides their words and colours. It must not know how anything was started.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from typing import IO
+from typing import TextIO
 
 import click
 
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.plan import Listener, ServePlan
+from edgeserver.cli.terminal import is_coloured
 from edgeserver.escaping import escape
 from edgeserver.log import gen_log
 from edgeserver.netutil import render_address
@@ -49,7 +49,7 @@ def render_listener(listener: Listener) -> list[str]:
     return lines
 
 
-def print_lines(lines: Iterable[str], stream: IO[str] | None) -> None:
+def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:
     """Print the start lines, with colour only on a terminal that wants it.
 
     Args:
@@ -59,7 +59,7 @@ def print_lines(lines: Iterable[str], stream: IO[str] | None) -> None:
     try:
         if stream is None:
             return
-        coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+        coloured = is_coloured(stream)
         shown = [_coloured(line) if coloured else line for line in lines]
         stream.write("".join(f"{line}\n" for line in shown))
         stream.flush()

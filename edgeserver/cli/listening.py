@@ -12,6 +12,7 @@ import socket
 
 from edgeserver.cli.bind import Bind, render_bind
 from edgeserver.cli.failures import StartError
+from edgeserver.errors import ConfigurationError
 from edgeserver.netutil import bind_sockets, bind_unix_socket, socket_from_fd
 
 __all__ = ["close_sockets", "open_sockets"]
@@ -31,15 +32,17 @@ def open_sockets(
         ConfigurationError: The descriptor is no listening socket.
         StartError: The address is taken, not ours, or not allowed.
     """
-    if bind.fd is not None:
-        return [socket_from_fd(bind.fd)]
     try:
+        if bind.fd is not None:
+            return [socket_from_fd(bind.fd)]
         if bind.path is not None:
             # netutil replaces a stale file, and never a live server's.
             name = "\0" + bind.path[1:] if bind.path.startswith("@") else bind.path
             return [bind_unix_socket(name, mode=bind.mode, backlog=backlog)]
         assert bind.port is not None
         return bind_sockets(bind.port, bind.host or None, backlog=backlog, reuse_port=reuse_port)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--bind {render_bind(bind)}: {error}") from error
     except socket.gaierror as error:
         raise StartError(
             f"--bind {render_bind(bind)}: {error.strerror}; correct it, or write an address"

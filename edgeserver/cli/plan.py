@@ -67,6 +67,7 @@ class ServePlan:
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
         on_stop: Called after the last connection has ended.
+        on_abort: Called instead where the process is to end at once; they may take a second.
     """
 
     target: str
@@ -88,6 +89,7 @@ class ServePlan:
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)
     on_stop: list[Hook] = field(default_factory=list)
+    on_abort: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def stop_timeout_s(self) -> float:

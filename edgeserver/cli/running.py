@@ -22,6 +22,7 @@ from edgeserver.cli.loading import load_application
 from edgeserver.cli.logformat import RecordFormatter
 from edgeserver.cli.plan import Hook, ServePlan
 from edgeserver.errors import ConfigurationError, EdgeServerError
+from edgeserver.escaping import escape
 from edgeserver.httpserver import HTTPServer
 from edgeserver.log import app_log, gen_log
 from edgeserver.redirect import HTTPSRedirect
@@ -56,8 +57,11 @@ def run_process(
         StartError: The application cannot be started.
     """
     app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
-    kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-    delegate = make_delegate(kind, app, _adapter_options(plan, kind))
+    try:
+        kind = detect_interface(app) if plan.interface == "auto" else plan.interface
+        delegate = make_delegate(kind, app, _adapter_options(plan, kind))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
     _configure_logging()
     log = None
     # Tornado applications log themselves; an output that was closed at start is None.
@@ -184,6 +188,8 @@ class _Process:
         try:
             if self._log is not None:
                 self._log.flush()
+            for hook in self._plan.on_abort:
+                hook()
         finally:
             os._exit(128 + number)
 
@@ -209,12 +215,17 @@ class _Process:
     async def _reload(self, server: HTTPServer) -> None:
         """Call each reload hook, logging what it raises."""
         gen_log.info("SIGHUP: reloading")
+        failures = 0
         for hook in self._plan.on_reload:
             try:
                 await self._run_hooks([hook], server)
+            except EdgeServerError as error:
+                failures += 1
+                gen_log.error("SIGHUP: %s; what was there before stays", error)
             except Exception:
+                failures += 1
                 app_log.exception("SIGHUP: a reload failed; what was there before stays")
-        gen_log.info("SIGHUP: reloaded")
+        gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failures else "")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

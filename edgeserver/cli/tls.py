@@ -7,12 +7,12 @@ endpoint is found in `edgeserver.tls`.
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import click
 
 from edgeserver.cli.failures import EXIT_FINDINGS, EXIT_OK, reported
+from edgeserver.cli.terminal import is_coloured
 
 __all__ = ["tls"]
 
@@ -64,7 +64,7 @@ def check(
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
-        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        coloured = is_coloured(sys.stdout)
         for line in report.render():
             click.echo(_coloured(line) if coloured else line, color=coloured)
     sys.exit(EXIT_FINDINGS if report.findings else EXIT_OK)

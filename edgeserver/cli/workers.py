@@ -24,6 +24,9 @@ __all__ = ["Supervisor"]
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _STABLE_S = 60.0
 _FIRST_DELAY_S = 0.5
+_AT_ONCE_S = 1.0
+"""How long a worker may take to end that is asked for the second time."""
+
 _LONGEST_DELAY_S = 30.0
 
 WorkerBody = Callable[[Callable[[str], None], int], int]
@@ -75,6 +78,7 @@ class Supervisor:
         self._said: str | None = None
         self._announced = False
         self._stopping = False
+        self._asked_again = False
         self._kill_s: float | None = None
         self._exit_code = EXIT_OK
         self._selector = selectors.DefaultSelector()
@@ -201,11 +205,17 @@ class Supervisor:
 
     def _on_stop_signal(self, number: int) -> None:
         """Stop all workers: gracefully at first, at once when asked again."""
-        if self._stopping:
-            self._kill_s = time.monotonic()
-            self._exit_code = 128 + number
-        else:
+        if not self._stopping:
             self._stop()
+            return
+        self._exit_code = 128 + number
+        if not self._asked_again:
+            self._asked_again = True
+            self._say("asked again to stop: ending the workers at once")
+            self._kill_s = time.monotonic() + _AT_ONCE_S
+            self._send(signal.SIGTERM)  # a worker that hears it twice still writes its logs
+        else:
+            self._kill_s = time.monotonic()
 
     def _stop(self) -> None:
         """Tell all workers to stop gracefully."""

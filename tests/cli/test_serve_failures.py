@@ -14,11 +14,11 @@ from tests.cli.processes import serving
     [
         pytest.param("absent:app", (), 2, "there is no module absent", id="module"),
         pytest.param("main:absent", (), 2, "has no attribute absent", id="attribute"),
-        pytest.param("main:os", (), 2, "cannot be called", id="not-callable"),
+        pytest.param("main:os", (), 2, "main:os: ", id="not-callable"),
         pytest.param("main:hello", ("--interface", "tornado"), 2, "start_request", id="interface"),
         pytest.param("main:lifespan", (), 3, "no database", id="startup"),
         pytest.param("main:hello", ("--certfile", "no.pem"), 2, "no.pem", id="certfile"),
-        pytest.param("main:hello", ("--bind", "fd:77"), 2, "77", id="descriptor"),
+        pytest.param("main:hello", ("--bind", "fd:77"), 2, "--bind fd:77: ", id="descriptor"),
         pytest.param("main:hello", ("--bind", "192.0.2.1:80"), 3, "no interface", id="address"),
         pytest.param(
             "main:hello", ("--bind", "unix:no/a.sock"), 3, "directory does not exist", id="path"

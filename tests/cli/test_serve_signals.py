@@ -10,7 +10,16 @@ import httpx
 import pytest
 import trustme
 
-from tests.cli.processes import PATIENCE_S, connect, is_alive, python, running, serving, url_of
+from tests.cli.processes import (
+    PATIENCE_S,
+    Process,
+    connect,
+    is_alive,
+    python,
+    running,
+    serving,
+    url_of,
+)
 
 
 def test_requests_in_flight_are_finished(app_dir: Path) -> None:
@@ -70,6 +79,46 @@ def test_hup_disturbs_nothing(app_dir: Path) -> None:
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: reloading")
         assert httpx.get(url).status_code == 200
+
+
+def test_hup_reloads_trusted_ranges(app_dir: Path) -> None:
+    """After SIGHUP the file's ranges are believed; a broken file is a line and changes nothing."""
+    ranges = app_dir / "cdn.txt"
+    ranges.write_text("127.0.0.1\n")
+
+    def client(process: Process) -> str:
+        """Ask, and return who the access log says asked."""
+        before = process.out.count(" 200 ")
+        httpx.get(url_of(process), headers={"X-Forwarded-For": "203.0.113.9"})
+        process.wait_for(" 200 ", times=before + 1)
+        return process.out.splitlines()[-1].split()[1]
+
+    with serving(app_dir, "main:hello", "--trust-file", "cdn.txt") as process:
+        assert client(process) == "203.0.113.9"
+        ranges.write_text("nonsense\n")
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloaded, but for what failed")
+        assert "ERROR SIGHUP: cdn.txt:1: trusted proxy 'nonsense'" in process.err
+        assert "Traceback" not in process.err
+        assert client(process) == "203.0.113.9"
+        ranges.write_text("10.0.0.0/8\n")
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: reloaded", times=2)
+        assert client(process) == "127.0.0.1"
+
+
+def test_a_second_signal_loses_no_log_line(app_dir: Path) -> None:
+    """Ended at once, the process has still written the proof of each request."""
+    with (
+        serving(app_dir, "main:slow", "--audit-log", "audit.jsonl") as process,
+        connect(process) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for("waiting")
+        process.send(signal.SIGTERM)
+        process.send(signal.SIGINT)
+        assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert (app_dir / "audit.jsonl").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

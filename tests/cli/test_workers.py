@@ -140,9 +140,32 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         process.send(signal.SIGTERM)
         process.wait_for("busy", times=3)
         process.send(signal.SIGTERM)
+        process.wait_for("asked again to stop")
+        process.wait_for("busy", times=6)
+        process.send(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
         assert "killing them" in process.out
         assert not any(is_alive(pid) for pid in workers)
+
+
+def test_a_second_signal_lets_workers_end_by_themselves(tmp_path: Path) -> None:
+    """A worker that hears the second signal ends at once in its own way, and is not killed."""
+    body = (
+        "asked = []\n"
+        "    def insist(*_):\n"
+        "        asked.append(1)\n"
+        "        say('busy')\n"
+        "        if len(asked) == 2: say('flushed'); os._exit(143)\n"
+        "    signal.signal(signal.SIGTERM, insist)"
+    )
+    with running(_command(body, timeout_s=1000), tmp_path) as process:
+        _three_workers(process)
+        process.send(signal.SIGTERM)
+        process.wait_for("busy", times=3)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+        assert process.out.count("flushed") == 3
+        assert "killing them" not in process.out
 
 
 def test_workers_that_do_not_stop_are_killed(tmp_path: Path) -> None:

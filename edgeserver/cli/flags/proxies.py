@@ -24,6 +24,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     if policy is not None:
         plan.server_options["trust"] = policy
     plan.notes += describe_policy(policy)
+    if values["trust_file"]:
+        plan.on_reload.append(lambda server: server.set_trust(build_policy(values)))
     if values["protocol"] is not None:
         plan.server_options["protocol"] = values["protocol"]
 

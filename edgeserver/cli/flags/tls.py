@@ -6,6 +6,7 @@ what the options mean is `edgeserver.tls`'.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from edgeserver.cli.options import file_flag, flag, list_flag, seconds_flag, swi
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
+from edgeserver.log import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
@@ -112,16 +114,23 @@ def _dev_options(plan: ServePlan) -> dict[str, Any]:
     return {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
 
 
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
 def _build(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
     """Read what `options` name, so that any TLS error stops the start, and say what is served."""
     from edgeserver.tls import build_contexts, start_lines
 
+    gen_log.addFilter(_drop)  # the start lines hold every warning that it would log
     try:
         contexts = build_contexts(options)
     except ConfigurationError:
         raise
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
+    finally:
+        gen_log.removeFilter(_drop)
     plan.notes += start_lines(contexts)
     return contexts
 
