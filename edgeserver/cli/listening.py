@@ -68,8 +68,8 @@ def _explain(bind: Bind, error: OSError) -> str:
             return f"{shown}: a running server answers there; stop it, or choose another path"
         case errno.EADDRINUSE:
             return (
-                f"{shown}: port {bind.port} is taken by another process; stop it "
-                f"(ss -ltnp 'sport = :{bind.port}' names it), or choose another port"
+                f"{shown}: port {bind.port} is taken, by another process or another --bind; "
+                f"stop it (ss -ltnp 'sport = :{bind.port}' names it), or choose another port"
             )
         case errno.EACCES | errno.EPERM if bind.path is None:
             return (

@@ -39,7 +39,12 @@ def load_application(target: str, *, app_dir: str = ".", factory: bool = False) 
     directory = Path(app_dir)
     if not directory.is_dir():
         raise ConfigurationError(f"--app-dir {escape(app_dir)} is no directory; name one that is")
-    resolved = str(directory.resolve())
+    try:
+        resolved = str(directory.resolve())
+    except OSError as error:  # the directory that this process is in was removed
+        raise ConfigurationError(
+            f"--app-dir {escape(app_dir)}: {error.strerror}; change to a directory that exists"
+        ) from error
     if resolved not in sys.path:
         sys.path.insert(0, resolved)
     module = _import_module(module_name, target, resolved)
@@ -85,14 +90,17 @@ def _import_module(name: str, target: str, directory: str) -> ModuleType:
 def _nearest_module(missing: str, directory: str) -> str:
     """Return a hint at a module beside the one that is missing, or nothing."""
     names = []
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.endswith(".py"):
-                names.append(entry.name.removesuffix(".py"))
-            elif entry.is_dir() and entry.name.isidentifier():
-                names.append(entry.name)
-            if len(names) == 1000:  # a hint is not worth reading a huge directory
-                break
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    names.append(entry.name.removesuffix(".py"))
+                elif entry.is_dir() and entry.name.isidentifier():
+                    names.append(entry.name)
+                if len(names) == 1000:  # a hint is not worth reading a huge directory
+                    break
+    except OSError:  # one may be allowed to import from where one may not look around
+        return ""
     near = difflib.get_close_matches(missing.partition(".")[0], names, n=1)
     return f" (did you mean {escape(near[0])}?)" if near else ""
 

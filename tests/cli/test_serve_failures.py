@@ -1,11 +1,12 @@
 """What `edgeserver serve` says when it cannot start: one line and an exit code."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import serving
+from tests.cli.processes import running, serving
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -35,6 +36,25 @@ def test_what_cannot_start(
         assert process.err.startswith("edgeserver: ")
         assert process.err.count("\n") == 1
         assert part in process.err
+
+
+def test_a_directory_that_was_removed(tmp_path: Path) -> None:
+    """Started in a directory that is gone, the command says so."""
+    (tmp_path / "gone").mkdir()
+    script = 'cd gone && rmdir ../gone && exec "$0" -m edgeserver serve main:app'
+    with running(["sh", "-c", script, sys.executable], tmp_path) as process:
+        assert process.wait() == 2
+        assert process.err.startswith("edgeserver: --app-dir .: ")
+        assert process.err.count("\n") == 1
+
+
+def test_the_same_address_twice(app_dir: Path) -> None:
+    """An address given twice is not blamed on another process alone."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    with serving(app_dir, "main:hello", "--bind", address, "--bind", address) as process:
+        assert process.wait() == 3
+        assert "is taken, by another process or another --bind" in process.err
 
 
 def test_a_taken_port(app_dir: Path) -> None:
