@@ -1,6 +1,7 @@
 """What `serve` does at the edge: https for everybody, and the proof of who a client is."""
 
 import json
+import os
 import signal
 import ssl
 from pathlib import Path
@@ -70,6 +71,8 @@ def test_the_audit_log(app_dir: Path) -> None:
         httpx.get(f"{url}/two", headers={"X-Forwarded-For": "evil"})
         process.send(signal.SIGTERM)
         assert process.wait() == 0
+    assert path.stat().st_mode & 0o7 == 0, "it holds addresses of people"
+    assert (app_dir / "audit.1").stat().st_mode & 0o7 == 0
     (first,) = map(json.loads, (app_dir / "audit.1").read_text().splitlines())
     (second,) = map(json.loads, path.read_text().splitlines())
     assert (first["target"], first["client"], first["reason"]) == (
@@ -102,3 +105,11 @@ def test_what_cannot_work(app_dir: Path, arguments: tuple[str, ...], sentence: s
         assert process.wait() == 2
         assert sentence in process.err
         assert "Traceback" not in process.err
+
+
+def test_an_audit_log_that_nobody_reads(app_dir: Path) -> None:
+    """A named pipe without a reader stops the start instead of holding it for good."""
+    os.mkfifo(app_dir / "pipe")
+    with serving(app_dir, "main:hello", "--audit-log", "pipe") as process:
+        assert process.wait() == 2
+        assert process.err.startswith("edgeserver: --audit-log pipe: ")

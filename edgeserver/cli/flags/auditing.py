@@ -33,20 +33,21 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         raise ConfigurationError("--audit-sample and --audit-findings exclude each other")
     from edgeserver.auditlog import AuditLog
 
-    try:
-        # Opened now, so that a wrong path stops the start and not the first request.
-        with open(path, "ab"):
-            pass
-    except OSError as error:
-        raise ConfigurationError(
-            f"--audit-log {escape(path)}: {error.strerror}; name a file that this user may write"
-        ) from error
     mode: Literal["all", "findings", "sample"] = "all"
     if sample is not None:
         mode = "sample"
     elif values["audit_findings"]:
         mode = "findings"
-    log = AuditLog(path, mode=mode, sample=0.01 if sample is None else sample)
+    try:
+        # It opens the file at once, so a wrong path stops the start and not the first request.
+        log = AuditLog(path, mode=mode, sample=0.01 if sample is None else sample)
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise ConfigurationError(
+            f"--audit-log {escape(path)}: {cause.strerror}; name a file that this user may write"
+        ) from error
     plan.server_options["audit_log"] = log
     plan.notes.append(f"audit log: {escape(path)} ({mode})")
     plan.on_reload.append(lambda server: log.reopen())
