@@ -22,7 +22,7 @@ __all__ = ["NEVER", "Wire"]
 NEVER: Final = math.inf
 
 JOIN_BELOW: Final = 16 * 1024
-"""A piece shorter than this is copied to be written together with what stands beside it."""
+"""Output up to this many bytes waits for what may stand beside it in the same turn."""
 
 JOIN_LIMIT: Final = 64 * 1024
 """Output up to this many bytes is joined to one write; more is handed over piece by piece."""
@@ -96,13 +96,18 @@ class Wire(asyncio.Protocol):
         """
         if self.transport is not None:
             self._out.append(data)
-            self._out_size += len(data)
-            if self._out_size > JOIN_LIMIT or (len(data) > JOIN_BELOW and not self._corked):
-                self.flush()
+            self._out_size = size = self._out_size + len(data)
+            if size > JOIN_BELOW:
+                self._consider_flush(size)
             elif not (self._corked or self._flush_scheduled):
                 self._flush_scheduled = True
                 self.endpoint.flush_soon(self)
         return self._waiter() if self._paused else self._ready
+
+    def _consider_flush(self, size: int) -> None:
+        """Flush now where what is held is long; `size` is more than is joined to a neighbour."""
+        if size > JOIN_LIMIT or not self._corked:
+            self.flush()
 
     def _uncork(self) -> None:
         """End a stretch in which output was only collected."""
