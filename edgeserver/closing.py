@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from edgeserver.errors import StreamClosedError
 
-__all__ = ["Closing", "closed_error", "set_closed_error_factory"]
+__all__ = ["Closing", "closed_error", "linger", "set_closed_error_factory"]
 
 DRAIN_BYTES = 256 * 1024
 CHECK_S = 1.0
@@ -42,22 +42,53 @@ def set_closed_error_factory(factory: Callable[[BaseException | None], StreamClo
     _make_closed_error = factory
 
 
+def linger(transport: asyncio.Transport) -> None:
+    """End `transport` so that its peer can read what it was told, which must take a second at most.
+
+    For last words of a few bytes to whom nothing is owed, such as an alert.
+    """
+    last = Closing(asyncio.Protocol(), asyncio.get_running_loop(), patience_s=CHECK_S)
+    last.take_over(transport, unread=True)
+
+
 class Closing(asyncio.Protocol):
     """The last protocol of a transport: it flushes what was written, then closes.
 
     Once everything is written, the peer has a second to close its side, and 256 KiB to throw
     away. While something is left to write, it has a minute to take at least a part of it.
 
+    A peer that sends more is listened to no more, but not cut off before its time: a reset would
+    reach it, in the middle of sending, before it has read what was said.
+
     Args:
         above: The protocol before this one; it still hears `resume_writing` and the end.
         loop: The loop of the transport, which need not run at the moment.
+        patience_s: How long the peer may take nothing of what is left to write.
     """
 
-    def __init__(self, above: asyncio.Protocol, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_above",
+        "_drain_left",
+        "_full_patience_s",
+        "_left_bytes",
+        "_loop",
+        "_patience_s",
+        "_timer",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        above: asyncio.Protocol,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        patience_s: float | None = None,
+    ) -> None:
         self._above = above
         self._loop = loop
         self._drain_left = DRAIN_BYTES
-        self._patience_s = PATIENCE_S
+        self._full_patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._patience_s = self._full_patience_s
         self._left_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -82,19 +113,15 @@ class Closing(asyncio.Protocol):
                 transport.resume_reading()
             else:
                 transport.close()
-        except OSError:
-            transport.abort()  # the peer has gone
+        except (OSError, RuntimeError):  # the peer has gone, or the transport cannot half-close
+            transport.abort()
         self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Throw `data` away; a peer that sends without end is heard no more."""
         self._drain_left -= len(data)
-        if self._drain_left >= 0 or self._transport is None:
-            return
-        if self._transport.get_write_buffer_size():
-            self._transport.pause_reading()  # it still takes what was written
-        else:
-            self._transport.abort()
+        if self._drain_left < 0 and self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Let the transport close: the peer has read to our end, or does not want to."""
@@ -120,7 +147,7 @@ class Closing(asyncio.Protocol):
             return
         left_bytes = self._transport.get_write_buffer_size()
         if left_bytes < self._left_bytes:
-            self._left_bytes, self._patience_s = left_bytes, PATIENCE_S
+            self._left_bytes, self._patience_s = left_bytes, self._full_patience_s
         else:
             self._patience_s -= CHECK_S
             if not left_bytes or self._patience_s <= 0:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgeserver.closing import linger
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.handshakes import HandshakeTracker
 from edgeserver.tls.layer import TLSLayer
@@ -107,6 +108,7 @@ class TLSService:
             contexts=contexts,
             build_protocol=build_protocol,
             tracker=self.tracker,
+            linger=linger,
             client=client,
             redirect=self._redirect,
         )

@@ -1,8 +1,8 @@
 """The first part of a TLS connection: from the first byte to the end of the handshake.
 
 Decides what a connection is (TLS, plain HTTP, garbage), which context serves it, and what a client
-is told that is refused. It must know nothing of what is spoken afterwards: when the handshake is
-done it puts a `TLSTransport` in its own place and is forgotten.
+is told that is refused. It must know nothing of what is spoken afterwards: it puts a `TLSTransport`
+in its own place at once, hears from it what comes, and is forgotten when the handshake is done.
 
 The states, each left once, downwards only:
 
@@ -10,7 +10,7 @@ The states, each left once, downwards only:
     QUEUED     the hello is complete, and other handshakes are first
     HANDSHAKE  OpenSSL has the bytes
     PLAIN      it was plain HTTP: the rest of the head is awaited, to name the URL
-    OVER       a `TLSTransport` or a `Linger` has taken over, or the connection is lost
+    OVER       the `TLSTransport` is open, a `Closing` has taken over, or the connection is lost
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from edgeserver.tls.failures import (
 from edgeserver.tls.handshakes import NOW, HandshakeTracker, Place, address_key
 from edgeserver.tls.info import TLSInfo
 from edgeserver.tls.ja4 import JA4Source, render_ja4
-from edgeserver.tls.linger import Linger
 from edgeserver.tls.outgoing import CHUNK
 from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
 from edgeserver.tls.transport import TLSTransport
@@ -95,6 +94,8 @@ class TLSLayer(asyncio.Protocol):
         contexts: Chooses the `SSLContext`.
         build_protocol: Called with the finished `TLSTransport`; returns the protocol above it.
         tracker: The limits and the log that all connections of a server share.
+        linger: Ends a transport so that its peer can read what was written to it, though it may
+            still be sending; without it the transport is only closed.
         client: The client's address where a PROXY prelude named one; limits go by it.
         redirect: Answer plain HTTP with 308 to https instead of 400.
     """
@@ -106,8 +107,8 @@ class TLSLayer(asyncio.Protocol):
         "_hello",
         "_host",
         "_incoming",
+        "_linger",
         "_lower",
-        "_lower_paused",
         "_opening",
         "_outgoing",
         "_peer",
@@ -119,10 +120,12 @@ class TLSLayer(asyncio.Protocol):
         "_sslobject",
         "_state",
         "_tracker",
+        "_transport",
         "key",
     )
 
     _lower: asyncio.Transport
+    _transport: TLSTransport
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
     _sslobject: ssl.SSLObject
@@ -133,12 +136,14 @@ class TLSLayer(asyncio.Protocol):
         contexts: ContextSource,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
         tracker: HandshakeTracker,
+        linger: Callable[[asyncio.Transport], None] | None = None,
         client: str | None = None,
         redirect: bool = False,
     ) -> None:
         self._contexts = contexts
         self._build_protocol = build_protocol
         self._tracker = tracker
+        self._linger = linger or _close
         self._client = client
         self._redirect = redirect
         self._state = HELLO
@@ -147,7 +152,6 @@ class TLSLayer(asyncio.Protocol):
         self._reader: HelloReader | None = None
         self._opening = Opening.HELLO
         self._placed = False
-        self._lower_paused = False
         self._raw: bytes | bytearray = b""
         self._searched = 0
 
@@ -155,7 +159,9 @@ class TLSLayer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock and wait for the hello."""
-        self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        lower = self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
+        self._transport = TLSTransport(lower, self, closings=self._tracker.closing)
+        lower.set_protocol(self._transport)
         peer = transport.get_extra_info("peername")
         named = isinstance(peer, tuple)  # a unix socket has a path or nothing
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
@@ -187,12 +193,8 @@ class TLSLayer(asyncio.Protocol):
         self._end_early(exc)
 
     def pause_writing(self) -> None:
-        """Note that the transport below is full; a handshake's few kilobytes wait there."""
-        self._lower_paused = True
-
-    def resume_writing(self) -> None:
-        """Note that the transport below takes more."""
-        self._lower_paused = False
+        """Have it noted that the transport below is full; a handshake's few kilobytes wait."""
+        self._transport.pause_writing()
 
     # ---- from the first bytes to OpenSSL ----
 
@@ -298,18 +300,10 @@ class TLSLayer(asyncio.Protocol):
             ja4_source=JA4Source.of(hello) if hello else None,
             host=self._host,
         )
-        transport = TLSTransport(
-            self._lower,
-            self._sslobject,
-            incoming=self._incoming,
-            outgoing=self._outgoing,
-            info=info,
-            closings=tracker.closing,
-        )
         self._leave()
-        self._lower.set_protocol(transport)
-        protocol = self._build_protocol(transport)
-        transport.start(protocol, rest=rest, lower_paused=self._lower_paused)
+        transport = self._transport
+        transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
+        transport.start(self._build_protocol(transport), rest=rest)
 
     # ---- ends ----
 
@@ -322,7 +316,7 @@ class TLSLayer(asyncio.Protocol):
         if ended:
             self._lower.close()
         else:
-            Linger.take_over(self._lower)
+            self._linger(self._lower)
 
     def time_out(self) -> None:
         """Hear that the time for the handshake is over."""
@@ -364,7 +358,7 @@ class TLSLayer(asyncio.Protocol):
         self._leave()
         if last_words:
             self._lower.write(last_words)
-            Linger.take_over(self._lower)
+            self._linger(self._lower)
         else:
             self._lower.close()
 
@@ -385,6 +379,7 @@ class TLSLayer(asyncio.Protocol):
         """Stop the clock and give back the place; nothing here happens after this."""
         waited = self._state == QUEUED and not self._placed
         self._state = OVER
+        self._transport.end_handshake()
         self._tracker.end(self)
         if self._placed:
             self._placed = False
@@ -396,3 +391,7 @@ class TLSLayer(asyncio.Protocol):
         """End the connection at once, as when the server stops."""
         self._leave()
         self._lower.abort()
+
+
+def _close(transport: asyncio.Transport) -> None:
+    transport.close()

@@ -11,6 +11,8 @@ Rules that hold throughout:
   above is then paused too.
 - `_held` is true whenever a write may not go straight down, so that the road of an answer tests
   one flag.
+- While the protocol above takes what has come, small records stay in the output BIO until it has
+  returned (`_corked`): what one segment causes, close_notify too, is one write below.
 
 Source: RFC 8446 section 6.1 for close_notify and half-close; asyncio's documentation for
 `WriteTransport`.
@@ -41,9 +43,6 @@ class OutgoingHalf(asyncio.Transport):
 
     Args:
         lower: The transport that carries the records.
-        sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
-        incoming: Its input BIO.
-        outgoing: Its output BIO.
         closings: Ends connections that were closed when their time is over; without it they
             wait for their peer as long as it likes.
     """
@@ -53,6 +52,7 @@ class OutgoingHalf(asyncio.Transport):
         "_backlog_bytes",
         "_closing",
         "_closings",
+        "_corked",
         "_deaf",
         "_eof_written",
         "_error",
@@ -62,26 +62,24 @@ class OutgoingHalf(asyncio.Transport):
         "_lower_paused",
         "_outgoing",
         "_protocol",
+        "_records",
         "_sslobject",
         "_told_to_pause",
     )
 
+    _sslobject: ssl.SSLObject
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _records: Any  # what reads and writes records: `_sslobject`, without its Python methods
+
     def __init__(
-        self,
-        lower: asyncio.Transport,
-        sslobject: ssl.SSLObject,
-        *,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        closings: Deadlines[Closing] | None = None,
+        self, lower: asyncio.Transport, *, closings: Deadlines[Closing] | None = None
     ) -> None:
         self._lower = lower
-        self._sslobject = sslobject
-        self._incoming = incoming
-        self._outgoing = outgoing
         self._protocol: Any = None  # asyncio.Protocol; None before the start and after the end
         self._held = False
-        self._deaf = False  # nothing that comes may go up any more
+        self._corked = False
+        self._deaf = True  # nothing that comes may go up; not before the handshake is done either
         self._lower_paused = False
         self._told_to_pause = False  # the protocol above; the transport below changes more often
         self._backlog: deque[_Bytes] | None = None
@@ -96,12 +94,17 @@ class OutgoingHalf(asyncio.Transport):
         if self._held or type(data) is not bytes or not 0 < len(data) <= CHUNK:
             self._write_parts((data,))
             return
+        outgoing = self._outgoing
+        corked = self._corked
+        if corked and outgoing.pending + len(data) > CHUNK:
+            self._lower.write(outgoing.read())
         try:
-            self._sslobject.write(data)
+            self._records.write(data)
         except ssl.SSLError as exc:
             self._fail(exc)
             return
-        self._lower.write(self._outgoing.read())
+        if not corked:
+            self._lower.write(outgoing.read())
 
     def writelines(self, list_of_data: Iterable[_Bytes]) -> None:
         """Send several pieces, in as few records as they fit into."""
@@ -129,7 +132,7 @@ class OutgoingHalf(asyncio.Transport):
     def _flush(self) -> None:
         """Encrypt and hand down what waits until the transport below pauses."""
         backlog = self._backlog
-        write, read = self._sslobject.write, self._outgoing.read
+        write, read = self._records.write, self._outgoing.read
         try:
             while backlog and not self._lower_paused:
                 records = []
@@ -219,7 +222,8 @@ class OutgoingHalf(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait, plain ones here and records below."""
-        return self._backlog_bytes + self._lower.get_write_buffer_size()
+        held = self._outgoing.pending if self._corked else 0
+        return self._backlog_bytes + held + self._lower.get_write_buffer_size()
 
     # ---- what the transport below tells us ----
 

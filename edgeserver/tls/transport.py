@@ -1,8 +1,8 @@
 """An open TLS connection: an asyncio transport to what stands above, a protocol to what is below.
 
 Decides how received bytes go up, with backpressure, and what an end of input means; the way out is
-`outgoing.py`'s. It must know nothing of how the handshake was made (`layer.py`) nor of what is
-spoken above it.
+`outgoing.py`'s. It must know nothing of how the handshake is made (`layer.py`) nor of what is
+spoken above it: until `open` it passes on to the handshake what the transport below tells it.
 
 Rules that hold throughout:
 
@@ -32,14 +32,14 @@ __all__ = ["TLSTransport"]
 
 
 class TLSTransport(OutgoingHalf, asyncio.Protocol):
-    """A transport over TLS whose handshake is done.
+    """A transport over TLS; what stands above gets it when its handshake is done.
+
+    It is the transport's protocol from the beginning, since a protocol that is exchanged later
+    costs uvloop two system calls: it stops reading and starts again.
 
     Args:
         lower: The transport that carries the records.
-        sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
-        incoming: Its input BIO, with what the peer sent after the handshake.
-        outgoing: Its output BIO, perhaps with session tickets to send.
-        info: The facts of the handshake.
+        handshake: Hears everything until `open`, or until `end_handshake`.
         closings: Ends connections that were closed and whose peer does not read.
 
     Attributes:
@@ -51,6 +51,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_drain_planned",
+        "_handshake",
         "_input_ended",
         "_lower_eof",
         "_lower_reads",
@@ -60,18 +61,17 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         "truncated",
     )
 
+    tls_info: TLSInfo
+
     def __init__(
         self,
         lower: asyncio.Transport,
-        sslobject: ssl.SSLObject,
+        handshake: asyncio.Protocol,
         *,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        info: TLSInfo,
         closings: Deadlines[Closing] | None = None,
     ) -> None:
-        super().__init__(lower, sslobject, incoming=incoming, outgoing=outgoing, closings=closings)
-        self.tls_info = info
+        super().__init__(lower, closings=closings)
+        self._handshake: asyncio.Protocol | None = handshake
         self._reading_paused = False
         self._lower_reads = True
         self._rest: memoryview | None = None
@@ -80,26 +80,53 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         self._input_ended = False
         self.truncated = False
 
-    def start(
-        self, protocol: asyncio.BaseProtocol, *, rest: bytes = b"", lower_paused: bool = False
+    def end_handshake(self) -> None:
+        """Let go of the handshake, which has failed unless `open` follows."""
+        self._handshake = None
+
+    def open(
+        self,
+        sslobject: ssl.SSLObject,
+        *,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        info: TLSInfo,
     ) -> None:
+        """Begin to be a transport.
+
+        Args:
+            sslobject: What `SSLContext.wrap_bio` gave, after its handshake.
+            incoming: Its input BIO, with what the peer sent after the handshake.
+            outgoing: Its output BIO, perhaps with session tickets to send.
+            info: The facts of the handshake.
+        """
+        self._handshake = None
+        self._sslobject = sslobject
+        # the methods of an `SSLObject` only call those of the object in it, for each record
+        self._records = getattr(sslobject, "_sslobj", sslobject)
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self.tls_info = info
+        self._deaf = False
+
+    def start(self, protocol: asyncio.BaseProtocol, *, rest: bytes = b"") -> None:
         """Make the connection known to the protocol above, then hand it what has come already.
 
         Args:
             protocol: What reads from now on.
             rest: Records that came with the handshake's end and are not in the input BIO yet.
-            lower_paused: Whether the transport below has told the layer before to stop writing.
         """
         self._protocol = protocol
         self._rest = memoryview(rest) if rest else None
-        self._lower_paused = self._held = lower_paused
         protocol.connection_made(self)
-        if lower_paused:
+        if self._lower_paused:
             self.pause_writing()
         if rest or self._incoming.pending:
             self._drain()
         if self._outgoing.pending and not self._closing:
-            # session tickets; had the protocol answered, they would have gone with the answer
+            # Session tickets; had the protocol answered, they would have gone with the answer.
+            # Not held for it: they acknowledge the client's Finished, and until that is
+            # acknowledged a client with Nagle's algorithm keeps its request back.
             self._lower.write(self._outgoing.read())
 
     # ---- what the transport below tells us ----
@@ -107,6 +134,8 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take records: decrypt them and hand the plain text up."""
         if self._deaf:
+            if self._handshake is not None:
+                self._handshake.data_received(data)
             return
         if self._reading_paused or self._rest is not None or len(data) > CHUNK:
             self._rest = memoryview(data if self._rest is None else bytes(self._rest) + data)
@@ -115,8 +144,10 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         self._incoming.write(data)
         self._deliver()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool | None:
         """Hear that nothing more comes; the write side stays ours to close."""
+        if self._protocol is None:
+            return None if self._handshake is None else self._handshake.eof_received()
         self._lower_eof = True
         if not self._reading_paused and self._rest is None and not self._incoming.pending:
             self._end_input(truncated=True)
@@ -124,6 +155,8 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the connection is gone, and tell the protocol, once."""
+        if self._handshake is not None:
+            self._handshake.connection_lost(exc)
         protocol, self._protocol = self._protocol, None
         if self._closing and self._closings is not None:
             self._closings.discard(self)
@@ -139,28 +172,29 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Hand up what is in the input BIO, until it is empty or the protocol pauses or closes."""
-        read = self._sslobject.read
+        read = self._records.read
         incoming = self._incoming
+        self._corked = True
         while True:
             try:
                 chunk = read(CHUNK)
             except ssl.SSLWantReadError:
-                if self._outgoing.pending:  # an answer to a key update, or "no renegotiation"
-                    self._send_outgoing()
-                return
+                break  # with an answer to a key update in the BIO, or "no renegotiation"
             except ssl.SSLZeroReturnError:  # close_notify after we have sent ours
-                self._end_input(truncated=False)
-                return
+                chunk = b""
             except ssl.SSLError as exc:
                 self.truncated = True
                 self._fail(exc)
-                return
+                break
             if not chunk:
                 self._end_input(truncated=False)
-                return
+                break
             self._protocol.data_received(chunk)
             if not incoming.pending or self._reading_paused or self._deaf:
-                return
+                break
+        self._corked = False
+        if self._outgoing.pending:
+            self._send_outgoing()
 
     def _drain(self) -> None:
         """Deliver what waits in the BIO and in `_rest`, then whatever stood behind it."""
@@ -262,5 +296,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         return self._lower.get_extra_info(name, default)
 
     def __repr__(self) -> str:
+        if self._handshake is not None:
+            return f"<TLSTransport in its handshake over {self._lower!r}>"
         state = "closing" if self._closing else "open"
         return f"<TLSTransport {state} {self._sslobject.version()} over {self._lower!r}>"

@@ -667,7 +667,7 @@ async def test_failure_is_one_warning_without_traceback(caplog):
 @both_loops
 async def test_linger_is_bounded(monkeypatch):
     """A refused client that neither reads nor leaves is cut off."""
-    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.02)
+    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.02)
     async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(real_hello())
@@ -685,7 +685,7 @@ async def test_linger_is_bounded(monkeypatch):
 @both_loops
 async def test_linger_reads_no_more_than_its_bound(monkeypatch):
     """A refused client that keeps sending is stopped after 256 KiB, and cut off in time."""
-    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.1)
+    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.1)
     async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
 

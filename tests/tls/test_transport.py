@@ -553,3 +553,63 @@ async def test_asyncio_streams_stand_on_it():
         await writer.wait_closed()
         listener.close()
         await listener.wait_closed()
+
+
+class AnswersInPieces(Recorder):
+    """Answers with several writes in one call, and closes."""
+
+    def data_received(self, data):
+        """Write small pieces and one that no BIO may hold beside them, then close."""
+        super().data_received(data)
+        for _ in range(3):
+            self.transport.write(b"piece")
+        assert self.transport.get_write_buffer_size() > 15
+        self.transport.write(bytes(16384))
+        self.transport.close()
+
+
+class Counted:
+    """A transport that notes the sizes of what is written to it."""
+
+    def __init__(self, lower, sizes):
+        self._lower, self._sizes = lower, sizes
+
+    def write(self, data):
+        """Note it and pass it on."""
+        self._sizes.append(len(data))
+        self._lower.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._lower, name)
+
+
+@both_loops
+async def test_what_one_segment_causes_is_written_together():
+    """Small answers and close_notify go down joined, at most a record's worth of them."""
+    sizes = []
+    async with serve(protocol=AnswersInPieces) as server, Client.connect(server.port) as client:
+        await client.handshake()
+        transport = (await server.protocol()).transport
+        transport._lower = Counted(transport._lower, sizes)
+        await client.send(b"x")
+        assert await client.read_to_end() == b"piece" * 3 + bytes(16384)
+        assert len(sizes) == 2
+        assert sizes[0] < 128
+
+
+@both_loops
+async def test_protocol_below_is_set_once(monkeypatch):
+    """The end of the handshake exchanges no protocol: uvloop would stop and restart reading."""
+    protocols = []
+    connection_made = TLSLayer.connection_made
+
+    def watched(layer, transport):
+        connection_made(layer, transport)
+        protocols.append(transport.get_protocol())
+
+    monkeypatch.setattr(TLSLayer, "connection_made", watched)
+    async with serve() as server, Client.connect(server.port) as client:
+        await client.handshake()
+        transport = (await server.protocol()).transport
+        assert protocols == [transport]
+        assert transport._lower.get_protocol() is transport

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import pytest
 import uvloop
 
+from edgeserver.closing import linger
 from edgeserver.tls.handshakes import HandshakeTracker
 from edgeserver.tls.layer import TLSLayer
 from tests.tls import pki
@@ -262,6 +263,7 @@ async def serve(
                 contexts=served,
                 build_protocol=build_protocol,
                 tracker=served.tracker,
+                linger=linger,
                 **layer_settings,
             )
         )

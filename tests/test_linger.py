@@ -1,11 +1,11 @@
-"""Tests for `edgeserver.tls.linger`: the end of a connection whose last words should be read."""
+"""Tests for `edgeserver.closing.linger`: last words reach a peer that still sends."""
 
 import asyncio
 import contextlib
 
 import pytest
 
-from edgeserver.tls.linger import Linger
+from edgeserver.closing import linger
 from tests.tls.wire import both_loops
 
 
@@ -21,7 +21,7 @@ async def refusing(words=b"no"):
 
         def data_received(self, data):
             self.transport.write(words)
-            Linger.take_over(self.transport)
+            linger(self.transport)
 
     server = await asyncio.get_running_loop().create_server(Refuses, "127.0.0.1", 0)
     try:
@@ -59,7 +59,7 @@ async def test_client_that_leaves_ends_it_at_once():
 @both_loops
 async def test_client_that_stays_is_cut_off(monkeypatch):
     """Who neither sends nor leaves has only so long."""
-    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.02)
+    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.02)
     async with refusing() as (port, transports):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"x")
@@ -89,7 +89,7 @@ async def test_last_words_are_read_by_a_client_that_sends_far_too_much():
 @both_loops
 async def test_client_that_sends_without_end_is_cut_off(monkeypatch):
     """Who goes on sending has only so long."""
-    monkeypatch.setattr("edgeserver.tls.linger.LINGER_S", 0.1)
+    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.1)
     async with refusing() as (port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
 
@@ -111,7 +111,7 @@ async def test_closed_transport_is_left_alone():
     class Aborts(asyncio.Protocol):
         def connection_made(self, transport):
             transport.abort()
-            Linger.take_over(transport)
+            linger(transport)
             made.set_result(transport)
 
     server = await asyncio.get_running_loop().create_server(Aborts, "127.0.0.1", 0)
