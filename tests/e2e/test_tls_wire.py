@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import re
-import shutil
 import ssl
 
 import httpx
 import pytest
 
+from tests.e2e.site import program
 from tests.tls import pki
 from tests.tls.wire import (
     Echo,
@@ -21,9 +21,6 @@ from tests.tls.wire import (
     serve,
     server_context,
 )
-
-needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here")
-needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not here")
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
 
@@ -49,7 +46,7 @@ def ca_file(name="Wire Root"):
 async def s_client(port, *arguments):
     """Run `openssl s_client`; yield the process."""
     process = await asyncio.create_subprocess_exec(
-        "openssl",
+        program("openssl"),
         "s_client",
         "-connect",
         f"127.0.0.1:{port}",
@@ -81,7 +78,7 @@ async def output_until(process, pattern):
 async def curl(*arguments):
     """Run curl; return its exit code and what it wrote."""
     process = await asyncio.create_subprocess_exec(
-        "curl",
+        program("curl"),
         "-sS",
         "-m",
         "10",
@@ -95,7 +92,6 @@ async def curl(*arguments):
     return process.returncode, written.decode()
 
 
-@needs_openssl
 @both_loops
 @pytest.mark.parametrize(
     ("arguments", "shown"),
@@ -121,7 +117,6 @@ async def test_s_client_is_served(arguments, shown):
         await output_until(process, rb"to and fro\n")
 
 
-@needs_openssl
 @both_loops
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 async def test_s_client_resumes(version):
@@ -145,7 +140,6 @@ async def test_s_client_resumes(version):
         assert server.tracker.resumed == 1
 
 
-@needs_openssl
 @both_loops
 async def test_s_client_updates_its_keys():
     """A key update that asks for ours is answered, and the stream goes on."""
@@ -158,7 +152,6 @@ async def test_s_client_updates_its_keys():
             await output_until(process, line + b"\n")
 
 
-@needs_openssl
 @both_loops
 async def test_s_client_may_not_renegotiate():
     """A TLS 1.2 client that wants to renegotiate gets no new handshake; others are served."""
@@ -172,7 +165,6 @@ async def test_s_client_may_not_renegotiate():
             await output_until(another, rb"Verify return code: 0")
 
 
-@needs_openssl
 @both_loops
 @pytest.mark.parametrize(
     ("end", "truncated"), [("eof", False), ("kill", True)], ids=["close-notify", "killed"]
@@ -191,7 +183,6 @@ async def test_s_client_ends(end, truncated):
         assert protocol.transport.truncated is truncated
 
 
-@needs_openssl
 @both_loops
 @pytest.mark.parametrize(
     ("arguments", "alert", "reason"),
@@ -223,7 +214,6 @@ async def test_s_client_is_refused(arguments, alert, reason):
         assert server.reasons == {reason: 1}
 
 
-@needs_openssl
 @both_loops
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 async def test_s_client_without_a_certificate(version):
@@ -235,7 +225,6 @@ async def test_s_client_without_a_certificate(version):
         assert server.reasons == {"client-cert-missing": 1}
 
 
-@needs_curl
 @both_loops
 async def test_curl():
     """Curl verifies the certificate and gets its answer."""
@@ -244,7 +233,6 @@ async def test_curl():
         assert (code, text) == (0, "hello\n")
 
 
-@needs_curl
 @both_loops
 async def test_curl_does_not_trust_us():
     """Curl says that it does not trust the authority, and so does our log."""
@@ -257,7 +245,6 @@ async def test_curl_does_not_trust_us():
         assert "it does not trust our CA" in server.lines[0]
 
 
-@needs_curl
 @both_loops
 async def test_curl_over_plain_http():
     """Who forgot the `s` is told the URL, or led to it."""
@@ -272,7 +259,6 @@ async def test_curl_over_plain_http():
         assert (code, text) == (0, "hello\n")
 
 
-@needs_curl
 @both_loops
 async def test_curl_posts_to_plain_http():
     """A large upload to the wrong scheme still gets to read its answer."""
