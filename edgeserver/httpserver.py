@@ -168,7 +168,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             protocol=self.protocol,
             on_count=lambda count: self._bound_connections(),
         )
-        self._road = ConnectionRoad(self._endpoint, self._tls, policy)
+        self._road = ConnectionRoad(self._endpoint, self._tls, policy, self._bound_connections)
         self._accepting_paused: asyncio.TimerHandle | None = None
         self._next_warning_s = 0.0
 
@@ -255,6 +255,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
         Source: `tornado.httpserver.HTTPServer.close_all_connections`.
         """
+        self._road.preludes.abort_all()
         self._tls.abort_handshakes()
         self._endpoint.close()
         await self._endpoint.wait_empty()
@@ -272,6 +273,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             Whether everything in flight was finished in time.
         """
         self.stop()
+        self._road.preludes.abort_all()
         self._tls.abort_handshakes()
         self._endpoint.drain()
         try:
@@ -290,20 +292,25 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
         endpoint = self._endpoint
-        return len(endpoint.connections) + endpoint.detached_count() + self._tls.handshaking
+        return len(endpoint.connections) + endpoint.detached_count() + self._opening
+
+    @property
+    def _opening(self) -> int:
+        """How many connections have not come as far as HTTP."""
+        return len(self._road.preludes.layers) + self._tls.handshaking
 
     def _bound_connections(self) -> None:
         """Pause accepting, or resume it, after a connection has come or gone."""
         endpoint = self._endpoint
         # Detached streams are not looked at each time: there may be many thousands of them.
-        at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._tls.handshaking
+        at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._opening
         if self._accepting_paused is not None:
             if at_most < self.max_connections:
                 self._accepting_paused.cancel()
                 self._accepting_paused = None
-                self.resume_accepting()
+                self.resume_accepting(by="max_connections")
         elif at_most >= self.max_connections and self.open_connections >= self.max_connections:
-            self.pause_accepting()
+            self.pause_accepting(by="max_connections")
             self._look_again()
             now = time.monotonic()
             if now >= self._next_warning_s:  # at the limit every connection pauses it once

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgeserver.errors import ConfigurationError
@@ -15,7 +16,7 @@ from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.findings import make_finding
 from edgeserver.proxyheaders.prelude import Prelude
-from edgeserver.proxylayer import INVALID, PreludeLayer
+from edgeserver.proxylayer import INVALID, PreludeLayer, PreludeTracker
 from edgeserver.tls import TLSContexts
 from edgeserver.tlsservice import TLSService
 
@@ -34,9 +35,17 @@ class ConnectionRoad:
         endpoint: What the HTTP connections share.
         tls: The server's TLS.
         policy: Who may speak the PROXY protocol, and who is believed.
+        on_begin: Called when a connection has begun whose prelude is to come.
     """
 
-    def __init__(self, endpoint: HTTP1Endpoint, tls: TLSService, policy: TrustPolicy) -> None:
+    def __init__(
+        self,
+        endpoint: HTTP1Endpoint,
+        tls: TLSService,
+        policy: TrustPolicy,
+        on_begin: Callable[[], None] | None = None,
+    ) -> None:
+        self.preludes = PreludeTracker(on_begin)
         self._endpoint = endpoint
         self._tls = tls
         self.policy = policy
@@ -92,6 +101,7 @@ class ConnectionRoad:
                 allowed=self._may_speak,
                 next_protocol=functools.partial(self._after_prelude, listener),
                 on_refusal=self._count_refusal,
+                tracker=self.preludes,
             )
         if listener.ssl_options is not None:
             return self._secure(listener, None)

@@ -53,6 +53,10 @@ class BoundTrust(Protocol):
 
     strip: frozenset[bytes]
 
+    def explain(self, raw: Collection[tuple[bytes, bytes]]) -> Any:
+        """Return the whole proof of what `resolve` answers for the same pairs."""
+        ...
+
     def resolve(
         self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
     ) -> Any:
@@ -75,8 +79,16 @@ class Trust(Protocol):
 class Auditor(Protocol):
     """Where the proof of each request's client goes, as `edgeserver.auditlog` takes it."""
 
-    def record(self, explain: Callable[[], Any], method: str, target: str, now: float) -> None:
-        """Take a callable that gives the proof; it is called later, in another thread."""
+    def record(
+        self,
+        explain: Callable[[], Any],
+        method: str,
+        target: str,
+        now: float,
+        *,
+        pairs: Collection[tuple[bytes, bytes]],
+    ) -> None:
+        """Take a callable that gives the proof of `pairs`; it is called later, elsewhere."""
         ...
 
 

@@ -7,6 +7,7 @@ found in the input; that is the subclass's.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -84,6 +85,8 @@ class RequestOpening(BodyReading):
             self._prepare(exchange, length, pairs, fields)
         exchange.fields = fields
         exchange.lines = lines
+        if endpoint.access_log is not None:
+            exchange.started_s = time.perf_counter()
         trust = endpoint.trust
         if trust is not None:
             bound = self._bound
@@ -95,13 +98,13 @@ class RequestOpening(BodyReading):
             context.remote_ip = client.remote_ip
             context.protocol = client.protocol
             if endpoint.audit_log is not None:
-                endpoint.audit_log.record(exchange.explain, method, target, time.time())
+                # Not exchange.explain: what waits must not keep a connection and its buffers.
+                explain = functools.partial(bound.explain, pairs)
+                endpoint.audit_log.record(explain, method, target, time.time(), pairs=pairs)
             if bound.strip:
                 visible = bound.visible(pairs, fields)
                 if visible is not pairs:
                     exchange.replace_fields(visible)
-        if endpoint.access_log is not None:
-            exchange.started_s = time.perf_counter()
         if length or endpoint.take_request is None or endpoint.decompresses:
             self._open(exchange)
             return

@@ -20,6 +20,7 @@ import pytest
 
 from edgeserver.netutil import bind_sockets, bind_unix_socket
 from edgeserver.process import cpu_count
+from edgeserver.proxyheaders import TrustPolicy
 from tests.cli.processes import Process, is_alive, python, running
 from tests.e2e.site import address_of, answer, ask_blocking, connected, fetch, serve, tell
 from tests.loops import on_both_loops
@@ -416,3 +417,38 @@ async def test_max_connections_counts_handshakes(pair, trusting) -> None:
         connected(address_of(server)),
     ):
         assert (await fetch(address_of(server), tls=trusting)).status == 200
+
+
+PRELUDE = b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 80\r\n"
+
+
+@on_both_loops
+async def test_max_connections_counts_preludes() -> None:
+    """Connections whose PROXY prelude is not whole count, and end with the server."""
+    options = {"trust": TrustPolicy(["127.0.0.1"]), "proxy_protocol": "v1"}
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve(tell, max_connections=2, **options))
+        clients = [await stack.enter_async_context(connected(address_of(server))) for _ in range(3)]
+        for client in clients:
+            await client.send(PRELUDE[:5])
+        async with asyncio.timeout(10):
+            while server.open_connections < 2:
+                await asyncio.sleep(0)
+        assert server.listeners[0].paused
+        await clients[0].send(PRELUDE[5:])
+        assert (await clients[0].ask()).status == 200
+        assert server.open_connections == 2
+        server.pause_accepting()  # by the application, which the limit does not undo
+        clients[1].writer.close()
+        async with asyncio.timeout(10):
+            while server.open_connections > 1:
+                await asyncio.sleep(0)
+        assert server.listeners[0].paused
+        server.resume_accepting()
+        await clients[2].send(PRELUDE[5:])
+        assert (await clients[2].ask()).status == 200
+        fourth = await stack.enter_async_context(connected(address_of(server)))
+        assert await server.drain(timeout=10)
+        assert server.open_connections == 0
+        with contextlib.suppress(ConnectionError):
+            assert await fourth.ended()
