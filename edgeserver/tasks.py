@@ -15,15 +15,24 @@ from typing import Any
 __all__ = ["start_task"]
 
 
-def start_task(
-    coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
-) -> asyncio.Task[Any]:
-    """Return a Task that runs `coroutine`, eagerly on Python 3.12 and newer.
+if sys.version_info >= (3, 12):
 
-    Args:
-        coroutine: What runs; if it ends without waiting, the Task returned is done.
-        loop: The running loop.
-    """
-    if sys.version_info >= (3, 12):
+    def start_task(
+        coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[Any]:
+        """Return a Task that runs `coroutine`, eagerly on Python 3.12 and newer.
+
+        Args:
+            coroutine: What runs; if it ends without waiting, the Task returned is done.
+            loop: The running loop.
+        """
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
-    return loop.create_task(coroutine)
+
+else:
+
+    def start_task(
+        coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[Any]:
+        """Return a Task that runs `coroutine` from the event loop's next turn on."""
+        # Without a name it would be given one at once: a number, made into text.
+        return asyncio.Task(coroutine, loop=loop, name="edgeserver")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.adapters.asgi.messages import Message
-from edgeserver.adapters.asgi.response import DONE, Responder
+from edgeserver.adapters.asgi.response import DONE, FRESH, Responder
 from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
 from edgeserver.adapters.failing import answer_failure
 from edgeserver.errors import StreamClosedError
@@ -52,25 +52,30 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         task: Where it runs, unless it ended in its first step.
     """
 
-    # Defaults stand on the class: one of these is made for every request.
-    # The body: pieces not yet received, whether all has come, whether its end was received.
+    # What every request reads stands in slots, the rest on the class: see Responder.
+    __slots__ = ("_adapter", "_called", "_complete", "_facts", "scope", "task")
+
+    # The body: pieces not yet received, whether its end was received.
     _body: list[bytes] | None = None
     _body_bytes = 0
-    _complete = False
     _ended = False
-    _called = False
     # Who waits: the server for room, tasks of the application for a message; see _waiting.
     _held: asyncio.Future[None] | None = None
     _waiters: list[asyncio.Future[None]] | None = None
-    task: asyncio.Task[None] | None = None
     scope: Scope
 
     def __init__(
         self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
     ) -> None:
         self.connection = connection
+        self.stage = FRESH
+        self._waiting = False
+        self._trailers = None
         self._adapter = adapter
         self._facts = facts
+        self._complete = False
+        self._called = False
+        self.task: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
         asked = self.connection
@@ -169,7 +174,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     def _call(self) -> None:
         self._called = True
-        task = start_task(self._run(), asyncio.get_running_loop())
+        task = start_task(self._run(), self._facts.loop)
         if not task.done():
             # The event loop keeps only weak references to tasks.
             self.task = task

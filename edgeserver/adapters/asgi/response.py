@@ -82,18 +82,30 @@ class Responder:
         gone: Whether the client is known to have left.
     """
 
-    # Defaults stand on the class: one of these is made for every request.
-    stage = FRESH
+    # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
+    __slots__ = (
+        "__dict__",
+        "_fields",
+        "_start_line",
+        "_trailers",
+        "_waiting",
+        "connection",
+        "stage",
+    )
+
+    # What few requests have stands on the class.
     gone = False
-    _waiting = False
     _unheard = 0
-    # None, or the fields of the trailer section that was announced.
-    _trailers: list[tuple[bytes, bytes]] | None = None
+
     _start_line: ResponseStartLine
     _fields: list[tuple[bytes, bytes]]
 
     def __init__(self, connection: HTTPConnection) -> None:
         self.connection = connection
+        self.stage = FRESH
+        self._waiting = False
+        # None, or the fields of the trailer section that was announced.
+        self._trailers: list[tuple[bytes, bytes]] | None = None
 
     async def send(self, message: Message) -> None:
         """Take a message of the application; done when it may send more.
@@ -108,30 +120,25 @@ class Responder:
         except (TypeError, KeyError, IndexError):
             kind = type_of(message)  # says what is wrong with it
         stage = self.stage
-        if kind == "http.response.start" and not stage:
-            self._start(kind, message)
-        elif kind == "http.response.body" and 0 < stage < TRAILING:
+        if stage == FRESH and kind == "http.response.start":
+            # Held back until the first piece of the body.
+            self._start_line = _start_lines.get(message.get("status")) or _start_line(kind, message)
+            headers = message.get("headers")
+            self._fields = headers if type(headers) is list else to_fields(kind, message)
+            if message.get("trailers"):
+                self._trailers = []
+            self.stage = STARTED
+        elif FRESH < stage < TRAILING and kind == "http.response.body":
             body = message.get("body", b"")
             if type(body) is not bytes:
                 body = to_bytes(kind, "body", body)
             more = message.get("more_body", False)
-            connection = self.connection
             if stage == STREAMING:
-                written = connection.write(body)
+                written = self.connection.write(body)
             else:
                 whole = not more and self._trailers is None
-                try:
-                    written = connection.write_headers(
-                        self._start_line, self._fields, body, whole=whole
-                    )
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise wrong_fields("http.response.start", error) from error
-                self.stage = STREAMING
+                written = self._begin(body, whole)
                 if whole:
-                    self.stage = DONE
-                    connection.finish()
-                    if self._waiting:
-                        self.completed()
                     return
             if not more:
                 self._end_body()
@@ -142,14 +149,21 @@ class Responder:
         else:
             await self._send_other(kind, message)
 
-    def _start(self, kind: str, message: Message) -> None:
-        """Take what is held back until the first piece of the body."""
-        self._start_line = _start_lines.get(message.get("status")) or _start_line(kind, message)
-        headers = message.get("headers")
-        self._fields = headers if type(headers) is list else to_fields(kind, message)
-        if message.get("trailers"):
-            self._trailers = []
-        self.stage = STARTED
+    def _begin(self, body: bytes, whole: bool) -> asyncio.Future[None]:
+        """Write the head with the first piece of the body; complete the answer if that is all."""
+        connection = self.connection
+        try:
+            written = connection.write_headers(self._start_line, self._fields, body, whole=whole)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise wrong_fields("http.response.start", error) from error
+        if not whole:
+            self.stage = STREAMING
+            return written
+        self.stage = DONE
+        connection.finish()
+        if self._waiting:
+            self.completed()
+        return written
 
     def completed(self) -> None:
         """Hear that the answer is complete; the subclass says what ends with it."""

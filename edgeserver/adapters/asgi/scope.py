@@ -8,6 +8,7 @@ Source: ASGI, "HTTP & WebSocket message format" 2.5 and "TLS extension" 0.2.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any, Final
 from urllib.parse import unquote
@@ -45,10 +46,19 @@ class ConnectionFacts:
             socket.
         server: `(host, port)` of this end, or `(path, None)`; None if that is not known.
         client: What `scope["client"]` holds: the resolved client.
-        tls: The `tls` extension, or None.
+        loop: The event loop that serves it.
     """
 
-    __slots__ = ("_resolved", "client", "peer", "server", "tls")
+    __slots__ = (
+        "_edge",
+        "_extensions",
+        "_resolved",
+        "_template",
+        "client",
+        "loop",
+        "peer",
+        "server",
+    )
 
     def __init__(self, connection: HTTPConnection) -> None:
         context = connection.context
@@ -58,8 +68,33 @@ class ConnectionFacts:
         else:
             self.peer = self.client = (context.peer_ip, context.peer_port)
         self.server = _server(connection.local_address)
-        self.tls = None if context.tls is None else _tls_extension(context.tls)
+        self.loop = asyncio.get_running_loop()
         self._resolved: Any = None
+        # The keys in the specification's order; what differs from request to request replaces.
+        self._template: Scope = {
+            "type": "http",
+            "asgi": HTTP_ASGI,
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "root_path": "",
+            "headers": None,
+            "client": self.client,
+            "server": self.server,
+            "state": None,
+            "extensions": None,
+        }
+        self._extensions: dict[str, Any] = {
+            "http.response.early_hint": _NOTHING,
+            "http.response.trailers": _NOTHING,
+            "edgeserver": None,
+        }
+        if context.tls is not None:
+            self._extensions["tls"] = _tls_extension(context.tls)
+        self._edge: dict[str, Any] = {"peer": self.peer, "client": None, "explain": None}
 
     def make_scope(
         self, connection: HTTPConnection, state: dict[str, Any], root_path: str
@@ -71,43 +106,38 @@ class ConnectionFacts:
             state: What the lifespan left; the scope gets a copy.
             root_path: Where the application is mounted, without a slash at the end.
         """
-        method, target = connection.method, connection.target
-        path, _, query = target.partition("?")
-        if path[:1] != "/":
+        resolved = connection.client
+        if resolved is not self._resolved:
+            self._resolve(resolved)
+        scope = self._template.copy()
+        path, _, query = connection.target.partition("?")
+        if path[0] != "/":
             path = _path_of(path)
-        raw_path = path.encode("ascii")
+        # A target is ASCII; naming that encoding would take longer.
+        raw_path = path.encode()
         if "%" in path:
             path = unquote(path)
         if root_path:
             path = root_path + path
             raw_path = root_path.encode() + raw_path
-        resolved = connection.client
-        if resolved is not self._resolved:
-            self._resolve(resolved)
-        extensions = {
-            "http.response.early_hint": _NOTHING,
-            "http.response.trailers": _NOTHING,
-            "edgeserver": {"peer": self.peer, "client": resolved, "explain": connection.explain},
-        }
-        if self.tls is not None:
-            extensions["tls"] = self.tls
-        return {
-            "type": "http",
-            "asgi": HTTP_ASGI,
-            "http_version": "1.1" if connection.version == "HTTP/1.1" else connection.version[5:],
-            "method": method if method in METHODS else method.upper(),
-            "scheme": connection.context.protocol,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query.encode("ascii"),
-            "root_path": root_path,
-            # The parser's own list is what explain() reads later.
-            "headers": connection.raw,
-            "client": self.client,
-            "server": self.server,
-            "state": state.copy() if state else {},
-            "extensions": extensions,
-        }
+            scope["root_path"] = root_path
+        scope["path"] = path
+        scope["raw_path"] = raw_path
+        if query:
+            scope["query_string"] = query.encode()
+        method = connection.method
+        if method != "GET":
+            scope["method"] = method if method in METHODS else method.upper()
+        if connection.version != "HTTP/1.1":
+            scope["http_version"] = connection.version[5:]
+        scope["scheme"] = connection.context.protocol
+        scope["headers"] = connection.raw
+        scope["state"] = state.copy() if state else {}
+        edge = self._edge.copy()
+        edge["explain"] = connection.explain
+        extensions = scope["extensions"] = self._extensions.copy()
+        extensions["edgeserver"] = edge
+        return scope
 
     def _resolve(self, resolved: Any) -> None:
         # Results are shared between requests, so most requests find the last one's again.
@@ -118,6 +148,8 @@ class ConnectionFacts:
             self.client = None  # a Unix socket, and nobody said more
         else:
             self.client = (resolved.remote_ip, resolved.port or 0)
+        self._template["client"] = self.client
+        self._edge["client"] = resolved
 
 
 def _path_of(target: str) -> str:
