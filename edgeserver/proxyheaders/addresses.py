@@ -23,6 +23,7 @@ from edgeserver.errors import EdgeServerError
 
 __all__ = [
     "MALFORMED",
+    "OCTETS",
     "UNIX",
     "UNKNOWN",
     "Address",
@@ -43,6 +44,13 @@ MAX_ENTRY_BYTES = 80
 """No entry of the grammar is longer: `[`, 45 for the address, `%`, 15, `]`, `:`, 5."""
 
 _OCTETS = {b"%d" % octet: octet for octet in range(256)}
+OCTETS = frozenset(_OCTETS)
+"""The texts of an octet, without leading zeros."""
+
+# The same for the other octets of an address: sparing three shifts is worth three tables.
+_OCTETS_1, _OCTETS_2, _OCTETS_3 = (
+    {text: octet << shift for text, octet in _OCTETS.items()} for shift in (24, 16, 8)
+)
 _HEX_AND_COLON = b"0123456789abcdefABCDEF:"
 _ZONE = re.compile(rb"[A-Za-z0-9._~-]{1,15}", re.ASCII)
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
@@ -108,7 +116,7 @@ def parse_address(raw: bytes) -> Address:
     if len(octets) == 4:
         try:
             a, b, c, d = octets
-            value = _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
+            value = _OCTETS_1[a] | _OCTETS_2[b] | _OCTETS_3[c] | _OCTETS[d]
         except KeyError:
             pass  # a port, an IPv6 with dotted tail, or nonsense: the long way says which
         else:

@@ -6,7 +6,7 @@ walk says. It must not know sockets or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
@@ -20,6 +20,7 @@ from edgeserver.proxyheaders.walk import (
     PLAIN,
     Outcome,
     Trace,
+    new_tuple,
     read_scheme,
     walk,
     walk_single,
@@ -34,15 +35,16 @@ __all__ = ["Bound", "ContractBound", "FixedBound", "PolicyBound", "make_bound"]
 RawPairs = Collection[tuple[bytes, bytes]]
 
 MAX_KEY_BYTES = 256
-"""A longer value is never a key: its walk costs less than the memory, and a stranger chose it."""
+"""A longer value is never a key: to decide costs less than the memory, and a stranger chose it."""
 
 _MAX_OWN = 8
 
-_NOTHING: frozenset[bytes] = frozenset()
-
-
 FieldValues = tuple[bytes | None, ...]
 """The values of the fields that a kind of policy reads, in an order of its own."""
+
+_NO_KEY: FieldValues = ()
+
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class Bound:
@@ -131,17 +133,18 @@ class FixedBound(Bound):
 class _CachedBound(Bound):
     """Where headers count: remembers what the same values meant."""
 
-    __slots__ = ("_cache", "_own")
+    __slots__ = ("_cache", "_own", "_short")
 
     def __init__(
         self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
     ) -> None:
         super().__init__(policy, endpoint, strip)
         # What was said over a connection with a prelude carries it, so it stays with it.
-        self._cache: DecisionCache[object, Resolved] = (
+        self._cache = (
             policy._caches[endpoint.scheme] if endpoint.prelude is None else DecisionCache(_MAX_OWN)
         )
-        self._own: dict[object, Resolved] = {}
+        self._own: dict[FieldValues, Resolved] = {}
+        self._short = policy._short
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""
@@ -155,24 +158,47 @@ class _CachedBound(Bound):
         Args:
             raw: The head's pairs.
             trace: Keeps every step, if given.
-            values: What the head's relevant fields hold, if none repeats and that is at hand.
+            values: What the head's relevant fields hold, if each is one value and at hand.
         """
         raise NotImplementedError  # one of the classes below
 
-    def _slow(self, key: object, raw: RawPairs, values: FieldValues | None = None) -> Resolved:
-        """Decide, and remember under `key` unless that is None."""
-        resolved = self._own.get(key)
-        if resolved is None and key is not None:
-            resolved = self._cache.recall(key)
+    def _look(self, key: FieldValues, raw: RawPairs) -> Resolved:
+        """Decide what the cache does not have at hand, and remember it.
+
+        Args:
+            key: The values of the fields, none of them too long to be kept.
+            raw: The head's pairs.
+        """
+        cache = self._cache
+        resolved = None
+        if cache.old:
+            resolved = cache.recall(key)
+        if resolved is None and self._own:
+            resolved = self._own.get(key)
         if resolved is None:
-            resolved = self._decide(raw, None, values)
-            if key is not None:
-                if resolved.reason in _SHARED_REASONS:
-                    self._cache.admit(key, resolved)
-                else:  # the peer's own address must not be remembered for another peer
-                    if len(self._own) >= _MAX_OWN:
-                        self._own.clear()
-                    self._own[key] = resolved
+            resolved = self._decide(raw, None, key)
+            if resolved.reason in _SHARED_REASONS:
+                cache.admit(key, resolved, hash(key))
+            else:  # the peer's own address must not be remembered for another peer
+                if len(self._own) >= _MAX_OWN:
+                    self._own.clear()
+                self._own[key] = resolved
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+    def _look_long(self, raw: RawPairs, line: bytes | None, claimed: bytes | None) -> Resolved:
+        """Decide what is too long to be remembered.
+
+        Args:
+            raw: The head's pairs.
+            line: The source's value, if nothing else can name the client.
+            claimed: The value that names the scheme, or None.
+        """
+        resolved = None
+        if line is not None and self._short is not None:
+            resolved = self._short.resolve(_NO_KEY, line, claimed, self.endpoint, None)
+        if resolved is None:
+            resolved = self._decide(raw)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -200,40 +226,58 @@ class PolicyBound(_CachedBound):
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is."""
         if fields is None:
-            return self._slow(None, raw)
-        source = fields.get(self._source)
-        scheme = fields.get(self._proto)  # type: ignore[arg-type]  # None: no field is the key
+            lines, claimed = self._read(raw)
+            if len(lines) > 1 and _LISTS.get(self._source) is not PLAIN:
+                return self._look_long(raw, None, None)
+            source = b",".join(lines) if lines else None
+        else:
+            source = fields.get(self._source)
+            claimed = fields.get(self._proto)  # type: ignore[arg-type]  # None: no field is the key
         if (source is not None and len(source) > MAX_KEY_BYTES) or (
-            scheme is not None and len(scheme) > MAX_KEY_BYTES
+            claimed is not None and len(claimed) > MAX_KEY_BYTES
         ):
-            return self._slow(None, raw)
-        key = (source, scheme)
-        resolved = self._cache.main.get(key)
+            return self._look_long(raw, source, claimed)
+        key = (source, claimed)
+        cache = self._cache
+        resolved = cache.main.get(key)
         if resolved is None:
-            return self._slow(key, raw, key)
+            if source is not None and self._short is not None:
+                resolved = self._short.resolve(key, source, claimed, self.endpoint, cache)
+            if resolved is None:
+                return self._look(key, raw)
         self._reasons[resolved.reason] += 1
         return resolved
+
+    def _read(self, raw: RawPairs) -> tuple[list[bytes], bytes | None]:
+        """Return the lines of the source, and the last of the scheme's field."""
+        source, proto = self._source, self._proto
+        lines: list[bytes] = []
+        claimed = None
+        for name, value in raw:
+            if name == source:
+                lines.append(value)
+            elif name == proto:
+                claimed = value
+        return lines, claimed
 
     def _decide(
         self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
     ) -> Resolved:
         """Walk the configured source, and read the scheme."""
-        source, proto, policy = self._source, self._proto, self.policy
+        policy = self.policy
+        lines: Sequence[bytes]
         if values is None:
-            lines = [value for name, value in raw if name == source]
-            claimed = None
-            for name, value in raw:
-                if name == proto:
-                    claimed = value  # the last line counts
+            lines, claimed = self._read(raw)
         else:
-            lines = [] if values[0] is None else [values[0]]
-            claimed = values[1]
+            source, claimed = values
+            lines = () if source is None else (source,)
         scheme = None if claimed is None else read_scheme(claimed)
         if not lines:
             return self.endpoint.resolved(self._unclaimed(), scheme)
-        if source in _LISTS:
+        family = _LISTS.get(self._source)
+        if family is not None:
             outcome = walk(
-                _LISTS[source],
+                family,
                 lines,
                 policy._table,
                 max_hops=policy.max_hops,
@@ -301,18 +345,35 @@ class ContractBound(_CachedBound):
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, by Tornado's contract."""
         if fields is None:
-            return self._slow(None, raw)
-        get = fields.get
-        chain = get(b"x-forwarded-for")
+            chain, proto, single, x_scheme = read_claims(raw).joined()
+        else:
+            get = fields.get
+            chain = get(b"x-forwarded-for")
+            proto = get(b"x-forwarded-proto")
+            single = get(b"x-real-ip")
+            x_scheme = get(b"x-scheme")
         if chain is not None and len(chain) > MAX_KEY_BYTES:
-            return self._slow(None, raw)
-        key = (chain, get(b"x-forwarded-proto"), get(b"x-real-ip"), get(b"x-scheme"))
+            return self._look_long(
+                raw, chain if single is None else None, proto if x_scheme is None else x_scheme
+            )
+        key = (chain, proto, single, x_scheme)
         resolved = self._cache.main.get(key)
         if resolved is None:
-            for value in key:
-                if value is not None and len(value) > MAX_KEY_BYTES:
-                    return self._slow(None, raw)
-            return self._slow(key, raw, key)
+            # X-Real-Ip replaces the chain; a present but unusable X-Scheme hides X-Forwarded-Proto.
+            if single is not None:
+                chain = None
+            if x_scheme is not None:
+                proto = x_scheme
+            if (
+                (proto is not None and len(proto) > MAX_KEY_BYTES)
+                or (single is not None and len(single) > MAX_KEY_BYTES)
+                or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
+            ):
+                return self._look_long(raw, chain, proto)
+            if chain is not None and self._short is not None:
+                resolved = self._short.resolve(key, chain, proto, self.endpoint, self._cache)
+            if resolved is None:
+                return self._look(key, raw)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -324,11 +385,14 @@ class ContractBound(_CachedBound):
             claims = read_claims(raw)
         else:
             chain, proto, single, x_scheme = values
-            claims = Claims(
-                () if chain is None else (chain,),
-                () if single is None else (single,),
-                x_scheme,
-                proto,
+            claims = new_tuple(
+                Claims,
+                (
+                    () if chain is None else (chain,),
+                    () if single is None else (single,),
+                    x_scheme,
+                    proto,
+                ),
             )
         policy = self.policy
         # An explanation keeps every step, so it walks without what was remembered.

@@ -24,40 +24,48 @@ class DecisionCache(Generic[K, V]):
     """A dictionary with two generations, and the hashes of keys that came once.
 
     Args:
-        size: How many keys each of the three holds at most.
+        size: How many keys each of the three holds at most; a power of two.
     """
 
-    __slots__ = ("_old", "_once", "_size", "main")
+    __slots__ = ("_marks", "_mask", "_size", "main", "old")
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._mask = size - 1
         self.main: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-        self._once: set[int] = set()
+        self.old: dict[K, V] = {}
+        # Each hash has one place, given by its last bits, and stays until another takes it.
+        self._marks: list[int | None] = [None] * size
 
     def recall(self, key: K) -> V | None:
-        """Return what is known for a key that is not in `main`, and move it there."""
-        value = self._old.pop(key, None)
+        """Return what is known for a key that is not in `main`, and move it there from `old`."""
+        value = self.old.pop(key, None)
         if value is not None:
             self._keep(key, value)
         return value
 
-    def admit(self, key: K, value: V) -> None:
-        """Remember a key whose decision was not known, if it has come before."""
-        mark = hash(key)
-        if mark in self._once:
-            self._once.discard(mark)
+    def admit(self, key: K, value: V, mark: int) -> None:
+        """Remember a key whose decision was not known, if its mark has come before.
+
+        Args:
+            key: The key.
+            value: Its decision.
+            mark: The hash of the key, or of a part that seldom comes with another rest.
+        """
+        marks = self._marks
+        place = mark & self._mask
+        if marks[place] == mark:
+            marks[place] = None
             self._keep(key, value)
-            return
-        if len(self._once) >= self._size:
-            self._once.clear()
-        self._once.add(mark)
+        else:
+            marks[place] = mark
 
     def _keep(self, key: K, value: V) -> None:
         if len(self.main) >= self._size:
-            self._old = self.main
+            self.old = self.main
             self.main = {}
         self.main[key] = value
 
     def __len__(self) -> int:
-        return len(self.main) + len(self._old) + len(self._once)
+        marks = sum(mark is not None for mark in self._marks)
+        return len(self.main) + len(self.old) + marks

@@ -36,6 +36,16 @@ class Claims(NamedTuple):
     x_scheme: bytes | None
     proto: bytes | None
 
+    def joined(self) -> tuple[bytes | None, bytes | None, bytes | None, bytes | None]:
+        """Return the chain, the proto, the single address and the X-Scheme, each as one value."""
+        chain, single, x_scheme, proto = self
+        return (
+            b",".join(chain) if chain else None,
+            proto,
+            b",".join(single) if single else None,
+            x_scheme,
+        )
+
 
 def read_claims(raw: Collection[tuple[bytes, bytes]]) -> Claims:
     """Return what the headers claim, from the head's `(lower-case name, value)` pairs."""
@@ -81,8 +91,10 @@ def decide_contract(
         return outcome, scheme
     if chain:
         return walk(PLAIN, chain, table, max_hops=UNLIMITED, trace=trace, memo=memo), scheme
-    return Outcome("trusted-peer-as-client", None), scheme
+    return _NO_CLAIM, scheme
 
+
+_NO_CLAIM = Outcome("trusted-peer-as-client", None)
 
 # X-Real-Ip is not filtered by trusted_downstream.
 _NOBODY = NetworkTable(())

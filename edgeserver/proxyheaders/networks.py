@@ -124,6 +124,17 @@ def render_network(network: Network) -> str:
     return f"{render(network.value)}/{network.prefix}"
 
 
+_UNICAST = range(1, 224)
+"""The first octets with which every IPv4 address is usable."""
+
+
+def _octets(key: int, shift: int) -> range:
+    """Return the first octets that a range has: those of `key` followed by `shift` bits."""
+    first = key << shift >> 24
+    last = ((key + 1 << shift) - 1) >> 24
+    return range(first, last + 1)
+
+
 class NetworkTable:
     """Finds the entry that an address falls under; the longest prefix wins.
 
@@ -135,7 +146,7 @@ class NetworkTable:
         unix: The rule for Unix peers, if they are trusted.
     """
 
-    __slots__ = ("_v4", "_v6", "unix")
+    __slots__ = ("_v4", "_v6", "foreign_octets", "unix")
 
     def __init__(self, entries: Iterable[tuple[Network, Rule]], unix: Rule | None = None) -> None:
         tables: dict[int, dict[int, dict[int, Rule]]] = {4: {}, 6: {}}
@@ -150,6 +161,11 @@ class NetworkTable:
         self._v4 = tuple(sorted(tables[4].items()))
         self._v6 = tuple(sorted(tables[6].items()))
         self.unix = unix
+        listed = {
+            octet for shift, rules in self._v4 for key in rules for octet in _octets(key, shift)
+        }
+        # Whatever follows these first octets is usable, and in no entry.
+        self.foreign_octets = frozenset(b"%d" % octet for octet in _UNICAST if octet not in listed)
 
     def find(self, address: Address) -> Rule | None:
         """Return the rule that `address` falls under, or None."""

@@ -18,8 +18,9 @@ from edgeserver.proxyheaders.addresses import (
     parse_address,
     parse_peer,
 )
-from edgeserver.proxyheaders.bound import Bound, make_bound
+from edgeserver.proxyheaders.bound import Bound, FieldValues, make_bound
 from edgeserver.proxyheaders.cache import DecisionCache
+from edgeserver.proxyheaders.contract import UNLIMITED
 from edgeserver.proxyheaders.endpoint import Endpoint
 from edgeserver.proxyheaders.findings import CODES, make_finding
 from edgeserver.proxyheaders.networks import NetworkTable, Rule
@@ -32,6 +33,7 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
+from edgeserver.proxyheaders.shortroad import ShortRoad
 from edgeserver.proxyheaders.spellings import Spellings
 from edgeserver.proxyheaders.stripping import StripSet
 from edgeserver.proxyheaders.walk import Memo, Outcome
@@ -165,11 +167,22 @@ class TrustPolicy:
             relevant |= {b"x-real-ip", b"x-scheme"}
         self._spellings = Spellings(relevant)
         self._ignored = self._spellings.ignored
-        self._caches: dict[str, DecisionCache[object, Resolved]] = {
+        self._caches: dict[str, DecisionCache[FieldValues, Resolved]] = {
             "http": DecisionCache(_CACHE_SIZE),
             "https": DecisionCache(_CACHE_SIZE),
         }
         self._memo: Memo = {}
+        # RFC 7239's elements are read by its own grammar, and so by the walk alone.
+        self._short = (
+            ShortRoad(
+                self._table,
+                self._memo,
+                is_list=self._source_raw == b"x-forwarded-for",
+                max_hops=max_hops if mode == "policy" else UNLIMITED,
+            )
+            if source != "forwarded"
+            else None
+        )
         self._bounds: dict[object, Bound] = {}
         self._last: tuple[str, int | None, str, Bound] = _NO_PLACE
         self._reasons = dict.fromkeys(REASONS, 0)

@@ -16,12 +16,15 @@ from edgeserver.proxyheaders.networks import NetworkTable, Rule
 __all__ = [
     "FORWARDED",
     "PLAIN",
+    "SCHEMES",
     "Memo",
     "Outcome",
     "Source",
     "Step",
     "Trace",
+    "new_tuple",
     "read_scheme",
+    "remember",
     "split_list",
     "walk",
     "walk_single",
@@ -59,11 +62,23 @@ class Outcome(NamedTuple):
 new_tuple = tuple.__new__
 """What a named tuple's own constructor calls, at half the cost."""
 
-Memo = dict[bytes, tuple[Claim, Rule | None]]
+Memo = dict[bytes, tuple[Claim, Rule]]
 """Entries of listed proxies, which repeat whoever the client is; never an entry of a client."""
 
 _MAX_MEMO = 512
 _MAX_MEMO_BYTES = 96
+
+
+def remember(memo: Memo, entry: bytes, claim: Claim, rule: Rule) -> None:
+    """Remember an entry of a listed proxy, in bounds.
+
+    Emptied when full: whoever can name ever new proxies costs the others one more look at each of
+    theirs per 512 of his entries, never more.
+    """
+    if len(entry) <= _MAX_MEMO_BYTES:
+        if len(memo) >= _MAX_MEMO:
+            memo.clear()
+        memo[entry] = claim, rule
 
 
 class Step(NamedTuple):
@@ -177,6 +192,7 @@ def walk(
             comma = split(line, end)
             entry = line[comma + 1 : end]
             known = memo.get(entry)
+            rule: Rule | None
             if known is not None:
                 claim, rule = known
             else:
@@ -189,20 +205,18 @@ def walk(
                         )
                     return Outcome(error.code, None, error.scheme, error.detail)
                 rule = find(claim[0])
-                if rule is not None and len(entry) <= _MAX_MEMO_BYTES:
-                    if len(memo) >= _MAX_MEMO:
-                        memo.clear()
-                    memo[entry] = claim, rule
+                if rule is not None:
+                    remember(memo, entry, claim, rule)
             examined += 1
             if trace is not None:
                 trace.add(entry, number, comma, claim=claim, rule=rule)
             if rule is None:
                 return new_tuple(Outcome, ("first-untrusted", claim[0], claim[1], ""))
             if examined >= max_hops:
-                return Outcome("max-hops", claim[0], claim[1])
+                return new_tuple(Outcome, ("max-hops", claim[0], claim[1], ""))
             end = comma
     assert claim is not None, "a walk has at least one line, and a line at least one entry"
-    return Outcome("all-hops-trusted", claim[0], claim[1])
+    return new_tuple(Outcome, ("all-hops-trusted", claim[0], claim[1], ""))
 
 
 def walk_single(
@@ -226,7 +240,7 @@ def walk_single(
     return outcome
 
 
-_SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
+SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 
 
 def read_scheme(value: bytes) -> str | None:
@@ -234,8 +248,8 @@ def read_scheme(value: bytes) -> str | None:
 
     Names are case-insensitive; `ws` and `wss` are what proxies send for WebSocket upgrades.
     """
-    known = _SCHEMES.get(value)
+    known = SCHEMES.get(value)
     if known is not None:
         return known
     element = value[value.rfind(b",") + 1 :].strip(b" \t")
-    return _SCHEMES.get(element.lower()) if len(element) <= 5 else None
+    return SCHEMES.get(element.lower()) if len(element) <= 5 else None

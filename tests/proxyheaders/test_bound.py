@@ -167,12 +167,12 @@ def test_long_values_are_never_keys() -> None:
 def test_a_flood_of_new_keys_pushes_out_nothing() -> None:
     """Of keys that never repeat only hashes are kept, in bounds."""
     cache: DecisionCache[int, str] = DecisionCache(8)
-    cache.admit(-3, "kept")
+    cache.admit(-3, "kept", -3)
     assert cache.main == {}
-    cache.admit(-3, "kept")
+    cache.admit(-3, "kept", -3)
     for number in range(1000):
         assert cache.recall(number) is None
-        cache.admit(number, "flood")
+        cache.admit(number, "flood", number)
     assert cache.main == {-3: "kept"}
     assert len(cache) <= 24
 
@@ -182,9 +182,9 @@ def test_repeated_keys_age_by_generations() -> None:
     cache: DecisionCache[int, str] = DecisionCache(8)
     for number in range(100):
         if cache.main.get(0) is None and cache.recall(0) is None:
-            cache.admit(0, "hot")
+            cache.admit(0, "hot", 0)
         for _ in range(2):
-            cache.admit(number + 1, "warm")
+            cache.admit(number + 1, "warm", number + 1)
         assert cache.main[number + 1] == "warm"
         assert len(cache) <= 24
     assert cache.main.get(0) == "hot" or cache.recall(0) == "hot"
