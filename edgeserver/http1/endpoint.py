@@ -17,6 +17,7 @@ from edgeserver.http1.bulk import BULK_BUFFER
 from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
+from edgeserver.log import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
@@ -191,7 +192,11 @@ class HTTP1Endpoint:
         """Flush what waits for the end of the event loop's turn."""
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:  # of one transport must not keep the answers of the others
+                gen_log.error("Cannot write to %s", connection.context, exc_info=True)
+                connection.abort()
 
     def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""

@@ -84,6 +84,21 @@ async def test_the_answers_of_one_turn_leave_together() -> None:
     assert (first[0].transport.writes, second[0].transport.writes) == (1, 1)
 
 
+async def test_a_transport_that_fails_keeps_no_answer_of_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An exception of one transport is logged, ends its connection, and concerns no other."""
+    first, second = request_of(), request_of()
+    second[0].connection.endpoint = first[0].endpoint
+    first[0].transport.eof_written = True  # from now on it takes nothing
+    first[1].answer(b"1")
+    second[1].answer(b"2")
+    await first[0].turn(1)
+    assert first[0].transport.aborted
+    assert second[0].transport.sent.endswith(b"2")
+    assert [record.getMessage() for record in caplog.records] == ["Cannot write to 192.0.2.7"]
+
+
 async def test_a_slow_turn_does_not_hold_answers_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that waited for a slow one leaves with it; those after them leave at once."""
     now = 0.0
