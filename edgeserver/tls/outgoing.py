@@ -12,7 +12,7 @@ Rules that hold throughout:
 - `_held` is true whenever a write may not go straight down, so that the road of an answer tests
   one flag.
 - While the protocol above takes what has come, small records stay in the output BIO until it has
-  returned (`_corked`): what one segment causes, close_notify too, is one write below.
+  returned (`_room` is not 0): what one segment causes, close_notify too, is one write below.
 
 Source: RFC 8446 section 6.1 for close_notify and half-close; asyncio's documentation for
 `WriteTransport`.
@@ -52,7 +52,6 @@ class OutgoingHalf(asyncio.Transport):
         "_backlog_bytes",
         "_closing",
         "_closings",
-        "_corked",
         "_deaf",
         "_eof_written",
         "_error",
@@ -63,6 +62,7 @@ class OutgoingHalf(asyncio.Transport):
         "_outgoing",
         "_protocol",
         "_records",
+        "_room",
         "_sslobject",
         "_told_to_pause",
     )
@@ -78,7 +78,7 @@ class OutgoingHalf(asyncio.Transport):
         self._lower = lower
         self._protocol: Any = None  # asyncio.Protocol; None before the start and after the end
         self._held = False
-        self._corked = False
+        self._room = 0  # how much more the output BIO may hold back; 0 where it holds nothing
         self._deaf = True  # nothing that comes may go up; not before the handshake is done either
         self._lower_paused = False
         self._told_to_pause = False  # the protocol above; the transport below changes more often
@@ -94,17 +94,19 @@ class OutgoingHalf(asyncio.Transport):
         if self._held or type(data) is not bytes or not 0 < len(data) <= CHUNK:
             self._write_parts((data,))
             return
-        outgoing = self._outgoing
-        corked = self._corked
-        if corked and outgoing.pending + len(data) > CHUNK:
-            self._lower.write(outgoing.read())
+        room = self._room
+        if room:
+            if len(data) >= room:
+                self._lower.write(self._outgoing.read())
+                room = CHUNK + 1
+            self._room = room - len(data)
         try:
             self._records.write(data)
         except ssl.SSLError as exc:
             self._fail(exc)
             return
-        if not corked:
-            self._lower.write(outgoing.read())
+        if not room:
+            self._lower.write(self._outgoing.read())
 
     def writelines(self, list_of_data: Iterable[_Bytes]) -> None:
         """Send several pieces, in as few records as they fit into."""
@@ -222,7 +224,7 @@ class OutgoingHalf(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait, plain ones here and records below."""
-        held = self._outgoing.pending if self._corked else 0
+        held = self._outgoing.pending if self._room else 0
         return self._backlog_bytes + held + self._lower.get_write_buffer_size()
 
     # ---- what the transport below tells us ----

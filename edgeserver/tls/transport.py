@@ -30,6 +30,12 @@ from edgeserver.tls.outgoing import CHUNK, OutgoingHalf
 
 __all__ = ["TLSTransport"]
 
+BARREN_BYTES = 64 * 1024
+"""How much may come without application data, such as key updates: each costs us new keys.
+
+A whole record is a quarter of it, and nobody updates keys twice without a byte in between.
+"""
+
 
 class TLSTransport(OutgoingHalf, asyncio.Protocol):
     """A transport over TLS; what stands above gets it when its handshake is done.
@@ -50,6 +56,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "_barren_bytes",
         "_drain_planned",
         "_handshake",
         "_input_ended",
@@ -72,6 +79,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     ) -> None:
         super().__init__(lower, closings=closings)
         self._handshake: asyncio.Protocol | None = handshake
+        self._barren_bytes = 0
         self._reading_paused = False
         self._lower_reads = True
         self._rest: memoryview | None = None
@@ -142,7 +150,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             self._drain()
             return
         self._incoming.write(data)
-        self._deliver()
+        self._deliver(len(data))
 
     def eof_received(self) -> bool | None:
         """Hear that nothing more comes; the write side stays ours to close."""
@@ -170,16 +178,24 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     # ---- in ----
 
-    def _deliver(self) -> None:
-        """Hand up what is in the input BIO, until it is empty or the protocol pauses or closes."""
+    def _deliver(self, size: int) -> None:
+        """Hand up what is in the input BIO, until it is empty or the protocol pauses or closes.
+
+        Args:
+            size: How many bytes have come since the last call.
+        """
         read = self._records.read
         incoming = self._incoming
-        self._corked = True
+        self._room = CHUNK + 1
         while True:
             try:
                 chunk = read(CHUNK)
             except ssl.SSLWantReadError:
-                break  # with an answer to a key update in the BIO, or "no renegotiation"
+                # perhaps with an answer to a key update in the BIO, or "no renegotiation"
+                self._barren_bytes += size
+                if self._barren_bytes > BARREN_BYTES:
+                    self._refuse_barren()
+                break
             except ssl.SSLZeroReturnError:  # close_notify after we have sent ours
                 chunk = b""
             except ssl.SSLError as exc:
@@ -189,12 +205,23 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             if not chunk:
                 self._end_input(truncated=False)
                 break
+            if self._barren_bytes:
+                self._barren_bytes = 0
+            size = 0
             self._protocol.data_received(chunk)
             if not incoming.pending or self._reading_paused or self._deaf:
                 break
-        self._corked = False
-        if self._outgoing.pending:
-            self._send_outgoing()
+        self._room = 0
+        if not self._eof_written and (records := self._outgoing.read()):
+            self._lower.write(records)
+
+    def _refuse_barren(self) -> None:
+        """End a connection whose records bring work and no data."""
+        self._error = ConnectionAbortedError(
+            f"more than {BARREN_BYTES} bytes of TLS records came without application data"
+        )
+        self.truncated = True
+        self.abort()
 
     def _drain(self) -> None:
         """Deliver what waits in the BIO and in `_rest`, then whatever stood behind it."""
@@ -202,7 +229,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         try:
             while not self._reading_paused and not self._deaf:
                 if self._incoming.pending:
-                    self._deliver()
+                    self._deliver(self._incoming.pending)
                 elif self._rest is not None:
                     rest = self._rest
                     self._rest = rest[CHUNK:] if len(rest) > CHUNK else None

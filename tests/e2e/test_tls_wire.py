@@ -8,6 +8,7 @@ import ssl
 import httpx
 import pytest
 
+from edgeserver.tls import build_contexts
 from tests.e2e.site import program
 from tests.tls import pki
 from tests.tls.wire import (
@@ -20,6 +21,16 @@ from tests.tls.wire import (
     directory,
     serve,
     server_context,
+)
+
+KEPT_SETTINGS = (
+    "sni_callback",
+    "options",
+    "verify_mode",
+    "verify_flags",
+    "minimum_version",
+    "maximum_version",
+    "num_tickets",
 )
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
@@ -150,6 +161,61 @@ async def test_s_client_updates_its_keys():
             await output_until(process, rb">>> TLS 1.3, [^\n]*KeyUpdate")
             process.stdin.write(line + b"\n")
             await output_until(process, line + b"\n")
+
+
+@both_loops
+async def test_flood_of_key_updates_ends(monkeypatch):
+    """Key updates without data in between end the connection, for that one client."""
+    monkeypatch.setattr("edgeserver.tls.transport.BARREN_BYTES", 200)
+    async with serve() as server, s_client(server.port, "-tls1_3", "-msg") as process:
+        await output_until(process, rb"Verify return code")
+        protocol = await server.protocol()
+        for _ in range(2):  # a byte of data makes them harmless
+            for _ in range(4):
+                process.stdin.write(b"K\n")
+                await output_until(process, rb">>> TLS 1.3, [^\n]*KeyUpdate")
+            process.stdin.write(b"data\n")
+            await output_until(process, rb"data\n")
+        while "lost" not in protocol.heard:
+            process.stdin.write(b"K\n")
+            if not await process.stdout.read(65536):
+                break
+        await protocol.hears("lost")
+        assert "without application data" in str(protocol.exc)
+        async with s_client(server.port) as another:
+            await output_until(another, rb"Verify return code: 0")
+
+
+@both_loops
+async def test_given_context_decides_by_its_own_sni_callback():
+    """A context with an `sni_callback` is asked through our transport, and stays as it was."""
+    asked = []
+    other = server_context(kind="rsa")
+
+    def choose(sslobject, name, context):
+        asked.append((name, context is given))
+        if name == "refused.test":
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        if name == "b.test":
+            sslobject.context = other
+        return None
+
+    given = server_context()
+    given.sni_callback = choose
+    before = [getattr(given, name) for name in KEPT_SETTINGS]
+    contexts = build_contexts(given)
+    async with serve(select=contexts.select) as server:
+        for name, kind in (("a.test", "ECDSA"), ("b.test", "RSA")):
+            async with s_client(
+                server.port, "-servername", name, "-tls1_2", "-verify_hostname", name
+            ) as process:
+                text = await output_until(process, rb"Verify return code: 0 \(ok\)")
+                assert f"ECDHE-{kind}-" in text
+        async with s_client(server.port, "-servername", "refused.test") as process:
+            written, _ = await process.communicate()
+            assert "unrecognized name" in written.decode()
+    assert asked == [("a.test", True), ("b.test", True), ("refused.test", True)]
+    assert [getattr(given, name) for name in KEPT_SETTINGS] == before
 
 
 @both_loops
