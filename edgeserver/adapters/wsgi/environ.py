@@ -24,7 +24,6 @@ from __future__ import annotations
 import io
 import ssl
 import sys
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -41,6 +40,22 @@ _MAX_KEYS = 2048
 _MAX_NAME = 64
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+_EACH = (
+    "REQUEST_METHOD",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REQUEST_URI",
+    "RAW_URI",
+    "SERVER_PROTOCOL",
+    "REMOTE_ADDR",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.input",
+    "edgeserver.client",
+    "edgeserver.explain",
+)
 
 
 class _Keys(dict[bytes, str | None]):
@@ -69,7 +84,9 @@ _key_of = _Keys()
 def connection_environ(
     connection: HTTPConnection, *, root_path: str, multithread: bool, multiprocess: bool
 ) -> Environ:
-    """Return what the environs of all requests of one connection have in common.
+    """Return the template of the environs of all requests of one connection.
+
+    Every key that each request sets is there already: its copies need not grow.
 
     Args:
         connection: Any request's connection; only what does not change is read.
@@ -93,6 +110,7 @@ def connection_environ(
         "wsgi.input_terminated": True,
         "edgeserver.peer": context.peer_ip,
         "edgeserver.tls": context.tls,
+        **dict.fromkeys(_EACH),
     }
     if context.tls is not None:
         environ.update(_tls_environ(context.tls))
@@ -100,7 +118,7 @@ def connection_environ(
 
 
 def request_environ(
-    base: Mapping[str, Any],
+    base: Environ,
     connection: HTTPConnection,
 ) -> Environ:
     """Return the environ of one request, without its `wsgi.input`.
@@ -118,22 +136,19 @@ def request_environ(
     port = context.peer_port if client is None else client.port
     scheme = context.protocol
     path, _, query = target.partition("?")
-    environ: Environ = {
-        **base,
-        **_fields(connection.raw),
-        "REQUEST_METHOD": connection.method,
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "REQUEST_URI": target,
-        "RAW_URI": target,
-        "SERVER_PROTOCOL": connection.version,
-        "REMOTE_ADDR": context.remote_ip,
-        "wsgi.url_scheme": scheme,
-        # None in a process that was started without one.
-        "wsgi.errors": sys.stderr or io.StringIO(),
-        "edgeserver.client": client,
-        "edgeserver.explain": connection.explain,
-    }
+    environ = base.copy()
+    environ.update(_fields(connection.raw))
+    environ["REQUEST_METHOD"] = connection.method
+    environ["PATH_INFO"] = path
+    environ["QUERY_STRING"] = query
+    environ["REQUEST_URI"] = environ["RAW_URI"] = target
+    environ["SERVER_PROTOCOL"] = connection.version
+    environ["REMOTE_ADDR"] = context.remote_ip
+    environ["wsgi.url_scheme"] = scheme
+    # None in a process that was started without one.
+    environ["wsgi.errors"] = sys.stderr or io.StringIO()
+    environ["edgeserver.client"] = client
+    environ["edgeserver.explain"] = connection.explain
     if port is not None:
         environ["REMOTE_PORT"] = str(port)
     if scheme == "https":

@@ -23,8 +23,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 # field-value = *field-content, of VCHAR / obs-text / SP / HTAB   RFC 9110 section 5.5
 _NOT_IN_VALUE = re.compile(r"[^\t\x20-\x7E\x80-\xFF]").search
 
-# RFC 9110 section 8.6: Content-Length = 1*DIGIT
-_LENGTH = re.compile(r"[0-9]{1,18}").fullmatch
+_MAX_LENGTH_DIGITS = 18
 
 # PEP 3333: "applications and middleware are forbidden from using HTTP/1.1 'hop-by-hop' features or
 # headers"; the list is that of RFC 2616 section 13.5.1.
@@ -123,8 +122,10 @@ def _check_value(name: str, value: Any) -> None:
 
 
 def _check_length(value: str, before: int | None) -> int:
-    if not _LENGTH(value):
+    # RFC 9110 section 8.6: Content-Length = 1*DIGIT
+    if not (value.isdigit() and value.isascii() and len(value) <= _MAX_LENGTH_DIGITS):
         raise ValueError(f"Content-Length {value!r} is not a number (RFC 9110 section 8.6)")
-    if before is not None and before != int(value):
+    length = int(value)
+    if before is not None and before != length:
         raise ValueError(f"Content-Length is given twice, as {before} and as {value!r}")
-    return int(value)
+    return length

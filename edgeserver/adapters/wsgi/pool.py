@@ -8,9 +8,10 @@ A wake-up costs more than many a request, in both directions, so it is done as r
 - Jobs wake a thread when the event loop has seen to all connections that had something to say, not
   in between: a loop such as uvloop gives up the interpreter's lock after each of them, and would
   have to wait for it again.
-- The thread that began to wait last is woken, and none if one is waking already: the woken thread
-  wakes the next one if it leaves jobs behind. So a burst of jobs that never block is done by one
-  or two threads, and a burst of jobs that do block soon by all.
+- The thread that began to wait last is woken, and none if one is waking already. A thread that
+  leaves jobs behind has the event loop look once it gets its turn, which is when that thread blocks
+  or has had the interpreter for long: if jobs are left then, the next thread is woken. So a burst
+  of jobs that never block is done by one thread, and a burst of jobs that do block soon by all.
 - What goes back to the loop wakes it once for all that has come until it looks.
 """
 
@@ -45,6 +46,7 @@ class ThreadPool:
         self._name = name
         self._jobs: deque[Job] = deque()
         self._idle: list[threading.Lock] = []
+        self._mailbox: Mailbox | None = None
         self._planned: Mailbox | None = None
         self._waking = False
         self._closed = False
@@ -76,6 +78,7 @@ class ThreadPool:
         if self._closed:
             raise RuntimeError("the thread pool of the WSGI application is closed")
         self._jobs.append(job)
+        self._mailbox = mailbox
         if self._planned is not mailbox:
             self._planned = mailbox
             mailbox.loop.call_soon(self._wake_as_planned, context=mailbox.context)
@@ -119,6 +122,13 @@ class ThreadPool:
         if self._jobs and not self._waking:
             self._wake()
 
+    def _ask(self) -> None:
+        """Have the event loop see, once it gets its turn, whether one thread is enough."""
+        mailbox = self._mailbox
+        if self._planned is None and mailbox is not None:
+            self._planned = mailbox
+            mailbox.post(self._wake_as_planned)
+
     def _wake(self) -> None:
         """Have one more thread look for jobs, if there is one that does not."""
         try:
@@ -161,7 +171,7 @@ class ThreadPool:
                 self._wait(lock)
                 continue
             if jobs and not self._waking and (idle or self._started < self.size):
-                self._wake()
+                self._ask()
             try:
                 job()
             except BaseException:
