@@ -48,7 +48,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         connection: Where the answer goes.
 
     Attributes:
-        scope: What the application was called with.
+        scope: What the application was called with; None before.
         task: Where it runs, unless it ended in its first step.
     """
 
@@ -62,7 +62,6 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
     # Who waits: the server for room, tasks of the application for a message; see _waiting.
     _held: asyncio.Future[None] | None = None
     _waiters: list[asyncio.Future[None]] | None = None
-    scope: Scope
 
     def __init__(
         self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
@@ -76,11 +75,11 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         self._complete = False
         self._called = False
         self.task: asyncio.Task[None] | None = None
+        self.scope: Scope | None = None
 
     def __str__(self) -> str:
         asked = self.connection
-        host = self._facts.peer if self.scope["client"] is None else self.scope["client"]
-        return f"{asked.method} {asked.target} {asked.version} from {host[0]}"
+        return f"{asked.method} {asked.target} {asked.version} from {self._facts.name(self.scope)}"
 
     # What the server tells.
 
@@ -183,10 +182,10 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     async def _run(self) -> None:
         adapter = self._adapter
-        self.scope = scope = self._facts.make_scope(
-            self.connection, adapter.state, adapter.root_path
-        )
         try:
+            self.scope = scope = self._facts.make_scope(
+                self.connection, adapter.state, adapter.root_path
+            )
             await adapter.app(scope, self.receive, self.send)
         except Exception as error:
             self._fail(error)

@@ -139,6 +139,11 @@ class ConnectionFacts:
         extensions["edgeserver"] = edge
         return scope
 
+    def name(self, scope: Scope | None) -> str:
+        """Return who asked, as logs name it: the client, or the peer where that is not known."""
+        client = None if scope is None else scope["client"]
+        return str((client or self.peer)[0])
+
     def _resolve(self, resolved: Any) -> None:
         # Results are shared between requests, so most requests find the last one's again.
         self._resolved = resolved

@@ -80,7 +80,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         connection: Where the request came from.
 
     Attributes:
-        scope: What the application was called with.
+        scope: What the application was called with; None before.
         task: Where it runs, unless it ended in its first step.
     """
 
@@ -107,7 +107,6 @@ class WebSocketCycle(HTTPMessageDelegate):
     _accepted: Response
     _protocol: ServerProtocol
     _wire: WebSocketWire
-    scope: Scope
 
     def __init__(
         self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
@@ -121,10 +120,10 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._denial: _Denial | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
+        self.scope: Scope | None = None
 
     def __str__(self) -> str:
-        host = self._facts.peer if self.scope["client"] is None else self.scope["client"]
-        return f"WebSocket {self._start_line[1]} from {host[0]}"
+        return f"WebSocket {self._start_line[1]} from {self._facts.name(self.scope)}"
 
     @staticmethod
     def is_for(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
@@ -166,7 +165,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         if self._accepted.status_code != 101:
             self._refuse(self._accepted)
             return
-        task = start_task(self._run(), asyncio.get_running_loop())
+        task = start_task(self._run(), self._facts.loop)
         if not task.done():
             self.task = task
             self._adapter.calls.add(self)
@@ -321,8 +320,8 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     async def _run(self) -> None:
         adapter = self._adapter
-        self.scope = scope = self._make_scope()
         try:
+            self.scope = scope = self._make_scope()
             await adapter.app(scope, self.receive, self.send)
         except Exception as error:
             self._fail(error)

@@ -338,3 +338,16 @@ async def test_an_application_of_another_kind_of_awaitable_works():
 
     async with serving(Application()) as served:
         assert split(await served.ask())[2] == b"future"
+
+
+async def test_a_scope_that_cannot_be_made_answers_500(caplog):
+    """A failure before the application is called is answered and logged as one of its own."""
+
+    async def app(scope, receive, send):
+        raise AssertionError("it is never called")
+
+    # A lone surrogate is no path; nothing else that a scope is made of can fail.
+    async with serving(app, root_path="/\udcff") as served:
+        said = await served.ask()
+    assert said.startswith(b"HTTP/1.1 500 ")
+    assert "Uncaught exception in GET / HTTP/1.1 from 127.0.0.1" in caplog.text

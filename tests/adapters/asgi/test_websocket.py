@@ -590,3 +590,17 @@ async def test_send_raises_where_the_mistake_is():
 
     async with serving(app) as served, connect(address(served)) as client:
         assert await client.recv() == b"fine"
+
+
+async def test_a_scope_that_cannot_be_made_answers_500(caplog):
+    """A failure before the application is called is answered and logged as one of its own."""
+
+    async def app(scope, receive, send):
+        raise AssertionError("it is never called")
+
+    # A lone surrogate is no path; nothing else that a scope is made of can fail.
+    async with serving(app, root_path="/\udcff") as served:
+        async with raw_socket(served) as (_, _, head):
+            assert head.startswith(b"HTTP/1.1 500 ")
+        await until(lambda: not served.adapter.calls)
+    assert "Uncaught exception in WebSocket /ws from 127.0.0.1" in caplog.text
