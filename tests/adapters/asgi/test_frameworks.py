@@ -157,8 +157,9 @@ class TestStarlette:
         assert answer.text == "contentn"
 
 
-async def test_fastapi(caplog):
-    """Validation, dependencies with cleanup and the lifespan's state work."""
+async def test_fastapi(caplog, tls):
+    """Validation, dependencies with cleanup, the lifespan's state and a WebSocket work."""
+    server, verify = tls
     fastapi = pytest.importorskip("fastapi")
     from contextlib import asynccontextmanager
 
@@ -179,11 +180,22 @@ async def test_fastapi(caplog):
     async def item(item_id: int, request: fastapi.Request, s: str = fastapi.Depends(session)):
         return {"id": item_id, "pool": request.state.pool, "session": s}
 
-    async with serving(app, lifespan="on") as served:
-        async with httpx.AsyncClient(base_url=served.url) as client:
+    @app.websocket("/double/{number}")
+    async def double(websocket: fastapi.WebSocket, number: int):
+        await websocket.accept()
+        await websocket.send_json({"double": 2 * number, "scheme": websocket.url.scheme})
+
+    async with serving(app, lifespan="on", server=server) as served:
+        secure = "s" if server else ""
+        address = f"127.0.0.1:{served.port}"
+        async with httpx.AsyncClient(base_url=f"http{secure}://{address}", verify=verify) as client:
             good = await client.get("/items/5")
             bad = await client.get("/items/x")
+        extra = {"ssl": verify} if server else {}
+        async with connect(f"ws{secure}://{address}/double/21", **extra) as client:
+            answer = json.loads(await asyncio.wait_for(client.recv(), STEP_S))
         await until(lambda: not served.adapter.calls)
+    assert answer == {"double": 42, "scheme": f"ws{secure}"}
     assert good.json() == {"id": 5, "pool": "a pool", "session": "session"}
     assert bad.status_code == 422
     assert closed == ["session", "pool"]
@@ -203,6 +215,9 @@ django.setup()
 def sync_view(request):
     return HttpResponse(f"{request.META['REMOTE_ADDR']} {len(request.body)}")
 
+def secure_view(request):
+    return HttpResponse(str(request.is_secure()))
+
 async def async_view(request):
     await asyncio.sleep(0)
     return HttpResponse(request.GET["q"])
@@ -213,20 +228,28 @@ async def stream_view(request):
             yield str(number)
     return StreamingHttpResponse(pieces())
 
-urlpatterns = [path("sync", sync_view), path("async", async_view), path("stream", stream_view)]
+urlpatterns = [
+    path("sync", sync_view),
+    path("secure", secure_view),
+    path("async", async_view),
+    path("stream", stream_view),
+]
 
 from django.core.asgi import get_asgi_application
 app = get_asgi_application()
 """
 
 
-def test_django(tmp_path):
+def test_django(tmp_path, tls):
     """Views sync and async work, and so does a lifespan that Django does not take."""
+    server, verify = tls
     pytest.importorskip("django")
     # In a process of its own: Django can be set up but once in each.
     (tmp_path / "django_site.py").write_text(DJANGO)
-    with running_serve(tmp_path, "django_site:app") as process:
-        with httpx.Client(base_url=url_of(process)) as client:
+    options = [f"--{name}={path}" for name, path in server.get("ssl_options", {}).items()]
+    with running_serve(tmp_path, "django_site:app", *options) as process:
+        with httpx.Client(base_url=url_of(process), verify=verify) as client:
+            assert client.get("/secure").text == str(bool(server))
             assert client.post("/sync", content=b"abc").text == "127.0.0.1 3"
             assert client.get("/async?q=%C3%BC").text == "\u00fc"
             assert client.get("/stream").text == "012"

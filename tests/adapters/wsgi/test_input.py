@@ -240,6 +240,30 @@ async def test_continue_is_said_when_the_application_reads(framing: bytes) -> No
         assert (await talk.rest()).endswith(b"\r\n\r\nhello")
 
 
+async def test_an_application_that_is_slow_to_want_a_body_is_not_cut_off() -> None:
+    """While a client waits for its 100 Continue it is not the one who is late."""
+    called, go_on = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        called.set()
+        assert go_on.wait(20)
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [body]
+
+    limits = {"idle_connection_timeout": 5, "header_timeout": 5, "body_timeout": 5}
+    async with running(app, **limits) as served, talking(served.port) as talk:
+        talk.send(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert await asyncio.to_thread(called.wait, 20)
+        [connection] = served.server._endpoint.connections
+        connection.check_deadlines(asyncio.get_running_loop().time() + 3600)
+        go_on.set()
+        assert await talk.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        # From now on it is.
+        connection.check_deadlines(asyncio.get_running_loop().time() + 3600)
+        assert (await talk.head()).startswith(b"HTTP/1.1 408 ")
+
+
 async def test_continue_is_not_said_for_a_body_nobody_wants() -> None:
     """A client that expects 100-continue is answered at once where nobody reads."""
 

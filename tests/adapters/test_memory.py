@@ -21,11 +21,9 @@ SIZE = 48 * MIB
 BOUND_KIB = 8 * 1024
 
 # It measures itself: resident memory now, and its peak since the last time it was asked.
-PROGRAM = """
+COMMON = """
 import asyncio, json, re, sys, threading
 import edgeserver
-
-reading = threading.Event()
 
 CHUNK = bytes(65536)
 
@@ -36,6 +34,11 @@ def memory():
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     return json.dumps(found).encode()
+"""
+
+APPLICATIONS = {
+    "wsgi": """
+reading = threading.Event()
 
 def app(environ, start_response):
     size = int(environ["QUERY_STRING"] or 0)
@@ -55,11 +58,50 @@ def app(environ, start_response):
     while piece := environ["wsgi.input"].read(65536):
         total += len(piece)
     return [b"%d" % total]
+""",
+    "asgi": """
+reading = asyncio.Event()
 
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    path, size = scope["path"], int(scope["query_string"] or 0)
+
+    async def body(data, more=False):
+        await send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def counted():
+        total, more = 0, True
+        while more:
+            message = await receive()
+            total += len(message["body"])
+            more = message["more_body"]
+        return b"%d" % total
+
+    if path == "/late":
+        await reading.wait()
+    answer = memory() if path == "/memory" else b""
+    if scope["method"] == "POST":
+        answer = await counted()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if path == "/down":
+        for _ in range(size // len(CHUNK)):
+            await body(CHUNK, True)
+    if path == "/file":
+        with open(sys.argv[2], "rb") as file:
+            while piece := file.read(len(CHUNK)):
+                await body(piece, True)
+    if path == "/go":
+        reading.set()
+    await body(answer)
+""",
+}
+
+MAIN = """
 async def main():
     options = json.loads(sys.argv[1])
     server = edgeserver.listen(
-        app, 0, "127.0.0.1", threads=2, max_body_size=1 << 30, **options
+        app, 0, "127.0.0.1", max_body_size=1 << 30, **options
     )
     print(server.listeners[0].socket.getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
@@ -69,14 +111,18 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(params=["http", "https"])
+@pytest.fixture(
+    params=[(kind, scheme) for kind in APPLICATIONS for scheme in ("http", "https")],
+    ids="-".join,
+)
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Run the program, and return what connects to it."""
     import json
 
-    options: dict[str, Any] = {}
+    kind, scheme = request.param
+    options: dict[str, Any] = {"threads": 2} if kind == "wsgi" else {}
     context: ssl.SSLContext | None = None
-    if request.param == "https":
+    if scheme == "https":
         ca = make_ca()
         options["ssl_options"] = write_pair(tmp_path, make_leaf(ca))
         context = client_context(ca)
@@ -84,7 +130,13 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     with file.open("wb") as opened:
         opened.truncate(SIZE)
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, json.dumps(options), str(file)],
+        [
+            sys.executable,
+            "-c",
+            COMMON + APPLICATIONS[kind] + MAIN,
+            json.dumps(options),
+            str(file),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
