@@ -58,7 +58,13 @@ _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _HIDDEN = re.compile(rb"(?:unknown|_[A-Za-z0-9._-]+)(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.I)
 _HIDING = frozenset({b"_", b"u", b"U"})
 _GROUPS = struct.Struct(">8H")
+# IPv6 as RFC 5952 section 4 has it, but for zeros at the ends: then its text need not be rendered.
+_GROUP = rb"[1-9a-f][0-9a-f]{0,3}+"
+_GROUP_LIST = rb"%b(?::(?:%b|0(?=:[1-9a-f])))*+" % (_GROUP, _GROUP)
+_RENDERED = re.compile(rb"(%b)(::(?:%b)?+)?+" % (_GROUP_LIST, _GROUP_LIST)).fullmatch
 _ZERO_RUN = re.compile(rb"(?<![^:])0(?::0)+(?![^:])")
+_ZEROS = [b"0"] * 8
+_WIDE = b"%4b" * 8
 _MAPPED = 0xFFFF
 _MAX_V4 = 0xFFFFFFFF
 
@@ -128,6 +134,12 @@ def parse_address(raw: bytes) -> Address:
 
 def _parse_long(entry: bytes) -> Address:
     """Parse an entry that is not just an IPv4 address."""
+    rendered = _RENDERED(entry)
+    if rendered is not None:
+        left, rest = rendered.groups()
+        address = _parse_rendered(left, rest, entry)
+        if address is not None:
+            return address
     port: int | None = None
     host = entry
     if entry[:1] in _HIDING and _HIDDEN.fullmatch(entry):
@@ -152,25 +164,44 @@ def _parse_long(entry: bytes) -> Address:
     if percent and (value >> 118 != 0xFE80 >> 6 or not _ZONE.fullmatch(zone)):
         raise UnusableClaim(MALFORMED, "a zone stands on fe80::/10 only, 1-15 of A-Za-z0-9._~-")
     if value >> 32 == _MAPPED:
-        return _usable_ipv4(value & _MAX_V4, port)
+        return _usable_ipv4(value & _MAX_V4, port, render_ipv4(value & _MAX_V4))
     if value == 0 or value >> 120 == 0xFF:
         raise _nobody()
-    return Address(6, value, render_ipv6(value), port, zone.decode("ascii") if percent else None)
+    zone_text = zone.decode("ascii") if percent else None
+    return _new(Address, (6, value, render_ipv6(value), port, zone_text))
+
+
+def _parse_rendered(left: bytes, rest: bytes | None, entry: bytes) -> Address | None:
+    """Parse what `_RENDERED` matched; None if there are not as many groups as there should be."""
+    groups = left.split(b":")
+    if rest is not None:
+        after = rest[2:].split(b":") if len(rest) > 2 else []
+        missing = 8 - len(groups) - len(after)
+        if missing < 2:  # RFC 5952 section 4.2.2: one group is not shortened
+            return None
+        groups += _ZEROS[:missing]
+        groups += after
+    if len(groups) != 8:
+        return None
+    value = int((_WIDE % tuple(groups)).replace(b" ", b"0"), 16)
+    if value >> 120 == 0xFF:
+        raise _nobody()
+    return _new(Address, (6, value, entry.decode("ascii"), None, None))
 
 
 def _parse_dotted(host: bytes, entry: bytes, port: int | None) -> Address:
     """Parse what has no colon left: IPv4, or one of the words that stand for an address."""
     value = parse_ipv4(host)
     if value is not None:
-        return _usable_ipv4(value, port)
+        return _usable_ipv4(value, port, host.decode("ascii"))
     if not entry:
         raise UnusableClaim(MALFORMED, "empty: this hop said nothing")
     raise UnusableClaim(MALFORMED, "not an IPv4 or IPv6 address")
 
 
-def _usable_ipv4(value: int, port: int | None) -> Address:
+def _usable_ipv4(value: int, port: int | None, text: str) -> Address:
     if 0 < value < 0xE0000000 or 0xEFFFFFFF < value < _MAX_V4:
-        return Address(4, value, render_ipv4(value), port)
+        return _new(Address, (4, value, text, port, None))
     raise _nobody()
 
 
@@ -222,16 +253,11 @@ def parse_ipv6(raw: bytes) -> int | None:
     # "::" stands for one or more groups; without it there are exactly eight.
     if (missing < 1) if compressed else (missing != 0):
         return None
-    digits = b""
-    for group in before:
-        if not 0 < len(group) < 5:
-            return None
-        digits += group.rjust(4, b"0")
-    digits += b"0000" * missing
-    for group in after:
-        if not 0 < len(group) < 5:
-            return None
-        digits += group.rjust(4, b"0")
+    groups = before + _ZEROS[:missing] + after
+    digits = (_WIDE % tuple(groups)).replace(b" ", b"0")
+    # A group of more than four digits makes it longer; an empty one has no digit at all.
+    if len(digits) != 32 or b"" in groups:
+        return None
     return int(digits, 16)
 
 
@@ -272,6 +298,8 @@ def render_ipv6(value: int) -> str:
     zero groups shortened.
     """
     text = b"%x:%x:%x:%x:%x:%x:%x:%x" % _GROUPS.unpack(value.to_bytes(16, "big"))
+    if b"0:0" not in text:
+        return text.decode("ascii")
     best_start = best_end = 0
     for run in _ZERO_RUN.finditer(text):
         start, end = run.span()

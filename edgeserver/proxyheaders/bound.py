@@ -1,4 +1,4 @@
-"""A policy on one connection: what can be decided once, and the shortest way for each request.
+"""A policy on one connection: what is decided once, and what is remembered for its requests.
 
 Decides nothing about trust; it joins what the connection says (peer, prelude, scheme) with what the
 walk says. It must not know sockets or HTTP.
@@ -6,31 +6,28 @@ walk says. It must not know sockets or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
-from edgeserver.proxyheaders.contract import Claims, decide_contract, read_claims
-from edgeserver.proxyheaders.declared import read_declared
 from edgeserver.proxyheaders.endpoint import Endpoint
 from edgeserver.proxyheaders.results import Provenance, Resolved
+from edgeserver.proxyheaders.shortroad import FieldValues
 from edgeserver.proxyheaders.stripping import StripSet
-from edgeserver.proxyheaders.walk import (
-    FORWARDED,
-    PLAIN,
-    Outcome,
-    Trace,
-    new_tuple,
-    read_scheme,
-    walk,
-    walk_single,
-)
+from edgeserver.proxyheaders.walk import Outcome, Trace
 
 if TYPE_CHECKING:
-    from edgeserver.proxyheaders.networks import Rule
     from edgeserver.proxyheaders.policy import TrustPolicy
 
-__all__ = ["Bound", "ContractBound", "FixedBound", "PolicyBound", "make_bound"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "NOTHING",
+    "Bound",
+    "CachedBound",
+    "FieldValues",
+    "FixedBound",
+    "RawPairs",
+]
 
 RawPairs = Collection[tuple[bytes, bytes]]
 
@@ -39,12 +36,9 @@ MAX_KEY_BYTES = 256
 
 _MAX_OWN = 8
 
-FieldValues = tuple[bytes | None, ...]
-"""The values of the fields that a kind of policy reads, in an order of its own."""
-
 _NO_KEY: FieldValues = ()
 
-_NOTHING: frozenset[bytes] = frozenset()
+NOTHING: frozenset[bytes] = frozenset()
 
 
 class Bound:
@@ -56,15 +50,18 @@ class Bound:
         strip: Names that the application does not get to see; falsy if there are none.
     """
 
-    __slots__ = ("_reasons", "endpoint", "policy", "strip")
+    __slots__ = ("_reasons", "_strip", "direct", "endpoint", "policy", "strip")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = NOTHING
     ) -> None:
         self.policy = policy
         self.endpoint = endpoint
         self.strip = strip
+        self._strip = strip if isinstance(strip, StripSet) else None
         self._reasons = policy._reasons
+        # Where answers are kept under (source, scheme) alone, and nothing else counts; or None.
+        self.direct: DecisionCache[FieldValues, Resolved] | None = None
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is; never raises, never changes its arguments.
@@ -73,19 +70,19 @@ class Bound:
             raw: The head's `(lower-case name, value)` pairs, in order.
             fields: The same as a dict, if no name repeats; else None.
         """
-        raise NotImplementedError  # one of the classes below
+        raise NotImplementedError  # one of the kinds, in `boundkinds`
 
-    def visible(
-        self, raw: list[tuple[bytes, bytes]], names: Iterable[bytes] | None = None
-    ) -> list[tuple[bytes, bytes]]:
+    def visible(self, raw: RawPairs, names: Iterable[bytes] | None = None) -> RawPairs:
         """Return the pairs that the application sees; `raw` itself if that is all of them.
 
         Args:
             raw: The head's `(lower-case name, value)` pairs; never changed.
             names: The same head's `fields`, if at hand: it makes this cheaper.
         """
-        strip = self.strip
-        return strip.visible(raw, names) if isinstance(strip, StripSet) else raw
+        strip = self._strip
+        if strip is None or (names is not None and strip.learned.issuperset(names)):
+            return raw
+        return strip.visible(raw)
 
     def explain(self, raw: RawPairs) -> Provenance:
         """Return the whole proof of what `resolve` answers for the same pairs.
@@ -101,7 +98,7 @@ class Bound:
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""
-        raise NotImplementedError  # one of the classes below
+        raise NotImplementedError  # one of the kinds, in `boundkinds`
 
 
 class FixedBound(Bound):
@@ -114,7 +111,7 @@ class FixedBound(Bound):
         policy: TrustPolicy,
         endpoint: Endpoint,
         outcome: Outcome,
-        strip: frozenset[bytes] = _NOTHING,
+        strip: frozenset[bytes] = NOTHING,
     ) -> None:
         super().__init__(policy, endpoint, strip)
         self._fixed = endpoint.resolved(outcome, None)
@@ -130,13 +127,13 @@ class FixedBound(Bound):
         return self._fixed
 
 
-class _CachedBound(Bound):
+class CachedBound(Bound):
     """Where headers count: remembers what the same values meant."""
 
     __slots__ = ("_cache", "_own", "_short")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = NOTHING
     ) -> None:
         super().__init__(policy, endpoint, strip)
         # What was said over a connection with a prelude carries it, so it stays with it.
@@ -160,7 +157,7 @@ class _CachedBound(Bound):
             trace: Keeps every step, if given.
             values: What the head's relevant fields hold, if each is one value and at hand.
         """
-        raise NotImplementedError  # one of the classes below
+        raise NotImplementedError  # one of the kinds, in `boundkinds`
 
     def _look(self, key: FieldValues, raw: RawPairs) -> Resolved:
         """Decide what the cache does not have at hand, and remember it.
@@ -205,214 +202,3 @@ class _CachedBound(Bound):
 
 _SHARED_REASONS = frozenset({"first-untrusted", "all-hops-trusted", "max-hops", "x-real-ip"})
 """The reasons with which a header entry is the client, whoever the peer is."""
-
-
-_LISTS = {b"x-forwarded-for": PLAIN, b"forwarded": FORWARDED}
-"""The sources that hold a list; every other holds one address."""
-
-
-class PolicyBound(_CachedBound):
-    """A trust policy, on a connection whose other end is trusted."""
-
-    __slots__ = ("_proto", "_source")
-
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = _NOTHING
-    ) -> None:
-        super().__init__(policy, endpoint, strip)
-        self._source = policy._source_raw
-        self._proto = policy._proto_raw
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client of one request is."""
-        if fields is None:
-            lines, claimed = self._read(raw)
-            if len(lines) > 1 and _LISTS.get(self._source) is not PLAIN:
-                return self._look_long(raw, None, None)
-            source = b",".join(lines) if lines else None
-        else:
-            source = fields.get(self._source)
-            claimed = fields.get(self._proto)  # type: ignore[arg-type]  # None: no field is the key
-        if (source is not None and len(source) > MAX_KEY_BYTES) or (
-            claimed is not None and len(claimed) > MAX_KEY_BYTES
-        ):
-            return self._look_long(raw, source, claimed)
-        key = (source, claimed)
-        cache = self._cache
-        resolved = cache.main.get(key)
-        if resolved is None:
-            if source is not None and self._short is not None:
-                resolved = self._short.resolve(key, source, claimed, self.endpoint, cache)
-            if resolved is None:
-                return self._look(key, raw)
-        self._reasons[resolved.reason] += 1
-        return resolved
-
-    def _read(self, raw: RawPairs) -> tuple[list[bytes], bytes | None]:
-        """Return the lines of the source, and the last of the scheme's field."""
-        source, proto = self._source, self._proto
-        lines: list[bytes] = []
-        claimed = None
-        for name, value in raw:
-            if name == source:
-                lines.append(value)
-            elif name == proto:
-                claimed = value
-        return lines, claimed
-
-    def _decide(
-        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
-    ) -> Resolved:
-        """Walk the configured source, and read the scheme."""
-        policy = self.policy
-        lines: Sequence[bytes]
-        if values is None:
-            lines, claimed = self._read(raw)
-        else:
-            source, claimed = values
-            lines = () if source is None else (source,)
-        scheme = None if claimed is None else read_scheme(claimed)
-        if not lines:
-            return self.endpoint.resolved(self._unclaimed(), scheme)
-        family = _LISTS.get(self._source)
-        if family is not None:
-            outcome = walk(
-                family,
-                lines,
-                policy._table,
-                max_hops=policy.max_hops,
-                trace=trace,
-                memo=policy._memo,
-            )
-            if outcome.scheme is not None and policy.proto is not None:
-                scheme = read_scheme(outcome.scheme)
-        else:
-            outcome = walk_single(lines, policy._table, trace=trace)
-        return self.endpoint.resolved(outcome, scheme)
-
-    def _unclaimed(self) -> Outcome:
-        """Return the outcome where the configured source is absent."""
-        source = self.endpoint.source
-        if source is not None:
-            return Outcome("all-hops-trusted", source)
-        return Outcome("trusted-peer-as-client", None)
-
-
-class DeclaringBound(PolicyBound):
-    """The same, where the author of the head declares headers that it sets."""
-
-    __slots__ = ("_declares",)
-
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes], author: Rule
-    ) -> None:
-        super().__init__(policy, endpoint, strip)
-        self._declares = author.sets
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client of one request is, and what else the proxy says."""
-        return self._with_declared(super().resolve(raw, fields), raw)
-
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
-        """Walk, and read the declared headers."""
-        return self._with_declared(self._decide(raw, trace), raw)
-
-    def _with_declared(self, resolved: Resolved, raw: RawPairs) -> Resolved:
-        declares = self._declares
-        values: dict[bytes, list[bytes]] = {}
-        for name, value in raw:
-            if name in declares:
-                values.setdefault(name, []).append(value)
-        if not values:
-            return resolved
-        return Resolved(
-            resolved.remote_ip,
-            resolved.port,
-            resolved.zone,
-            resolved.protocol,
-            resolved.verified,
-            resolved.reason,
-            resolved.prelude,
-            read_declared(values),
-        )
-
-
-class ContractBound(_CachedBound):
-    """Tornado's contract, which believes any peer."""
-
-    __slots__ = ()
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client of one request is, by Tornado's contract."""
-        if fields is None:
-            chain, proto, single, x_scheme = read_claims(raw).joined()
-        else:
-            get = fields.get
-            chain = get(b"x-forwarded-for")
-            proto = get(b"x-forwarded-proto")
-            single = get(b"x-real-ip")
-            x_scheme = get(b"x-scheme")
-        if chain is not None and len(chain) > MAX_KEY_BYTES:
-            return self._look_long(
-                raw, chain if single is None else None, proto if x_scheme is None else x_scheme
-            )
-        key = (chain, proto, single, x_scheme)
-        resolved = self._cache.main.get(key)
-        if resolved is None:
-            # X-Real-Ip replaces the chain; a present but unusable X-Scheme hides X-Forwarded-Proto.
-            if single is not None:
-                chain = None
-            if x_scheme is not None:
-                proto = x_scheme
-            if (
-                (proto is not None and len(proto) > MAX_KEY_BYTES)
-                or (single is not None and len(single) > MAX_KEY_BYTES)
-                or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
-            ):
-                return self._look_long(raw, chain, proto)
-            if chain is not None and self._short is not None:
-                resolved = self._short.resolve(key, chain, proto, self.endpoint, self._cache)
-            if resolved is None:
-                return self._look(key, raw)
-        self._reasons[resolved.reason] += 1
-        return resolved
-
-    def _decide(
-        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
-    ) -> Resolved:
-        """Apply Tornado's rules."""
-        if values is None:
-            claims = read_claims(raw)
-        else:
-            chain, proto, single, x_scheme = values
-            claims = new_tuple(
-                Claims,
-                (
-                    () if chain is None else (chain,),
-                    () if single is None else (single,),
-                    x_scheme,
-                    proto,
-                ),
-            )
-        policy = self.policy
-        # An explanation keeps every step, so it walks without what was remembered.
-        memo = policy._memo if trace is None else None
-        outcome, scheme = decide_contract(claims, policy._table, memo=memo, trace=trace)
-        return self.endpoint.resolved(outcome, scheme)
-
-
-def make_bound(policy: TrustPolicy, endpoint: Endpoint) -> Bound:
-    """Return the bound for one connection: which of the classes above fits."""
-    if policy.mode == "off":
-        return FixedBound(policy, endpoint, Outcome("proxy-headers-off", None))
-    if policy.mode == "tornado":
-        return ContractBound(policy, endpoint)
-    author = endpoint.author
-    if author is None:
-        assert endpoint.outcome is not None, "an untrusted author is the client"
-        strip = policy._strip_unlisted if policy.unlisted == "strip" else _NOTHING
-        return FixedBound(policy, endpoint, endpoint.outcome, strip)
-    strip = policy._strip_for(author)
-    if author.sets:
-        return DeclaringBound(policy, endpoint, strip, author)
-    return PolicyBound(policy, endpoint, strip)

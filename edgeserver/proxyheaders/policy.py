@@ -7,6 +7,7 @@ how a request is decided; nothing here runs per request but a look-up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from edgeserver.proxyheaders.addresses import (
     parse_address,
     parse_peer,
 )
-from edgeserver.proxyheaders.bound import Bound, FieldValues, make_bound
+from edgeserver.proxyheaders.bound import MAX_KEY_BYTES, Bound, FieldValues
+from edgeserver.proxyheaders.boundkinds import make_bound
 from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.contract import UNLIMITED
 from edgeserver.proxyheaders.endpoint import Endpoint
@@ -33,6 +35,7 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
+from edgeserver.proxyheaders.shapes import Shapes
 from edgeserver.proxyheaders.shortroad import ShortRoad
 from edgeserver.proxyheaders.spellings import Spellings
 from edgeserver.proxyheaders.stripping import StripSet
@@ -42,6 +45,7 @@ __all__ = ["TrustPolicy"]
 
 _CACHE_SIZE = 2048
 _MAX_BOUNDS = 256
+_NAME = itemgetter(0)
 
 # Stands for "none yet": no peer equals None, so its bound is never asked.
 _NO_PLACE: Any = (None, None, None, None)
@@ -167,6 +171,7 @@ class TrustPolicy:
             relevant |= {b"x-real-ip", b"x-scheme"}
         self._spellings = Spellings(relevant)
         self._ignored = self._spellings.ignored
+        self._shapes = Shapes((self._source_raw, self._proto_raw))
         self._caches: dict[str, DecisionCache[FieldValues, Resolved]] = {
             "http": DecisionCache(_CACHE_SIZE),
             "https": DecisionCache(_CACHE_SIZE),
@@ -220,6 +225,20 @@ class TrustPolicy:
             or prelude is not None
         ):
             bound = self._recall_bound(peer, peer_port, scheme, prelude)
+        if headers.__class__ is list:
+            shape = self._shapes.get(tuple(map(_NAME, headers)))
+            if shape is not None:
+                at, proto_at, places = shape
+                cache = bound.direct
+                if at >= 0 and cache is not None:
+                    key = (headers[at][1], headers[proto_at][1])
+                    if len(key[0]) + len(key[1]) <= MAX_KEY_BYTES:
+                        resolved = cache.main.get(key)
+                        if resolved is not None:
+                            self._reasons[resolved.reason] += 1
+                            return resolved
+                known = {name: headers[index][1] for name, index in places}
+                return bound.resolve(known.items(), known)
         ignored, spellings = self._ignored, self._spellings
         fields: dict[bytes, bytes] = {}
         picked = 0
@@ -228,8 +247,10 @@ class TrustPolicy:
                 picked += 1
                 fields[spellings[name]] = value
         if len(fields) == picked:
+            if headers.__class__ is list:
+                self._shapes.learn(headers, spellings)
             return bound.resolve(fields.items(), fields)
-        raw = [(known, value) for name, value in headers if (known := spellings[name])]
+        raw = [(lower, value) for name, value in headers if (lower := spellings[name])]
         fields = dict(raw)
         return bound.resolve(raw, fields if len(fields) == len(raw) else None)
 

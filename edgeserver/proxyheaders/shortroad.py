@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeserver.proxyheaders.cache import DecisionCache
     from edgeserver.proxyheaders.endpoint import Endpoint
 
-__all__ = ["ShortRoad"]
+__all__ = ["FieldValues", "ShortRoad"]
 
 _MAX_BYTES = 256
 """Of a longer line only so much is looked at, from the right."""
@@ -28,6 +28,7 @@ _MAX_TAILS = 256
 _MAX_TAIL_BYTES = 128
 
 FieldValues = tuple[bytes | None, ...]
+"""The values of the fields that a kind of policy reads, in an order of its own."""
 
 
 class ShortRoad:
@@ -70,9 +71,13 @@ class ShortRoad:
             line: The whole value of the source.
             claimed: The value that names the scheme, or None.
             endpoint: The connection.
-            cache: Remembers the answer, if given.
+            cache: Remembers the answer; None for a line too long for that.
         """
-        if cache is not None and cache.old:
+        if cache is None:
+            # No address begins with NUL: what was cut off cannot make another one of the rest.
+            if len(line) > _MAX_BYTES:
+                line = b"\0" + line[-_MAX_BYTES:]
+        elif cache.old:
             resolved = cache.recall(key)
             if resolved is not None:
                 return resolved
@@ -105,12 +110,9 @@ class ShortRoad:
         """Return text, port and zone of the nearest untrusted address; None if the walk must say.
 
         Args:
-            line: The whole value of the source.
+            line: The value of the source, or the right end of it.
         """
         memo = self._memo
-        if len(line) > _MAX_BYTES:
-            # No address begins with NUL: what was cut off cannot make another one of the rest.
-            line = b"\0" + line[-_MAX_BYTES:]
         entries = line.rsplit(b",", self._splits)
         left = len(entries)
         for entry in reversed(entries):

@@ -5,7 +5,7 @@ Decides by name alone. It must not know values, addresses or how the author of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["DECLARABLE", "SAFE_NAMES", "StripSet", "is_forwarding_name"]
 
@@ -56,12 +56,12 @@ class StripSet(frozenset[bytes]):
     `X-Forwarded-` anything, and any underscore alias.
     """
 
-    __slots__ = ("_extra", "_kept", "_learned", "_strict")
+    __slots__ = ("_extra", "_kept", "_strict", "learned")
 
     _extra: frozenset[bytes]
     _kept: frozenset[bytes]
-    _learned: set[bytes]
     _strict: bool
+    learned: set[bytes]  # names that are not in this set
 
     def __new__(
         cls, *, everything: bool, extra: Iterable[bytes], kept: Iterable[bytes] = ()
@@ -82,19 +82,19 @@ class StripSet(frozenset[bytes]):
         self._extra = extra
         self._kept = kept
         self._strict = everything
-        self._learned = set(SAFE_NAMES - names)
+        self.learned = set(SAFE_NAMES - names)
         return self
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, bytes):
             return False
-        if name in self._learned:
+        if name in self.learned:
             return False
         if self._matches(name):
             return True
         # Bounded, and never emptied: a stranger who fills it makes new names cost this look-up.
-        if len(self._learned) < _MAX_LEARNED and len(name) <= _MAX_LEARNED_BYTES:
-            self._learned.add(name)
+        if len(self.learned) < _MAX_LEARNED and len(name) <= _MAX_LEARNED_BYTES:
+            self.learned.add(name)
         return False
 
     def _matches(self, name: bytes) -> bool:
@@ -106,20 +106,17 @@ class StripSet(frozenset[bytes]):
             return False
         return name in DECLARABLE or name.startswith(b"client-cert")
 
-    def visible(
-        self, raw: list[tuple[bytes, bytes]], names: Iterable[bytes] | None = None
-    ) -> list[tuple[bytes, bytes]]:
+    def visible(self, raw: Collection[tuple[bytes, bytes]]) -> Collection[tuple[bytes, bytes]]:
         """Return `raw` without the fields to remove; `raw` itself if there are none.
 
         Args:
             raw: `(lower-case name, value)` pairs; never changed.
-            names: The names in `raw`, if they are at hand, such as a dict of the fields.
         """
-        if names is not None and self._learned.issuperset(names):
+        learned = self.learned
+        hidden = {name for name, _ in raw if name not in learned and name in self}
+        if not hidden:
             return raw
-        if not any(name in self for name, _ in raw):
-            return raw
-        return [pair for pair in raw if pair[0] not in self]
+        return [pair for pair in raw if pair[0] not in hidden]
 
     def listed(self) -> Iterator[bytes]:
         """Yield the names that can be listed."""

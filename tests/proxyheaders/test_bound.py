@@ -114,7 +114,7 @@ def test_names_are_learned_in_bounds() -> None:
         assert b"x-odd-%d" % number not in strip
         assert b"x-forwarded-odd-%d" % number in strip
     assert b"x" * 5000 not in strip
-    assert len(strip._learned) <= 1024
+    assert len(strip.learned) <= 1024
 
 
 def resolved(trust: TrustPolicy, value: bytes, peer: str = PROXY) -> str:
