@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from edgeserver.errors import HTTPInputError
@@ -50,7 +50,14 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the callback with a request that has no body."""
-        self.call(HTTPServerRequest.from_connection(request_conn, server_conn), request_conn)
+        request = HTTPServerRequest.from_connection(request_conn, server_conn)
+        try:
+            result = self._callback(request)
+        except Exception as error:
+            _answer_error(request, request_conn, error)
+            return
+        if result is not None:
+            self._settle_later(request, request_conn, result)
 
     def call(self, request: HTTPServerRequest, connection: HTTPConnection) -> None:
         """Call the callback with `request`; never raises what the callback raises."""
@@ -59,11 +66,15 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         except Exception as error:
             _answer_error(request, connection, error)
             return
-        if result is not None and inspect.isawaitable(result):
-            self._run(_settle(request, connection, result))
+        if result is not None:
+            self._settle_later(request, connection, result)
 
-    def _run(self, settling: Coroutine[Any, Any, None]) -> None:
-        task = start_task(settling, asyncio.get_running_loop())
+    def _settle_later(
+        self, request: HTTPServerRequest, connection: HTTPConnection, result: object
+    ) -> None:
+        if not inspect.isawaitable(result):
+            return
+        task = start_task(_settle(request, connection, result), asyncio.get_running_loop())
         if not task.done():
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

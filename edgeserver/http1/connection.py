@@ -27,7 +27,7 @@ from typing import Any, Final, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import StrictTransportExchange
-from edgeserver.http1.head import check_partial_head, parse_head, parse_lines
+from edgeserver.http1.head import Head, check_partial_head, parse_head, parse_lines
 from edgeserver.http1.opening import RequestOpening
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
@@ -119,19 +119,21 @@ class HTTP1Connection(RequestOpening):
             # What nearly every segment is: one whole head, nobody at work on another. It takes
             # the same steps as the loop, without looking for what cannot be there.
             lines = data.split(b"\r\n")
-            if lines[0] and not lines[-1] and not lines[-2] and self._take_segment(lines):
-                return
+            if lines[0] and not lines[-1] and not lines[-2]:
+                del lines[-2:]
+                try:
+                    head = parse_lines(lines, self.endpoint.max_header_fields)
+                except HTTPInputError:
+                    pass  # the loop says what is wrong, if anything: it may be a head and a body
+                else:
+                    self._take(head)
+                    return
         self._buffer = data
         self._position = self._checked = 0
         self._run()
 
-    def _take_segment(self, lines: list[bytes]) -> bool:
-        """Serve a segment that is one head; say whether it is."""
-        del lines[-2:]
-        try:
-            head = parse_lines(lines, self.endpoint.max_header_fields)
-        except HTTPInputError:
-            return False  # the loop says what is wrong, if anything: it may be a head and a body
+    def _take(self, head: Head) -> None:
+        """Serve the one head of a segment."""
         self._skipped = False
         context = self._request_context = self._connection_context.copy()
         self._corked = self._inside = True
@@ -144,7 +146,6 @@ class HTTP1Connection(RequestOpening):
             self.deadline = self.endpoint.idle_deadline
         else:
             self._rest()
-        return True
 
     def _begin_in_context(self, head: bytes) -> None:
         """Open an exchange in a fresh copy of the connection's context."""

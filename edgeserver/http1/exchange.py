@@ -22,7 +22,17 @@ from edgeserver.http1.response import (
     split_connection,
     status_line,
 )
-from edgeserver.http1.state import DONE, OPEN, UNSAID, ExchangeState
+from edgeserver.http1.state import (
+    BY_LENGTH,
+    CHUNKED,
+    DONE,
+    NO_BODY,
+    OPEN,
+    UNSAID,
+    UNTIL_CLOSE,
+    UPGRADED,
+    ExchangeState,
+)
 from edgeserver.http1.wire import JOIN_BELOW
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 from edgeserver.httputil.interfaces import HeadersLike, StartLineLike
@@ -120,7 +130,7 @@ class HTTP1Exchange(ExchangeState):
         self._remaining = remaining
         if chunk:
             size = len(chunk)
-            if self._bodiless or self._chunked or size > JOIN_BELOW:
+            if self._framing or size > JOIN_BELOW:
                 head = b"".join(parts)
                 self.bytes_sent += len(head)
                 connection.send(head)
@@ -148,19 +158,19 @@ class HTTP1Exchange(ExchangeState):
         """Decide how the body ends and whether the connection goes on, where that is not plain."""
         connection = self._connection
         if code == 204 or code == 304 or self.method == "HEAD":
-            self._bodiless = True
+            self._framing = NO_BODY
         elif remaining is None:
             if self.version == "HTTP/1.1":
-                self._chunked = True
+                self._framing = CHUNKED
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 # RFC 9112 section 6.3: only the end of the connection can say where it ends.
-                self._until_close = True
+                self._framing = UNTIL_CLOSE
                 self.keep_alive = False
         if connection.endpoint.must_close or self.expects_continue:
             # RFC 9110 section 10.1.1: a client that got no 100 may or may not send its body now.
             self.keep_alive = False
-        elif connection.body_pending and (self._bodiless or size == remaining):
+        elif connection.body_pending and (self._framing == NO_BODY or size == remaining):
             # RFC 9112 section 9.3: an answer that is complete before its request ends the
             # connection; section 9.6 has the option that says so.
             self.keep_alive = False
@@ -188,12 +198,13 @@ class HTTP1Exchange(ExchangeState):
         if type(chunk) is not bytes:
             chunk = bytes(memoryview(chunk))  # it may be changed before it is sent
         size = len(chunk)
-        if self._bodiless:
+        framing = self._framing
+        if framing in (NO_BODY, UPGRADED):
             if self.method != "HEAD":
                 self._too_much(f"a {self.status} answer has no body")
             return connection.ready_future()
         self._count(size)
-        if self._chunked:
+        if framing == CHUNKED:
             self.bytes_sent += size
             if size <= JOIN_BELOW:
                 return connection.send(b"%x\r\n%b\r\n" % (size, chunk))
@@ -213,11 +224,13 @@ class HTTP1Exchange(ExchangeState):
         connection = self._connection
         if connection.exchange is not self or connection.transport is None:
             return
-        if self._remaining and not self._bodiless:
-            self._too_little(self._remaining)
-        if self._chunked:
+        framing = self._framing
+        if framing == BY_LENGTH:
+            if self._remaining:
+                self._too_little(self._remaining)
+        elif framing == CHUNKED:
             connection.send(b"0\r\n%b\r\n" % self._trailers)
-        if self.upgraded:
+        elif framing == UPGRADED:
             connection.flush()
             return
         self.state = DONE
@@ -264,8 +277,7 @@ class HTTP1Exchange(ExchangeState):
             self.status = 101
             self.bytes_sent += len(data)
             self.state = OPEN
-            self.upgraded = True
-            self._bodiless = True
+            self._framing = UPGRADED
             self.keep_alive = False
         elif code == 100:
             self.expects_continue = False

@@ -123,7 +123,8 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
     word, target, last = words
     method = _method(word) or _parse_method(word, target)
     version = _version(last) or _parse_version(last, request_line)
-    if target.translate(TARGET_MARKS) != target or not target:
+    marked = target.translate(TARGET_MARKS)
+    if not target or (marked is not target and marked != target):
         # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
         raise _malformed_request_line(request_line)
     if target[0] != 0x2F:
@@ -143,9 +144,10 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
             or not value
             or value[0] <= 0x20
             or value[-1] <= 0x20
-            or value.translate(FIELD_VALUE_MARKS) != value
+            or value.translate(FIELD_VALUE_MARKS) is not value
         ):
-            # Not what nearly every line is: a name that is known, a space, and a clean value.
+            # Not what nearly every line is: a name that is known, a space, and a clean value, of
+            # which CPython's translate() returns the very object.
             lower, value = _parse_rare_field(line)
         fields[lower] = value
     raw = None

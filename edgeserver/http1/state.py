@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
 
-__all__ = ["DONE", "FRESH", "OPEN", "UNSAID", "ExchangeState"]
+__all__ = [
+    "BY_LENGTH",
+    "CHUNKED",
+    "DONE",
+    "FRESH",
+    "NO_BODY",
+    "OPEN",
+    "UNSAID",
+    "UNTIL_CLOSE",
+    "UPGRADED",
+    "ExchangeState",
+]
 
 FRESH: Final = 0
 """No final head has been written."""
@@ -25,6 +36,15 @@ OPEN: Final = 1
 """The head is written, the body is not complete."""
 DONE: Final = 2
 """The answer is complete, or never will be."""
+
+BY_LENGTH: Final = 0
+"""The body ends after as many bytes as were declared; or nothing has been declared yet."""
+NO_BODY: Final = 1
+CHUNKED: Final = 2
+UNTIL_CLOSE: Final = 3
+"""Only the end of the connection ends the body."""
+UPGRADED: Final = 4
+"""It is no HTTP any more what follows the head."""
 
 UNSAID: Final = -1
 """What remains of a body of which nothing has been said, because no head was written."""
@@ -49,10 +69,9 @@ class ExchangeState(HTTPConnection):
     # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
     __slots__ = (
         "__dict__",
-        "_bodiless",
-        "_chunked",
         "_close_callback",
         "_connection",
+        "_framing",
         "_headers",
         "_remaining",
         "bytes_sent",
@@ -66,7 +85,6 @@ class ExchangeState(HTTPConnection):
         "status",
         "target",
         "trusted",
-        "upgraded",
         "version",
     )
 
@@ -77,7 +95,6 @@ class ExchangeState(HTTPConnection):
     expects_continue = False
     max_body_size: int | None = None
     body_timeout: float | None = None
-    _until_close = False
     _trailers = b""
 
     def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
@@ -92,10 +109,8 @@ class ExchangeState(HTTPConnection):
         self.keep_alive = True
         self.plain = True
         self.state = FRESH
-        self.upgraded = False
         self._headers: HTTPHeaders | None = None
-        self._chunked = False
-        self._bodiless = False
+        self._framing = BY_LENGTH
         self._remaining: int | None = UNSAID
         self._close_callback: Callable[[], None] | None = None
 
@@ -199,4 +214,4 @@ class ExchangeState(HTTPConnection):
     @property
     def until_close(self) -> bool:
         """Whether only the end of the connection ends the body."""
-        return self._until_close
+        return self._framing == UNTIL_CLOSE
