@@ -31,8 +31,11 @@ SHORTEST_TICK_S = 0.01
 FLUSH_WITHIN_S = 0.001
 """How long an answer may wait for others of the same turn of the event loop."""
 
+SLOW_ANSWER_S = 0.0001
+"""What an answer may take, on an average, where they are to wait for each other at all."""
+
 DIRECT_AFTER_SLOW = 64
-"""How many answers leave at once after one has waited longer than that."""
+"""How many answers leave at once after some have taken longer than that."""
 
 
 class ServerDelegate(Protocol):
@@ -177,8 +180,10 @@ class HTTP1Endpoint:
         unflushed = self._unflushed
         if unflushed:
             unflushed.append(connection)
-            if now - self._unflushed_since > FLUSH_WITHIN_S:
-                self._direct = DIRECT_AFTER_SLOW
+            waited_s = now - self._unflushed_since
+            if waited_s > FLUSH_WITHIN_S:
+                if waited_s > SLOW_ANSWER_S * len(unflushed):
+                    self._direct = DIRECT_AFTER_SLOW
                 self.flush_all()
         elif self._direct:
             self._direct -= 1

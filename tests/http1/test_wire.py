@@ -116,6 +116,22 @@ async def test_a_slow_turn_does_not_hold_answers_back(monkeypatch: pytest.Monkey
     assert [talk.transport.writes for talk, _ in talks] == [1, 1, 1]
 
 
+async def test_a_long_turn_of_quick_answers_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many are answered in one turn none waits for long, and they go on leaving together."""
+    now = 0.0
+    monkeypatch.setattr(endpoint_module, "perf_counter", lambda: now)
+    talks = [request_of() for _ in range(25)]
+    written = []
+    for talk, request in talks:
+        talk.connection.endpoint = talks[0][0].endpoint
+        request.answer(b"quick")
+        now += FLUSH_WITHIN_S / 11
+        written.append(sum(talk.transport.writes for talk, _ in talks))
+    assert written == [0] * 12 + [13] * 12 + [13]
+    await talks[0][0].turn(1)
+    assert [talk.transport.writes for talk, _ in talks] == [1] * 25
+
+
 @pytest.mark.parametrize("end", ["eof", "close", "drain", "abort"])
 async def test_what_is_held_is_not_lost_at_the_end(end: str) -> None:
     """An answer of this turn reaches the transport before the connection ends in the same turn."""
