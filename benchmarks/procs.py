@@ -131,6 +131,16 @@ class Running:
             code = self._process.returncode
             raise ServerFailed(f"{self.server.name} ended with code {code}: {said}")
 
+    def pause(self) -> None:
+        """Stop the processes until `resume`: some are never idle, and would take the core."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the processes go on."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
+
     def cpu_seconds(self) -> float:
         self.check_alive()
         return cpu_seconds(self.pid)
@@ -141,6 +151,7 @@ class Running:
 
     def stop(self) -> None:
         """End the server's own process group, at first politely."""
+        self.resume()
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._process.poll() is None:
                 self._process.terminate()

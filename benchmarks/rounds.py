@@ -110,11 +110,13 @@ class Rounds:
             for process in processes:
                 if process.server.name in self.failed:
                     continue
+                process.resume()
                 try:
                     sample = measure(process, workload, self.plan, next(self._runs))
                 except BenchmarkError as error:
                     self._fail(process.server, error)
                 else:
+                    process.pause()
                     key = (workload.name, process.server.name)
                     self._samples.setdefault(key, []).append(sample)
 
@@ -136,6 +138,7 @@ class Rounds:
             check(process, workload)
             run = next(self._runs)
             run_load(workload, process.port, seconds=1, core=plan.load_core, run=run)
+        process.pause()
         return process
 
     def _fail(self, server: Server, error: BenchmarkError) -> None:
