@@ -88,7 +88,7 @@ async def test_bulk_reading_is_held_within_one_read() -> None:
 
     talk.app.on_data = hold
     body = bytes(i % 251 for i in range(100_500))
-    talk.receive(post(len(body)), body[:80_000], body[80_000:] + NEXT)
+    talk.receive(post(len(body)), body[:60_000], body[60_000:] + NEXT)
     (request,) = talk.app.requests
     assert request.pieces == [body[:1000]]
     assert not talk.transport.reading
