@@ -78,6 +78,8 @@ def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
     Raises:
         ConfigurationError: A value is wrong, or two flags contradict each other.
     """
+    for name in ("trust", "trusted_downstream"):
+        _refuse_empty(name, values.get(name) or ())
     entries: list[str | TrustedProxy] = list(split_list(values.get("trust") or ()))
     for path in values.get("trust_file") or ():
         name = os.path.basename(path)
@@ -108,6 +110,21 @@ def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
     if values.get("max_hops") is not None:
         options["max_hops"] = values["max_hops"]
     return TrustPolicy(entries, **options)
+
+
+def _refuse_empty(name: str, values: Sequence[str]) -> None:
+    """Refuse a list without an entry: an unset variable must not turn a policy off.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    for value in values:
+        if not split_list([value]):
+            flag = "--" + name.replace("_", "-")
+            raise ConfigurationError(
+                f"{flag} {escape(value)!r} names no proxy; give it an address or a range, "
+                "or leave the flag out"
+            )
 
 
 def _refuse_lone(values: Mapping[str, Any]) -> None:

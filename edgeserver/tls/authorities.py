@@ -59,22 +59,32 @@ class Authorities:
         return explain_crls(self.crls, self.certs, self.path, now) if self.crls else []
 
 
-def load_authorities(options: TLSOptions, now: datetime.datetime) -> Authorities:
+def load_authorities(
+    options: TLSOptions, now: datetime.datetime, *, is_reload: bool = False
+) -> Authorities:
     """Read `ca_certs` and `crl` of one host.
+
+    Args:
+        options: The host's settings.
+        now: By when dates are judged.
+        is_reload: Whether a server runs that authorities which nobody is asked for must not keep
+            from a new certificate; at a start a wrong file is an error even so.
 
     Raises:
         TLSConfigurationError: What is wrong, in which file, and the fix.
     """
     if options.ca_certs is None:
         return Authorities()
+    where = f'ca_certs "{options.ca_certs}"'
     if options.client_policy.mode == "none":
+        if not is_reload:
+            parse_certs(load_file(options.ca_certs, "ca_certs"), where)
         return Authorities(
             warnings=(
                 f'"ca_certs" is set ("{options.ca_certs}"), but no client is asked for a '
                 'certificate: set "client_auth" to "optional" or "required", or remove "ca_certs"',
             )
         )
-    where = f'ca_certs "{options.ca_certs}"'
     contents = [load_file(options.ca_certs, "ca_certs")]
     certs = tuple(dict.fromkeys(parse_certs(contents[0], where)))
     crls: tuple[x509.CertificateRevocationList, ...] = ()

@@ -101,7 +101,7 @@ class HostContext:
         self._stamp = stamp_files(self.files)
         self._tried_s = self._clock()
         try:
-            material = load_material(self.options)
+            material = load_material(self.options, is_reload=True)
             build = force or material.digest != self.material.digest
             if build:
                 self._refuse_worse(material)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from edgeserver.errors import TLSConfigurationError
+from edgeserver.errors import EdgeServerError, TLSConfigurationError
 from edgeserver.tls.optionvalues import Password
 from edgeserver.tls.pem import PemBlock, describe_content, parse_pem
 
@@ -85,6 +85,12 @@ def _explain_no_key(data: bytes, blocks: list[PemBlock], where: str, *, own_file
             'are "certfile" and "keyfile" the wrong way round?'
         )
     if own_file:
+        if data[:1] == b"\x30":
+            return (
+                f"{where} is binary (DER or PKCS #12), not PEM: convert it with `openssl pkey "
+                "-inform DER -in FILE -out key.pem`, or `openssl pkcs12 -in FILE -nocerts -noenc "
+                "-out key.pem`"
+            )
         return f"{where} holds no private key: {describe_content(data, blocks)}"
     return (
         f'{where} holds no private key: set "keyfile" to the file of the key, '
@@ -121,6 +127,8 @@ def _resolve_password(password: Password | None, where: str) -> bytes | None:
     if callable(password):
         try:
             password = password()
+        except EdgeServerError as error:  # it says itself what was wrong, where, and the fix
+            raise TLSConfigurationError(f"{where} needs a password: {error}") from error
         except Exception as error:
             raise TLSConfigurationError(
                 f'{where}: the "password" callable failed: {type(error).__name__}: {error}'

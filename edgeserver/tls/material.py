@@ -76,8 +76,15 @@ def files_of(options: TLSOptions) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def load_material(options: TLSOptions, *, now: datetime.datetime | None = None) -> Material:
+def load_material(
+    options: TLSOptions, *, now: datetime.datetime | None = None, is_reload: bool = False
+) -> Material:
     """Read and check the files of one host (the hosts below it are not looked at).
+
+    Args:
+        options: The host's settings.
+        now: By when dates are judged; the present if None.
+        is_reload: Whether the files are to take the place of others that are in use.
 
     Raises:
         TLSConfigurationError: What is wrong, in which file, and the fix.
@@ -99,7 +106,7 @@ def load_material(options: TLSOptions, *, now: datetime.datetime | None = None) 
             f'"{common_name(certs[0])}" was requested with: put the right one there'
         )
     chain = repair_chain(certs, leaf)
-    authorities = load_authorities(options, now)
+    authorities = load_authorities(options, now, is_reload=is_reload)
     return Material(
         chain=chain,
         pair_pem=render_certs(chain.certs) + render_key(key),

@@ -19,6 +19,11 @@ from tests.cli.processes import running, serving
         pytest.param("main:hello", ("--interface", "tornado"), 2, "start_request", id="interface"),
         pytest.param("main:lifespan", (), 3, "no database", id="startup"),
         pytest.param("main:hello", ("--certfile", "no.pem"), 2, "no.pem", id="certfile"),
+        pytest.param(
+            "main:hello", ("--certfile", ""), 2, '"certfile" must be', id="unset-certfile"
+        ),
+        pytest.param("main:hello", ("--crl", ""), 2, "--crl without", id="unset-crl"),
+        pytest.param("main:hello", ("--trust", ""), 2, "names no proxy", id="unset-trust"),
         pytest.param("main:hello", ("--bind", "fd:77"), 2, "--bind fd:77: ", id="descriptor"),
         pytest.param("main:hello", ("--bind", "192.0.2.1:80"), 3, "no interface", id="address"),
         pytest.param(

@@ -80,3 +80,12 @@ def test_flags_that_need_a_policy(key: str, xheaders: bool) -> None:
     """What only a policy reads is refused where there is none, also beside --xheaders."""
     with pytest.raises(ConfigurationError, match="add --trust"):
         build_policy({key: 3, "xheaders": xheaders})
+
+
+@pytest.mark.parametrize("value", ["", ",", " , "])
+@pytest.mark.parametrize("key", ["trust", "trusted_downstream"])
+def test_an_empty_list_is_refused(key: str, value: str) -> None:
+    """A variable that nobody set must not turn a policy off in silence."""
+    flag = "--" + key.replace("_", "-")
+    with pytest.raises(ConfigurationError, match=f"{flag} '.*' names no proxy"):
+        build_policy({key: ("10.0.0.0/8", value), "xheaders": key != "trust"})

@@ -130,6 +130,15 @@ def test_authorities_without_asking_are_said(options, caplog):
     assert "but no client is asked for a certificate" in caplog.text
 
 
+def test_authorities_nobody_is_asked_for_do_not_keep_a_new_certificate_out(options, tmp_path):
+    """At a reload an unused file that is gone is no reason to let the served one expire."""
+    del options["client_auth"]
+    contexts = build_contexts(options)
+    (tmp_path / "ca.pem").unlink()
+    pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    assert contexts.reload().ok
+
+
 def test_a_servers_certificate_among_authorities_is_said(options, tmp_path, caplog):
     """A leaf in ca_certs lets in only itself."""
     (tmp_path / "ca.pem").write_bytes(pki.make_leaf(ROOT, "leaf.test").pem)

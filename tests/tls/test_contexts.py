@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeserver.errors import TLSConfigurationError
+from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.tls import ssl_options_to_context
 
 from . import pki
@@ -150,6 +150,10 @@ def _fail() -> str:
     raise RuntimeError("vault is sealed")
 
 
+def _explain() -> str:
+    raise ConfigurationError("pw.txt: no such file; name another")
+
+
 def _write(key: str, data: bytes):
     def change(tmp: Path, pair: dict) -> dict:
         Path(pair[key]).write_bytes(data)
@@ -239,6 +243,22 @@ WRONG = {
     "missing ca_certs": (
         lambda tmp, pair: {**pair, "ca_certs": "/no.pem", "cert_reqs": 2},
         'ca_certs "/no.pem" does not exist',
+    ),
+    "missing ca_certs that nobody is asked for": (
+        lambda tmp, pair: {**pair, "ca_certs": "/no.pem"},
+        'ca_certs "/no.pem" does not exist',
+    ),
+    "wrong ca_certs that nobody is asked for": (
+        lambda tmp, pair: {**pair, "ca_certs": pair["keyfile"]},
+        "holds a private key, not a certificate",
+    ),
+    "key in DER": (
+        _write("keyfile", b"\x30\x81\x87"),
+        "is binary (DER or PKCS #12), not PEM: convert it with `openssl pkey -inform DER",
+    ),
+    "password that is explained": (
+        lambda tmp, pair: {**_locked(tmp, pair), "password": _explain},
+        "needs a password: pw.txt: no such file; name another",
     ),
     "ca_certs is a key": (
         lambda tmp, pair: {**pair, "ca_certs": pair["keyfile"], "cert_reqs": 2},

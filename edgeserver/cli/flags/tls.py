@@ -58,18 +58,18 @@ class _PasswordFile:
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write the TLS options of the https listeners, if there is a certificate, into `plan`."""
     if values["dev_tls"]:
-        if values["certfile"]:
+        if values["certfile"] is not None:
             raise ConfigurationError("--dev-tls and --certfile contradict each other; give one")
         options: dict[str, Any] = _dev_options(plan)
-    elif values["certfile"]:
+    elif values["certfile"] is not None:  # an empty one, too: an unset variable is no wish for http
         options = {"certfile": values["certfile"]}
     else:
         _refuse_orphans(values)
         return
     for name, key in _KEYS.items():
-        if values[name]:
+        if values[name] is not None:
             options[key] = values[name]
-    if values["key_password_file"]:
+    if values["key_password_file"] is not None:
         options["password"] = _PasswordFile(values["key_password_file"])
     if values["tls_host"]:
         options["hosts"] = _parse_hosts(values["tls_host"])
