@@ -1,7 +1,7 @@
 """A WebSocket on the wire: frames in and out, pings, limits, and how it closes.
 
 Decides what is read and written when, over the sans-IO layer of `websockets`. It must not know
-what an application does with messages: it gives them to a listener and is told what to send.
+what an application does with messages, nor how frames make one: `inbox.py` has what has come.
 
 Bounds: a message is at most `max_size` bytes once decompressed; reading pauses while messages wait
 for the application or the peer takes no bytes (else pongs for its pings would pile up); a peer
@@ -13,18 +13,16 @@ Source: RFC 6455; RFC 7692 for permessage-deflate.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, Final, cast
 
-from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from edgeserver.adapters.asgi.inbox import Inbox
 from edgeserver.adapters.asgi.limits import (
     CLOSE_TIMEOUT_S,
     FEW_FRAMES,
     HELD_BYTES,
-    HELD_MESSAGES,
     LARGE_SLICE,
     LINGER_S,
     SLICE,
@@ -33,7 +31,7 @@ from edgeserver.adapters.asgi.limits import (
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
 
-__all__ = ["ABNORMAL", "WebSocketSettings", "WebSocketWire"]
+__all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketWire"]
 
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
@@ -58,12 +56,10 @@ class WebSocketWire(Detached):
     __slots__ = (
         "__weakref__",
         "_heard",
-        "_held_bytes",
+        "_inbox",
         "_keepalive",
         "_last_write_size",
         "_loop",
-        "_partial",
-        "_partial_is_text",
         "_protocol",
         "_reading_paused",
         "_receivers",
@@ -81,16 +77,14 @@ class WebSocketWire(Detached):
     )
 
     def __init__(self, protocol: ServerProtocol, settings: WebSocketSettings) -> None:
-        self.messages: deque[str | bytes] = deque()
+        self._inbox = inbox = Inbox()
+        self.messages = inbox.messages
         self.close_code: int | None = None
         self.close_reason = ""
         self._protocol = protocol
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._partial: bytearray | None = None
-        self._partial_is_text = False
-        self._held_bytes = 0
         self._rest = b""
         self._rest_planned = False
         self._slice_bytes = SLICE
@@ -118,8 +112,7 @@ class WebSocketWire(Detached):
             waiter = self._loop.create_future()
             self._receivers.append(waiter)
             await waiter
-        message = messages.popleft()
-        self._held_bytes -= len(message)
+        message = self._inbox.pop()
         if self._reading_paused:
             self._resume_reading()
         return message
@@ -205,14 +198,18 @@ class WebSocketWire(Detached):
     def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(data)
-        frames = protocol.events_received()
-        for frame in frames:
-            if not self._take(cast(Frame, frame)):
-                break
+        frames: list[Any] = protocol.events_received()  # a server whose handshake is over: frames
+        inbox = self._inbox
+        try:
+            inbox.take(frames)
+        except UnicodeDecodeError as error:
+            # RFC 6455 section 8.1: "that endpoint MUST _Fail the WebSocket Connection_".
+            if protocol.state is State.OPEN:
+                protocol.fail(INVALID_DATA, f"{error.reason} at {error.start}")
         self._slice_bytes = LARGE_SLICE if len(frames) <= FEW_FRAMES else SLICE
         self._write()
         if self.messages:
-            if len(self.messages) > HELD_MESSAGES or self._held_bytes > HELD_BYTES:
+            if inbox.is_full():
                 self._pause_reading()
             self._wake(self._receivers)
         if protocol.state is not State.OPEN:
@@ -246,41 +243,6 @@ class WebSocketWire(Detached):
             self.close_reason = "" if received is None else received.reason
         self._wake(self._receivers)
         self._wake(self._writers)
-
-    # Frames.
-
-    def _take(self, frame: Frame) -> bool:
-        """Take one frame, control frames have been answered; return whether to go on."""
-        opcode = frame.opcode
-        data = frame.data
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            if frame.fin:
-                return self._keep(data, is_text=opcode is Opcode.TEXT)
-            # One buffer, since a stranger may send a megabyte in pieces of one byte.
-            self._partial = bytearray(data)
-            self._partial_is_text = opcode is Opcode.TEXT
-        elif opcode is Opcode.CONT and self._partial is not None:
-            self._partial += data
-            if frame.fin:
-                partial, self._partial = self._partial, None
-                return self._keep(partial, is_text=self._partial_is_text)
-        return True
-
-    def _keep(self, data: Any, *, is_text: bool) -> bool:
-        message: str | bytes
-        if is_text:
-            try:
-                message = str(data, "utf-8")
-            except UnicodeDecodeError as error:
-                # RFC 6455 section 8.1: "that endpoint MUST _Fail the WebSocket Connection_".
-                if self._protocol.state is State.OPEN:
-                    self._protocol.fail(INVALID_DATA, f"{error.reason} at {error.start}")
-                return False
-        else:
-            message = bytes(data)
-        self._held_bytes += len(message)
-        self.messages.append(message)
-        return True
 
     def _write(self) -> None:
         """Give the transport what the sans-IO layer has to say, its end included."""
@@ -388,8 +350,7 @@ class WebSocketWire(Detached):
     def _may_read(self) -> bool:
         """Return whether neither the application nor the peer has too much to take."""
         closing = self._protocol.state is not State.OPEN
-        free = len(self.messages) <= HELD_MESSAGES // 2 and self._held_bytes <= HELD_BYTES // 2
-        return not self._writing_paused and (free or closing)
+        return not self._writing_paused and (closing or self._inbox.has_room())
 
     def _resume_reading(self) -> None:
         if not self._reading_paused or self._transport is None or not self._may_read():
