@@ -12,11 +12,10 @@ import resource
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
-from edgeserver.adapters.callback import CallbackAdapter, RequestCallback
-from edgeserver.adapters.detect import detect_interface
-from edgeserver.adapters.tornado import TornadoAdapter, share_closed_error
+from edgeserver.adapters.callback import RequestCallback
+from edgeserver.adapters.delegates import delegate_for
 from edgeserver.auditlog import AuditLog
 from edgeserver.errors import ConfigurationError
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
@@ -133,18 +132,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             read_chunk_size=chunk_size,
             proxy_protocol=proxy_protocol,
         )
-        self.request_callback = request_callback
         self.xheaders = xheaders
         self.protocol = _known_protocol(protocol)
         self.trusted_downstream = trusted_downstream
         self.max_connections = _connection_limit(max_connections)
-        given = {
-            "chunk_size": chunk_size,
-            "max_header_size": max_header_size,
-            "idle_connection_timeout": idle_connection_timeout,
-            "max_buffer_size": max_buffer_size,
-            "max_body_size": max_buffer_size if max_body_size is None else max_body_size,
-        }
         settings = HTTP1Settings(
             no_keep_alive=no_keep_alive,
             decompress_request=decompress_request,
@@ -152,15 +143,17 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             header_timeout=header_timeout,
             write_timeout=write_timeout,
             max_header_fields=max_header_fields,
-            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # each is of its field's type
+            **_limits_given(
+                chunk_size=chunk_size,
+                max_header_size=max_header_size,
+                idle_connection_timeout=idle_connection_timeout,
+                max_buffer_size=max_buffer_size,
+                max_body_size=max_buffer_size if max_body_size is None else max_body_size,
+            ),
         )
-        delegate = _as_delegate(request_callback)
-        self._start_request = delegate.start_request
-        self._on_close = getattr(delegate, "on_close", None)
         self._endpoint = HTTP1Endpoint(
             settings,
-            # A subclass may override start_request, as Tornado allows; else nothing is between.
-            self if type(self).start_request is not HTTPServer.start_request else delegate,
+            self._take_callback(request_callback),
             trust=policy,
             access_log=access_log,
             audit_log=audit_log,
@@ -171,6 +164,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._road = ConnectionRoad(self._endpoint, self._tls, policy, self._bound_connections)
         self._accepting_paused: asyncio.TimerHandle | None = None
         self._next_warning_s = 0.0
+
+    def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
+        """Keep what requests are given to; return whom the connections call."""
+        self.request_callback = request_callback
+        delegate = delegate_for(request_callback)
+        self._start_request = delegate.start_request
+        self._on_close = getattr(delegate, "on_close", None)
+        # A subclass may override start_request, as Tornado allows; else nothing is between.
+        overridden = type(self).start_request is not HTTPServer.start_request
+        return self if overridden else delegate
 
     @classmethod
     def configurable_base(cls) -> type[Configurable]:
@@ -332,31 +335,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._bound_connections()
 
 
-def _as_delegate(request_callback: Any) -> HTTPServerConnectionDelegate:
-    # Functions, too, may catch Tornado's error for a closed connection.
-    share_closed_error()
-    # start_request is tested first: Tornado's Application is callable, too.
-    if callable(getattr(request_callback, "start_request", None)):
-        if detect_interface(request_callback) == "tornado":
-            return TornadoAdapter(request_callback)
-        return cast(HTTPServerConnectionDelegate, _with_on_close(request_callback))
-    if callable(request_callback):
-        return CallbackAdapter(request_callback)
-    raise TypeError(
-        f"request_callback={request_callback!r} is neither callable nor has it start_request():"
-        " give a function of one request, or an HTTPServerConnectionDelegate"
-    )
-
-
-def _with_on_close(delegate: Any) -> Any:
-    return delegate if hasattr(delegate, "on_close") else _Closable(delegate)
-
-
-class _Closable(HTTPServerConnectionDelegate):
-    """A delegate of the right shape that has no `on_close`."""
-
-    def __init__(self, delegate: Any) -> None:
-        self.start_request = delegate.start_request  # type: ignore[method-assign]  # no frame in between
+def _limits_given(**limits: float | None) -> dict[str, Any]:
+    """Return the limits that are not None: Tornado's None is the default."""
+    return {name: value for name, value in limits.items() if value is not None}
 
 
 def _known_protocol(protocol: str | None) -> str | None:
