@@ -151,13 +151,33 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 max_body_size=max_buffer_size if max_body_size is None else max_body_size,
             ),
         )
-        self._endpoint = HTTP1Endpoint(
+        self._join(
             settings,
             self._take_callback(request_callback),
-            trust=policy,
+            policy,
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
+        )
+
+    def _join(
+        self,
+        settings: HTTP1Settings,
+        delegate: HTTPServerConnectionDelegate,
+        policy: TrustPolicy,
+        *,
+        access_log: Callable[[Any], None] | None,
+        audit_log: AuditLog | None,
+        strict_transport: str | None,
+    ) -> None:
+        """Put the rooms together: HTTP with whom it calls and tells, and the road there."""
+        self._endpoint = HTTP1Endpoint(
+            settings,
+            delegate,
+            trust=policy,
+            access_log=access_log,
+            audit_log=audit_log,
+            strict_transport=strict_transport,
             protocol=self.protocol,
             on_count=lambda count: self._bound_connections(),
         )
