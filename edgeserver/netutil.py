@@ -6,6 +6,7 @@ loops, servers or TLS.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -22,6 +23,7 @@ __all__ = [
     "bind_unix_socket",
     "is_valid_ip",
     "listen_backlog",
+    "remove_unix_socket_file",
     "render_address",
     "socket_from_fd",
     "systemd_sockets",
@@ -34,6 +36,11 @@ PORT_ATTEMPTS = 16
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 _backlogs: weakref.WeakKeyDictionary[socket.socket, int] = weakref.WeakKeyDictionary()
+
+_FileStamp = tuple[int, int, int]
+_files: weakref.WeakKeyDictionary[socket.socket, tuple[str, _FileStamp]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def bind_sockets(
@@ -57,6 +64,7 @@ def bind_sockets(
         reuse_port: Set `SO_REUSEPORT`, so that several processes may bind the port.
 
     Raises:
+        ConfigurationError: The port is no port.
         OSError: The address cannot be resolved or bound; nothing stays open.
         ValueError: The system has no `SO_REUSEPORT`.
 
@@ -64,6 +72,7 @@ def bind_sockets(
     """
     if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("this system has no SO_REUSEPORT; leave reuse_port out")
+    _require_port(port)
     targets = _resolve(port, address or None, family, socket.AI_PASSIVE if flags is None else flags)
     attempts = PORT_ATTEMPTS if port == 0 else 1
     while True:
@@ -87,7 +96,7 @@ def bind_unix_socket(file: str, mode: int = 0o600, backlog: int = DEFAULT_BACKLO
         backlog: How many connections the system keeps until they are accepted.
 
     Raises:
-        ConfigurationError: There is a file of another kind.
+        ConfigurationError: There is a file of another kind, or a link that leads nowhere.
         OSError: A live process listens there, or the path cannot be used.
 
     Source: `tornado.netutil.bind_unix_socket`; replacing only stale files is tornado issue 2823.
@@ -102,12 +111,28 @@ def bind_unix_socket(file: str, mode: int = 0o600, backlog: int = DEFAULT_BACKLO
         if not abstract:
             # Nobody can connect before listen(), so there is no moment with other permissions.
             os.chmod(file, mode)
+            _files[sock] = os.path.abspath(file), _file_stamp(file)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise _listen_error(error, render_address(file)) from error
     _backlogs[sock] = backlog
     return sock
+
+
+def remove_unix_socket_file(sock: socket.socket) -> None:
+    """Delete the file that `bind_unix_socket` made for `sock`, closed or not.
+
+    A file that another process has put in its place since then is kept: a server that starts while
+    this one still finishes its requests replaces the file, as nobody listens on it any more. What
+    cannot be deleted stays. Later calls do nothing.
+    """
+    path, stamp = _files.pop(sock, (None, None))
+    if path is None:
+        return
+    with contextlib.suppress(OSError):
+        if _file_stamp(path) == stamp:
+            os.unlink(path)
 
 
 def socket_from_fd(fd: int) -> socket.socket:
@@ -206,16 +231,40 @@ def render_address(address: Any) -> str:
     return "unix:" + escape("@" + name[1:] if name.startswith("\0") else name)
 
 
+def _require_port(port: object) -> None:
+    """Refuse a number that is no port: the resolver would take 70000 for 4464."""
+    number = int(port) if isinstance(port, str) and port.isdecimal() else port
+    if isinstance(number, str):
+        return  # the name of a service
+    if not isinstance(number, int) or not 0 <= number <= 65535:
+        raise ConfigurationError(f"port={port!r} is no port: give a number from 0 to 65535")
+
+
+def _file_stamp(path: str) -> _FileStamp:
+    """Return what tells the file at `path` from a later one of the same name.
+
+    The number alone does not: a file system gives it to the next file. Neither a change of owner
+    nor of permissions changes this stamp.
+    """
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
 def _resolve(port: int, address: str | None, family: int, flags: int) -> list[tuple[int, Any]]:
     """Return the distinct `(family, address)` pairs to bind, IPv4 first."""
     if not socket.has_ipv6 and family == socket.AF_UNSPEC:
         family = socket.AF_INET
     try:
         found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, 0, flags)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
+        # Names are encoded before they are looked up, and some cannot be: a..b, or a long label.
+        code, reason = (
+            (error.errno, error.strerror)
+            if isinstance(error, socket.gaierror)
+            else (socket.EAI_NONAME, "a part of the name is empty or too long")
+        )
         raise socket.gaierror(
-            error.errno,
-            f"cannot resolve the address '{escape(address or '')}' to listen on: {error.strerror}",
+            code, f"cannot resolve the address '{escape(address or '')}' to listen on: {reason}"
         ) from error
     return sorted({(one_family, target) for one_family, _, _, _, target in found})
 
@@ -279,6 +328,11 @@ def _remove_stale_socket(file: str) -> None:
     try:
         found = os.stat(file)
     except FileNotFoundError:
+        if os.path.islink(file):
+            raise ConfigurationError(
+                f"'{escape(file)}' is a symbolic link that leads nowhere, so it is not replaced; "
+                "remove it or choose another path"
+            ) from None
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise ConfigurationError(

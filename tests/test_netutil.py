@@ -16,6 +16,7 @@ from edgeserver.netutil import (
     bind_unix_socket,
     is_valid_ip,
     listen_backlog,
+    remove_unix_socket_file,
     render_address,
     socket_from_fd,
     systemd_sockets,
@@ -103,6 +104,25 @@ def test_unresolvable_address_is_named():
         bind_sockets(0, "localhost", flags=socket.AI_NUMERICHOST)
 
 
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".example", "."], ids=["gap", "long", "dot"])
+def test_a_name_that_cannot_be_encoded_is_named(name):
+    """A name that no resolver can be asked for is a gaierror like one that is not found."""
+    with pytest.raises(socket.gaierror, match=r"cannot resolve the address .* empty or too long"):
+        bind_sockets(0, name)
+
+
+@pytest.mark.parametrize("port", [65536, 70000, -1, "70000", None, 80.0, b"80"])
+def test_a_port_that_is_none_is_refused(port):
+    """A resolver would take 70000 for 4464; nothing is listened on."""
+    with pytest.raises(ConfigurationError, match="is no port: give a number from 0 to 65535"):
+        bind_sockets(port, "127.0.0.1")
+
+
+def test_a_port_as_text(opened):
+    """A number as text is a port, as it is to Tornado."""
+    opened += bind_sockets("0", "127.0.0.1")
+
+
 def test_unix_socket(opened, tmp_path):
     """A Unix socket listens, and only its owner may connect."""
     path = str(tmp_path / "s")
@@ -153,6 +173,45 @@ def test_live_unix_socket_is_not_stolen(opened, tmp_path, backlog):
         bind_unix_socket(path)
     assert caught.value.errno == errno.EADDRINUSE
     assert os.stat(path).st_ino == inode
+
+
+def test_a_socket_file_is_removed_with_its_socket(opened, tmp_path):
+    """The file goes although its socket is closed and its permissions were changed; once."""
+    path = tmp_path / "s"
+    opened.append(bind_unix_socket(str(path)))
+    os.chmod(path, 0o666)
+    opened[0].close()
+    remove_unix_socket_file(opened[0])
+    assert not path.exists()
+    remove_unix_socket_file(opened[0])
+
+
+def test_a_socket_file_of_another_process_is_kept(opened, tmp_path):
+    """A server that ends late does not take away the file of the one that follows it."""
+    path = tmp_path / "s"
+    opened.append(bind_unix_socket(str(path)))
+    opened[0].close()
+    opened.append(bind_unix_socket(str(path)))
+    remove_unix_socket_file(opened[0])
+    assert accepts(str(path), socket.AF_UNIX)
+
+
+def test_sockets_without_a_file_of_ours(opened, tmp_path):
+    """A socket in the abstract namespace, and one that we did not make, have no file to remove."""
+    opened.append(bind_unix_socket(f"\0edgeserver-test-{os.getpid()}-nofile"))
+    opened.append(socket.socket(socket.AF_UNIX))
+    opened[1].bind(str(tmp_path / "s"))
+    for sock in opened:
+        remove_unix_socket_file(sock)
+    assert (tmp_path / "s").exists()
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path):
+    """It is not mistaken for a live server's file, and stays."""
+    (tmp_path / "s").symlink_to(tmp_path / "absent")
+    with pytest.raises(ConfigurationError, match="is a symbolic link that leads nowhere"):
+        bind_unix_socket(str(tmp_path / "s"))
+    assert (tmp_path / "s").is_symlink()
 
 
 def test_datagram_socket_is_not_stolen(opened, tmp_path):

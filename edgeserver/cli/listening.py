@@ -5,15 +5,18 @@ Decides the message for each way that listening can fail. It must not know what 
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import socket
 
 from edgeserver.cli.bind import Bind, render_bind
 from edgeserver.cli.failures import StartError
 from edgeserver.errors import ConfigurationError
-from edgeserver.netutil import bind_sockets, bind_unix_socket, socket_from_fd
+from edgeserver.netutil import (
+    bind_sockets,
+    bind_unix_socket,
+    remove_unix_socket_file,
+    socket_from_fd,
+)
 
 __all__ = ["close_sockets", "open_sockets"]
 
@@ -51,13 +54,11 @@ def open_sockets(
         raise StartError(_explain(bind, error)) from error
 
 
-def close_sockets(bind: Bind, sockets: list[socket.socket]) -> None:
-    """Close listening sockets, and remove the file of a Unix socket that we made."""
+def close_sockets(sockets: list[socket.socket]) -> None:
+    """Close listening sockets, and remove the files of Unix sockets that are still ours."""
     for listening in sockets:
+        remove_unix_socket_file(listening)
         listening.close()
-    if bind.path is not None and not bind.path.startswith("@"):
-        with contextlib.suppress(OSError):
-            os.unlink(bind.path)
 
 
 def _explain(bind: Bind, error: OSError) -> str:
@@ -75,6 +76,11 @@ def _explain(bind: Bind, error: OSError) -> str:
             return (
                 f"{shown}: this user may not listen on port {bind.port}; choose one from 1024 up, "
                 "or grant CAP_NET_BIND_SERVICE"
+            )
+        case errno.EACCES | errno.EPERM:
+            return (
+                f"{shown}: this user may not make or replace a socket there; change the "
+                "directory's permissions, or choose another path"
             )
         case errno.EADDRNOTAVAIL:
             return (

@@ -62,7 +62,7 @@ def _close_listeners(plan: ServePlan) -> None:
 
     for listener in (*plan.listeners, *plan.redirects):
         if listener.sockets:
-            close_sockets(listener.bind, listener.sockets)
+            close_sockets(listener.sockets)
 
 
 def _announce(plan: ServePlan, kind: str) -> None:
@@ -103,5 +103,7 @@ def _run_workers(plan: ServePlan) -> int:
         body,
         on_ready=lambda kind: _announce(plan, kind),
         say=lambda line: click.echo(f"edgeserver: {line}", err=True),
+        # Else clients would still connect while the last requests end, and wait for nobody.
+        on_stop=lambda: _close_listeners(plan),
         stop_timeout_s=plan.stop_timeout_s,
     ).run()

@@ -57,6 +57,8 @@ class Supervisor:
         count: How many workers.
         body: What a worker does, in its own process; it never returns into the parent's code.
         on_ready: Called once, when all are ready, with what the first worker said of itself.
+        on_stop: Called once, when the workers are told to stop: what the parent holds for them is
+            of no use from then on.
         say: Prints one line for the operator.
         stop_timeout_s: How long workers may take to stop before they are killed.
     """
@@ -67,11 +69,13 @@ class Supervisor:
         body: WorkerBody,
         *,
         on_ready: Callable[[str], None],
+        on_stop: Callable[[], None] = lambda: None,
         say: Callable[[str], None],
         stop_timeout_s: float,
     ) -> None:
         self._body = body
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._say = say
         self._stop_timeout_s = stop_timeout_s
         self._workers = [_Worker(number) for number in range(1, count + 1)]
@@ -222,6 +226,7 @@ class Supervisor:
         self._stopping = True
         self._kill_s = time.monotonic() + self._stop_timeout_s
         self._send(signal.SIGTERM)
+        self._on_stop()
 
     def _send(self, number: signal.Signals) -> None:
         """Send a signal to every worker."""

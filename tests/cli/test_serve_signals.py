@@ -22,20 +22,59 @@ from tests.cli.processes import (
 )
 
 
-def test_requests_in_flight_are_finished(app_dir: Path) -> None:
-    """After SIGTERM nothing is accepted, what is in flight is answered, and the code is 0."""
-    with serving(app_dir, "main:slow") as process, connect(process) as connection:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_requests_in_flight_are_finished(app_dir: Path, workers: str) -> None:
+    """After SIGTERM connections are refused, what is in flight is answered, and the code is 0."""
+    with (
+        serving(app_dir, "main:slow", "--workers", workers) as process,
+        connect(process) as connection,
+    ):
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         process.wait_for("waiting")
         process.send(signal.SIGTERM)
-        process.wait_for("SIGTERM: stopping")
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(url_of(process))
+        process.wait_for("SIGTERM: stopping", times=int(workers))
+        _wait_until_refused(url_of(process))
         (app_dir / "go").touch()
         answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"done")
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_successor_takes_over_the_socket_file(app_dir: Path, workers: str) -> None:
+    """A server that starts while the old one finishes keeps its file when that one ends."""
+    binds = ("--bind", "127.0.0.1:0", "--bind", "unix:a.sock")
+    with (
+        serving(app_dir, "main:slow", *binds, "--workers", workers) as old,
+        connect(old) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        old.wait_for("waiting")
+        old.send(signal.SIGTERM)
+        old.wait_for("SIGTERM: stopping", times=int(workers))
+        _wait_until_refused(url_of(old))
+        with serving(app_dir, "main:hello", "--bind", "unix:a.sock") as new:
+            new.wait_for("listening on ")
+            (app_dir / "go").touch()
+            assert old.wait() == 0
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(app_dir / "a.sock"))) as client:
+                assert client.get("http://x/").text.startswith("hello ")
+            new.send(signal.SIGTERM)
+            assert new.wait() == 0
+        assert not (app_dir / "a.sock").exists()
+
+
+def _wait_until_refused(url: str) -> None:
+    """Connect until nobody listens any more; nothing is asked of those who still do."""
+    address = (httpx.URL(url).host, httpx.URL(url).port)
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection(address, PATIENCE_S).close()
+        except ConnectionRefusedError:
+            return
+        assert time.monotonic() < deadline_s, f"{url} still accepts connections"
 
 
 def test_idle_connections_do_not_delay_the_end(app_dir: Path) -> None:
