@@ -61,6 +61,8 @@ def _split_target(target: str) -> tuple[str, list[str]]:
         raise ConfigurationError(
             f"{shown} names a file, not a module; write {escape(guess)}:{attribute or 'app'}"
         )
+    if not target.strip():
+        raise ConfigurationError("the application's name is empty; write for example main:app")
     if not separator:
         raise ConfigurationError(f"{shown} names no attribute; write {shown}:app, say")
     parts = attribute.split(".")

@@ -56,6 +56,7 @@ def test_factory(app_dir: Path) -> None:
 
 
 REFUSED = [
+    pytest.param("", False, ConfigurationError, "name is empty; write", id="empty"),
     pytest.param("good_app", False, ConfigurationError, "names no attribute", id="no-colon"),
     pytest.param("good_app.py:app", False, ConfigurationError, "write good_app:app", id="file"),
     pytest.param("./a/b.py", False, ConfigurationError, "write a.b:app", id="path"),

@@ -18,6 +18,7 @@ from tests.cli.processes import running, serving
         pytest.param("main:os", (), 2, "main:os: ", id="not-callable"),
         pytest.param("main:hello", ("--interface", "tornado"), 2, "start_request", id="interface"),
         pytest.param("main:lifespan", (), 3, "no database", id="startup"),
+        pytest.param("main:hello", ("--bind", "a..b:80"), 3, "'a..b'", id="host"),
         pytest.param("main:hello", ("--certfile", "no.pem"), 2, "no.pem", id="certfile"),
         pytest.param(
             "main:hello", ("--certfile", ""), 2, '"certfile" must be', id="unset-certfile"

@@ -57,6 +57,10 @@ _LIMITS: tuple[tuple[str, Callable[..., click.Option], float | None, str], ...] 
 )
 
 
+_MAY_BE_ZERO = "--max-body-size"
+"""Where 0 has a meaning: no body at all."""
+
+
 def _parameter(name: str) -> str:
     """Return the name of the constructor's parameter for a flag."""
     return name.removeprefix("--").replace("-", "_")
@@ -66,10 +70,10 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write the limits that were given, and `serve`'s own defaults, into `plan`."""
     for name, _, _, _ in _LIMITS:
         value = values[_parameter(name)]
+        if value == 0 and name != _MAY_BE_ZERO:
+            raise ConfigurationError(f"{name} 0: nothing would fit; write 64K, say")
         if value is not None:
             plan.server_options[_parameter(name)] = value
-    if values["chunk_size"] == 0:
-        raise ConfigurationError("--chunk-size 0: a piece needs a size; write 64K, say")
     if values["decompress_request"]:
         plan.server_options["decompress_request"] = True
     if values["no_keep_alive"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgeserver.cli.bind import DEFAULT_BIND, parse_bind, render_bind
+from edgeserver.cli.bind import DEFAULT_BIND, Bind, parse_bind, render_bind
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import count_flag, flag, list_flag, switch
 from edgeserver.cli.plan import Listener, ServePlan
@@ -30,6 +30,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
                 f"--bind {render_bind(bind)}: https needs a certificate; add --certfile FILE "
                 "(and --keyfile FILE), or --dev-tls for development"
             )
+        _require_trust(bind, plan)
         plan.listeners.append(Listener(bind=bind, is_tls=is_tls))
     if plan.tls is not None and not any(listener.is_tls for listener in plan.listeners):
         raise ConfigurationError(
@@ -40,6 +41,16 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         plan.redirects.append(_redirect_listener(values["http_redirect"], plan))
     plan.backlog = values["backlog"]
     plan.reuse_port = values["reuse_port"]
+
+
+def _require_trust(bind: Bind, plan: ServePlan) -> None:
+    """Refuse a PROXY prelude that nobody is allowed to send."""
+    policy = plan.server_options.get("trust")
+    if bind.proxy is not None and (policy is None or policy.mode != "policy"):
+        raise ConfigurationError(
+            f"--bind {render_bind(bind)}: nobody may send the prelude; name the proxies with "
+            "--trust"
+        )
 
 
 def _redirect_listener(port: int, plan: ServePlan) -> Listener:
