@@ -15,6 +15,7 @@ from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
 from edgeserver.adapters.asgi.limits import WebSocketSettings
 from edgeserver.adapters.asgi.scope import ConnectionFacts
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
+from edgeserver.adapters.checks import require_seconds
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -73,6 +74,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             raise ConfigurationError(
                 f"lifespan={lifespan!r} is unknown: give {', '.join(map(repr, MODES))}"
             )
+        require_seconds("shutdown_timeout", shutdown_timeout, zero=True)
         self.app = app
         self.root_path = _checked_root_path(root_path)
         self.websockets = WebSocketSettings(
@@ -201,8 +203,7 @@ def make_delegate(app: Application, **options: Any) -> ASGIAdapter:
     return ASGIAdapter(app, **options)
 
 
-def _checked_root_path(root_path: str) -> str:
-    path = root_path.removesuffix("/")
-    if path and not path.startswith("/"):
+def _checked_root_path(root_path: object) -> str:
+    if not isinstance(root_path, str) or (root_path and not root_path.startswith("/")):
         raise ConfigurationError(f"root_path={root_path!r} is no path: start it with a slash")
-    return path
+    return root_path.removesuffix("/")

@@ -12,7 +12,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from edgeserver.errors import ConfigurationError
+from edgeserver.adapters.checks import require_count, require_seconds
 
 __all__ = [
     "CLOSE_TIMEOUT_S",
@@ -61,16 +61,9 @@ class WebSocketSettings:
     per_message_deflate: bool
 
     def __post_init__(self) -> None:
-        if self.max_size < 1:
-            raise ConfigurationError(
-                f"ws_max_size={self.max_size!r} lets no message in: give a number of bytes"
-            )
-        for name in ("ping_interval", "ping_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None and seconds <= 0:
-                raise ConfigurationError(
-                    f"ws_{name}={seconds!r} is no time: give seconds, or None for none"
-                )
+        require_count("ws_max_size", self.max_size, "bytes")
+        require_seconds("ws_ping_interval", self.ping_interval, none=True)
+        require_seconds("ws_ping_timeout", self.ping_timeout, none=True)
 
     def make_protocol(self) -> ServerProtocol:
         """Return the sans-IO layer of one connection; HTTP has read its request already."""

@@ -16,6 +16,7 @@ import weakref
 from contextvars import copy_context
 from typing import Any
 
+from edgeserver.adapters.checks import require_count, require_seconds
 from edgeserver.adapters.wsgi.environ import connection_environ, request_environ
 from edgeserver.adapters.wsgi.files import FileWrapper
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
@@ -62,10 +63,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
         root_path: str = "",
         multiprocess: bool = False,
     ) -> None:
-        if isinstance(threads, bool) or not isinstance(threads, int):
-            raise ConfigurationError(f"threads={threads!r} is not a whole number")
-        if not 1 <= threads <= _MAX_THREADS:
-            raise ConfigurationError(f"threads={threads} is not within 1 to {_MAX_THREADS}")
+        require_count("threads", threads, "threads", most=_MAX_THREADS)
         self._app = app
         self._root = _parse_root_path(root_path)
         self._multiprocess = multiprocess
@@ -105,7 +103,11 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
 
         Returns:
             Whether everything has ended.
+
+        Raises:
+            ConfigurationError: `timeout` is no time.
         """
+        require_seconds("timeout", timeout, zero=True)
         return await self._pool.shutdown(timeout)
 
     # What a request needs.

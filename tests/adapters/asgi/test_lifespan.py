@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 
 import pytest
 
@@ -155,7 +156,15 @@ async def test_an_application_that_leaves_its_lifespan_early_is_told_of_at_the_e
     [
         pytest.param({"lifespan": "maybe"}, "lifespan='maybe'", id="lifespan"),
         pytest.param({"root_path": "api"}, "root_path='api'", id="root-path"),
+        pytest.param({"root_path": None}, "root_path=None", id="root-path-none"),
+        pytest.param({"shutdown_timeout": -1}, "shutdown_timeout=-1 is no time", id="negative"),
+        pytest.param({"shutdown_timeout": math.nan}, "shutdown_timeout=nan is no time", id="nan"),
+        pytest.param({"shutdown_timeout": "5"}, "shutdown_timeout='5'", id="text"),
+        pytest.param({"shutdown_timeout": True}, "shutdown_timeout=True", id="bool"),
+        pytest.param({"shutdown_timeout": None}, "shutdown_timeout=None", id="none"),
         pytest.param({"ws_max_size": 0}, "ws_max_size=0", id="ws-max-size"),
+        pytest.param({"ws_max_size": math.nan}, "ws_max_size=nan", id="ws-max-size-nan"),
+        pytest.param({"ws_ping_interval": math.nan}, "ws_ping_interval=nan", id="ping-nan"),
         pytest.param({"ws_ping_interval": 0}, "ws_ping_interval=0", id="ws-ping-interval"),
         pytest.param({"ws_ping_timeout": -1}, "ws_ping_timeout=-1", id="ws-ping-timeout"),
     ],

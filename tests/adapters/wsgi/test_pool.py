@@ -174,6 +174,15 @@ def test_wrong_options(options: dict[str, Any], part: str) -> None:
         make_delegate(lambda environ, start_response: [], **options)
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan"), None, "5"])
+async def test_a_shutdown_in_no_time(timeout: Any) -> None:
+    """A time that is none is refused by name, before anything is closed."""
+    adapter = make_delegate(lambda environ, start_response: [])
+    with pytest.raises(ConfigurationError, match=f"timeout={timeout!r} is no time"):
+        await adapter.shutdown(timeout)
+    assert await adapter.shutdown(0)
+
+
 def test_an_interpreter_that_ends_waits_for_no_thread() -> None:
     """A process ends although a thread waits for jobs and another is in the middle of one."""
     import subprocess
