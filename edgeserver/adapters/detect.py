@@ -7,9 +7,8 @@ imports an adapter only when an application needs it.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgeserver.errors import ConfigurationError
@@ -78,16 +77,24 @@ def detect_interface(app: object) -> str:
     )
 
 
-def make_delegate(kind: str, app: Any, options: Mapping[str, Any] | None = None) -> Any:
+def make_delegate(
+    kind: str,
+    app: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    spelled: Callable[[str], str] = repr,
+) -> Any:
     """Return what `HTTPServer` is given for an application of this kind.
 
     Args:
         kind: One of `INTERFACES`.
         app: The application.
         options: What the adapter understands, such as `root_path` for ASGI.
+        spelled: How complaints write the name of an option: as the user has, say as a flag.
 
     Raises:
-        ConfigurationError: The kind is unknown or not supported yet, or `app` cannot be of it.
+        ConfigurationError: The kind is unknown, `app` cannot be of it, or an option means nothing
+            to it or cannot work.
     """
     if kind not in INTERFACES:
         raise ConfigurationError(f"unknown interface {kind!r}; one of {', '.join(INTERFACES)}")
@@ -100,33 +107,22 @@ def make_delegate(kind: str, app: Any, options: Mapping[str, Any] | None = None)
     elif not callable(app):
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     options = options or {}
-    if kind in ("callback", "delegate"):
-        _refuse_unknown(kind, options, ())
-        return app
-    return _adapted(kind, app, options)
-
-
-def _refuse_unknown(kind: str, options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse options that nothing behind this kind of application understands."""
+    make, known = _adapter(kind)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} means nothing to {_DESCRIPTIONS[kind]}; leave it out"
+            f"{spelled(unknown[0])} means nothing to {_DESCRIPTIONS[kind]}; leave it out"
         )
-
-
-def _adapted(kind: str, app: Any, options: Mapping[str, Any]) -> Any:
-    """Return `app` behind the adapter of its kind."""
-    name = _ADAPTERS[kind]
-    if importlib.util.find_spec(name) is None:
-        raise ConfigurationError(
-            f"{_name(app)} is {_DESCRIPTIONS[kind]}, which this version of edgeserver cannot run "
-            "yet; give it a callback or a connection delegate"
-        )
-    make = importlib.import_module(name).make_delegate
-    adapter = getattr(importlib.import_module(name), _CLASSES.get(kind, ""), make)
-    _refuse_unknown(kind, options, inspect.signature(adapter).parameters)
     return make(app, **options)
+
+
+def _adapter(kind: str) -> tuple[Callable[..., Any], Iterable[str]]:
+    """Return what makes the delegate of an application of this kind, and which options it takes."""
+    if kind not in _ADAPTERS:
+        return lambda app: app, ()
+    adapters = importlib.import_module(_ADAPTERS[kind])
+    make = adapters.make_delegate
+    return make, inspect.signature(getattr(adapters, _CLASSES.get(kind, ""), make)).parameters
 
 
 def _is_tornados(app: object) -> bool:

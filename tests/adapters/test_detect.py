@@ -97,3 +97,19 @@ def test_an_interface_that_does_not_fit(kind: str, app: object, part: str) -> No
     """Saying which interface it is does not make it so."""
     with pytest.raises(ConfigurationError, match=part):
         make_delegate(kind, app)
+
+
+@pytest.mark.parametrize(
+    ("kind", "app", "sentence"),
+    [
+        ("callback", _callback, "-threads- means nothing to a callback (request); leave it out"),
+        ("asgi", _asgi, "-threads- means nothing to an ASGI application; leave it out"),
+        ("tornado", tornado.web.Application(), "-threads- means nothing to a Tornado application"),
+    ],
+    ids=["callback", "asgi", "tornado"],
+)
+def test_an_option_is_named_as_the_user_wrote_it(kind: str, app: object, sentence: str) -> None:
+    """Who asks for the delegate says how its user spells options."""
+    with pytest.raises(ConfigurationError) as caught:
+        make_delegate(kind, app, {"threads": 3}, spelled=lambda name: f"-{name}-")
+    assert str(caught.value).startswith(sentence)
