@@ -7,10 +7,10 @@ ranges are trusted with.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from edgeserver.errors import TrustConfigurationError
 from edgeserver.escaping import escape
+from edgeserver.filereading import read_file
 from edgeserver.proxyheaders.networks import parse_network
 
 __all__ = ["MAX_FILE_BYTES", "load_ranges"]
@@ -31,8 +31,7 @@ def load_ranges(path: str | os.PathLike[str]) -> list[str]:
     """
     shown = escape(os.fspath(path))
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_file(path, MAX_FILE_BYTES)
     except OSError as error:
         raise TrustConfigurationError(
             f"{shown}: the file of ranges cannot be read: {error.strerror or error}; "

@@ -24,7 +24,7 @@ LAYERS = (
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},
     {"ioloop", "netutil", "process", "tasks", "closing", "finders", "util"},
-    {"errors", "escaping", "log", "layers"},
+    {"errors", "escaping", "filereading", "log", "layers"},
 )
 
 # Rooms that may know less than what lies below them.
@@ -33,7 +33,7 @@ ONLY = {
     "http1": {"httputil", "iostream", "tasks", "layers", "errors", "escaping", "log"},
     "httputil": {"errors", "escaping", "log"},
     "proxyheaders": {"errors", "escaping"},
-    "tls": {"layers", "errors", "escaping", "log"},
+    "tls": {"layers", "errors", "escaping", "filereading", "log"},
 }
 
 # What a room may not import from outside the package, and why.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.escaping import escape
+from edgeserver.filereading import read_file
 
 __all__ = ["MAX_FILE_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem"]
 
@@ -74,8 +75,7 @@ def load_file(path: str, key: str) -> bytes:
         TLSConfigurationError: It cannot be read. A missing file has Tornado's message.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_file(path, MAX_FILE_BYTES)
     except OSError as error:
         raise TLSConfigurationError(_explain_os_error(path, key, error)) from None
     if len(data) > MAX_FILE_BYTES:
@@ -96,7 +96,7 @@ def _explain_os_error(path: str, key: str, error: OSError) -> str:
             f'{key} "{path}" may not be read by this process (user id {os.geteuid()}): give that '
             "user or one of its groups the right to read the file and enter its directories"
         )
-    return f'{key} "{path}" cannot be read: {os.strerror(error.errno or 0)}'
+    return f'{key} "{path}" cannot be read: {error.strerror or error}'
 
 
 def parse_pem(data: bytes) -> list[PemBlock]:

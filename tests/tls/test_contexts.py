@@ -296,6 +296,15 @@ def test_a_file_that_may_not_be_read(tmp_path):
         ssl_options_to_context(pair)
 
 
+def test_a_pipe_without_a_writer_is_refused(tmp_path):
+    """A path that would block is an error at once, not a server that waits."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    Path(pair["keyfile"]).unlink()
+    os.mkfifo(pair["keyfile"])
+    with pytest.raises(TLSConfigurationError, match="holds no private key: the file is empty"):
+        ssl_options_to_context(pair)
+
+
 def test_a_huge_file_is_refused(tmp_path):
     """A path to something endless is refused after a bounded read."""
     if not os.path.exists("/dev/zero"):

@@ -17,6 +17,7 @@ from edgeserver.cli.options import file_flag, flag, list_flag, seconds_flag, swi
 from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
 from edgeserver.escaping import escape
+from edgeserver.filereading import read_file
 from edgeserver.log import gen_log
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class _PasswordFile:
 
     def __call__(self) -> bytes:
         try:
-            with open(self._path, "rb") as file:
-                return file.readline(4096).rstrip(b"\r\n")
+            return read_file(self._path, 4096).split(b"\n", 1)[0].rstrip(b"\r")
         except OSError as error:
             raise ConfigurationError(
                 f"--key-password-file {escape(self._path)}: {error.strerror}; name a file that "
