@@ -5,18 +5,13 @@ Decides nothing about what is tested; every test here is over a real socket.
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass
 
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.httpserver import HTTPServer
-from edgeserver.netutil import bind_sockets
+from tests.adapters.serving import STEP_S, hang_up, listening
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
-
-
-STEP_S = 10
-"""Longer than any step of a test takes; nothing waits for it."""
 
 
 def post(body, *, path="/"):
@@ -63,27 +58,6 @@ class Served:
             await hang_up(writer)
 
 
-async def until(condition):
-    """Let everything else run until `condition()` is true."""
-    async with asyncio.timeout(STEP_S):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-async def hang_up(writer):
-    """Close a connection, and wait until that has happened."""
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-
-
-def reset(writer):
-    """Close a connection by a reset, as a crash of the client would."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    writer.transport.abort()
-
-
 @contextlib.asynccontextmanager
 async def serving(app, *, server=None, adapter=ASGIAdapter, **options):
     """Serve `app` while the context lasts.
@@ -97,13 +71,10 @@ async def serving(app, *, server=None, adapter=ASGIAdapter, **options):
     delegate = adapter(app, **{"lifespan": "off", "shutdown_timeout": 5, **options})
     http_server = HTTPServer(delegate, **(server or {}))
     await delegate.startup()
-    sockets = bind_sockets(0, "127.0.0.1")
-    http_server.add_sockets(sockets)
     try:
-        yield Served(sockets[0].getsockname()[1], delegate, http_server)
+        async with listening(http_server) as port:
+            yield Served(port, delegate, http_server)
     finally:
-        http_server.stop()
-        await http_server.close_all_connections()
         await delegate.shutdown()
 
 

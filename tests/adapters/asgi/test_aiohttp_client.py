@@ -4,11 +4,8 @@ import pytest
 
 from tests.adapters.asgi.serving import serving
 from tests.loops import on_both_loops
-from tests.tls import pki
 
 aiohttp = pytest.importorskip("aiohttp")
-
-AUTHORITY = pki.make_ca("Test CA")
 
 
 async def application(scope, receive, send):
@@ -28,15 +25,6 @@ async def application(scope, receive, send):
     body = f"{scope['method']} {scope['scheme']} {size}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
-
-
-@pytest.fixture(params=["http", "https"])
-def tls(request, tmp_path):
-    """Return `HTTPServer`'s arguments and the client's context, without TLS and with it."""
-    if request.param == "http":
-        return {}, False
-    pair = pki.write_pair(tmp_path, pki.make_leaf(AUTHORITY, "localhost", "127.0.0.1"))
-    return {"ssl_options": pair}, pki.client_context(AUTHORITY, directory=tmp_path)
 
 
 @on_both_loops

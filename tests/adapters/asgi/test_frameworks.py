@@ -5,28 +5,17 @@ Each framework is a test dependency; a test is skipped where its framework is no
 
 import asyncio
 import json
-import shutil
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.adapters.asgi.serving import GET, STEP_S, reset, serving, until
+from tests.adapters.asgi.serving import GET, serving
+from tests.adapters.serving import STEP_S, reset, until
 from tests.cli.processes import serving as running_serve
 from tests.cli.processes import url_of
+from tests.e2e.site import program
 from tests.loops import on_both_loops
-from tests.tls import pki
-
-AUTHORITY = pki.make_ca("Test CA")
-
-
-@pytest.fixture(params=["http", "https"])
-def tls(request, tmp_path):
-    """Return `HTTPServer`'s arguments and the client's context, without TLS and with it."""
-    if request.param == "http":
-        return {}, False
-    pair = pki.write_pair(tmp_path, pki.make_leaf(AUTHORITY, "localhost", "127.0.0.1"))
-    return {"ssl_options": pair}, pki.client_context(AUTHORITY, directory=tmp_path)
 
 
 def starlette_application():
@@ -257,7 +246,6 @@ def test_django(tmp_path, tls):
         process.wait_for("an ASGI application")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl():
     """Curl uploads with Expect: 100-continue, and gets its answer."""
 
@@ -273,7 +261,7 @@ async def test_curl():
         await send({"type": "http.response.body", "body": text})
 
     async with serving(app) as served:
-        command = ["curl", "-s", "-H", "Expect: 100-continue", "-T", "-", served.url]
+        command = [program("curl"), "-s", "-H", "Expect: 100-continue", "-T", "-", served.url]
         curl = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )

@@ -8,17 +8,8 @@ import httpx
 import pytest
 
 from edgeserver.adapters.asgi import ASGIAdapter
-from tests.adapters.asgi.serving import (
-    GET,
-    STEP_S,
-    answer,
-    hang_up,
-    post,
-    reset,
-    serving,
-    split,
-    until,
-)
+from tests.adapters.asgi.serving import GET, answer, post, serving, split
+from tests.adapters.serving import STEP_S, hang_up, reset, until
 from tests.loops import on_both_loops
 
 

@@ -11,17 +11,8 @@ import pytest
 from edgeserver.adapters.asgi import MessageError
 from edgeserver.adapters.asgi.response import UNHEARD_SENDS
 from edgeserver.errors import HTTPOutputError, StreamClosedError
-from tests.adapters.asgi.serving import (
-    GET,
-    STEP_S,
-    answer,
-    hang_up,
-    post,
-    reset,
-    serving,
-    split,
-    until,
-)
+from tests.adapters.asgi.serving import GET, answer, post, serving, split
+from tests.adapters.serving import STEP_S, hang_up, reset, until
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"x"}

@@ -7,7 +7,8 @@ import pytest
 
 from edgeserver.netutil import bind_unix_socket
 from edgeserver.proxyheaders import Provenance, Resolved, TrustPolicy
-from tests.adapters.asgi.serving import GET, answer, hang_up, serving, split
+from tests.adapters.asgi.serving import GET, answer, serving, split
+from tests.adapters.serving import hang_up
 from tests.tls import pki
 
 AUTHORITY = pki.make_ca("Test CA")

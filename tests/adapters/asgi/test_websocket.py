@@ -15,7 +15,8 @@ from edgeserver.adapters.asgi import MessageError
 from edgeserver.adapters.asgi.limits import HELD_MESSAGES
 from edgeserver.errors import StreamClosedError
 from edgeserver.proxyheaders import TrustPolicy
-from tests.adapters.asgi.serving import STEP_S, hang_up, reset, serving, split, until
+from tests.adapters.asgi.serving import serving, split
+from tests.adapters.serving import STEP_S, hang_up, reset, until
 from tests.loops import on_both_loops
 
 ACCEPT = {"type": "websocket.accept"}

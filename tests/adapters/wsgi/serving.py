@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.httpserver import HTTPServer
-from edgeserver.netutil import bind_sockets
+from tests.adapters.serving import STEP_S, hang_up, listening
 
 __all__ = ["Dumping", "Talk", "ask", "serving", "talking"]
-
-WAIT_S = 20
 
 
 class Serving(NamedTuple):
@@ -39,14 +37,11 @@ async def running(
     """Serve `app`, and give the server."""
     adapter = WSGIAdapter(app, threads=threads, root_path=root_path, multiprocess=multiprocess)
     server = HTTPServer(adapter, **options)
-    sockets = bind_sockets(0, "127.0.0.1")
-    server.add_sockets(sockets)
     try:
-        yield Serving(sockets[0].getsockname()[1], server, adapter)
+        async with listening(server) as port:
+            yield Serving(port, server, adapter)
     finally:
-        server.stop()
-        await server.close_all_connections()
-        assert await adapter.shutdown(WAIT_S), "a thread of the application never ended"
+        assert await adapter.shutdown(STEP_S), "a thread of the application never ended"
 
 
 @contextlib.asynccontextmanager
@@ -54,13 +49,6 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[int]:
     """Serve `app`, and give the port."""
     async with running(app, **options) as served:
         yield served.port
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop turn until `condition` holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 class Talk:
@@ -74,13 +62,13 @@ class Talk:
         self.writer.write(data)
 
     async def head(self) -> bytes:
-        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), WAIT_S)
+        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), STEP_S)
 
     async def exactly(self, size: int) -> bytes:
-        return await asyncio.wait_for(self.reader.readexactly(size), WAIT_S)
+        return await asyncio.wait_for(self.reader.readexactly(size), STEP_S)
 
     async def rest(self) -> bytes:
-        return await asyncio.wait_for(self.reader.read(), WAIT_S)
+        return await asyncio.wait_for(self.reader.read(), STEP_S)
 
 
 @contextlib.asynccontextmanager
@@ -90,9 +78,7 @@ async def talking(port: int, limit: int = 65536) -> AsyncIterator[Talk]:
     try:
         yield Talk(reader, writer)
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        await hang_up(writer)
 
 
 async def ask(port: int, request: bytes) -> bytes:

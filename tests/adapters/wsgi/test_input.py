@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.wsgi.serving import ask, running, serving, talking, until
+from tests.adapters.serving import STEP_S, until
+from tests.adapters.wsgi.serving import ask, running, serving, talking
 
 Read = Callable[[Any], Any]
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
@@ -35,6 +36,21 @@ class Reading:
             self.ended.set()
         start_response("200 OK", [])
         return [b"read"]
+
+
+class ReadingLate:
+    """An application that echoes its input, which it does not want before it is told to."""
+
+    def __init__(self) -> None:
+        self.called = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        self.called.set()
+        assert self.go_on.wait(STEP_S)
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [body]
 
 
 def whole(body: bytes) -> bytes:
@@ -136,7 +152,7 @@ async def test_a_chunked_body_is_read_as_it_comes() -> None:
 
     async with serving(app) as port, talking(port) as talk:
         talk.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
-        assert await asyncio.to_thread(came.wait, 20)
+        assert await asyncio.to_thread(came.wait, STEP_S)
         assert pieces == [b"one"]
         talk.send(b"3\r\ntwo\r\n0\r\n\r\n")
         assert (await talk.rest()).endswith(b"onetwo")
@@ -147,7 +163,7 @@ async def test_a_body_nobody_reads_holds_the_client_back() -> None:
     go_on = threading.Event()
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        assert go_on.wait(20)
+        assert go_on.wait(STEP_S)
         size = 0
         while piece := environ["wsgi.input"].read(65536):
             size += len(piece)
@@ -173,7 +189,7 @@ async def test_the_client_leaves_while_the_body_is_read() -> None:
     async with serving(app) as port:
         async with talking(port) as talk:
             talk.send(POST + b"Content-Length: 100000\r\n\r\nonly this")
-        assert await asyncio.to_thread(app.ended.wait, 20)
+        assert await asyncio.to_thread(app.ended.wait, STEP_S)
     assert isinstance(app.error, ConnectionResetError)
     assert "before its body was complete" in str(app.error)
 
@@ -221,20 +237,12 @@ async def test_an_unread_short_body_keeps_the_connection() -> None:
 @pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
 async def test_continue_is_said_when_the_application_reads(framing: bytes) -> None:
     """A client that expects 100-continue hears it when somebody wants its body."""
-    called, go_on = threading.Event(), threading.Event()
-
-    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        called.set()
-        assert go_on.wait(20)
-        body = environ["wsgi.input"].read()
-        start_response("200 OK", [])
-        return [body]
-
+    app = ReadingLate()
     async with serving(app) as port, talking(port) as talk:
         talk.send(POST + framing + b"Expect: 100-continue\r\n\r\n")
-        assert await asyncio.to_thread(called.wait, 20)
+        assert await asyncio.to_thread(app.called.wait, STEP_S)
         assert not talk.reader._buffer
-        go_on.set()
+        app.go_on.set()
         assert await talk.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
         talk.send(b"hello" if b"Length" in framing else b"5\r\nhello\r\n0\r\n\r\n")
         assert (await talk.rest()).endswith(b"\r\n\r\nhello")
@@ -242,22 +250,14 @@ async def test_continue_is_said_when_the_application_reads(framing: bytes) -> No
 
 async def test_an_application_that_is_slow_to_want_a_body_is_not_cut_off() -> None:
     """While a client waits for its 100 Continue it is not the one who is late."""
-    called, go_on = threading.Event(), threading.Event()
-
-    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        called.set()
-        assert go_on.wait(20)
-        body = environ["wsgi.input"].read()
-        start_response("200 OK", [])
-        return [body]
-
+    app = ReadingLate()
     limits = {"idle_connection_timeout": 5, "header_timeout": 5, "body_timeout": 5}
     async with running(app, **limits) as served, talking(served.port) as talk:
         talk.send(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
-        assert await asyncio.to_thread(called.wait, 20)
+        assert await asyncio.to_thread(app.called.wait, STEP_S)
         [connection] = served.server._endpoint.connections
         connection.check_deadlines(asyncio.get_running_loop().time() + 3600)
-        go_on.set()
+        app.go_on.set()
         assert await talk.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
         # From now on it is.
         connection.check_deadlines(asyncio.get_running_loop().time() + 3600)

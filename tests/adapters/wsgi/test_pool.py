@@ -12,7 +12,7 @@ import pytest
 from edgeserver.adapters.wsgi import WSGIAdapter, make_delegate
 from edgeserver.adapters.wsgi.pool import Mailbox, ThreadPool
 from edgeserver.errors import ConfigurationError
-from tests.adapters.wsgi.serving import until
+from tests.adapters.serving import until
 from tests.loops import on_both_loops
 
 

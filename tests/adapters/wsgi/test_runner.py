@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.wsgi.serving import ask, running, serving, talking, until
+from tests.adapters.serving import until
+from tests.adapters.wsgi.serving import ask, running, serving, talking
 
 GET = b"GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
