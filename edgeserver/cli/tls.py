@@ -12,6 +12,7 @@ import sys
 import click
 
 from edgeserver.cli.failures import EXIT_FINDINGS, EXIT_OK, reported
+from edgeserver.cli.options import SECONDS
 from edgeserver.cli.terminal import is_coloured
 
 __all__ = ["tls"]
@@ -33,7 +34,14 @@ def tls() -> None:
 )
 @click.option("--ca-certs", metavar="FILE", help="Roots to trust besides the system's (PEM).")
 @click.option("--key-password-file", metavar="FILE", help="What decrypts the private keys.")
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds for each connection.")
+@click.option(
+    "--timeout",
+    type=SECONDS,
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds for each connection.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def check(
@@ -55,9 +63,9 @@ def check(
 
     with reported(debug=debug):
         password = None
-        if key_password_file:
+        if key_password_file is not None:
             data = load_file(key_password_file, "--key-password-file")
-            password = data.rstrip(b"\r\n")
+            password = data.split(b"\n", 1)[0].rstrip(b"\r")
         report = check_targets(
             targets, names=hosts, ca_certs=ca_certs, password=password, timeout_s=timeout
         )

@@ -40,8 +40,7 @@ def check_targets(
     endpoints = [parse_endpoint(target) for target in targets if target not in files]
     report = Report()
     if files:
-        everything = [*files, ca_certs] if ca_certs else files
-        report.extend([check_files(everything, names=names, password=password)])
+        report.extend([check_files(files, names=names, password=password, ca_certs=ca_certs)])
     for endpoint in endpoints:
         report.extend(
             [check_endpoint(endpoint, names=names, ca_certs=ca_certs, timeout_s=timeout_s)]

@@ -9,7 +9,7 @@ import datetime
 import functools
 import ssl
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -37,11 +37,15 @@ class ChainCheck:
         now: The moment.
         names: The names that clients use; empty if that is not known.
         roots: Authorities known besides the system's.
+        roots_known: Whether clients trust no others than those and the system's.
+        elsewhere: Authorities that are no roots, by certificate, and the file where each was found.
     """
 
     now: datetime.datetime
     names: tuple[str, ...] = ()
     roots: tuple[x509.Certificate, ...] = field(default=())
+    roots_known: bool = False
+    elsewhere: Mapping[x509.Certificate, str] = field(default_factory=dict)
 
 
 def check_chain(
@@ -56,12 +60,13 @@ def check_chain(
         against: The moment, the names and the roots.
     """
     report = Report()
-    days = (leaf.not_valid_after_utc - against.now).days
+    days = int((leaf.not_valid_after_utc - against.now) / datetime.timedelta(days=1))
     names = server_names(leaf)
     report.subjects.append(
         f"{where}: {', '.join(names[:6]) or common_name(leaf)}; "
         f"{describe_key(leaf.public_key())}; issued by {common_name_of_issuer(leaf)}; "
-        f"valid until {leaf.not_valid_after_utc:%Y-%m-%d} ({days} days)"
+        f"valid until {leaf.not_valid_after_utc:%Y-%m-%d} "
+        + (f"({days} days)" if leaf.not_valid_after_utc >= against.now else "(EXPIRED)")
     )
     for cert in dict.fromkeys(certs):
         check_certificate(cert, where, against.now, report)
@@ -230,14 +235,28 @@ def _check_top(
         return
     if _is_issued_by_system_root(top):
         return
+    missing = (
+        f'the certificate of {common_name_of_issuer(top)}, which issued "{common_name(top)}", '
+        "is missing"
+    )
     url = _ca_issuers_url(top)
+    for issuer, path in against.elsewhere.items():
+        if is_issued_by(top, issuer):
+            report.add("intermediate-missing", where, missing, f"append it: it is in {path}")
+            return
     if url:
         report.add(
             "intermediate-missing",
             where,
-            f'the certificate of {common_name_of_issuer(top)}, which issued "{common_name(top)}", '
-            "is missing and is no root of this system",
+            f"{missing} and is no root of this system",
             f"append it: it is at {url} (or use the authority's fullchain file)",
+        )
+    elif against.roots_known:
+        report.add(
+            "intermediate-missing",
+            where,
+            f"{missing} and is no root of this system or in --ca-certs",
+            "append it (the authority has a fullchain file), or correct --ca-certs",
         )
     else:
         report.notes.append(

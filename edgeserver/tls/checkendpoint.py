@@ -40,7 +40,7 @@ class Endpoint:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return escape(f"{host}:{self.port}")
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -83,7 +83,7 @@ def check_endpoint(
     where = str(endpoint)
     wanted = tuple(names) or (endpoint.host,)
     roots: tuple[x509.Certificate, ...] = ()
-    if ca_certs:
+    if ca_certs is not None:
         roots = tuple(parse_certs(load_file(ca_certs, "ca_certs"), f'ca_certs "{ca_certs}"'))
     prober = _Prober(endpoint, wanted[0], timeout_s)
     try:

@@ -6,6 +6,7 @@ file, and says nothing of a key but its kind.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import stat
@@ -16,6 +17,7 @@ from cryptography import x509
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certfiles import parse_certs, parse_crls, public_bytes_of
+from edgeserver.tls.chain import is_self_signed
 from edgeserver.tls.checkchain import ChainCheck, check_certificate, check_chain
 from edgeserver.tls.findings import Report
 from edgeserver.tls.keys import PrivateKey, describe_key, load_key, public_bytes
@@ -42,6 +44,7 @@ def check_files(
     *,
     names: Sequence[str] = (),
     password: Password | None = None,
+    ca_certs: str | None = None,
     now: datetime.datetime | None = None,
 ) -> Report:
     """Return what is wrong with these files, each alone and all together.
@@ -50,14 +53,34 @@ def check_files(
         paths: PEM files of certificates, keys, authorities and revocation lists.
         names: The host names that clients use; empty if that is not known.
         password: What decrypts the keys.
+        ca_certs: A PEM file of the roots that clients trust besides the system's; None if it is
+            not known which those are.
         now: The moment to judge by.
+
+    Raises:
+        TLSConfigurationError: `ca_certs` cannot be used.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     report = Report()
+    trusted: tuple[x509.Certificate, ...] = ()
+    if ca_certs is not None:
+        trusted = tuple(parse_certs(load_file(ca_certs, "ca_certs"), f'ca_certs "{ca_certs}"'))
+        paths = [*paths, ca_certs]
     contents = [_read(path, password, report) for path in dict.fromkeys(paths)]
     keys = {public_bytes(each.key.public_key()): each for each in contents if each.key is not None}
     roots = tuple(cert for each in contents if _is_authorities(each, keys) for cert in each.certs)
-    against = ChainCheck(now=now, names=tuple(names), roots=roots)
+    against = ChainCheck(
+        now=now,
+        names=tuple(names),
+        roots=(*(cert for cert in roots if is_self_signed(cert)), *trusted),
+        roots_known=ca_certs is not None,
+        elsewhere={
+            cert: each.path
+            for each in contents
+            for cert in each.certs
+            if cert in roots and cert not in trusted and not is_self_signed(cert)
+        },
+    )
     leaves: set[bytes] = set()
     authorities: set[bytes] = set()
     for each in contents:
@@ -86,11 +109,15 @@ def _read(path: str, password: Password | None, report: Report) -> _Content:
         return content
     try:
         if any(block.is_certificate for block in blocks):
-            content.certs = parse_certs(data, path)
-        if any(block.is_crl for block in blocks) or (not blocks and data[:1] == b"\x30"):
-            content.crls = parse_crls(data, path)
+            content.certs = parse_certs(data, "file")
+        if any(block.is_crl for block in blocks):
+            content.crls = parse_crls(data, "file")
     except TLSConfigurationError as error:
         report.add("damaged", path, str(error), "copy or fetch the file again")
+    if not blocks and data[:1] == b"\x30":
+        # DER: a revocation list is used as it is, everything else has to be converted
+        with contextlib.suppress(TLSConfigurationError):
+            content.crls = parse_crls(data, "file")
     if any(block.is_key for block in blocks):
         check_mode(path, report)
         _read_key(content, data, password, report)
@@ -102,7 +129,7 @@ def _read(path: str, password: Password | None, report: Report) -> _Content:
 
 def _read_key(content: _Content, data: bytes, password: Password | None, report: Report) -> None:
     try:
-        content.key = load_key(data, password, content.path, own_file=True)
+        content.key = load_key(data, password, "file", own_file=True)
     except TLSConfigurationError as error:
         if "needs a password" in str(error):
             content.locked = True

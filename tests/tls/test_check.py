@@ -209,6 +209,45 @@ def test_what_is_worth_knowing(write, make, words):
     assert any(words in note for note in report.notes)
 
 
+def test_an_intermediate_in_another_file_is_missing(write):
+    """It is the certificate's own file that is sent, so what lies beside it helps no client."""
+    leaf = pki.render_certs(_leaf().cert)
+    other = write("intermediate.pem", pki.render_certs(INTERMEDIATE.cert))
+    report = check_files([write("leaf.pem", leaf), other, write("ca.pem", ROOT.pem)])
+    assert codes(report) == ["intermediate-missing"]
+    assert report.findings[0].fix == f"append it: it is in {other}"
+
+
+def test_an_intermediate_is_missing_where_the_roots_are_known(write):
+    """A chain that ends at none of the roots given is not a matter of taste any more."""
+    path, ca = write("leaf.pem", pki.render_certs(_leaf().cert)), write("ca.pem", ROOT.pem)
+    report = check_targets([path], ca_certs=ca)
+    assert codes(report) == ["intermediate-missing"]
+    assert "or in --ca-certs" in report.findings[0].what
+    assert codes(check_targets([write("c.pem", _leaf().pem)], ca_certs=ca)) == []
+    anchor = write("i.pem", pki.render_certs(INTERMEDIATE.cert))
+    assert codes(check_targets([path], ca_certs=anchor)) == []
+    with pytest.raises(TLSConfigurationError, match='ca_certs "" does not exist'):
+        check_targets([path], ca_certs="")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(ROOT.der, "unreadable"), (b"\x30\x03abc", "unreadable")],
+    ids=["certificate", "nothing"],
+)
+def test_der_is_one_finding(write, data, code):
+    """A binary certificate is no damaged revocation list."""
+    report = check_files([write("a.der", data)])
+    assert codes(report) == [code]
+    assert "not PEM: convert it with `openssl x509 -inform DER" in report.findings[0].what
+
+
+def test_an_endpoint_is_escaped():
+    """What was pasted as a host cannot write to the terminal."""
+    assert str(parse_endpoint("\x1b[31mx:443")) == "\\x1b[31mx:443"
+
+
 def test_self_signed_as_openssl_makes_it(write):
     """A self-signed server's certificate that says CA is a server's where its key is at hand."""
     own = pki.issue("own.test", names=["own.test"])
