@@ -52,10 +52,21 @@ class ServerDelegate(Protocol):
         ...
 
 
+class StripNames(Protocol):
+    """The names of fields that are kept from the application."""
+
+    def among(self, names: Iterable[bytes]) -> frozenset[bytes]:
+        """Return which of `names`, in lower case, it may not see."""
+        ...
+
+
 class BoundTrust(Protocol):
     """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
 
-    strip: frozenset[bytes]
+    @property
+    def strip(self) -> StripNames | None:
+        """What the application may not see of a head; None where it sees all."""
+        ...
 
     def explain(self, raw: Collection[tuple[bytes, bytes]]) -> Any:
         """Return the whole proof of what `resolve` answers for the same pairs."""
@@ -65,10 +76,6 @@ class BoundTrust(Protocol):
         self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
     ) -> Any:
         """Return who the client of a request is; never raises."""
-        ...
-
-    def visible(self, raw: Any, names: Iterable[bytes] | None) -> Collection[tuple[bytes, bytes]]:
-        """Return the field lines that the application may see; `raw` itself if it is all."""
         ...
 
 

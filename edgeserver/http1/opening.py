@@ -101,10 +101,10 @@ class RequestOpening(BodyReading):
                 # Not exchange.explain: what waits must not keep a connection and its buffers.
                 explain = functools.partial(bound.explain, pairs)
                 endpoint.audit_log.record(explain, method, target, time.time(), pairs=pairs)
-            if bound.strip:
-                visible = bound.visible(pairs, fields)
-                if visible is not pairs:
-                    exchange.replace_fields(visible)
+            if bound.strip is not None:
+                hidden = bound.strip.among(fields)
+                if hidden:
+                    exchange.hide_fields(hidden)
         if length or endpoint.take_request is None or endpoint.decompresses:
             self._open(exchange)
             return

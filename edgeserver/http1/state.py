@@ -124,6 +124,14 @@ class ExchangeState(HTTPConnection):
         self.fields = dict(pairs)
         self.lines = None if len(self.fields) == len(pairs) else list(pairs)
 
+    def hide_fields(self, names: frozenset[bytes]) -> None:
+        """Have the application see none of the fields of these names; the head has them all."""
+        self.fields = fields = self.fields.copy()
+        for name in names:
+            del fields[name]
+        if self.lines is not None:
+            self.lines = [line for line in self.lines if line[0] not in names]
+
     @property
     def raw(self) -> RawHeaders:
         """The same as `(lower-case name, value)` in order: a new list at each call."""

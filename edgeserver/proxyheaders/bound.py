@@ -6,7 +6,7 @@ walk says. It must not know sockets or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_KEY_BYTES",
-    "NOTHING",
     "Bound",
     "CachedBound",
     "FieldValues",
@@ -38,8 +37,6 @@ _MAX_OWN = 8
 
 _NO_KEY: FieldValues = ()
 
-NOTHING: frozenset[bytes] = frozenset()
-
 
 class Bound:
     """A policy on one connection; made by `TrustPolicy.bind`.
@@ -47,18 +44,17 @@ class Bound:
     Args:
         policy: The policy.
         endpoint: The connection.
-        strip: Names that the application does not get to see; falsy if there are none.
+        strip: The names that the application does not get to see; None if it sees all.
     """
 
-    __slots__ = ("_reasons", "_strip", "direct", "endpoint", "policy", "strip")
+    __slots__ = ("_reasons", "direct", "endpoint", "policy", "strip")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = NOTHING
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
     ) -> None:
         self.policy = policy
         self.endpoint = endpoint
         self.strip = strip
-        self._strip = strip if isinstance(strip, StripSet) else None
         self._reasons = policy._reasons
         # Where answers are kept under (source, scheme) alone, and nothing else counts; or None.
         self.direct: DecisionCache[FieldValues, Resolved] | None = None
@@ -71,18 +67,6 @@ class Bound:
             fields: The same as a dict, if no name repeats; else None.
         """
         raise NotImplementedError  # one of the kinds, in `boundkinds`
-
-    def visible(self, raw: RawPairs, names: Iterable[bytes] | None = None) -> RawPairs:
-        """Return the pairs that the application sees; `raw` itself if that is all of them.
-
-        Args:
-            raw: The head's `(lower-case name, value)` pairs; never changed.
-            names: The same head's `fields`, if at hand: it makes this cheaper.
-        """
-        strip = self._strip
-        if strip is None or (names is not None and strip.learned.issuperset(names)):
-            return raw
-        return strip.visible(raw)
 
     def explain(self, raw: RawPairs) -> Provenance:
         """Return the whole proof of what `resolve` answers for the same pairs.
@@ -111,7 +95,7 @@ class FixedBound(Bound):
         policy: TrustPolicy,
         endpoint: Endpoint,
         outcome: Outcome,
-        strip: frozenset[bytes] = NOTHING,
+        strip: StripSet | None = None,
     ) -> None:
         super().__init__(policy, endpoint, strip)
         self._fixed = endpoint.resolved(outcome, None)
@@ -133,7 +117,7 @@ class CachedBound(Bound):
     __slots__ = ("_cache", "_own", "_short")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = NOTHING
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
     ) -> None:
         super().__init__(policy, endpoint, strip)
         # What was said over a connection with a prelude carries it, so it stays with it.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.bound import (
     MAX_KEY_BYTES,
-    NOTHING,
     Bound,
     CachedBound,
     FieldValues,
@@ -36,6 +35,7 @@ from edgeserver.proxyheaders.walk import (
 if TYPE_CHECKING:
     from edgeserver.proxyheaders.networks import Rule
     from edgeserver.proxyheaders.policy import TrustPolicy
+    from edgeserver.proxyheaders.stripping import StripSet
 
 __all__ = ["ContractBound", "DeclaringBound", "PolicyBound", "make_bound"]
 
@@ -49,7 +49,7 @@ class PolicyBound(CachedBound):
     __slots__ = ("_proto", "_source")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes] = NOTHING
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
     ) -> None:
         super().__init__(policy, endpoint, strip)
         self.direct = self._cache
@@ -137,7 +137,7 @@ class DeclaringBound(PolicyBound):
     __slots__ = ("_declares",)
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: frozenset[bytes], author: Rule
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet, author: Rule
     ) -> None:
         super().__init__(policy, endpoint, strip)
         self.direct = None  # what is declared counts, too
@@ -244,7 +244,7 @@ def make_bound(policy: TrustPolicy, endpoint: Endpoint) -> Bound:
     author = endpoint.author
     if author is None:
         assert endpoint.outcome is not None, "an untrusted author is the client"
-        strip = policy._strip_unlisted if policy.unlisted == "strip" else NOTHING
+        strip = policy._strip_unlisted if policy.unlisted == "strip" else None
         return FixedBound(policy, endpoint, endpoint.outcome, strip)
     strip = policy._strip_for(author)
     if author.sets:

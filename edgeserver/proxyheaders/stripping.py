@@ -5,7 +5,7 @@ Decides by name alone. It must not know values, addresses or how the author of a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 __all__ = ["DECLARABLE", "SAFE_NAMES", "StripSet", "is_forwarding_name"]
 
@@ -33,10 +33,13 @@ SAFE_NAMES = frozenset(
     b"sec-websocket-key sec-websocket-version sec-websocket-extensions sec-websocket-protocol "
     b"authorization x-requested-with x-request-id traceparent tracestate".split()
 )
-"""Names that are no forwarding headers, known beforehand; others are learned."""
+"""Names that everybody sends and that are no forwarding headers: there is always room for them."""
 
 _MAX_LEARNED = 1024
 _MAX_LEARNED_BYTES = 64
+_MAX_SHAPES = 256
+_MAX_SHAPE = 32
+_MAX_SHAPE_BYTES = 512
 
 
 def is_forwarding_name(name: bytes, extra: frozenset[bytes] = frozenset()) -> bool:
@@ -56,12 +59,14 @@ class StripSet(frozenset[bytes]):
     `X-Forwarded-` anything, and any underscore alias.
     """
 
-    __slots__ = ("_extra", "_kept", "_strict", "learned")
+    __slots__ = ("_extra", "_kept", "_safe", "_shapes", "_strict", "_unsafe")
 
     _extra: frozenset[bytes]
     _kept: frozenset[bytes]
     _strict: bool
-    learned: set[bytes]  # names that are not in this set
+    _safe: set[bytes]  # of the names met so far: those that stay,
+    _unsafe: set[bytes]  # and those that go
+    _shapes: dict[tuple[bytes, ...], frozenset[bytes]]  # of all names of a head: those that go
 
     def __new__(
         cls, *, everything: bool, extra: Iterable[bytes], kept: Iterable[bytes] = ()
@@ -82,20 +87,33 @@ class StripSet(frozenset[bytes]):
         self._extra = extra
         self._kept = kept
         self._strict = everything
-        self.learned = set(SAFE_NAMES - names)
+        self._safe = set()
+        self._unsafe = set()
+        self._shapes = {}
         return self
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, bytes):
             return False
-        if name in self.learned:
+        if name in self._safe:
             return False
-        if self._matches(name):
+        if name in self._unsafe:
             return True
-        # Bounded, and never emptied: a stranger who fills it makes new names cost this look-up.
-        if len(self.learned) < _MAX_LEARNED and len(name) <= _MAX_LEARNED_BYTES:
-            self.learned.add(name)
-        return False
+        matches = self._matches(name)
+        # Bounded, and never emptied: a stranger who fills it makes odd names cost this look-up, and
+        # not those known beforehand.
+        if (
+            (self.learned < _MAX_LEARNED and len(name) <= _MAX_LEARNED_BYTES)
+            or name in SAFE_NAMES
+            or super().__contains__(name)
+        ):
+            (self._unsafe if matches else self._safe).add(name)
+        return matches
+
+    @property
+    def learned(self) -> int:
+        """How many names are remembered; at most 1,024, and those known beforehand."""
+        return len(self._safe) + len(self._unsafe)
 
     def _matches(self, name: bytes) -> bool:
         if b"_" in name:
@@ -106,17 +124,25 @@ class StripSet(frozenset[bytes]):
             return False
         return name in DECLARABLE or name.startswith(b"client-cert")
 
-    def visible(self, raw: Collection[tuple[bytes, bytes]]) -> Collection[tuple[bytes, bytes]]:
-        """Return `raw` without the fields to remove; `raw` itself if there are none.
+    def among(self, names: Iterable[bytes]) -> frozenset[bytes]:
+        """Return which of `names`, in lower case, are to be removed.
 
         Args:
-            raw: `(lower-case name, value)` pairs; never changed.
+            names: The names of one head, in their order.
         """
-        learned = self.learned
-        hidden = {name for name, _ in raw if name not in learned and name in self}
-        if not hidden:
-            return raw
-        return [pair for pair in raw if pair[0] not in hidden]
+        shape = tuple(names)
+        hidden = self._shapes.get(shape)
+        return self._judge(shape) if hidden is None else hidden
+
+    def _judge(self, shape: tuple[bytes, ...]) -> frozenset[bytes]:
+        """Look at each of the names, and remember what came out for all of them together."""
+        hidden = frozenset([name for name in shape if name in self])
+        if len(shape) <= _MAX_SHAPE and sum(map(len, shape)) <= _MAX_SHAPE_BYTES:
+            # Who fills it makes others pay the look at each name again, which is remembered apart.
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = hidden
+        return hidden
 
     def listed(self) -> Iterator[bytes]:
         """Yield the names that can be listed."""
