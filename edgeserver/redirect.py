@@ -10,7 +10,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from edgeserver.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from edgeserver.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 
 __all__ = ["HTTPSRedirect"]
 
@@ -23,8 +31,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _TARGET = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
-class HTTPSRedirect:
-    """A callback that answers every request with 308 to the same URL on https.
+class HTTPSRedirect(HTTPServerConnectionDelegate):
+    """Answers every request with 308 to the same URL on https.
+
+    A body is not waited for: the client sends it again there, and only there it may be read.
 
     Args:
         port: The port that https is served on, as clients see it.
@@ -33,13 +43,27 @@ class HTTPSRedirect:
     def __init__(self, port: int = HTTPS_PORT) -> None:
         self._port = "" if port == HTTPS_PORT else f":{port}"
 
-    def __call__(self, request: HTTPServerRequest) -> None:
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return what answers a request with a body once its head is there."""
+        return _Answering(self, request_conn)
+
+    def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Answer one request."""
+        request = HTTPServerRequest(
+            start_line=RequestStartLine(
+                request_conn.method, request_conn.target, request_conn.version
+            ),
+            headers=request_conn.headers,
+            connection=request_conn,
+        )
         url = self._https_url(request)
         if url is None:
-            self._answer(request, 400, "Bad Request", "This port only redirects to https.\n", None)
+            text = "This port only redirects to https.\n"
+            self._answer(request_conn, 400, "Bad Request", text, None)
         else:
-            self._answer(request, 308, "Permanent Redirect", f"Use {url}\n", url)
+            self._answer(request_conn, 308, "Permanent Redirect", f"Use {url}\n", url)
 
     def _https_url(self, request: HTTPServerRequest) -> str | None:
         # Nothing of the request reaches the answer but what matches a strict pattern.
@@ -50,16 +74,28 @@ class HTTPSRedirect:
         return f"https://{host}{self._port}{target if _TARGET.fullmatch(target) else '/'}"
 
     def _answer(
-        self, request: HTTPServerRequest, code: int, reason: str, text: str, url: str | None
+        self, connection: HTTPConnection, code: int, reason: str, text: str, url: str | None
     ) -> None:
         headers = HTTPHeaders(
             {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
         )
         if url is not None:
             headers["Location"] = url
-        connection = request.connection
-        assert connection is not None, "requests from the wire have one"
         connection.write_headers(
             ResponseStartLine("HTTP/1.1", code, reason), headers, text.encode("ascii")
         )
         connection.finish()
+
+
+class _Answering(HTTPMessageDelegate):
+    """Answers at the head; what comes of the body is dropped."""
+
+    __slots__ = ("_connection", "_redirect")
+
+    def __init__(self, redirect: HTTPSRedirect, connection: HTTPConnection) -> None:
+        self._redirect = redirect
+        self._connection = connection
+
+    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+        """Answer."""
+        self._redirect.take_request(None, self._connection)

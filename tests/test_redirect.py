@@ -4,12 +4,19 @@ from typing import Any
 
 import pytest
 
-from edgeserver.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+from edgeserver.httputil import HTTPHeaders
 from edgeserver.redirect import HTTPSRedirect
 
 
 class Answer:
-    """Keeps what is answered."""
+    """One request's connection, which keeps what is answered."""
+
+    method = "GET"
+    version = "HTTP/1.1"
+
+    def __init__(self, target: str, host: str) -> None:
+        self.target = target
+        self.headers = HTTPHeaders({"Host": host})
 
     def write_headers(self, start_line: Any, headers: HTTPHeaders, chunk: bytes) -> None:
         """Keep the answer."""
@@ -24,13 +31,8 @@ class Answer:
 
 def ask(target: str, host: str, port: int = 443) -> Answer:
     """Return what is answered to a request for `target` at `host`."""
-    answer = Answer()
-    request = HTTPServerRequest(
-        start_line=RequestStartLine("GET", target, "HTTP/1.1"),
-        headers=HTTPHeaders({"Host": host}),
-        connection=answer,  # type: ignore[arg-type]  # all that is used of one
-    )
-    HTTPSRedirect(port)(request)
+    answer = Answer(target, host)
+    HTTPSRedirect(port).take_request(None, answer)  # type: ignore[arg-type]  # all that is used
     return answer
 
 

@@ -141,7 +141,7 @@ class _Process:
             HTTPSRedirect(secure.sockets[0].getsockname()[1]),
             idle_connection_timeout=REDIRECT_IDLE_S,
             body_timeout=REDIRECT_IDLE_S,
-            max_body_size=0,
+            max_body_size=sys.maxsize,  # never read: it is answered at the head
             access_log=self._log,
         )
         for listener in self._plan.redirects:

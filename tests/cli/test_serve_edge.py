@@ -32,6 +32,8 @@ def test_the_redirect_to_https(app_dir: Path, trusting: ssl.SSLContext) -> None:
         answer = httpx.get(f"{plain}/a?b=c")
         assert answer.status_code == 308
         assert answer.headers["location"] == f"{secure}/a?b=c"
+        form = httpx.post(f"{plain}/form", content=b"x" * 100_000)
+        assert (form.status_code, form.headers["location"]) == (308, f"{secure}/form")
         assert httpx.get(answer.headers["location"], verify=trusting).status_code == 200
         process.send(signal.SIGTERM)
         assert process.wait() == 0
