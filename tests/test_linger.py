@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 
-import pytest
-
 from edgeserver.closing import linger
+from tests.clients import send_until_cut_off
 from tests.tls.wire import both_loops
 
 
@@ -92,15 +91,7 @@ async def test_client_that_sends_without_end_is_cut_off(monkeypatch):
     monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.1)
     async with refusing() as (port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-
-        async def send_without_end():
-            for _ in range(1024):
-                writer.write(bytes(65536))
-                await writer.drain()
-
-        with pytest.raises(ConnectionError):
-            await send_without_end()
-        writer.close()
+        await send_until_cut_off(writer)
 
 
 @both_loops

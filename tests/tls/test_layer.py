@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgeserver.layers import replace_layer
 from edgeserver.tls.handshakes import HandshakeTracker
 from edgeserver.tls.layer import HANDSHAKE, HELLO, TLSLayer
+from tests.clients import send_until_cut_off
 from tests.tls import pki
 from tests.tls.hellos import (
     alpn,
@@ -688,16 +689,7 @@ async def test_linger_reads_no_more_than_its_bound(monkeypatch):
     monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.1)
     async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-
-        async def send_without_end():
-            writer.write(real_hello())
-            for _ in range(1024):
-                writer.write(bytes(65536))
-                await writer.drain()
-
-        with pytest.raises(ConnectionError):
-            await send_without_end()
-        writer.close()
+        await send_until_cut_off(writer, real_hello())
 
 
 @both_loops
