@@ -4,6 +4,8 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,15 +24,21 @@ from tests.cli.processes import (
 )
 
 
+@contextmanager
+def waiting(
+    server: AbstractContextManager[Process], line: str = "waiting"
+) -> Iterator[tuple[Process, socket.socket]]:
+    """Run a server with one request, which its application has (as `line` says) and keeps."""
+    with server as process, connect(process) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.wait_for(line)
+        yield process, connection
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_requests_in_flight_are_finished(app_dir: Path, workers: str) -> None:
     """After SIGTERM connections are refused, what is in flight is answered, and the code is 0."""
-    with (
-        serving(app_dir, "main:slow", "--workers", workers) as process,
-        connect(process) as connection,
-    ):
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        process.wait_for("waiting")
+    with waiting(serving(app_dir, "main:slow", "--workers", workers)) as (process, connection):
         process.send(signal.SIGTERM)
         process.wait_for("SIGTERM: stopping", times=int(workers))
         _wait_until_refused(url_of(process))
@@ -45,12 +53,7 @@ def test_requests_in_flight_are_finished(app_dir: Path, workers: str) -> None:
 def test_a_successor_takes_over_the_socket_file(app_dir: Path, workers: str) -> None:
     """A server that starts while the old one finishes keeps its file when that one ends."""
     binds = ("--bind", "127.0.0.1:0", "--bind", "unix:a.sock")
-    with (
-        serving(app_dir, "main:slow", *binds, "--workers", workers) as old,
-        connect(old) as connection,
-    ):
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        old.wait_for("waiting")
+    with waiting(serving(app_dir, "main:slow", *binds, "--workers", workers)) as (old, _):
         old.send(signal.SIGTERM)
         old.wait_for("SIGTERM: stopping", times=int(workers))
         _wait_until_refused(url_of(old))
@@ -89,26 +92,24 @@ def test_idle_connections_do_not_delay_the_end(app_dir: Path) -> None:
 
 def test_the_end_has_a_time_limit(app_dir: Path) -> None:
     """A request that outlasts --graceful-timeout is cut, and the code is still 0."""
-    with (
-        serving(app_dir, "main:slow", "--graceful-timeout", "0.05") as process,
-        connect(process) as connection,
-    ):
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        process.wait_for("waiting")
+    with waiting(serving(app_dir, "main:slow", "--graceful-timeout", "0.05")) as (process, _):
         process.send(signal.SIGTERM)
         assert process.wait() == 0
 
 
-@pytest.mark.parametrize("target", ["slow", "stuck"])
-def test_a_second_signal_ends_at_once(app_dir: Path, target: str) -> None:
+@pytest.mark.parametrize(("target", "line"), [("slow", "waiting"), ("stuck", "stuck")])
+def test_a_second_signal_ends_at_once(app_dir: Path, target: str, line: str) -> None:
     """Somebody who insists does not wait, even for an application that blocks the loop."""
-    with serving(app_dir, f"main:{target}") as process, connect(process) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        process.wait_for("waiting" if target == "slow" else "stuck")
-        # Signals of the same number may become one, so the second is another.
-        process.send(signal.SIGTERM)
-        process.send(signal.SIGINT)
-        assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    with waiting(serving(app_dir, f"main:{target}"), line) as (process, _):
+        _insist(process)
+
+
+def _insist(process: Process) -> None:
+    """Send a second signal on the heels of the first, and see that this is the end."""
+    # Signals of the same number may become one, so the second is another.
+    process.send(signal.SIGTERM)
+    process.send(signal.SIGINT)
+    assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 def test_hup_disturbs_nothing(app_dir: Path) -> None:
@@ -148,15 +149,8 @@ def test_hup_reloads_trusted_ranges(app_dir: Path) -> None:
 
 def test_a_second_signal_loses_no_log_line(app_dir: Path) -> None:
     """Ended at once, the process has still written the proof of each request."""
-    with (
-        serving(app_dir, "main:slow", "--audit-log", "audit.jsonl") as process,
-        connect(process) as connection,
-    ):
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        process.wait_for("waiting")
-        process.send(signal.SIGTERM)
-        process.send(signal.SIGINT)
-        assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    with waiting(serving(app_dir, "main:slow", "--audit-log", "audit.jsonl")) as (process, _):
+        _insist(process)
     assert (app_dir / "audit.jsonl").read_text().count("\n") == 1
 
 
@@ -211,9 +205,7 @@ def test_without_uvloop(app_dir: Path) -> None:
         "from edgeserver.cli import main; main(sys.argv[1:])"
     )
     command = python("-c", script, "serve", "main:slow", "--bind", "127.0.0.1:0")
-    with running(command, app_dir) as process, connect(process) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        process.wait_for("waiting")
+    with waiting(running(command, app_dir)) as (process, connection):
         process.send(signal.SIGTERM)
         process.wait_for("SIGTERM: stopping")
         (app_dir / "go").touch()
