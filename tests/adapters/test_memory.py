@@ -1,13 +1,16 @@
 """What streaming costs: a long body either way leaves a server's memory where it was."""
 
+import array
 import contextlib
+import fcntl
 import http.client
+import json
 import re
 import ssl
 import subprocess
 import sys
+import termios
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,12 @@ def memory():
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     return json.dumps(found).encode()
+
+def waits():
+    connections = list(server._endpoint.connections)
+    found = {"to write": any(each._paused for each in connections)}
+    found["to read"] = any(each._reading_paused for each in connections)
+    return json.dumps(found).encode()
 """
 
 APPLICATIONS = {
@@ -45,6 +54,8 @@ def app(environ, start_response):
     start_response("200 OK", [])
     if environ["PATH_INFO"] == "/memory":
         return [memory()]
+    if environ["PATH_INFO"] == "/waits":
+        return [waits()]
     if environ["PATH_INFO"] == "/down":
         return (CHUNK for _ in range(size // len(CHUNK)))
     if environ["PATH_INFO"] == "/file":
@@ -80,7 +91,7 @@ async def app(scope, receive, send):
 
     if path == "/late":
         await reading.wait()
-    answer = memory() if path == "/memory" else b""
+    answer = memory() if path == "/memory" else waits() if path == "/waits" else b""
     if scope["method"] == "POST":
         answer = await counted()
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -99,6 +110,7 @@ async def app(scope, receive, send):
 
 MAIN = """
 async def main():
+    global server
     options = json.loads(sys.argv[1])
     server = edgeserver.listen(
         app, 0, "127.0.0.1", max_body_size=1 << 30, **options
@@ -117,8 +129,6 @@ asyncio.run(main())
 )
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Run the program, and return what connects to it."""
-    import json
-
     kind, scheme = request.param
     options: dict[str, Any] = {"threads": 2} if kind == "wsgi" else {}
     context: ssl.SSLContext | None = None
@@ -166,42 +176,56 @@ def memory_kib(connection: Any) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r'"(\w+)": (\d+)', text)}
 
 
-def download(connection: Any, path: str, size: int, *, stall: bool) -> int:
-    """Read an answer, after having let the server fill all buffers on the way."""
+def download(connection: Any, path: str, size: int, *, stalled: Any = None) -> int:
+    """Read an answer; where it is `stalled`, after the server has filled all buffers on the way.
+
+    Args:
+        connection: What to ask on.
+        path: What to ask for.
+        size: How long the answer is to be.
+        stalled: Another connection, on which to ask whether they are full.
+    """
     connection.request("GET", f"{path}?{size}")
     answer = connection.getresponse()
-    if stall:
-        wait_until_idle(connection)
+    if stalled is not None:
+        wait_until_full(connection, stalled)
     total = 0
     while piece := answer.read(65536):
         total += len(piece)
     return total
 
 
-def wait_until_idle(connection: Any) -> None:
-    """Wait until nothing more comes into the receive buffer of an unread connection."""
-    import array
-    import fcntl
-    import termios
+def is_waiting(other: Any, what: str) -> bool:
+    """Return whether the server says that a connection waits `to write` or `to read`."""
+    other.request("GET", "/waits")
+    return bool(json.loads(other.getresponse().read())[what])
 
-    waiting, unchanged = -1, 0
-    while unchanged < 5:
+
+def wait_until_full(connection: Any, other: Any) -> None:
+    """Wait until the server waits, and nothing more comes for an unread connection.
+
+    A server waits in between, too, until the kernel has made a buffer larger; so it is asked again
+    and again, which gives it time to write.
+    """
+    before, unchanged = -1, 0
+    while unchanged < 50:
         count = array.array("i", [0])
         fcntl.ioctl(connection.sock.fileno(), termios.FIONREAD, count)
-        unchanged = unchanged + 1 if count[0] == waiting else 0
-        waiting = count[0]
-        time.sleep(0.01)  # the kernel tells nobody that a buffer has stopped growing
+        full = is_waiting(other, "to write") and count[0] == before
+        unchanged = unchanged + 1 if full else 0
+        before = count[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 @pytest.mark.parametrize("path", ["/down", "/file"])
 def test_downloads(connect: Any, path: str) -> None:
     """A client that stalls, and then takes a long answer, costs no more than its buffers."""
-    with connect() as connection:
-        download(connection, "/down", 4 * MIB, stall=False)
+    with connect() as connection, connect() as other:
+        download(connection, "/down", 4 * MIB)
+        assert not is_waiting(other, "to write")
         memory_kib(connection)
         before = memory_kib(connection)["VmRSS"]
-        assert download(connection, path, SIZE, stall=True) == SIZE
+        assert download(connection, path, SIZE, stalled=other) == SIZE
         peak = memory_kib(connection)["VmHWM"]
     assert peak - before <= BOUND_KIB
 
@@ -220,14 +244,6 @@ class Counted:
         self.sent += size
         return bytes(size)
 
-    def wait_until_held_back(self) -> None:
-        """Wait until the server takes no more."""
-        before, unchanged = -1, 0
-        while unchanged < 10:
-            unchanged = unchanged + 1 if self.sent == before else 0
-            before = self.sent
-            time.sleep(0.02)  # see wait_until_idle
-
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_uploads(connect: Any) -> None:
@@ -236,12 +252,14 @@ def test_uploads(connect: Any) -> None:
         connection.request("POST", "/up", bytes(4 * MIB))
         connection.getresponse().read()
         memory_kib(connection)
+        assert not is_waiting(other, "to read")
         before = memory_kib(connection)["VmRSS"]
         body = Counted(SIZE)
         headers = {"Content-Length": str(SIZE)}
         sending = threading.Thread(target=connection.request, args=("POST", "/late", body, headers))
         sending.start()
-        body.wait_until_held_back()
+        while not is_waiting(other, "to read"):
+            pass
         assert body.sent < SIZE
         other.request("GET", "/go")
         other.getresponse().read()
