@@ -376,6 +376,8 @@ def _trust_of(
             "trust= and xheaders=True exclude each other: a trust policy says whom to believe,"
             " xheaders believes everybody; drop xheaders"
         )
+    if trust is not None and not isinstance(trust, TrustPolicy):
+        raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
     if xheaders:
         return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
     return TrustPolicy.off() if trust is None else trust

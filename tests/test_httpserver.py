@@ -29,3 +29,9 @@ def test_wrong_ssl_options_stop_the_constructor(options, error, message):
     """A certificate that cannot serve is refused before any socket is there, and without a loop."""
     with pytest.raises(error, match=message):
         HTTPServer(answer, ssl_options=options)
+
+
+def test_a_policy_that_is_none_stops_the_constructor():
+    """A list of ranges in place of a policy fails here, and not at the first request."""
+    with pytest.raises(TypeError, match=r"trust=\['10.0.0.0/8'\] is not a TrustPolicy: write"):
+        HTTPServer(answer, trust=["10.0.0.0/8"])

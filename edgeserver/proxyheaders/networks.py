@@ -73,6 +73,10 @@ def parse_network(entry: str) -> Network:
     Raises:
         TrustConfigurationError: It is neither; a typo never becomes something that matches nothing.
     """
+    if entry != entry.strip():
+        raise TrustConfigurationError(
+            f"trusted proxy {entry!r} has white space around it: write {entry.strip()!r}"
+        )
     host, slash, length = entry.partition("/")
     raw = host.encode("ascii", "replace")
     value = parse_ipv4(raw)

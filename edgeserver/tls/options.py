@@ -204,7 +204,8 @@ def parse_client_options(ssl_options: Mapping[str, Any]) -> dict[str, Any]:
 def _given(options: object, *, where: str) -> dict[str, Any]:
     if not isinstance(options, Mapping):
         raise TLSConfigurationError(
-            f"{where} must be a dict or an ssl.SSLContext, not {type(options).__name__}"
+            f"{where} must be a dict{' or an ssl.SSLContext' if where == 'ssl_options' else ''}, "
+            f"not {type(options).__name__}"
         )
     return {key: value for key, value in options.items() if value is not None}
 

@@ -104,6 +104,8 @@ def _parse_client_auth(given: Mapping[str, Any]) -> ssl.VerifyMode:
             modes[key] = _CLIENT_AUTH[parse_choice(key, value, tuple(_CLIENT_AUTH))]
             continue
         try:
+            if isinstance(value, bool):  # True is 1, which would be "optional"
+                raise ValueError
             modes[key] = ssl.VerifyMode(value)
         except ValueError:
             raise TLSConfigurationError(

@@ -51,6 +51,8 @@ def test_entry(entry: str, rendered: str, host_bits: bool) -> None:
         ("proxy.example", "names are not resolved"),
         ("", "names are not resolved"),
         ("*", "names are not resolved"),
+        ("10.0.0.0/8 ", "white space around it: write '10.0.0.0/8'"),
+        ("10.0.0.1\n", "white space around it: write '10.0.0.1'"),
         ("10.0.0.0/33", "0 to 32"),
         ("10.0.0.0/-1", "0 to 32"),
         ("10.0.0.0/08", "0 to 32"),

@@ -98,6 +98,11 @@ REFUSED = {
     "empty path": ({**BASE, "keyfile": ""}, '"keyfile" must be the path of a file'),
     "cert_reqs": ({**BASE, "cert_reqs": "yes"}, '"cert_reqs" must be "none" or "optional" or'),
     "cert_reqs number": ({**BASE, "cert_reqs": 7}, '"cert_reqs" must be "none"'),
+    "cert_reqs bool": ({**BASE, "ca_certs": "c", "cert_reqs": True}, '"cert_reqs" must be "none"'),
+    "context of a host": (
+        {**BASE, "hosts": {"a.test": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}},
+        'hosts["a.test"] must be a dict, not SSLContext',
+    ),
     "no ca": ({**BASE, "cert_reqs": 2}, 'set "ca_certs" to the PEM file of the authority'),
     "crl, no client": ({**BASE, "crl": "x"}, "but no client is asked for a certificate"),
     "both": (
