@@ -171,6 +171,23 @@ def test_hup_reloads_certificates(app_dir: Path, authority: trustme.CA, workers:
             assert ssl.get_server_certificate(address) in second.decode()
 
 
+def test_hup_says_each_time_what_was_not_reloaded(app_dir: Path, authority: trustme.CA) -> None:
+    """A torn file keeps the last good one, and whoever asks twice is told twice."""
+    path, good = app_dir / "server.pem", _issue(authority)
+    path.write_bytes(good)
+    arguments = ("--certfile", "server.pem", "--tls-host", "a.test=server.pem:server.pem")
+    with serving(app_dir, "main:hello", *arguments) as process:
+        _, _, port = url_of(process).rpartition(":")
+        path.write_bytes(good[:500])
+        for times in (1, 2):
+            process.send(signal.SIGHUP)
+            process.wait_for("SIGHUP: reloaded, but for what failed", times=times)
+            process.wait_for("ERROR SIGHUP: TLS not reloaded: ", times=times)
+        assert '; host "a.test": ' in process.err
+        assert "Traceback" not in process.err
+        assert ssl.get_server_certificate(("127.0.0.1", int(port))) in good.decode()
+
+
 def test_sessions_resume_at_every_worker(app_dir: Path, authority: trustme.CA) -> None:
     """Workers share the contexts made before the fork, ticket keys and all."""
     (app_dir / "server.pem").write_bytes(_issue(authority))

@@ -15,12 +15,13 @@ import click
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import file_flag, flag, list_flag, seconds_flag, switch
 from edgeserver.cli.plan import ServePlan
-from edgeserver.errors import ConfigurationError
+from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.escaping import escape
 from edgeserver.filereading import read_file
 from edgeserver.log import gen_log
 
 if TYPE_CHECKING:
+    from edgeserver.httpserver import HTTPServer
     from edgeserver.tls import TLSContexts
 
 __all__ = ["GROUP"]
@@ -77,7 +78,20 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.tls = _build(options, plan)
     if values["hsts"] is not None:
         plan.server_options["strict_transport_security"] = f"max-age={values['hsts']}"
-    plan.on_reload.append(lambda server: server.reload_tls())
+    plan.on_reload.append(_reload)
+
+
+async def _reload(server: HTTPServer) -> None:
+    """Read the files again.
+
+    Raises:
+        TLSConfigurationError: Some are wrong, and those before stay in use; whoever asked is told
+            each time, while the log of a poll says the same only once.
+    """
+    kept = [each for result in await server.reload_tls() for each in result.kept.items()]
+    if kept:
+        said = (f'host "{host}": {why}' if host else why for host, why in kept)
+        raise TLSConfigurationError(f"TLS not reloaded: {'; '.join(said)}")
 
 
 def _refuse_orphans(values: Mapping[str, Any]) -> None:
