@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from tests.tls.pki import client_context, make_ca, make_leaf, write_pair
 MIB = 1024 * 1024
 SIZE = 48 * MIB
 BOUND_KIB = 8 * 1024
+
+LIMIT_S = 30
+"""Longer than anything here takes; nothing waits for it."""
 
 # It measures itself: resident memory now, and its peak since the last time it was asked.
 COMMON = """
@@ -157,15 +161,17 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     def connected() -> Any:
         connection: http.client.HTTPConnection
         if context is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
         else:
-            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", port, timeout=LIMIT_S, context=context
+            )
         return contextlib.closing(connection)
 
     try:
         yield connected
     finally:
-        process.communicate(timeout=30)
+        process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
 
 
@@ -207,8 +213,10 @@ def wait_until_full(connection: Any, other: Any) -> None:
     A server waits in between, too, until the kernel has made a buffer larger; so it is asked again
     and again, which gives it time to write.
     """
+    deadline_s = time.monotonic() + LIMIT_S
     before, unchanged = -1, 0
     while unchanged < 50:
+        assert time.monotonic() < deadline_s, "the server never waits"
         count = array.array("i", [0])
         fcntl.ioctl(connection.sock.fileno(), termios.FIONREAD, count)
         full = is_waiting(other, "to write") and count[0] == before
@@ -258,8 +266,8 @@ def test_uploads(connect: Any) -> None:
         headers = {"Content-Length": str(SIZE)}
         sending = threading.Thread(target=connection.request, args=("POST", "/late", body, headers))
         sending.start()
-        while not is_waiting(other, "to read"):
-            pass
+        while body.left and not is_waiting(other, "to read"):
+            pass  # the server is asked again: it takes the body meanwhile
         assert body.sent < SIZE
         other.request("GET", "/go")
         other.getresponse().read()
