@@ -1,11 +1,9 @@
 """aiohttp as the client: requests, uploads and WebSockets, over HTTP and HTTPS."""
 
-import pytest
+import aiohttp
 
 from tests.adapters.asgi.serving import serving
 from tests.loops import on_both_loops
-
-aiohttp = pytest.importorskip("aiohttp")
 
 
 async def application(scope, receive, send):

@@ -1,13 +1,12 @@
 """Real applications, over HTTP and HTTPS: Starlette, FastAPI, Django; real clients: httpx, curl.
 
-Each framework is a test dependency; a test is skipped where its framework is not installed.
+Each framework is a test dependency, imported where it is tested: two of them take a while.
 """
 
 import asyncio
 import json
 
 import httpx
-import pytest
 from websockets.asyncio.client import connect
 
 from tests.adapters.asgi.serving import GET, serving
@@ -20,7 +19,7 @@ from tests.loops import on_both_loops
 
 def starlette_application():
     """Return a Starlette application with a route for each thing that servers get wrong."""
-    applications = pytest.importorskip("starlette.applications")
+    from starlette.applications import Starlette
     from starlette.background import BackgroundTask
     from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
@@ -75,7 +74,7 @@ def starlette_application():
         response.headers["x-tag"] = "1"
         return response
 
-    app = applications.Starlette(
+    app = Starlette(
         routes=[
             Route("/", home),
             Route("/upload", upload, methods=["POST"]),
@@ -139,7 +138,6 @@ class TestStarlette:
 
     async def test_forms(self):
         """A multipart upload is read by the framework."""
-        pytest.importorskip("python_multipart")
         async with serving(starlette_application()) as served, httpx.AsyncClient() as client:
             files, data = {"file": ("f.txt", b"content")}, {"name": "n"}
             answer = await client.post(f"{served.url}/form", files=files, data=data)
@@ -149,8 +147,9 @@ class TestStarlette:
 async def test_fastapi(caplog, tls):
     """Validation, dependencies with cleanup, the lifespan's state and a WebSocket work."""
     server, verify = tls
-    fastapi = pytest.importorskip("fastapi")
     from contextlib import asynccontextmanager
+
+    import fastapi
 
     closed = []
 
@@ -232,7 +231,6 @@ app = get_asgi_application()
 def test_django(tmp_path, tls):
     """Views sync and async work, and so does a lifespan that Django does not take."""
     server, verify = tls
-    pytest.importorskip("django")
     # In a process of its own: Django can be set up but once in each.
     (tmp_path / "django_site.py").write_text(DJANGO)
     options = [f"--{name}={path}" for name, path in server.get("ssl_options", {}).items()]
