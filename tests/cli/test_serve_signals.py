@@ -77,6 +77,8 @@ def _wait_until_refused(url: str) -> None:
             socket.create_connection(address, PATIENCE_S).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            pass  # it was in the queue of a listener that closed just now
         assert time.monotonic() < deadline_s, f"{url} still accepts connections"
 
 
