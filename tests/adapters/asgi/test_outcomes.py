@@ -31,6 +31,15 @@ def playing(*messages):
     return app
 
 
+async def leave_during(served, ready):
+    """Ask, leave once the application is `ready`, and wait until it has ended."""
+    _, writer = await served.connect()
+    writer.write(GET)
+    await ready.wait()
+    await hang_up(writer)
+    await until(lambda: not served.adapter.calls)
+
+
 def start(*fields, **keys):
     """Return a start of an answer with these fields."""
     return {**START, "headers": list(fields), **keys}
@@ -256,11 +265,7 @@ async def test_errors_about_leaving_are_known_however_wrapped(wrap, caplog):
             raise RuntimeError("the stream broke") from wrap(error)
 
     async with serving(app) as served:
-        _, writer = await served.connect()
-        writer.write(GET)
-        await ready.wait()
-        await hang_up(writer)
-        await until(lambda: not served.adapter.calls)
+        await leave_during(served, ready)
     assert "ERROR" not in [each.levelname for each in caplog.records]
 
 
@@ -275,11 +280,7 @@ async def test_other_errors_after_a_disconnect_are_logged(caplog):
         raise LookupError("a bug")
 
     async with serving(app) as served:
-        _, writer = await served.connect()
-        writer.write(GET)
-        await ready.wait()
-        await hang_up(writer)
-        await until(lambda: not served.adapter.calls)
+        await leave_during(served, ready)
     assert "LookupError: a bug" in caplog.text
 
 

@@ -51,6 +51,13 @@ def address(served):
     return f"ws://127.0.0.1:{served.port}/ws"
 
 
+async def close_of(client):
+    """Wait until the server closes, and return its Close frame."""
+    with pytest.raises(ConnectionClosed) as caught:
+        await client.recv()
+    return caught.value.rcvd
+
+
 @contextlib.asynccontextmanager
 async def raw_socket(served, request=None):
     """Open a WebSocket by hand; gives the reader, the writer and the head of the answer."""
@@ -393,10 +400,9 @@ class TestCloses:
 
         async with serving(app) as served:
             client = await connect(address(served))
-            with pytest.raises(ConnectionClosed) as caught:
-                await client.recv()
+            close = await close_of(client)
             await asyncio.wait_for(over.wait(), STEP_S)
-        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4000, "enough")
+        assert (close.code, close.reason) == (4000, "enough")
 
     @pytest.mark.parametrize(
         ("frames", "code"),
@@ -438,9 +444,8 @@ class TestCloses:
         async with serving(echo, ws_max_size=10_000) as served:
             client = await connect(address(served), compression="deflate")
             await client.send("x" * 1_000_000)
-            with pytest.raises(ConnectionClosed) as caught:
-                await client.recv()
-        assert caught.value.rcvd.code == 1009
+            close = await close_of(client)
+        assert close.code == 1009
 
     async def test_a_silent_client_is_cut(self):
         """One that does not answer pings is closed with 1011."""
@@ -475,9 +480,8 @@ class TestCloses:
 
         async with serving(app) as served:
             client = await connect(address(served))
-        with pytest.raises(ConnectionClosed) as caught:
-            await client.recv()
-        assert caught.value.rcvd.code == 1012
+        close = await close_of(client)
+        assert close.code == 1012
         assert told[0]["type"] == "websocket.disconnect"
         await until(lambda: served.server.open_connections == 0)
 
@@ -555,9 +559,8 @@ async def test_failures_of_an_open_websocket_close_it_with_1011(message, words, 
 
     async with serving(app) as served:
         client = await connect(address(served))
-        with pytest.raises(ConnectionClosed) as caught:
-            await client.recv()
-    assert caught.value.rcvd.code == 1011
+        close = await close_of(client)
+    assert close.code == 1011
     assert "WebSocket /ws from 127.0.0.1" in caplog.text
     assert words in caplog.text
 
@@ -571,9 +574,8 @@ async def test_an_application_that_returns_closes_normally(caplog):
 
     async with serving(app) as served:
         client = await connect(address(served))
-        with pytest.raises(ConnectionClosed) as caught:
-            await client.recv()
-    assert caught.value.rcvd.code == 1000
+        close = await close_of(client)
+    assert close.code == 1000
     assert not [each for each in caplog.records if each.name.startswith("edgeserver")]
 
 
