@@ -1,6 +1,6 @@
 """Real applications, over HTTP and HTTPS: Starlette, FastAPI, Django; real clients: httpx, curl.
 
-Each framework is a test dependency, imported where it is tested: two of them take a while.
+FastAPI is imported where it is tested, which takes a while; Django has a process of its own.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import json
 import httpx
 from websockets.asyncio.client import connect
 
+from tests.adapters.asgi import starlette_site
 from tests.adapters.asgi.serving import GET, serving
 from tests.adapters.serving import STEP_S, reset, until
 from tests.cli.processes import serving as running_serve
@@ -17,86 +18,12 @@ from tests.e2e.site import program
 from tests.loops import on_both_loops
 
 
-def starlette_application():
-    """Return a Starlette application with a route for each thing that servers get wrong."""
-    from starlette.applications import Starlette
-    from starlette.background import BackgroundTask
-    from starlette.middleware import Middleware
-    from starlette.middleware.base import BaseHTTPMiddleware
-    from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
-    from starlette.routing import Route, WebSocketRoute
-
-    done = []
-
-    async def home(request):
-        return JSONResponse({"url": str(request.url), "client": request.client.host})
-
-    async def upload(request):
-        size = 0
-        async for piece in request.stream():
-            size += len(piece)
-        return PlainTextResponse(str(size), background=BackgroundTask(done.append, size))
-
-    async def form(request):
-        async with request.form() as fields:
-            return PlainTextResponse((await fields["file"].read()).decode() + fields["name"])
-
-    async def stream(request):
-        async def pieces():
-            for number in range(1000):
-                yield b"%03d" % number * 100
-
-        return StreamingResponse(pieces())
-
-    async def endless(request):
-        async def pieces():
-            try:
-                yield b"x" * 1000
-                await asyncio.Event().wait()
-            finally:
-                done.append("stopped")
-
-        return StreamingResponse(pieces())
-
-    async def file(request):
-        return FileResponse(__file__)
-
-    async def fail(request):
-        raise LookupError("a bug")
-
-    async def echo(websocket):
-        await websocket.accept()
-        async for message in websocket.iter_text():
-            await websocket.send_text(message)
-
-    async def tag(request, call_next):
-        response = await call_next(request)
-        response.headers["x-tag"] = "1"
-        return response
-
-    app = Starlette(
-        routes=[
-            Route("/", home),
-            Route("/upload", upload, methods=["POST"]),
-            Route("/form", form, methods=["POST"]),
-            Route("/stream", stream),
-            Route("/endless", endless),
-            Route("/file", file),
-            Route("/fail", fail),
-            WebSocketRoute("/ws", echo),
-        ],
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=tag)],
-    )
-    app.state.done = done
-    return app
-
-
 @on_both_loops
 class TestStarlette:
     async def test_requests(self, tls):
         """Pages, uploads, streams, files and background tasks work, over HTTP and HTTPS."""
         server, verify = tls
-        app = starlette_application()
+        app = starlette_site.make_application()
         async with serving(app, lifespan="on", server=server) as served:
             base = f"{'https' if server else 'http'}://127.0.0.1:{served.port}"
             async with httpx.AsyncClient(base_url=base, verify=verify) as client:
@@ -106,7 +33,7 @@ class TestStarlette:
                 assert (await client.post("/upload", content=b"x" * 500_000)).text == "500000"
                 assert (await client.get("/stream")).text.startswith("000" * 100 + "001")
                 text = (await client.get("/file")).text
-                assert text.startswith('"""Real applications')
+                assert text.startswith('"""A Starlette application')
                 part = await client.get("/file", headers={"Range": "bytes=0-2"})
                 assert (part.status_code, part.content) == (206, b'"""')
                 assert (await client.get("/fail")).status_code == 500
@@ -117,7 +44,7 @@ class TestStarlette:
     async def test_websockets(self, tls):
         """A WebSocket works beside them, over ws and wss."""
         server, context = tls
-        async with serving(starlette_application(), server=server) as served:
+        async with serving(starlette_site.make_application(), server=server) as served:
             scheme, extra = ("wss", {"ssl": context}) if server else ("ws", {})
             async with connect(f"{scheme}://127.0.0.1:{served.port}/ws", **extra) as client:
                 await client.send("hello")
@@ -125,7 +52,7 @@ class TestStarlette:
 
     async def test_a_stream_stops_when_its_client_leaves(self, caplog):
         """A generator that waits is cancelled, as with uvicorn, and nothing is logged."""
-        app = starlette_application()
+        app = starlette_site.make_application()
         async with serving(app) as served:
             reader, writer = await served.connect()
             writer.write(GET.replace(b"/ ", b"/endless "))
@@ -138,7 +65,10 @@ class TestStarlette:
 
     async def test_forms(self):
         """A multipart upload is read by the framework."""
-        async with serving(starlette_application()) as served, httpx.AsyncClient() as client:
+        async with (
+            serving(starlette_site.make_application()) as served,
+            httpx.AsyncClient() as client,
+        ):
             files, data = {"file": ("f.txt", b"content")}, {"name": "n"}
             answer = await client.post(f"{served.url}/form", files=files, data=data)
         assert answer.text == "contentn"
