@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeserver.adapters.asgi.messages import Message
 from edgeserver.adapters.asgi.response import DONE, FRESH, Responder
 from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
+from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.adapters.failing import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -148,7 +149,6 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             if self._complete and not self._ended:
                 self._ended = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            # Several tasks may wait; each has its own future, since cancelling a task cancels that.
             waiter = asyncio.get_running_loop().create_future()
             self._waiting = True
             if self._waiters is None:
@@ -230,9 +230,8 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiters is not None:
+            wake(waiters)
 
     def _release(self) -> None:
         """Let the server read on."""

@@ -31,6 +31,7 @@ from edgeserver.adapters.asgi.messages import (
 )
 from edgeserver.adapters.asgi.response import DONE, Responder
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
+from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.adapters.asgi.wire import ABNORMAL, INTERNAL_ERROR, WebSocketWire
 from edgeserver.adapters.asgi.wsmessages import DENIAL, payload_of, to_http, to_pairs
 from edgeserver.adapters.failing import answer_failure
@@ -185,7 +186,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._gone = True
         if self._denial is not None:
             self._denial.gone = True
-        self._wake()
+        wake(self._waiters)
 
     def _refuse(self, response: Response) -> None:
         """Answer a handshake that is wrong, as `websockets` says."""
@@ -261,13 +262,13 @@ class WebSocketCycle(HTTPMessageDelegate):
                 ResponseStartLine("HTTP/1.1", 403, "Forbidden"), HTTPHeaders(), b"", whole=True
             )
             self._connection.finish()
-            self._wake()
+            wake(self._waiters)
         elif kind == f"{DENIAL}.start":
             denial = _Denial(self._connection)
             await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED
-            self._wake()
+            wake(self._waiters)
         else:
             raise unexpected(
                 kind,
@@ -300,7 +301,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._connection.detach_to(wire)
         self._wire = wire
         self._state = OPEN
-        self._wake()
+        wake(self._waiters)
 
     def _close(self, message: Message) -> None:
         kind = "websocket.close"
@@ -375,12 +376,6 @@ class WebSocketCycle(HTTPMessageDelegate):
         elif self._state == ASKED or (self._denial is not None and self._denial.stage != DONE):
             self._state = DENIED
             answer_failure(self._connection)
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
 
 
 class _Denial(Responder):

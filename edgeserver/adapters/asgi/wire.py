@@ -28,6 +28,7 @@ from edgeserver.adapters.asgi.limits import (
     SLICE,
     WebSocketSettings,
 )
+from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
 
@@ -211,7 +212,7 @@ class WebSocketWire(Detached):
         if self.messages:
             if inbox.is_full():
                 self._pause_reading()
-            self._wake(self._receivers)
+            wake(self._receivers)
         if protocol.state is not State.OPEN:
             self._note_close()
 
@@ -228,7 +229,7 @@ class WebSocketWire(Detached):
     def resume_writing(self) -> None:
         """Let senders go on."""
         self._writing_paused = False
-        self._wake(self._writers)
+        wake(self._writers)
         self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -241,8 +242,8 @@ class WebSocketWire(Detached):
         if self.close_code is None:
             self.close_code = ABNORMAL if received is None else received.code
             self.close_reason = "" if received is None else received.reason
-        self._wake(self._receivers)
-        self._wake(self._writers)
+        wake(self._receivers)
+        wake(self._writers)
 
     def _write(self) -> None:
         """Give the transport what the sans-IO layer has to say, its end included."""
@@ -286,7 +287,7 @@ class WebSocketWire(Detached):
             self.close_reason = "" if sent is None else sent.reason
         else:
             return
-        self._wake(self._receivers)
+        wake(self._receivers)
 
     def _end_within(self, seconds: float) -> None:
         if self._timer is not None:
@@ -360,9 +361,3 @@ class WebSocketWire(Detached):
         else:
             self._reading_paused = False
             self._transport.resume_reading()
-
-    def _wake(self, waiters: list[asyncio.Future[None]]) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        waiters.clear()
