@@ -27,6 +27,14 @@ __all__ = ["Endpoint", "check_endpoint", "parse_endpoint"]
 
 _OLD = {"TLS 1.0": ssl.TLSVersion.TLSv1, "TLS 1.1": ssl.TLSVersion.TLSv1_1}
 _NEW = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
+_REASONS = {
+    "WRONG_VERSION_NUMBER": "what answers speaks no TLS (plain HTTP?)",
+    "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection without an alert",
+    "TLSV1_UNRECOGNIZED_NAME": "the server has no certificate for the name that was asked for",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks neither TLS 1.2 nor TLS 1.3",
+}
+"""What OpenSSL's reasons mean, where that is not plain."""
+
 # Everything but forward secrecy with AEAD. Source: RFC 9325 section 4.1 and 4.2.
 _WEAK = "ALL:!ECDHE+AESGCM:!DHE+AESGCM:!CHACHA20:!ECDHE+AESCCM:!DHE+AESCCM:!PSK:!SRP:!aNULL"
 
@@ -98,7 +106,12 @@ def check_endpoint(
         return report
     certs = [x509.load_der_x509_certificate(der) for der in seen.chain]
     if certs:
-        against = ChainCheck(now=datetime.datetime.now(datetime.UTC), names=wanted, roots=roots)
+        against = ChainCheck(
+            now=datetime.datetime.now(datetime.UTC),
+            names=wanted,
+            roots=roots,
+            roots_known=ca_certs is not None,
+        )
         report.extend([check_chain(certs, certs[0], where, against)])
     if not names:  # what else the certificate is for is not known to be unused
         report.findings = [each for each in report.findings if each.code != "name-unused"]
@@ -238,7 +251,7 @@ def _check_versions(prober: _Prober, where: str, report: Report) -> None:
 
 def _explain(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
-        return escape(error.reason or str(error))
+        return _REASONS.get(error.reason or "", escape(error.reason or str(error)))
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, socket.gaierror):

@@ -106,7 +106,7 @@ class TLSOptions:
         hosts: Settings per host name, each complete: what a host leaves out it has inherited.
         unknown_sni: `"default"`: an unknown name gets the default certificate; `"reject"`: alert
             112 for a name that neither a host nor the default certificate covers.
-        handshake_timeout: Seconds from the first byte to the end of the handshake.
+        handshake_timeout: Seconds from the connection to the end of the handshake.
         max_handshakes: How many handshakes may be under way at a time.
         max_handshakes_per_client: The same for one client address.
         reload: Seconds between looks at the files; 0 for never.

@@ -85,7 +85,7 @@ class TLSContexts:
         clock: Seconds that only grow, as `time.monotonic`.
 
     Attributes:
-        handshake_timeout: Seconds from the first byte to the end of the handshake.
+        handshake_timeout: Seconds from the connection to the end of the handshake.
         handshake_limits: How many handshakes may be under way.
         poll_s: Seconds between looks at the files; 0 for never.
         is_given: Whether the context is the application's.

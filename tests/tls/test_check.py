@@ -328,11 +328,22 @@ def test_an_unknown_authority_is_untrusted(tmp_path):
     assert codes(report) == ["untrusted"]
 
 
+def test_a_server_that_sends_no_intermediate(write, tmp_path):
+    """Where the roots are known, what is missing is said, and not only that nobody trusts it."""
+    leaf = pki.make_leaf(INTERMEDIATE, "127.0.0.1")
+    pair = pki.write_pair(tmp_path, leaf)
+    pair["certfile"] = write("leaf.pem", pki.render_certs(leaf.cert))
+    with serving(ssl_options_to_context(pair)) as endpoint:
+        report = check_targets([endpoint], ca_certs=write("ca.pem", ROOT.pem))
+    assert set(codes(report)) == {"intermediate-missing", "untrusted"}
+
+
 def test_a_server_that_speaks_no_tls(write):
     """Plain HTTP on the port is a failed handshake, not an exception."""
     with serving(None) as endpoint:
         report = check_targets([endpoint])
     assert codes(report) == ["handshake-failed"]
+    assert report.findings[0].what == "no handshake: what answers speaks no TLS (plain HTTP?)"
 
 
 def test_nobody_listens():
