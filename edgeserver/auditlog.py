@@ -197,6 +197,8 @@ class AuditLog:
             or not self._has_writer()
         ):
             self._refused += 1
+            # said from here, since the writer may be the one that hangs
+            self._warn_of_losses()
             return
         self._taken_bytes += size
         self._queue.put((explain, method, target, now, size))
@@ -248,10 +250,12 @@ class AuditLog:
             if self._thread.is_alive():
                 # closing under the writer could send its bytes to somebody else's descriptor
                 gen_log.warning(
-                    "audit log %s: %d requests still unwritten after %g s were left behind",
+                    "audit log %s: %d requests still unwritten after %g s were left behind; "
+                    "%d lines dropped before",
                     self._sink.name,
                     self.pending,
                     timeout,
+                    self.dropped,
                 )
                 return
         self._warn_of_losses(last=True)

@@ -189,7 +189,7 @@ def test_a_full_queue_drops_and_counts(
     log.close()
     assert targets(path) == ["/busy", "/1", "/2"]
     assert (log.written, log.dropped, log.errors) == (3, 2, 0)
-    (record,) = caplog.records
+    record = caplog.records[-1]
     assert record.name == "edgeserver.general"
     assert "2 lines dropped so far, of them 2 because 2 requests or 8388608 bytes may wait" in (
         record.getMessage()
@@ -409,6 +409,23 @@ def test_close_does_not_wait_for_ever(
     assert log.flush(timeout=0.01) is False
     log.close(timeout=0.01)
     assert "left behind" in caplog.records[0].getMessage()
+
+
+def test_losses_are_told_while_the_writer_hangs(
+    path: Path, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that does not answer is told of by who drops, once a minute, and at the end."""
+    log = AuditLog(path, max_pending=1)
+    log.record(gate, "GET", "/hangs", NOW)
+    assert gate.entered.wait(10)
+    for _ in range(5):
+        log.record(proof, "GET", "/", NOW)
+    log.close(timeout=0.01)
+    told = [record.getMessage() for record in caplog.records]
+    assert [": 1 lines dropped so far" in told[0], "4 lines dropped before" in told[1]] == [
+        True
+    ] * 2
+    assert len(told) == 2
 
 
 def fork() -> int:
