@@ -7,6 +7,7 @@ what is spoken on a connection; how TLS is done is for `_loop_ssl` and `build_pr
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import socket as socket_module
 import ssl
@@ -16,6 +17,7 @@ from typing import Any
 
 from edgeserver.ioloop import IOLoop, call_logged
 from edgeserver.iostream import IOStream
+from edgeserver.log import gen_log
 from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
 from edgeserver.process import fork_processes
 
@@ -25,6 +27,13 @@ SSLOptions = Mapping[str, Any] | ssl.SSLContext
 
 INHERIT: Any = type("Inherit", (), {"__repr__": lambda self: "<the server's>"})()
 """Says for a listener's setting that the server's own is meant."""
+
+
+RESUME_RETRY_S = 1.0
+"""How soon accepting is tried again where the system has no descriptor to spare, in seconds."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_DESCRIPTOR = "descriptors"
 
 
 class Listener:
@@ -287,6 +296,8 @@ class TCPServer:
     def resume_accepting(self, *, by: str = "application") -> None:
         """Accept again what has queued, unless somebody else still pauses.
 
+        Accepting takes a descriptor; where none is free it is tried again until there is one.
+
         Args:
             by: Who paused; nothing else changes where they did not.
 
@@ -294,9 +305,19 @@ class TCPServer:
             OSError: A socket does not listen any more.
         """
         self._paused_by.discard(by)
-        if not self._paused_by:
-            for listener in self.listeners:
+        if self._paused_by:
+            return
+        for listener in self.listeners:
+            try:
                 listener.resume()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                gen_log.warning("cannot accept connections yet: %s", error.strerror)
+                self.pause_accepting(by=_NO_DESCRIPTOR)
+                retry = functools.partial(self.resume_accepting, by=_NO_DESCRIPTOR)
+                listener.loop.call_later(RESUME_RETRY_S, retry)
+                return
 
     def handle_stream(self, stream: IOStream, address: Any) -> Awaitable[None] | None:
         """Speak on a new connection; to be overridden, by a coroutine function or a plain one.

@@ -1,11 +1,13 @@
 """Tests of `edgeserver.tcpserver`, with real clients on both event loops."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
 import os
 import pathlib
+import resource
 import socket
 import ssl
 import subprocess
@@ -18,6 +20,7 @@ import pytest
 import trustme
 import uvloop
 
+from edgeserver import tcpserver
 from edgeserver.netutil import bind_sockets, bind_unix_socket
 from edgeserver.tcpserver import Listener, TCPServer
 from tests.loops import LOOPS, on_both_loops
@@ -65,6 +68,19 @@ async def ask(*address, data=b"world.", **settings):
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+@contextlib.contextmanager
+def no_descriptors():
+    """Let this process open nothing."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def turns(count=20):
@@ -259,6 +275,20 @@ class TestStopping:
         assert echo.listeners[1].paused
         echo.resume_accepting(by="limit")
         assert await ask("127.0.0.1", port_of(echo)) == b"hello world."
+
+    async def test_resuming_without_a_descriptor(self, echo, monkeypatch, caplog):
+        """Where all descriptors are in use, accepting begins again once one is free."""
+        monkeypatch.setattr(tcpserver, "RESUME_RETRY_S", 0.01)
+        echo.listen(0, "localhost")
+        echo.pause_accepting()
+        caplog.clear()
+        with no_descriptors():
+            echo.resume_accepting()
+            assert all(listener.paused for listener in echo.listeners)
+            while len(caplog.messages) < 2:
+                await asyncio.sleep(0)
+        assert set(caplog.messages) == {"cannot accept connections yet: Too many open files"}
+        assert await ask("localhost", port_of(echo)) == b"hello world."
 
     async def test_pausing_costs_no_descriptors(self, echo):
         """Pausing and resuming again and again leaves nothing open."""
