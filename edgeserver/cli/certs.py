@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from edgeserver.cli.failures import reported
+from edgeserver.errors import ConfigurationError
 
 __all__ = ["certs"]
 
@@ -36,6 +37,8 @@ def dev(hosts: tuple[str, ...], out: str, force: bool, debug: bool) -> None:
     from edgeserver.tls.devcerts import ensure_dev_certificates
 
     with reported(debug=debug):
+        if not out:  # an unset variable: keys would go to where somebody happens to be
+            raise ConfigurationError('--out is empty; name a directory, such as "certs"')
         files = ensure_dev_certificates(out, hosts, force=force)
     click.echo(f"for {', '.join(files.names)}")
     rows = (

@@ -157,3 +157,12 @@ def test_command_says_which_file_is_for_whom(tmp_path):
     assert "--certfile" in first.output
     assert "curl --cacert" in first.output
     assert CliRunner().invoke(certs, arguments).output.count("kept  ") == 6
+
+
+def test_an_empty_directory_name_is_refused(tmp_path, monkeypatch):
+    """A variable that nobody set does not strew keys over the current directory."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(certs, ["dev", "--out", ""])
+    assert result.exit_code == 2
+    assert "--out is empty" in result.output
+    assert not list(tmp_path.iterdir())
