@@ -46,6 +46,9 @@ PAUSE_POLL_S = 0.1
 WARNING_EVERY_S = 60.0
 """How often a server that is full says so at most, in seconds."""
 
+COUNT_EVERY = 64
+"""Connections that may begin before they are counted, far from `max_connections`."""
+
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     """A non-blocking, single-threaded HTTP/1.1 server.
@@ -121,7 +124,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._bound_connections)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun)
         policy = _trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
             ConnectionRoad.check_prelude(proxy_protocol, policy)
@@ -179,10 +182,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             audit_log=audit_log,
             strict_transport=strict_transport,
             protocol=self.protocol,
-            on_count=lambda count: self._bound_connections(),
+            on_open=self._count_begun,
+            on_close=self._count_ended,
         )
-        self._road = ConnectionRoad(self._endpoint, self._tls, policy, self._bound_connections)
+        self._road = ConnectionRoad(self._endpoint, self._tls, policy, self._count_begun)
         self._accepting_paused: asyncio.TimerHandle | None = None
+        self._until_count = 0
         self._next_warning_s = 0.0
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
@@ -322,11 +327,24 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """How many connections have not come as far as HTTP."""
         return len(self._road.preludes.layers) + self._tls.handshaking
 
+    def _count_begun(self) -> None:
+        """Hear that a connection has begun, or has come as far as HTTP; count now and then."""
+        self._until_count -= 1
+        if self._until_count <= 0:
+            self._bound_connections()
+
+    def _count_ended(self) -> None:
+        """Hear that a connection has gone: where accepting pauses there may be room again."""
+        if self._accepting_paused is not None:
+            self._bound_connections()
+
     def _bound_connections(self) -> None:
-        """Pause accepting, or resume it, after a connection has come or gone."""
+        """Count the connections, and pause accepting or resume it."""
         endpoint = self._endpoint
         # Detached streams are not looked at each time: there may be many thousands of them.
         at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._opening
+        # Until so many more have begun they cannot be too many.
+        self._until_count = min(self.max_connections - at_most, COUNT_EVERY)
         if self._accepting_paused is not None:
             if at_most < self.max_connections:
                 self._accepting_paused.cancel()

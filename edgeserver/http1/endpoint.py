@@ -114,7 +114,8 @@ class HTTP1Endpoint:
         audit_log: Gets the proof of each request's client to record, or None.
         strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
-        on_count: Called with the number of connections after each change, or None.
+        on_open: Called after each connection has been counted in, or None.
+        on_close: Called after each has been counted out, or None.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class HTTP1Endpoint:
         audit_log: Auditor | None = None,
         strict_transport: str | None = None,
         protocol: str | None = None,
-        on_count: Callable[[int], None] | None = None,
+        on_open: Callable[[], None] | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.settings = settings
         self.delegate = delegate
@@ -151,7 +153,8 @@ class HTTP1Endpoint:
         self.must_close = settings.no_keep_alive
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._on_count = on_count
+        self._on_open = on_open
+        self._on_close = on_close
         self._empty: asyncio.Future[None] | None = None
         self._bulk: memoryview | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -216,14 +219,14 @@ class HTTP1Endpoint:
         if self._ticker is None:
             self._set_clock(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
-        if self._on_count is not None:
-            self._on_count(len(self.connections))
+        if self._on_open is not None:
+            self._on_open()
 
     def closed(self, connection: ExchangeEnds) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        if self._on_count is not None:
-            self._on_count(len(self.connections))
+        if self._on_close is not None:
+            self._on_close()
         if not self.connections and self._empty is not None:
             if not self._empty.done():
                 self._empty.set_result(None)

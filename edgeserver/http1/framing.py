@@ -12,7 +12,7 @@ from typing import Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.abnf import is_token
-from edgeserver.http1.head import FieldPairs
+from edgeserver.http1.head import FieldPairs, Fields, RawFields
 
 __all__ = ["CHUNKED", "parse_body_length", "parse_connection", "parse_expect_continue"]
 
@@ -91,17 +91,28 @@ def _check_codings(joined: bytes) -> None:
     )
 
 
-def parse_connection(pairs: FieldPairs) -> tuple[bool, bool]:
+_ALONE: Final = {b"close": (True, False), b"keep-alive": (False, True)}
+
+
+def parse_connection(lines: RawFields | None, fields: Fields) -> tuple[bool, bool]:
     """Return whether the options of `Connection` include `close`, and `keep-alive`.
+
+    Args:
+        lines: The field lines, where a name repeats; else None.
+        fields: The last value of each name.
 
     Source: RFC 9110 section 7.6.1, a list of tokens in any case.
     """
-    options = {
-        option.strip(b" \t").lower()
-        for name, value in pairs
-        if name == b"connection"
-        for option in value.split(b",")
-    }
+    value = fields.get(b"connection")
+    if value is None:
+        return False, False
+    if lines is not None:
+        value = b",".join([each for name, each in lines if name == b"connection"])
+    value = value.lower()
+    known = _ALONE.get(value)
+    if known is not None:
+        return known
+    options = {option.strip(b" \t") for option in value.split(b",")}
     return b"close" in options, b"keep-alive" in options
 
 

@@ -24,7 +24,7 @@ from edgeserver.http1.framing import (
     parse_connection,
     parse_expect_continue,
 )
-from edgeserver.http1.head import FieldPairs, Fields, Head
+from edgeserver.http1.head import Fields, Head, RawFields
 from edgeserver.http1.targets import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
@@ -82,7 +82,7 @@ class RequestOpening(BodyReading):
             or version != "HTTP/1.1"
             or method in SPECIAL_METHODS
         ):
-            self._prepare(exchange, length, pairs, fields)
+            self._prepare(exchange, length, lines, fields)
         exchange.fields = fields
         exchange.lines = lines
         if endpoint.access_log is not None:
@@ -132,14 +132,14 @@ class RequestOpening(BodyReading):
             self._head_taken()
 
     def _prepare(
-        self, exchange: HTTP1Exchange, length: int, pairs: FieldPairs, fields: Fields
+        self, exchange: HTTP1Exchange, length: int, lines: RawFields | None, fields: Fields
     ) -> None:
         """Note what the head says of the body and of the connection, where that is not plain."""
         self._length = length
         self.body_pending = length != 0
         if length:
             exchange.plain = False
-        close, keep_alive = parse_connection(pairs)
+        close, keep_alive = parse_connection(lines, fields)
         if exchange.version == "HTTP/1.0":
             exchange.plain = False
             # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the

@@ -15,6 +15,7 @@ addresses name nobody and are refused.
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from typing import NamedTuple
@@ -261,8 +262,11 @@ def parse_ipv6(raw: bytes) -> int | None:
     return int(digits, 16)
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_peer(text: str) -> Address:
     """Parse the address text of a TCP peer; the usability rules are for claims, not for it.
+
+    It remembers some: proxies come back with every connection.
 
     Args:
         text: As `getpeername` gives it, with zone if any, or `unix:` for a Unix socket.

@@ -75,17 +75,27 @@ class ClientHello:
             its bytes written as `\xNN`, and so equals no configured name.
         alpn: The protocols offered, as text (latin-1), the preferred one first.
         legacy_version: The version field of the hello itself.
+        segment: The bytes that `parse_whole_hello` read it from; empty if it was read otherwise.
     """
 
-    __slots__ = ("_body", "_offsets", "_suites_at", "alpn", "legacy_version", "server_name")
+    __slots__ = (
+        "_body",
+        "_offsets",
+        "_suites_at",
+        "alpn",
+        "legacy_version",
+        "segment",
+        "server_name",
+    )
 
     def __init__(self, body: bytes, legacy_version: int, suites_at: int) -> None:
         self._body = body
-        self._offsets: dict[int, int] = {}  # extension type -> where its data begins
+        self._offsets: dict[int, int] = {}  # extension type -> where it begins
         self._suites_at = suites_at
         self.legacy_version = legacy_version
         self.server_name: str | None = None
         self.alpn: tuple[str, ...] = ()
+        self.segment = b""
 
     @property
     def cipher_suites(self) -> tuple[int, ...]:
@@ -125,7 +135,7 @@ class ClientHello:
         at = self._offsets.get(kind)
         if at is None:
             return b""
-        return self._body[at : at + (self._body[at - 2] << 8 | self._body[at - 1])]
+        return self._body[at + 4 : at + 4 + (self._body[at + 2] << 8 | self._body[at + 3])]
 
     def __repr__(self) -> str:
         return f"<ClientHello server_name={self.server_name!r} alpn={self.alpn!r}>"
@@ -176,9 +186,8 @@ def _parse_extensions(hello: ClientHello, body: bytes, at: int, end: int) -> Non
     count = 0
     while at < end:
         kind, size = _read_extension_head(body, at)
-        at += 4
         offsets[kind] = at
-        at += size
+        at += size + 4
         count += 1
     if at != end:
         raise ClientHelloError("the last extension does not fit")
@@ -204,9 +213,11 @@ def parse_whole_hello(data: bytes) -> ClientHello | None:
     if not end <= 5 + size <= len(data) or size > MAX_RECORD_BYTES:
         return None
     try:
-        return _parse(data, 9, end)
+        hello = _parse(data, 9, end)
     except (ClientHelloError, IndexError, error):
         return None
+    hello.segment = data
+    return hello
 
 
 def parse_numbers(data: bytes, prefix: int) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ class TLSInfo:
     Args:
         sslobject: The object of the finished handshake.
         sni: The server name that the client asked for, or None.
-        ja4_source: What the JA4 fingerprint is made of; None if the hello could not be read.
+        ja4_source: What `keep_for_ja4` kept of the hello; None if that could not be read.
         host: The configured host whose certificate was served, empty for the default.
     """
 
@@ -38,7 +38,7 @@ class TLSInfo:
         sslobject: ssl.SSLObject,
         *,
         sni: str | None = None,
-        ja4_source: JA4Source | None = None,
+        ja4_source: JA4Source | bytes | None = None,
         host: str = "",
     ) -> None:
         self._sslobject = sslobject

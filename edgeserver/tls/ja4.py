@@ -3,8 +3,8 @@
 Decides only how the fingerprint is written. It must know nothing of what it is used for; anyone
 can imitate one, so it identifies software that does not hide, and never a person.
 
-A server keeps a `JA4Source` for each connection, which is a few hundred bytes and no work, and
-writes the text when somebody asks.
+A server keeps a few hundred bytes for each connection, at next to no work, and writes the text when
+somebody asks.
 
 Source: FoxIO's public definition of JA4 (`technical_details/JA4.md` of FoxIO-LLC/ja4).
 """
@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-from edgeserver.tls.clienthello import GREASE, ClientHello, parse_numbers
+from edgeserver.tls.clienthello import GREASE, ClientHello, parse_numbers, parse_whole_hello
 
-__all__ = ["JA4Source", "render_ja4"]
+__all__ = ["JA4Source", "keep_for_ja4", "render_ja4"]
+
+_MOST_KEPT = 640  # bytes of a hello; what is taken out of it needs nearly as many
 
 _VERSION_TEXTS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 2: "s2"}
 
@@ -45,8 +47,19 @@ class JA4Source(NamedTuple):
         )
 
 
-def render_ja4(source: JA4Source) -> str:
+def keep_for_ja4(hello: ClientHello) -> JA4Source | bytes:
+    """Return what `render_ja4` needs of a hello: the bytes of a short one, as nobody may ask."""
+    if 0 < len(hello.segment) <= _MOST_KEPT:
+        return hello.segment
+    return JA4Source.of(hello)
+
+
+def render_ja4(source: JA4Source | bytes) -> str:
     """Return the JA4 of a hello over TCP, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`."""
+    if isinstance(source, bytes):
+        hello = parse_whole_hello(source)
+        assert hello is not None, "it was read once"
+        source = JA4Source.of(hello)
     suites = [suite for suite in parse_numbers(source.suites, 2) if suite not in GREASE]
     extensions = [kind for kind in source.extensions if kind not in GREASE]
     version = source.legacy_version

@@ -34,7 +34,7 @@ from edgeserver.tls.failures import (
 )
 from edgeserver.tls.handshakes import NOW, HandshakeTracker, Place, address_key
 from edgeserver.tls.info import TLSInfo
-from edgeserver.tls.ja4 import JA4Source, render_ja4
+from edgeserver.tls.ja4 import JA4Source, keep_for_ja4, render_ja4
 from edgeserver.tls.outgoing import CHUNK
 from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
 from edgeserver.tls.transport import TLSTransport
@@ -272,18 +272,23 @@ class TLSLayer(asyncio.Protocol):
 
     def _shake(self, data: bytes) -> None:
         """Feed OpenSSL at most 16 KiB at a time, and send what it says."""
-        for start in range(0, len(data), CHUNK):
-            piece = data if len(data) <= CHUNK else data[start : start + CHUNK]
-            self._incoming.write(piece)
+        rest = b""
+        while True:
+            if len(data) > CHUNK:
+                data, rest = data[:CHUNK], data[CHUNK:]
+            self._incoming.write(data)
             try:
                 self._sslobject.do_handshake()
             except ssl.SSLWantReadError:
-                continue
+                if not rest:
+                    break
+                data, rest = rest, b""
             except ssl.SSLError as exc:
                 self._refuse(self._explain(exc), self._outgoing.read())
                 return
-            self._finish(data[start + CHUNK :])
-            return
+            else:
+                self._finish(rest)
+                return
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
 
@@ -297,7 +302,7 @@ class TLSLayer(asyncio.Protocol):
         info = TLSInfo(
             self._sslobject,
             sni=hello.server_name if hello else None,
-            ja4_source=JA4Source.of(hello) if hello else None,
+            ja4_source=keep_for_ja4(hello) if hello else None,
             host=self._host,
         )
         self._leave()

@@ -237,8 +237,10 @@ async def test_close_during_a_linger() -> None:
 
 async def test_connections_are_counted() -> None:
     """The server above is told of every change."""
-    counts: list[int] = []
-    talk = Talk(shared={"on_count": counts.append})
+    heard: list[str] = []
+    talk = Talk(
+        shared={"on_open": lambda: heard.append("+"), "on_close": lambda: heard.append("-")}
+    )
     other = FakeTransport()
     other.protocol = HTTP1Connection(talk.endpoint)
     other.protocol.connection_made(other)
@@ -246,7 +248,7 @@ async def test_connections_are_counted() -> None:
     await talk.turn()
     other.abort()
     await talk.turn()
-    assert counts == [1, 2, 1, 0]
+    assert heard == ["+", "+", "-", "-"]
 
 
 async def test_the_clock_stops_without_connections_and_starts_again() -> None:

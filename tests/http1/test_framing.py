@@ -77,8 +77,10 @@ def test_white_space_in_lists_costs_no_backtracking(spaces: bytes) -> None:
 )
 def test_connection_options(values: list[bytes], expected: tuple[bool, bool]) -> None:
     """Options are tokens in any case, in one list over all lines."""
-    lines = [(b"connection", value) for value in values]
-    assert parse_connection([(b"x", b"close"), *lines]) == expected
+    lines = [(b"x", b"close"), *((b"connection", value) for value in values)]
+    assert parse_connection(lines, dict(lines)) == expected
+    if len(values) < 2:
+        assert parse_connection(None, dict(lines)) == expected
 
 
 @pytest.mark.parametrize(

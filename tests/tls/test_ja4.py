@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgeserver.tls.clienthello import parse_client_hello
-from edgeserver.tls.ja4 import JA4Source, render_ja4
+from edgeserver.tls.clienthello import parse_client_hello, parse_whole_hello
+from edgeserver.tls.ja4 import JA4Source, keep_for_ja4, render_ja4
 from tests.tls.hellos import alpn, build_hello, server_name, signatures, versions
 
 SUITES = [0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8]
@@ -28,6 +28,23 @@ def chrome(*, order=ORDER, grease=True, schemes=SIGNATURES, protocols=(b"h2", b"
         extensions = [(0x2A2A, b""), *extensions, (0xFAFA, b"\0")]
     suites = [0x3A3A, *SUITES] if grease else SUITES
     return parse_client_hello(build_hello(*extensions, suites=suites)[4:])
+
+
+def whole_hello(*, filler=0):
+    """Return the hello of one segment, with so many bytes of padding."""
+    message = build_hello(server_name(b"a.test"), (0x15, bytes(filler)), suites=SUITES)
+    hello = parse_whole_hello(b"\x16\3\1" + len(message).to_bytes(2) + message)
+    assert hello is not None
+    return hello
+
+
+@pytest.mark.parametrize("filler", [0, 2000], ids=["short", "long"])
+def test_what_is_kept_gives_the_same_text(filler):
+    """A short hello is kept as it is, and of a long one what the text is made of."""
+    hello = whole_hello(filler=filler)
+    kept = keep_for_ja4(hello)
+    assert isinstance(kept, bytes) == (filler == 0)
+    assert render_ja4(kept) == text_of(hello)
 
 
 def test_published_example():
