@@ -225,7 +225,9 @@ class ExchangeEnds(Wire):
         self._drop_input()
         answer = b""
         if exchange is None or exchange.state == FRESH:
-            answer = plain_answer(status, reason)
+            # RFC 6797 section 7.1: the header is in every answer over a secure transport.
+            strict = self.endpoint.strict_transport_line if self.context.tls is not None else b""
+            answer = plain_answer(status, reason, strict)
             if exchange is not None:
                 if exchange.method == "HEAD":
                     # RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".

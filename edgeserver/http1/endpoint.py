@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeserver.http1.bulk import BULK_BUFFER
+from edgeserver.http1.bulk import make_bulk_buffer
 from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
@@ -175,7 +175,7 @@ class HTTP1Endpoint:
     def bulk_buffer(self) -> memoryview:
         """Return the buffer that long bodies are read into, one for all connections."""
         if self._bulk is None:
-            self._bulk = memoryview(bytearray(BULK_BUFFER))
+            self._bulk = make_bulk_buffer()
         return self._bulk
 
     def flush_soon(self, connection: Wire) -> None:

@@ -204,12 +204,13 @@ def field_lines(headers: Any) -> Iterable[tuple[Any, Any]]:
     return [(title_of[name], value) for name, value in headers.get_all()]
 
 
-def plain_answer(status: int, text: str) -> bytes:
+def plain_answer(status: int, text: str, more: bytes = b"") -> bytes:
     """Return a whole short answer in plain text that says that the connection closes.
 
     Args:
         status: The status code.
         text: One line, ASCII, already escaped.
+        more: Field lines that are to be in it too, each with its CRLF.
     """
     body = text.encode("ascii", "replace") + b"\n"
     return b"".join(
@@ -217,6 +218,7 @@ def plain_answer(status: int, text: str) -> bytes:
             status_line(status, REASONS.get(status, "Error")),
             date_line(time.time()),
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body),
+            more,
             b"Connection: close\r\n\r\n",
             body,
         )

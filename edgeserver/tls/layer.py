@@ -76,7 +76,7 @@ class ContextSource(Protocol):
 
     @property
     def handshake_timeout(self) -> float | None:
-        """Seconds from the first byte that could come to the end of the handshake."""
+        """Seconds from the connection to the end of its handshake."""
         ...
 
     def select(self, server_name: str | None, alpn: tuple[str, ...]) -> SelectedContext:

@@ -166,6 +166,14 @@ async def test_strict_transport_security_with_an_expected_body() -> None:
     assert b"\r\nStrict-Transport-Security: max-age=9\r\n" in talk.sent
 
 
+async def test_strict_transport_security_of_a_refusal() -> None:
+    """What is refused over TLS says it too."""
+    talk = secure_talk(strict_transport="max-age=9")
+    talk.receive(b"GET / HTTP/1.1\r\n\r\n")
+    assert talk.sent.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nStrict-Transport-Security: max-age=9\r\n" in talk.sent
+
+
 async def test_strict_transport_security_is_for_tls() -> None:
     """In plain nothing of it is said: RFC 6797 section 7.2."""
     talk = Talk(shared={"strict_transport": "max-age=9"})
