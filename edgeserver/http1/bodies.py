@@ -153,25 +153,33 @@ class BodyReading(ExchangeEnds):
 
     def bulk_received(self, data: memoryview) -> None:
         """Take what the `BulkReader` has read, piece by piece; it is gone when this returns."""
-        most = self.endpoint.settings.chunk_size
-        taken = 0
         self._corked = True
-        while taken < len(data):
+        taken = self._in_request(self._deliver_pieces, data)
+        if taken < len(data):
+            self._corked = False
+            self._end_bulk()
+            self.data_received(bytes(data[taken:]))
+            return
+        self._uncork()
+        self._rest()
+
+    def _deliver_pieces(self, data: memoryview) -> int:
+        """Give the application what it takes of `data`; return how many bytes that were."""
+        most = self.endpoint.settings.chunk_size
+        size = len(data)
+        taken = 0
+        while taken < size:
             decoder = self.decoder
             if type(decoder) is not LengthDecoder or self._closing or self._held is not None:
-                self._corked = False
-                self._end_bulk()
-                self.data_received(bytes(data[taken:]))
-                return
+                break
             piece = bytes(data[taken : taken + most])
             taken += len(piece)
             decoder.take(len(piece))
             if decoder.complete:
                 self._end_bulk()
                 self.body_pending = False
-            self._in_request(self._deliver, piece)
-        self._uncork()
-        self._rest()
+            self._deliver(piece)
+        return taken
 
     def _end_bulk(self) -> None:
         bulk, self._bulk = self._bulk, None

@@ -53,8 +53,10 @@ class BulkReader(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Return room for as much of the body as is outstanding."""
-        room = self._buffer[: self._connection.bulk_room()]
-        return cast(bytearray, room)  # a writable memoryview serves, whatever the stub says
+        room, buffer = self._connection.bulk_room(), self._buffer
+        if room < len(buffer):
+            buffer = buffer[:room]
+        return cast(bytearray, buffer)  # a writable memoryview serves, whatever the stub says
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand over what was read."""

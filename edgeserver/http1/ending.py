@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
@@ -29,6 +29,8 @@ from edgeserver.layers import replace_layer
 from edgeserver.log import app_log, gen_log
 
 __all__ = ["ExchangeEnds", "is_input_error"]
+
+T = TypeVar("T")
 
 
 class ExchangeEnds(Wire):
@@ -85,15 +87,14 @@ class ExchangeEnds(Wire):
             self._scheduled = True
             self.loop.call_soon(self._run)
 
-    def _in_request(self, call: Callable[..., None], *args: Any) -> None:
+    def _in_request(self, call: Callable[..., T], *args: Any) -> T:
         """Call in the context of the present request."""
         context = self._request_context
         if context is None or self._inside:
-            call(*args)
-            return
+            return call(*args)
         self._inside = True
         try:
-            context.run(call, *args)
+            return context.run(call, *args)
         finally:
             self._inside = False
 
