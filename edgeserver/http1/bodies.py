@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.body import ChunkedDecoder, LengthDecoder
-from edgeserver.http1.bulk import BulkReader
+from edgeserver.http1.bulk import BulkReader, keep_freed_memory
 from edgeserver.http1.ending import ExchangeEnds, is_input_error
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.framing import CHUNKED
@@ -51,6 +51,8 @@ class BodyReading(ExchangeEnds):
             return  # answered already, or detached
         settings = self.endpoint.settings
         most = settings.max_body_size if exchange.max_body_size is None else exchange.max_body_size
+        if self._length == CHUNKED or self._length > BULK_BODY:
+            keep_freed_memory()
         if self._length == CHUNKED:
             self.decoder = ChunkedDecoder(
                 most, settings.max_header_size, settings.max_header_fields

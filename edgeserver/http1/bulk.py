@@ -9,12 +9,13 @@ It must not know what the body is for.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from edgeserver.http1.bodies import BodyReading
 
-__all__ = ["BulkReader", "make_bulk_buffer"]
+__all__ = ["BulkReader", "keep_freed_memory", "make_bulk_buffer"]
 
 BULK_BUFFER: Final = 64 * 1024
 """Bytes read at once."""
@@ -25,13 +26,20 @@ KEPT_BYTES: Final = 8 * 1024 * 1024
 
 def make_bulk_buffer() -> memoryview:
     """Return a buffer for one event loop's `BulkReader`s."""
-    # glibc gives the top of its heap back to the kernel where twice the longest block that was
-    # ever given back is free there, at first 128 KiB, and maps each longer block anew. Bodies of
-    # 1 MiB that come and go then cost 450 page faults each: 1.4 ms of CPU instead of 0.35. This
-    # block is never touched, so it costs nothing; its end raises both limits.
-    # Source: mallopt(3), M_MMAP_THRESHOLD, "dynamic mmap threshold".
-    bytes(KEPT_BYTES)
     return memoryview(bytearray(BULK_BUFFER))
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have the C library keep what long bodies were in; once for a process.
+
+    glibc maps each block anew that is longer than any which was ever given back, at first 128 KiB,
+    and gives the top of its heap back to the kernel where twice that is free there. Bodies of
+    1 MiB that come and go then cost 450 page faults each: 1.4 ms of CPU instead of 0.35.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD: "dynamic mmap threshold".
+    """
+    bytes(KEPT_BYTES)  # never touched, so it costs nothing; its end raises both limits
 
 
 class BulkReader(asyncio.BufferedProtocol):
