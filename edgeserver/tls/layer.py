@@ -19,10 +19,11 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from edgeserver.tls.alerts import ILLEGAL_PARAMETER, INTERNAL_ERROR, alert_record
 from edgeserver.tls.clienthello import ClientHello, HelloReader, Opening, parse_whole_hello
+from edgeserver.tls.contextsource import ContextSource
 from edgeserver.tls.failures import (
     REASONS,
     HandshakeFailure,
@@ -39,7 +40,7 @@ from edgeserver.tls.outgoing import CHUNK
 from edgeserver.tls.plainhttp import head_is_complete, render_plain_http_answer
 from edgeserver.tls.transport import TLSTransport
 
-__all__ = ["ContextSource", "SelectedContext", "TLSLayer"]
+__all__ = ["TLSLayer"]
 
 # numbers, since an Enum's member costs a call on some Pythons
 HELLO, QUEUED, HANDSHAKE, PLAIN, OVER = range(5)
@@ -50,38 +51,6 @@ _OPENING_REASONS = {
     Opening.SSLV2: "sslv2",
     Opening.MALFORMED: "malformed-hello",
 }
-
-
-class SelectedContext(Protocol):
-    """What serves one hello, or the alert that answers it."""
-
-    @property
-    def context(self) -> ssl.SSLContext | None:
-        """What serves; None where there is an alert."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """The configured host that was chosen, empty for the default."""
-        ...
-
-    @property
-    def alert(self) -> int | None:
-        """The alert that refuses this client, None to go on."""
-        ...
-
-
-class ContextSource(Protocol):
-    """Where a context comes from; it may give others after a reload."""
-
-    @property
-    def handshake_timeout(self) -> float | None:
-        """Seconds from the connection to the end of its handshake."""
-        ...
-
-    def select(self, server_name: str | None, alpn: tuple[str, ...]) -> SelectedContext:
-        """Choose by what the hello asks for; `(None, ())` where it could not be read."""
-        ...
 
 
 class TLSLayer(asyncio.Protocol):
