@@ -58,14 +58,20 @@ def ask(port: int, request: bytes, *, tls: bool) -> tuple[http.client.HTTPRespon
         return response, response.read()
 
 
-def requests_of(workload: Workload) -> list[tuple[bytes, str]]:
-    """Return requests of `workload`, each with the client address it is to resolve to."""
+def requests_of(workload: Workload, resolves: bool | None = None) -> list[tuple[bytes, str]]:
+    """Return requests of `workload`, each with the client address it is to resolve to.
+
+    Args:
+        workload: Whose requests.
+        resolves: Whether the client is read from the head; None for what the workload says.
+    """
     template = workload.template()
     body = b"x" * workload.body_bytes
     if workload.varied:
         return [(vary(template, n), client_address(n)) for n in _NUMBERS]
     forwarded = re.search(rb"(?mi)^X-Forwarded-For: *([^,\r]+)", template)
-    claimed = forwarded[1].decode() if forwarded and workload.proxied else "127.0.0.1"
+    resolves = workload.proxied if resolves is None else resolves
+    claimed = forwarded[1].decode() if forwarded and resolves else "127.0.0.1"
     return [(template + body, claimed)]
 
 
@@ -86,7 +92,7 @@ def check(process: Running, workload: Workload) -> None:
 
 def _check_answers(process: Running, workload: Workload) -> None:
     name = process.server.name
-    for request, client in requests_of(workload):
+    for request, client in requests_of(workload, process.server.resolves):
         response, body = ask(process.port, request, tls=workload.tls)
         if response.status != 200:
             raise CheckFailed(f"{name}, {workload.name}: status {response.status}: {body[:200]!r}")

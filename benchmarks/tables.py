@@ -161,6 +161,24 @@ TORNADO_STREAM = _bodies(
     TORNADO, "tornado-stream", "count", "a delegate of Tornado's that counts the bytes"
 )
 
+
+def _policies(name: str, about: str, *options: str, resolves: bool) -> Server:
+    script, modules = EDGESERVER.script, EDGESERVER.modules
+    return Server(f"edgeserver-{name}", script, about, options, modules, resolves=resolves)
+
+
+EDGESERVER_OFF = _policies("off", "edgeserver with proxy headers off", resolves=False)
+EDGESERVER_LISTED = _policies(
+    "listed", "with a TrustPolicy that lists all proxies", "--trust", "listed", resolves=True
+)
+EDGESERVER_UNLISTED = _policies(
+    "unlisted",
+    "with a TrustPolicy that does not know the peer, whose forwarding headers are removed",
+    *("--trust", "unlisted"),
+    resolves=False,
+)
+EDGESERVER_XHEADERS = _policies("xheaders", "with `xheaders=True`", "--proxied", resolves=True)
+
 # --- workloads -------------------------------------------------------------------------------
 
 MINIMAL = Workload("minimal", "one field, proxy headers off", "minimal")
@@ -169,6 +187,12 @@ BROWSER = Workload(
     "ten fields, X-Forwarded-For of three hops, proxy headers on",
     "browser",
     proxied=True,
+)
+FORWARDED = replace(
+    BROWSER,
+    name="forwarded",
+    about="ten fields, X-Forwarded-For of three hops, whatever the server makes of it",
+    proxied=False,
 )
 VARIED = Workload(
     "varied",
@@ -250,6 +274,17 @@ SUITES = (
             Target("browser", "edgeserver", "floor", 2.0),
             Target("browser", "edgeserver", "tornado", 0.125),
             Target("varied", "edgeserver", "floor", 2.4),
+        ),
+    ),
+    Suite(
+        "policy",
+        "What it costs to know the client",
+        (EDGESERVER_OFF, EDGESERVER_LISTED, EDGESERVER_UNLISTED, EDGESERVER_XHEADERS),
+        (FORWARDED,),
+        ("edgeserver-off",),
+        (
+            Target("forwarded", "edgeserver-listed", "edgeserver-off", 1.1),
+            Target("forwarded", "edgeserver-unlisted", "edgeserver-off", 1.1),
         ),
     ),
     Suite(

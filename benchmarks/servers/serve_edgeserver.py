@@ -10,6 +10,13 @@ import uvloop
 
 from edgeserver import httputil
 from edgeserver.httpserver import HTTPServer
+from edgeserver.proxyheaders import TrustPolicy
+
+# Who may say who the client is: the load and the two proxies behind it, or somebody else.
+POLICIES = {
+    "listed": lambda: TrustPolicy(["loopback", *common.PROXIES]),
+    "unlisted": lambda: TrustPolicy(["192.0.2.0/24"]),
+}
 
 
 def head(length: int) -> tuple[httputil.ResponseStartLine, httputil.HTTPHeaders]:
@@ -76,6 +83,7 @@ def build_server(options: Any) -> HTTPServer:
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_header_size=options.max_header_size,
         ssl_options=common.ssl_options(options),
+        trust=POLICIES[options.trust]() if options.trust else None,
         **limits,
     )
 
