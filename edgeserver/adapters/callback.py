@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil import (
@@ -25,6 +25,11 @@ from edgeserver.tasks import start_task
 
 __all__ = ["CallbackAdapter"]
 
+_ENDING = (SystemExit, KeyboardInterrupt)
+
+_ALL = (Exception, asyncio.CancelledError, *_ENDING)
+"""What a callback may raise; GeneratorExit alone is Python's own."""
+
 RequestCallback = Callable[[HTTPServerRequest], Awaitable[None] | None]
 
 
@@ -34,7 +39,10 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
     Args:
         callback: A plain or coroutine function of one `HTTPServerRequest`; it answers through
             `request.connection`. An exception answers 500 if no head was written, else it cuts
-            the connection; it is logged either way.
+            the connection; it is logged either way. So does an `asyncio.CancelledError` that
+            something it waited for was cancelled with, unless its own task was. `SystemExit` and
+            `KeyboardInterrupt` end the event loop and so the process, as in Tornado and asyncio,
+            whether the function is plain or a coroutine.
     """
 
     def __init__(self, callback: RequestCallback) -> None:
@@ -53,8 +61,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         request = HTTPServerRequest.from_connection(request_conn, server_conn)
         try:
             result = self._callback(request)
-        except Exception as error:
-            _answer_error(request, request_conn, error)
+        except _ALL as error:
+            _take_error(request, request_conn, error)
             return
         if result is not None:
             self._settle_later(request, request_conn, result)
@@ -63,8 +71,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         """Call the callback with `request`; never raises what the callback raises."""
         try:
             result = self._callback(request)
-        except Exception as error:
-            _answer_error(request, connection, error)
+        except _ALL as error:
+            _take_error(request, connection, error)
             return
         if result is not None:
             self._settle_later(request, connection, result)
@@ -123,14 +131,37 @@ async def _settle(
 ) -> None:
     try:
         await waiting
-    except Exception as error:
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # the loop ends, or the application's own doing
+            connection.abort()
+            raise
         _answer_error(request, connection, error)
-    except asyncio.CancelledError:
-        connection.abort()
-        raise
+    except _ALL as error:
+        _take_error(request, connection, error)
 
 
-def _answer_error(request: HTTPServerRequest, connection: HTTPConnection, error: Exception) -> None:
+def _take_error(
+    request: HTTPServerRequest, connection: HTTPConnection, error: BaseException
+) -> None:
+    """Answer what the callback raised; what ends the process has ended its event loop instead."""
+    if not isinstance(error, _ENDING):
+        _answer_error(request, connection, error)
+        return
+    if isinstance(error, SystemExit):
+        app_log.error("The callback ends the process at %r", request, exc_info=error)
+    connection.abort()
+    # From a protocol's method uvloop logs these and goes on, asyncio ends; from here both end.
+    asyncio.get_running_loop().call_soon(_end_loop, error)
+
+
+def _end_loop(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _answer_error(
+    request: HTTPServerRequest, connection: HTTPConnection, error: BaseException
+) -> None:
     if isinstance(error, HTTPInputError):
         # Arguments and forms are parsed when the application first asks for them.
         gen_log.info("Malformed HTTP message from %s: %s", request.remote_ip, error)
