@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.endpoint import Endpoint
+from edgeserver.proxyheaders.explain import explain_request
 from edgeserver.proxyheaders.results import Provenance, Resolved
 from edgeserver.proxyheaders.shortroad import FieldValues
 from edgeserver.proxyheaders.stripping import StripSet
@@ -74,8 +75,6 @@ class Bound:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        from edgeserver.proxyheaders.explain import explain_request
-
         provenance = explain_request(self, raw)
         self.policy.count_findings(provenance.findings)
         return provenance

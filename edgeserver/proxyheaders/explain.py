@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# A server that has no file descriptor left could not import it when a proof is first printed.
+import edgeserver.proxyheaders.render  # noqa: F401  # `results` cannot: `render` imports it
 from edgeserver.proxyheaders.addresses import Address
 from edgeserver.proxyheaders.analysis import find_findings
 from edgeserver.proxyheaders.forwarded import split_rightmost
