@@ -188,8 +188,13 @@ class ChunkedDecoder(BodyDecoder):
 
     def _read_trailer(self, data: Buffer, start: int) -> int:
         # RFC 9112 section 7.1.2: trailer-section = *( field-line CRLF )
-        allowed = min(self._max_trailer_bytes - self._trailer_bytes, MAX_TRAILER_LINE)
-        line, after = _next_line(data, start, allowed, "chunked trailer section too long")
+        # What is left of the whole section; the empty line that ends it may always come.
+        allowed, over = max(self._max_trailer_bytes - self._trailer_bytes, 0), ""
+        if allowed < MAX_TRAILER_LINE:
+            over = f"more than {self._max_trailer_bytes} bytes (max_header_size)"
+        else:
+            allowed = MAX_TRAILER_LINE
+        line, after = _next_line(data, start, allowed, "chunked trailer section too long", over)
         if line is None:
             return start
         if not line:
@@ -207,13 +212,24 @@ class ChunkedDecoder(BodyDecoder):
         return after
 
 
-def _next_line(data: Buffer, start: int, limit: int, what: str) -> tuple[bytes | None, int]:
-    """Return the line at `start` without its CRLF, or None where its end is not there yet."""
+def _next_line(
+    data: Buffer, start: int, limit: int, what: str, over: str = ""
+) -> tuple[bytes | None, int]:
+    """Return the line at `start` without its CRLF, or None where its end is not there yet.
+
+    Args:
+        data: The input.
+        start: Where the line begins.
+        limit: Most bytes of it, without its CRLF.
+        what: What a complaint begins with.
+        over: What is said of a line that is too long, where `limit` is not its own.
+    """
     line_feed = data.find(b"\n", start, start + limit + 2)
     if line_feed < 0:
         rest = bytes(data[start : start + limit + 2])
         if len(rest) > limit + 1:
-            raise HTTPInputError(f"{what}: a line over {limit} bytes", rfc="RFC 9112 section 7.1")
+            over = over or f"a line over {limit} bytes"
+            raise HTTPInputError(f"{what}: {over}", rfc="RFC 9112 section 7.1")
         carriage_return = rest.find(b"\r")
         if 0 <= carriage_return < len(rest) - 1:
             raise HTTPInputError(f"{what}: a bare CR", rfc="RFC 9112 section 2.2")
