@@ -17,14 +17,15 @@ def escape(value: bytes | str, limit: int = DEFAULT_LIMIT) -> str:
     a terminal sequence or change the direction of text.
 
     Args:
-        value: What a stranger wrote; a `str` is taken as latin-1 where it can be, else UTF-8.
+        value: What a stranger wrote; a `str` is taken as latin-1 where it can be, else UTF-8. In
+            that, a byte that Python could not decode (`surrogateescape`) is shown as that byte.
         limit: How many input bytes are shown; past that ` ...(+N bytes)` follows.
     """
     if isinstance(value, str):
         try:
             data = value.encode("latin-1")
         except UnicodeEncodeError:
-            data = value.encode("utf-8", "backslashreplace")
+            data = _encode_utf8(value)
     else:
         data = value
     shown = data[:limit]
@@ -35,3 +36,10 @@ def escape(value: bytes | str, limit: int = DEFAULT_LIMIT) -> str:
     if len(data) > limit:
         text += f" ...(+{len(data) - limit} bytes)"
     return text
+
+
+def _encode_utf8(value: str) -> bytes:
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, as JSON may write it
+        return value.encode("utf-8", "backslashreplace")
