@@ -8,7 +8,6 @@ Source: `tornado.httpserver`, whose constructor, methods and ways to start these
 from __future__ import annotations
 
 import asyncio
-import resource
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,6 @@ from typing import Any
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.delegates import delegate_for
 from edgeserver.auditlog import AuditLog
-from edgeserver.errors import ConfigurationError
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
     HTTPConnection,
@@ -28,6 +26,14 @@ from edgeserver.httputil import (
 from edgeserver.log import gen_log
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.road import ConnectionRoad
+from edgeserver.serverchecks import (
+    check_logs,
+    check_timeout,
+    connection_limit,
+    known_protocol,
+    limits_given,
+    trust_of,
+)
 from edgeserver.tcpserver import Listener, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.tlsservice import TLSService
@@ -37,8 +43,6 @@ __all__ = ["HTTPRequest", "HTTPServer"]
 
 HTTPRequest = HTTPServerRequest
 """Tornado's older name of `HTTPServerRequest`."""
-
-FILE_LIMIT_SHARE = 0.8
 
 PAUSE_POLL_S = 0.1
 """How often it is looked whether a paused server may accept again, in seconds."""
@@ -77,7 +81,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         write_timeout: Seconds in which a client that has bytes to read takes none.
         max_header_fields: Most field lines of a head.
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
-            limit of open files where it is None.
+            limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
+            in one turn of its loop before it can pause.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         access_log: Called with each exchange that has ended.
@@ -125,7 +130,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     ) -> None:
         """Take the constructor's arguments; see the class."""
         self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun)
-        policy = _trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
+        check_logs(access_log, audit_log)
+        policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
             ConnectionRoad.check_prelude(proxy_protocol, policy)
         TCPServer.__init__(
@@ -136,9 +142,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             proxy_protocol=proxy_protocol,
         )
         self.xheaders = xheaders
-        self.protocol = _known_protocol(protocol)
+        self.protocol = known_protocol(protocol)
         self.trusted_downstream = trusted_downstream
-        self.max_connections = _connection_limit(max_connections)
+        self.max_connections = connection_limit(max_connections)
         settings = HTTP1Settings(
             no_keep_alive=no_keep_alive,
             decompress_request=decompress_request,
@@ -146,7 +152,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             header_timeout=header_timeout,
             write_timeout=write_timeout,
             max_header_fields=max_header_fields,
-            **_limits_given(
+            **limits_given(
                 chunk_size=chunk_size,
                 max_header_size=max_header_size,
                 idle_connection_timeout=idle_connection_timeout,
@@ -295,15 +301,23 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         `Connection: close`. What is left after `timeout` seconds is cut.
 
         Args:
-            timeout: How many seconds to wait.
+            timeout: How many seconds to wait; 0 to cut at once what is in flight.
 
         Returns:
             Whether everything in flight was finished in time.
+
+        Raises:
+            ConfigurationError: `timeout` is no number of seconds; nothing was stopped.
         """
+        check_timeout(timeout)
         self.stop()
         self._road.preludes.abort_all()
         self._tls.abort_handshakes()
         self._endpoint.drain()
+        # Idle connections have only to hear that they are closed.
+        await asyncio.sleep(0)
+        if not self._endpoint.connections:
+            return True
         try:
             await asyncio.wait_for(self._endpoint.wait_empty(), timeout)
         except TimeoutError:
@@ -371,44 +385,3 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._look_again()
         self._endpoint.detached_count()  # forgets those that have closed
         self._bound_connections()
-
-
-def _limits_given(**limits: float | None) -> dict[str, Any]:
-    """Return the limits that are not None: Tornado's None is the default."""
-    return {name: value for name, value in limits.items() if value is not None}
-
-
-def _known_protocol(protocol: str | None) -> str | None:
-    if protocol not in (None, "http", "https"):
-        raise ConfigurationError(
-            f"protocol={protocol!r} is not a scheme: give 'http', 'https' or None"
-        )
-    return protocol
-
-
-def _trust_of(
-    trust: TrustPolicy | None, *, xheaders: bool, trusted_downstream: list[str] | None
-) -> TrustPolicy:
-    if trust is not None and xheaders:
-        raise ConfigurationError(
-            "trust= and xheaders=True exclude each other: a trust policy says whom to believe,"
-            " xheaders believes everybody; drop xheaders"
-        )
-    if trust is not None and not isinstance(trust, TrustPolicy):
-        raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
-    if xheaders:
-        return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
-    return TrustPolicy.off() if trust is None else trust
-
-
-def _connection_limit(given: int | None) -> int:
-    if given is None:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
-            return 1_000_000
-        return max(int(soft * FILE_LIMIT_SHARE), 1)
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ConfigurationError(
-            f"max_connections={given!r} is not a limit: give a whole number of 1 or more"
-        )
-    return given

@@ -19,7 +19,7 @@ LAYERS = (
     {"", "demo"},
     {"listening"},
     {"httpserver"},
-    {"road"},
+    {"road", "serverchecks"},
     {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},
