@@ -25,6 +25,7 @@ __all__ = [
     "list_flag",
     "parse_bytes",
     "seconds_flag",
+    "spell_flag",
     "switch",
 ]
 
@@ -63,6 +64,11 @@ SECONDS = Seconds()
 
 SECONDS_OR_NONE = Seconds(zero=True)
 """A time that may be 0."""
+
+
+def spell_flag(name: str, value: object = None) -> str:
+    """Return the flag whose parameter is `name`, as it is typed to give it `value`."""
+    return ("--no-" if value is False else "--") + name.replace("_", "-")
 
 
 def parse_bytes(text: str) -> int:

@@ -53,6 +53,7 @@ class ServePlan:
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
         adapter_options: What the application's adapter is given.
+        spell_option: Writes an adapter's option as its user has.
         server_options: Keyword arguments of `HTTPServer`.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -75,6 +76,7 @@ class ServePlan:
     interface: str = "auto"
     factory: bool = False
     adapter_options: dict[str, Any] = field(default_factory=dict)
+    spell_option: Callable[[str], str] = repr
     server_options: dict[str, Any] = field(default_factory=dict)
     listeners: list[Listener] = field(default_factory=list)
     redirects: list[Listener] = field(default_factory=list)

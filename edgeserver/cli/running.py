@@ -59,7 +59,8 @@ def run_process(
     app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-        delegate = make_delegate(kind, app, _adapter_options(plan, kind))
+        options = _adapter_options(plan, kind)
+        delegate = make_delegate(kind, app, options, spelled=plan.spell_option)
     except ConfigurationError as error:
         raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
     _configure_logging()

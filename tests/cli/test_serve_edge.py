@@ -96,8 +96,12 @@ def test_the_audit_log(app_dir: Path) -> None:
             "--audit-sample and --audit-findings exclude each other",
         ),
         (("--hsts", "300"), "--hsts without a certificate"),
-        (("--threads", "3"), "'threads' means nothing to a callback"),
-        (("--root-path", "/a"), "'root_path' means nothing to a callback"),
+        (("--threads", "3"), "--threads means nothing to a callback"),
+        (("--root-path", "/a"), "--root-path means nothing to a callback"),
+        (
+            ("--no-ws-per-message-deflate",),
+            "--no-ws-per-message-deflate means nothing to a callback",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

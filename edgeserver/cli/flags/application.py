@@ -17,6 +17,7 @@ from edgeserver.cli.options import (
     count_flag,
     flag,
     seconds_flag,
+    spell_flag,
     switch,
 )
 from edgeserver.cli.plan import ServePlan
@@ -32,6 +33,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.adapter_options.update(
         {name: values[name] for name in ADAPTER_FLAGS if values[name] is not None}
     )
+    plan.spell_option = lambda name: spell_flag(name, values.get(name))
 
 
 ADAPTER_FLAGS = (
