@@ -21,7 +21,15 @@ from edgeserver.proxyheaders.addresses import (
     render_ipv6,
 )
 
-__all__ = ["PRESETS", "Network", "NetworkTable", "Rule", "parse_network", "render_network"]
+__all__ = [
+    "PRESETS",
+    "Network",
+    "NetworkTable",
+    "Rule",
+    "find_cover",
+    "parse_network",
+    "render_network",
+]
 
 PRESETS = {
     "loopback": ("127.0.0.0/8", "::1/128"),
@@ -47,6 +55,30 @@ class Network(NamedTuple):
     value: int
     prefix: int
     had_host_bits: bool = False
+
+
+def find_cover(networks: Iterable[Network], version: int) -> list[Network]:
+    """Return ranges that hold every address of a family together; none where they do not.
+
+    Args:
+        networks: The ranges, of either family, in any order.
+        version: 4 or 6.
+    """
+    bits = 32 if version == 4 else 128
+    cover: list[Network] = []
+    reached = 0
+    # Of ranges that begin together the widest comes first, and holds the others.
+    for network in sorted({each for each in networks if each.version == version}, key=_by_place):
+        if network.value > reached:
+            return []
+        if network.value == reached:
+            cover.append(network)
+            reached += 1 << (bits - network.prefix)
+    return cover if reached == 1 << bits else []
+
+
+def _by_place(network: Network) -> tuple[int, int]:
+    return network.value, network.prefix
 
 
 @dataclass(frozen=True, slots=True)

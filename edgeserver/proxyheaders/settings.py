@@ -17,6 +17,7 @@ from edgeserver.proxyheaders.networks import (
     PRESETS,
     Network,
     Rule,
+    find_cover,
     parse_network,
     render_network,
 )
@@ -33,6 +34,9 @@ __all__ = [
     "check_source",
     "read_entries",
 ]
+
+_MAX_NAMED = 8
+"""Most entries that one message names."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", re.ASCII)
 _DECLARABLE = frozenset(name.decode() for name in DECLARABLE)
@@ -122,6 +126,7 @@ def read_entries(entries: Iterable[Entry], *, allow_all: bool, setting: str) -> 
             rule = Rule(render_rule(text, network), label or preset, sets)
             checked.networks.append((network, rule))
     checked.texts = tuple(texts)
+    _check_cover(checked, allow_all=allow_all)
     return checked
 
 
@@ -178,6 +183,23 @@ def _check_width(network: Network, text: str, *, allow_all: bool, checked: Entri
                 f"{text} has bits set past its prefix; it is taken as {render_network(network)}",
             )
         )
+
+
+def _check_cover(checked: Entries, *, allow_all: bool) -> None:
+    """Refuse ranges that are every address of a family together unless asked for."""
+    for version in (4, 6):
+        cover = find_cover((network for network, _ in checked.networks), version)
+        if not cover:
+            continue
+        checked.trusts_all = True
+        if not allow_all:
+            texts = [repr(render_network(each)) for each in cover[:_MAX_NAMED]]
+            more = f" and {len(cover) - _MAX_NAMED} more" if len(cover) > _MAX_NAMED else ""
+            raise TrustConfigurationError(
+                f"trusted proxies {', '.join(texts)}{more} are together every IPv{version} address:"
+                " whoever can connect would name the client; list your proxies, or pass"
+                " allow_all=True if nobody else can connect"
+            )
 
 
 def check_source(source: object) -> str:

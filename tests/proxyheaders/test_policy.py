@@ -36,6 +36,16 @@ def test_defaults() -> None:
         ({"proxies": ["::/0"]}, "allow_all=True"),
         ({"proxies": ["::ffff:0:0/96"]}, "'::ffff:0:0/96' is every address"),
         ({"proxies": ["10.0.0.1/0"]}, "is every address"),
+        (
+            {"proxies": ["128.0.0.0/1", "10.0.0.0/8", "64.0.0.0/2", "0.0.0.0/2"]},
+            "trusted proxies '0.0.0.0/2', '64.0.0.0/2', '128.0.0.0/1' are together every IPv4",
+        ),
+        ({"proxies": ["::/1", "8000::/1"]}, "together every IPv6 address"),
+        ({"proxies": ["::/1", "8000::/1"]}, "list your proxies, or pass allow_all=True"),
+        (
+            {"proxies": ["0.0.0.0/12"] + [f"{each << 4}.0.0.0/4" for each in range(16)]},
+            "'112.0.0.0/4' and 8 more are together every",
+        ),
         ({"source": "x_forwarded_for"}, "write 'x-forwarded-for'"),
         ({"source": "X Forwarded"}, "is no header name"),
         ({"source": ""}, "is no header name"),
@@ -247,3 +257,25 @@ def test_off_reads_nothing() -> None:
     assert (answer.remote_ip, answer.port, answer.protocol) == ("203.0.113.9", 9, "http")
     assert (answer.verified, answer.reason) == (True, "proxy-headers-off")
     assert not trust.bind(peer="203.0.113.9").strip
+
+
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        pytest.param(["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"], id="the-end-is-missing"),
+        pytest.param(["0.0.0.0/2", "128.0.0.0/1"], id="the-middle-is-missing"),
+        pytest.param(["64.0.0.0/2", "128.0.0.0/1"], id="the-beginning-is-missing"),
+        pytest.param(["0.0.0.0/1", "8000::/1"], id="half-of-each-family"),
+    ],
+)
+def test_much_is_not_every_address(proxies: list[str]) -> None:
+    """Ranges that leave an address out are taken, without a warning."""
+    assert TrustPolicy(proxies).warnings == ()
+
+
+def test_every_address_in_pieces_is_warned_of() -> None:
+    """Whoever insists is told at each start, as of one range of every address."""
+    whole = TrustPolicy(["0.0.0.0/0"], allow_all=True)
+    halves = TrustPolicy(["0.0.0.0/1", "128.0.0.0/1"], allow_all=True)
+    assert [each.code for each in halves.warnings] == ["any-peer-trusted"]
+    assert halves.warnings == whole.warnings
