@@ -71,15 +71,26 @@ def parse_crls(data: bytes, where: str) -> list[x509.CertificateRevocationList]:
     try:
         if ders:
             return [x509.load_der_x509_crl(block.der()) for block in ders]
-        if data[:1] == b"\x30":
-            return [x509.load_der_x509_crl(data)]
     except ValueError as error:
         raise TLSConfigurationError(
             f"{where}: the revocation list is damaged: fetch it again ({error})"
         ) from None
+    if data[:1] == b"\x30":
+        return [_parse_der_crl(data, where)]
     raise TLSConfigurationError(
         f"{where} holds no revocation list (X509 CRL): {describe_content(data, blocks)}"
     )
+
+
+def _parse_der_crl(data: bytes, where: str) -> x509.CertificateRevocationList:
+    try:
+        return x509.load_der_x509_crl(data)
+    except ValueError as error:
+        raise TLSConfigurationError(
+            f"{where} is binary (DER), and no revocation list that can be read: name the file of"
+            " the authority's revocation list (X509 CRL), or fetch it again and convert it with"
+            f" `openssl crl -inform DER -in FILE -out crl.pem` ({error})"
+        ) from None
 
 
 def public_bytes_of(cert: x509.Certificate) -> bytes:

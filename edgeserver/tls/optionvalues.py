@@ -27,6 +27,9 @@ Password = str | bytes | Callable[[], str | bytes]
 DEFAULT_POLL_S = 2.0
 """Seconds between two looks at the files."""
 
+LEAST_POLL_S = 0.001
+"""No timer of an event loop is finer."""
+
 _CLIENT_AUTH = {
     "none": ssl.CERT_NONE,
     "optional": ssl.CERT_OPTIONAL,
@@ -205,6 +208,12 @@ def parse_reload(value: object) -> float:
     if isinstance(value, bool):
         return DEFAULT_POLL_S if value else 0.0
     if isinstance(value, (int, float)) and 0 <= value < float("inf"):
+        if 0 < value < LEAST_POLL_S:
+            raise TLSConfigurationError(
+                f'"reload" must be at least {LEAST_POLL_S:g} seconds, not {value!r}: the server '
+                "would do nothing but look at its files; leave it out for every "
+                f"{DEFAULT_POLL_S:g} seconds"
+            )
         return float(value)
     raise TLSConfigurationError(
         f'"reload" must be True, False or the seconds between looks at the files, not {value!r}'

@@ -4,7 +4,9 @@ import logging
 import ssl
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls import build_contexts
 
 from . import pki
@@ -99,6 +101,15 @@ def test_a_revoked_client_does_not_resume(options, tmp_path):
     assert contexts.reload(force=False).replaced == ("",)
     with pytest.raises(ssl.SSLError, match="certificate revoked"):
         shake_hands(contexts.select(None).context, client, session=session)
+
+
+@pytest.mark.parametrize("cut", [0, 20], ids=["a-certificate", "damaged"])
+def test_a_binary_file_that_is_no_crl(options, tmp_path, cut):
+    """It is said to be DER, and how a revocation list of that form is converted."""
+    data = ssl.PEM_cert_to_DER_cert(ROOT.cert.public_bytes(Encoding.PEM).decode())
+    options["crl"] = pki.write_crl(tmp_path, data[: len(data) - cut])
+    with pytest.raises(TLSConfigurationError, match=r"is binary \(DER\).*openssl crl -inform DER"):
+        build_contexts(options)
 
 
 SAID = {

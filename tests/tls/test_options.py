@@ -129,6 +129,10 @@ REFUSED = {
     "limit": ({**BASE, "max_handshakes": 1.5}, "a whole number above 0"),
     "limit bool": ({**BASE, "max_handshakes": True}, "a whole number above 0"),
     "reload": ({**BASE, "reload": -1}, '"reload" must be True, False or the seconds'),
+    "reload at once": (
+        {**BASE, "reload": 1e-9},
+        '"reload" must be at least 0.001 seconds, not 1e-09',
+    ),
     "unknown_sni": ({**BASE, "unknown_sni": "drop"}, '"default" or "reject"'),
     "ciphers": ({**BASE, "ciphers": ""}, '"ciphers" must be a non-empty string'),
     "hosts": ({**BASE, "hosts": ["a"]}, '"hosts" must be a dict of host name to ssl_options'),
