@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import ssl
 from pathlib import Path
@@ -53,6 +54,7 @@ def test_strict_transport_security(app_dir: Path, trusting: ssl.SSLContext) -> N
     arguments = ("--certfile", "server.pem", "--hsts", "300", "--xheaders", *binds)
     with serving(app_dir, "main:hello", *arguments) as process:
         secure, plain = url_of(process, 1), url_of(process, 2)
+        process.wait_for("Strict-Transport-Security: max-age=300, with every answer over TLS")
         over_tls = httpx.get(secure, verify=trusting, headers={"X-Forwarded-Proto": "http"})
         assert over_tls.headers["strict-transport-security"] == "max-age=300"
         in_plain = httpx.get(plain, headers={"X-Forwarded-Proto": "https"})
@@ -95,6 +97,12 @@ def test_the_audit_log(app_dir: Path) -> None:
             ("--audit-log", "a", "--audit-findings", "--audit-sample", "0.5"),
             "--audit-sample and --audit-findings exclude each other",
         ),
+        (("--certfile", "no.pem"), "--certfile no.pem does not exist; name a file that is there"),
+        (("--certfile", "main.py"), "--certfile main.py holds no certificate"),
+        (
+            ("--dev-tls", "--ca-certs", "no.pem", "--cert-reqs", "required"),
+            "--ca-certs no.pem does not exist; name a file",
+        ),
         (("--hsts", "300"), "--hsts without a certificate"),
         (("--threads", "3"), "--threads means nothing to a callback"),
         (("--root-path", "/a"), "--root-path means nothing to a callback"),
@@ -111,6 +119,14 @@ def test_what_cannot_work(app_dir: Path, arguments: tuple[str, ...], sentence: s
         assert process.wait() == 2
         assert sentence in process.err
         assert "Traceback" not in process.err
+
+
+def test_more_connections_than_files(app_dir: Path) -> None:
+    """The start lines warn where the limit of open files would be met first."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving(app_dir, "main:hello", "--max-connections", str(soft)) as process:
+        process.wait_for(f"warning: --max-connections {soft} is more than the limit of open files")
+        process.wait_for(f"({soft}): raise that")
 
 
 def test_an_audit_log_that_nobody_reads(app_dir: Path) -> None:

@@ -5,6 +5,7 @@ Decides their names, units and `serve`'s own defaults; the limits themselves are
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -74,10 +75,21 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
             raise ConfigurationError(f"{name} 0: nothing would fit; write 64K, say")
         if value is not None:
             plan.server_options[_parameter(name)] = value
+    _note_connections(values["max_connections"], plan)
     if values["decompress_request"]:
         plan.server_options["decompress_request"] = True
     if values["no_keep_alive"]:
         plan.server_options["no_keep_alive"] = True
+
+
+def _note_connections(wanted: int | None, plan: ServePlan) -> None:
+    """Warn of a number of connections for which a process has no file descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if wanted is not None and soft != resource.RLIM_INFINITY and wanted >= soft:
+        plan.notes.append(
+            f"warning: --max-connections {wanted} is more than the limit of open files allows"
+            f" ({soft}): raise that (ulimit -n, LimitNOFILE=) or give less"
+        )
 
 
 GROUP = FlagGroup(

@@ -40,6 +40,10 @@ _KEYS = {
 }
 
 
+_FILES = ("certfile", "keyfile", "ca_certs", "crl")
+"""Options whose complaints begin with their name and the file."""
+
+
 class _PasswordFile:
     """Reads a key's password from a file, again at each reload."""
 
@@ -75,10 +79,28 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     if values["tls_host"]:
         options["hosts"] = _parse_hosts(values["tls_host"])
     # Built here, in the parent of all workers: a session resumes at whichever answers.
-    plan.tls = _build(options, plan)
+    try:
+        plan.tls = _build(options, plan)
+    except TLSConfigurationError as error:
+        raise TLSConfigurationError(_name_flag(str(error), values)) from error
     if values["hsts"] is not None:
-        plan.server_options["strict_transport_security"] = f"max-age={values['hsts']}"
+        strict = f"max-age={values['hsts']}"
+        plan.server_options["strict_transport_security"] = strict
+        plan.notes.append(f"Strict-Transport-Security: {strict}, with every answer over TLS")
     plan.on_reload.append(_reload)
+
+
+def _name_flag(complaint: str, values: Mapping[str, Any]) -> str:
+    """Return a complaint about a file with its flag in the place of the option, and the fix."""
+    for key in _FILES:
+        shown = f'{key} "{values[key]}"'
+        if values[key] is None or not complaint.startswith(shown):
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        complaint = f"{flag} {escape(values[key])}{complaint.removeprefix(shown)}"
+        if complaint.endswith("does not exist"):
+            complaint += "; name a file that is there, from the directory you are in"
+    return complaint
 
 
 async def _reload(server: HTTPServer) -> None:
@@ -161,7 +183,7 @@ GROUP = FlagGroup(
             type=click.Choice(["none", "optional", "required"]),
             help="Whether clients show a certificate. [default: none]",
         ),
-        file_flag("--crl", "Client certificates that were revoked (PEM)."),
+        file_flag("--crl", "Client certificates that were revoked (PEM or DER)."),
         flag("--ciphers", "LIST", "OpenSSL's cipher list, for TLS 1.2."),
         click.Option(
             ["--tls-policy"],
