@@ -195,3 +195,25 @@ def test_an_interrupt_from_the_terminal_counts_once(tmp_path: Path) -> None:
         process.send(signal.SIGTERM)
         assert process.wait() == 0
         assert process.out.count("stopped") == 3
+
+
+@pytest.mark.parametrize("moment", ["before", "after_in_parent", "after_in_child"])
+@pytest.mark.parametrize("nth", [1, 2], ids=["first", "second"])
+def test_a_stop_in_the_middle_of_a_fork(tmp_path: Path, moment: str, nth: int) -> None:
+    """TERM that comes while a worker is made reaches that worker too, at any moment."""
+    hook = f"""
+import os, signal
+parent, forks = os.getpid(), []
+def hear():
+    if len(forks) == {nth}:
+        os.kill(parent, signal.SIGTERM)
+os.register_at_fork(before=lambda: forks.append(None))
+os.register_at_fork({moment}=hear)
+"""
+    script = _command(timeout_s=1000)
+    script[-1] = hook + script[-1]
+    with running(script, tmp_path) as process:
+        assert process.wait() == 0
+        assert "parent ends with 0" in process.out
+        assert "killing" not in process.out + process.err
+        assert "orphan" not in process.out
