@@ -1,5 +1,6 @@
 """What tests of the command line share: applications to serve, and an authority."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,17 @@ def hello(request):
     answer(request, f"hello {request.remote_ip} {request.protocol} {os.getpid()}")
 
 async def slow(request):
-    """Say that the request is here, and answer when the file is."""
+    """Say that the request is here, and answer once the pipe says go."""
     if request.path == "/quick":
         answer(request, "quick")
         return
+    loop, going = asyncio.get_running_loop(), asyncio.Event()
+    pipe = os.open("go", os.O_RDONLY | os.O_NONBLOCK)
+    loop.add_reader(pipe, going.set)
     print("waiting", flush=True)
-    while not os.path.exists("go"):
-        await asyncio.sleep(0.01)
+    await going.wait()
+    loop.remove_reader(pipe)
+    os.close(pipe)
     answer(request, "done")
 
 def stuck(request):
@@ -52,6 +57,7 @@ lifespan = Lifespan()
 def app_dir(tmp_path: Path) -> Path:
     """Return a directory with an application."""
     (tmp_path / "main.py").write_text(APPLICATION)
+    os.mkfifo(tmp_path / "go")
     return tmp_path
 
 

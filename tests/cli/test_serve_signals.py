@@ -42,7 +42,7 @@ def test_requests_in_flight_are_finished(app_dir: Path, workers: str) -> None:
         process.send(signal.SIGTERM)
         process.wait_for("SIGTERM: stopping", times=int(workers))
         _wait_until_refused(url_of(process))
-        (app_dir / "go").touch()
+        (app_dir / "go").write_text("go")
         answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert answer.endswith(b"done")
@@ -59,7 +59,7 @@ def test_a_successor_takes_over_the_socket_file(app_dir: Path, workers: str) -> 
         _wait_until_refused(url_of(old))
         with serving(app_dir, "main:hello", "--bind", "unix:a.sock") as new:
             new.wait_for("listening on ")
-            (app_dir / "go").touch()
+            (app_dir / "go").write_text("go")
             assert old.wait() == 0
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(app_dir / "a.sock"))) as client:
                 assert client.get("http://x/").text.startswith("hello ")
@@ -227,7 +227,7 @@ def test_without_uvloop(app_dir: Path) -> None:
     with waiting(running(command, app_dir)) as (process, connection):
         process.send(signal.SIGTERM)
         process.wait_for("SIGTERM: stopping")
-        (app_dir / "go").touch()
+        (app_dir / "go").write_text("go")
         assert connection.makefile("rb").read().endswith(b"done")
         assert process.wait() == 0
 
