@@ -12,7 +12,13 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["start_task"]
+__all__ = ["is_being_cancelled", "start_task"]
+
+
+def is_being_cancelled() -> bool:
+    """Tell whether somebody ends the task that runs; else it waited for what was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 if sys.version_info >= (3, 12):

@@ -21,7 +21,7 @@ from edgeserver.httputil import (
     ResponseStartLine,
 )
 from edgeserver.log import app_log, gen_log
-from edgeserver.tasks import start_task
+from edgeserver.tasks import is_being_cancelled, start_task
 
 __all__ = ["CallbackAdapter"]
 
@@ -132,8 +132,7 @@ async def _settle(
     try:
         await waiting
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # the loop ends, or the application's own doing
+        if is_being_cancelled():  # the loop ends, or the application's own doing
             connection.abort()
             raise
         _answer_error(request, connection, error)

@@ -139,6 +139,7 @@ class Supervisor:
             self._become_worker(ready_w)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(ready_w)
+        os.set_blocking(ready_r, False)
         self._selector.register(ready_r, selectors.EVENT_READ, worker)
         worker.pid, worker.ready, worker.ready_fd = pid, False, ready_r
         worker.started_s, worker.restart_s = time.monotonic(), None
@@ -178,7 +179,10 @@ class Supervisor:
 
     def _on_ready_line(self, worker: _Worker) -> None:
         """Hear that a worker is ready; an empty message means that it ended before."""
-        said = os.read(worker.ready_fd, 100).decode("ascii")
+        try:
+            said = os.read(worker.ready_fd, 100).decode("ascii")
+        except BlockingIOError:  # it has ended, and a process that it left behind has the pipe
+            said = ""
         self._forget_ready(worker)
         if not said:
             return

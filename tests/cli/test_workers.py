@@ -119,6 +119,14 @@ def test_a_worker_that_cannot_start_stops_all(tmp_path: Path, body: str, code: i
         assert ("ZeroDivisionError" in process.err) == ("/" in body)
 
 
+def test_a_worker_that_leaves_a_process_behind(tmp_path: Path) -> None:
+    """What a worker forked keeps its pipe open; that it has ended is noticed all the same."""
+    body = "os.fork() or os.read(lifeline, 1) or os._exit(0); return 3"
+    with running(_command(body), tmp_path) as process:
+        assert process.wait() == 3
+        assert "ready" not in process.out
+
+
 def test_a_restarted_worker_that_cannot_start_stops_all(tmp_path: Path) -> None:
     """An application that was broken meanwhile ends the server instead of a loop of restarts."""
     (tmp_path / "works").touch()

@@ -27,7 +27,7 @@ from edgeserver.httputil import (
     RequestStartLine,
 )
 from edgeserver.log import app_log
-from edgeserver.tasks import start_task
+from edgeserver.tasks import is_being_cancelled, start_task
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter
@@ -187,11 +187,13 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
                 self.connection, adapter.state, adapter.root_path
             )
             await adapter.app(scope, self.receive, self.send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                self._cut()
+                raise
             self._fail(error)
-        except BaseException:  # cancelled, or the process ends
-            if self.stage != DONE:
-                self.connection.abort()
+        except BaseException:  # the process ends
+            self._cut()
             raise
         else:
             if self.stage != DONE:
@@ -200,7 +202,12 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             if self.task is not None:
                 adapter.calls.discard(self)
 
-    def _fail(self, error: Exception) -> None:
+    def _cut(self) -> None:
+        """End the connection in the middle of the answer."""
+        if self.stage != DONE:
+            self.connection.abort()
+
+    def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
         if self.gone and _is_about_leaving(error):
             # "Servers must be prepared to catch this exception if they raised it and should not

@@ -45,7 +45,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.iostream import closed_error
 from edgeserver.log import app_log
-from edgeserver.tasks import start_task
+from edgeserver.tasks import is_being_cancelled, start_task
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter
@@ -324,9 +324,12 @@ class WebSocketCycle(HTTPMessageDelegate):
         try:
             self.scope = scope = self._make_scope()
             await adapter.app(scope, self.receive, self.send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                self._end(INTERNAL_ERROR)
+                raise
             self._fail(error)
-        except BaseException:  # cancelled, or the process ends
+        except BaseException:  # the process ends
             self._end(INTERNAL_ERROR)
             raise
         else:
@@ -352,7 +355,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         extensions[DENIAL] = {}
         return scope
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
         closed = self._gone or (self._state == OPEN and self._wire.close_code is not None)
         if closed and isinstance(error, StreamClosedError):

@@ -24,7 +24,7 @@ def playing(*messages):
 
     async def app(scope, receive, send):
         for message in messages:
-            if isinstance(message, Exception):
+            if isinstance(message, BaseException):
                 raise message
             await send(message)
 
@@ -50,6 +50,7 @@ def start(*fields, **keys):
     [
         pytest.param([RuntimeError("boom")], "boom", id="raises-first"),
         pytest.param([START, RuntimeError("boom")], "boom", id="raises-after-the-start"),
+        pytest.param([asyncio.CancelledError()], "CancelledError", id="awaits-what-was-cancelled"),
         pytest.param([], "without starting its answer", id="sends-nothing"),
         pytest.param([START], "without completing its answer", id="starts-only"),
         pytest.param([BODY], "'http.response.body' before", id="body-first"),

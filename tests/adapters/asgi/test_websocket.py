@@ -535,6 +535,7 @@ async def test_failures_before_the_handshake_answer_500(messages, words, caplog)
     ("message", "words"),
     [
         pytest.param(RuntimeError("boom"), "boom", id="raises"),
+        pytest.param(asyncio.CancelledError(), "CancelledError", id="awaits-what-was-cancelled"),
         pytest.param(ACCEPT, "'websocket.accept' after", id="accepts-twice"),
         pytest.param({"type": "websocket.send"}, "exactly one", id="sends-nothing"),
         pytest.param(
@@ -553,7 +554,7 @@ async def test_failures_of_an_open_websocket_close_it_with_1011(message, words, 
     async def app(scope, receive, send):
         await receive()
         await send(ACCEPT)
-        if isinstance(message, Exception):
+        if isinstance(message, BaseException):
             raise message
         await send(message)
 
