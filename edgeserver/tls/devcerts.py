@@ -36,7 +36,7 @@ DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 
 _ORGANIZATION = "edgeserver development"
 _CLIENT = "developer@localhost"
-_VALID_DAYS = 397
+_VALID_DAYS = 365
 _RENEW_DAYS = 30
 
 
