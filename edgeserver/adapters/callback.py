@@ -58,6 +58,7 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the callback with a request that has no body."""
+        # The same as `call`, written twice: nearly every request comes this way.
         request = HTTPServerRequest.from_connection(request_conn, server_conn)
         try:
             result = self._callback(request)

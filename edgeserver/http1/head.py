@@ -153,17 +153,25 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
     raw = None
     if len(fields) != len(lines):
         raw = [parse_field(line) for line in lines]
+    if raw is not None or b"host" not in fields:
+        _check_host(version, raw, fields)
+    return method, target.decode(), version, raw, fields
+
+
+def _check_host(version: str, raw: RawFields | None, fields: Fields) -> None:
+    """Refuse a head without Host, or with several.
+
+    Source: RFC 9112 section 3.2, "A server MUST respond with a 400 (Bad Request) status code to any
+    HTTP/1.1 request message that lacks a Host header field and to any request message that
+    contains more than one Host header field line".
+    """
     if b"host" not in fields:
         if version != "HTTP/1.0":
-            # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to
-            # any HTTP/1.1 request message that lacks a Host header field and to any request
-            # message that contains more than one Host header field line".
             raise HTTPInputError("Missing Host header", rfc="RFC 9112 section 3.2")
     elif raw is not None and sum(name == b"host" for name, _ in raw) > 1:
         raise HTTPInputError(
             "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
         )
-    return method, target.decode(), version, raw, fields
 
 
 def parse_field(line: bytes) -> tuple[bytes, bytes]:
