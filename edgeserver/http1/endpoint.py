@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeserver.http1.bulk import make_bulk_buffer
 from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
+from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 from edgeserver.log import gen_log
 
 if TYPE_CHECKING:
+    from edgeserver.http1.connection import HTTP1Connection
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.http1.wire import Wire
 
@@ -36,6 +38,9 @@ SLOW_ANSWER_S = 0.0001
 
 DIRECT_AFTER_SLOW = 64
 """How many answers leave at once after some have taken longer than that."""
+
+KEEP_FIELDS_S = 10.0
+"""How long a connection without a request keeps the fields of its last one."""
 
 
 class ServerDelegate(Protocol):
@@ -76,6 +81,10 @@ class BoundTrust(Protocol):
         self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
     ) -> Any:
         """Return who the client of a request is; never raises."""
+        ...
+
+    def count(self, resolved: Any) -> None:
+        """Count a request with the fields of one before, of which `resolve` said `resolved`."""
         ...
 
 
@@ -161,6 +170,7 @@ class HTTP1Endpoint:
         self._unflushed: list[Wire] = []
         self._unflushed_since = 0.0
         self._direct = 0
+        self.keeping: set[HTTP1Connection] = set()  # the fields of their last heads
         self._tick_s = min(LONGEST_TICK_S, max(SHORTEST_TICK_S, settings.shortest_timeout_s() / 8))
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -274,6 +284,12 @@ class HTTP1Endpoint:
         # each request.
         now = loop.time()
         self._set_clock(now)
+        # A connection that answers, or is closed, waits for nothing: its deadline is far.
+        recent = self.idle_deadline - KEEP_FIELDS_S
+        for kept in list(self.keeping):
+            if not recent < kept.deadline < NEVER:
+                self.keeping.discard(kept)
+                kept.forget_fields()
         for connection in list(self.connections):
             if connection.deadline <= now or connection.write_deadline <= now:
                 connection.check_deadlines(now)

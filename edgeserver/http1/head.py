@@ -4,7 +4,8 @@ Decides whether the bytes of a head are a request line and field lines as RFC 91
 It must not know of connections or bodies; what the fields mean is decided elsewhere.
 
 It is fast because lines repeat: a field line that passed once and whose name is on a short list
-is kept, by its exact bytes, in a bounded cache, and so are validated field names.
+is kept, by its exact bytes, in a bounded cache, and so are validated field names. What a connection
+does with fields that its next head repeats is the connection's own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "parse_field",
     "parse_head",
     "parse_lines",
+    "parse_request_line",
 ]
 
 RawFields = list[tuple[bytes, bytes]]
@@ -113,22 +115,10 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
     Raises:
         HTTPInputError: A rule is broken; its `status` says how to answer.
     """
-    request_line = lines[0]
+    method, target, version = parse_request_line(lines[0])
     del lines[0]
-    words = request_line.split(b" ")
-    if len(words) != 3:
-        raise _malformed_request_line(request_line)
     if len(lines) > max_fields:
         raise _too_many_fields(max_fields)
-    word, target, last = words
-    method = _method(word) or _parse_method(word, target)
-    version = _version(last) or _parse_version(last, request_line)
-    marked = target.translate(TARGET_MARKS)
-    if not target or (marked is not target and marked != target):
-        # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
-        raise _malformed_request_line(request_line)
-    if target[0] != 0x2F:
-        check_target(method, target)
     fields: Fields = {}
     cached = _cached_line
     for line in lines:
@@ -155,7 +145,30 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
         raw = [parse_field(line) for line in lines]
     if raw is not None or b"host" not in fields:
         _check_host(version, raw, fields)
-    return method, target.decode(), version, raw, fields
+    return method, target, version, raw, fields
+
+
+def parse_request_line(line: bytes) -> tuple[str, str, str]:
+    """Parse a request line, without its CRLF, to `(method, target, version)`.
+
+    Raises:
+        HTTPInputError: A rule is broken; its `status` says how to answer.
+
+    Source: RFC 9112 section 3.
+    """
+    words = line.split(b" ")
+    if len(words) != 3:
+        raise _malformed_request_line(line)
+    word, target, last = words
+    method = _method(word) or _parse_method(word, target)
+    version = _version(last) or _parse_version(last, line)
+    marked = target.translate(TARGET_MARKS)
+    if not target or (marked is not target and marked != target):
+        # "A recipient SHOULD NOT attempt to autocorrect": RFC 9112 section 3.2.
+        raise _malformed_request_line(line)
+    if target[0] != 0x2F:
+        check_target(method, target)
+    return method, target.decode(), version
 
 
 def _check_host(version: str, raw: RawFields | None, fields: Fields) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
@@ -46,7 +46,14 @@ class RequestOpening(BodyReading):
             given the host that TLS was made for and the one asked for. None if any may.
     """
 
-    __slots__ = ("_bound", "_make_exchange", "_misdirected", "_trust")
+    __slots__ = (
+        "_bound",
+        "_kept_client",
+        "_kept_fields",
+        "_make_exchange",
+        "_misdirected",
+        "_trust",
+    )
 
     def __init__(
         self, endpoint: HTTP1Endpoint, misdirected: Callable[[str, str], bool] | None
@@ -56,6 +63,10 @@ class RequestOpening(BodyReading):
         self._make_exchange: type[HTTP1Exchange] = HTTP1Exchange
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
+        # The fields of the request before, where the next is likely to repeat them, and who sent
+        # them under the policy in force. One dict then serves several exchanges: nobody changes it.
+        self._kept_fields: Fields | None = None
+        self._kept_client: Any = None
 
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
@@ -92,7 +103,13 @@ class RequestOpening(BodyReading):
             bound = self._bound
             if bound is None or self._trust is not trust:
                 bound = self._bind(trust)
-            client = bound.resolve(pairs, fields if lines is None else None)
+            if fields is not self._kept_fields:
+                client = bound.resolve(pairs, fields if lines is None else None)
+            elif self._kept_client is None:
+                client = self._kept_client = bound.resolve(pairs, fields)
+            else:
+                client = self._kept_client
+                bound.count(client)
             exchange.trusted = (bound, pairs, client)
             context = self.context
             context.remote_ip = client.remote_ip
@@ -162,6 +179,7 @@ class RequestOpening(BodyReading):
         """Return the policy in force, bound to this connection."""
         context = self.context
         self._trust = trust
+        self._kept_client = None
         self._bound = trust.bind(
             peer=context.peer,
             peer_port=context.peer_port,

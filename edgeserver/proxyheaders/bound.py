@@ -69,6 +69,10 @@ class Bound:
         """
         raise NotImplementedError  # one of the kinds, in `boundkinds`
 
+    def count(self, resolved: Resolved) -> None:
+        """Count one more request with fields of which `resolve` said `resolved`."""
+        self._reasons[resolved.reason] += 1
+
     def explain(self, raw: RawPairs) -> Provenance:
         """Return the whole proof of what `resolve` answers for the same pairs.
 
