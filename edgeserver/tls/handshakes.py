@@ -11,6 +11,7 @@ balancer, an office, a benchmark) whole; who waits longer than the handshake tim
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import socket
 from collections.abc import Callable
@@ -77,6 +78,13 @@ class Closing(Protocol):
         """End the connection at once."""
 
 
+class Late(Protocol):
+    """A connection with records that may wait for the first answer."""
+
+    def send_waiting(self) -> None:
+        """Send them, if they have not gone."""
+
+
 class HandshakeTracker:
     """The handshakes of one server: limits, counts, and the log of those that failed.
 
@@ -101,6 +109,7 @@ class HandshakeTracker:
 
     __slots__ = (
         "_deadlines",
+        "_late",
         "_per_client",
         "_queues",
         "_ready",
@@ -140,6 +149,7 @@ class HandshakeTracker:
         self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
         self._deadlines: dict[float, Deadlines[Waiter]] = {}
+        self._late: list[Late] = []
         self._per_client: dict[bytes, int] = {}
         # dicts, for their order: who waits for each client, and the clients whose turn may come
         self._queues: dict[bytes, dict[Waiter, None]] = {}
@@ -162,6 +172,24 @@ class HandshakeTracker:
         deadlines = self.connections.pop(waiter, None)
         if deadlines is not None:
             deadlines.discard(waiter)
+
+    def send_late(self, connection: Late) -> None:
+        """Have `connection.send_waiting` called when the event loop has looked for input once.
+
+        Session tickets go with the first answer where the request is there by then: that saves a
+        write. They wait no longer, because they acknowledge the client's Finished, and until that
+        is acknowledged a client with Nagle's algorithm keeps its request back.
+        """
+        if not self._late:
+            loop = asyncio.get_running_loop()
+            # What is planned from within a planned call has the loop's look for input before it.
+            loop.call_soon(loop.call_soon, self._send_late)
+        self._late.append(connection)
+
+    def _send_late(self) -> None:
+        late, self._late = self._late, []
+        for connection in late:
+            connection.send_waiting()
 
     def enter(self, waiter: Waiter) -> Place:
         """Ask for a place for a handshake; who gets one owes a `leave`, who waits may `cancel`."""
@@ -199,6 +227,7 @@ class HandshakeTracker:
 
     def abort_all(self) -> None:
         """End every connection whose handshake is not over, as at the end of a server."""
+        self._late.clear()  # the event loop may end before it looks for input again
         for connection in list(self.connections):
             connection.abort()
 

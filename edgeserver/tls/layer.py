@@ -278,6 +278,8 @@ class TLSLayer(asyncio.Protocol):
         transport = self._transport
         transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
         transport.start(self._build_protocol(transport), rest=rest)
+        if self._outgoing.pending:
+            tracker.send_late(transport)
 
     # ---- ends ----
 

@@ -293,6 +293,8 @@ class OutgoingHalf(asyncio.Transport):
 
     def abort(self) -> None:
         """Close at once; what waits is lost."""
+        if self._closing and self._protocol is None:
+            return  # it is lost already, and asyncio's transport would not bear it
         self._forget()
         self._lower.abort()
 

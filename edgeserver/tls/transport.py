@@ -131,10 +131,10 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             self.pause_writing()
         if rest or self._incoming.pending:
             self._drain()
+
+    def send_waiting(self) -> None:
+        """Send what is still in the output BIO: session tickets that no answer took along."""
         if self._outgoing.pending and not self._closing:
-            # Session tickets; had the protocol answered, they would have gone with the answer.
-            # Not held for it: they acknowledge the client's Finished, and until that is
-            # acknowledged a client with Nagle's algorithm keeps its request back.
             self._lower.write(self._outgoing.read())
 
     # ---- what the transport below tells us ----

@@ -1,6 +1,7 @@
 """Tests for `edgeserver.tls.transport` and `outgoing`: an open connection to its end."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 
@@ -584,12 +585,52 @@ class Counted:
 
 
 @both_loops
+async def test_tickets_of_a_connection_without_a_request():
+    """They leave as soon as the loop has seen that no request is there, whoever speaks first."""
+    async with serve(protocol=Echo) as server, Client.connect(server.port) as client:
+        await client.handshake()
+        await client.fill()
+        with pytest.raises(ssl.SSLWantReadError):
+            client.ssl.read(1)
+        assert client.ssl.session.has_ticket
+
+
+@both_loops
+async def test_tickets_go_with_the_first_answer():
+    """A request that is there when the loop looks again costs no write of its own."""
+    sizes = []
+    request = b""
+
+    class Counting(Echo):
+        def connection_made(self, transport):
+            transport._lower = Counted(transport._lower, sizes)
+            super().connection_made(transport)
+            client.writer.write(request)  # not before: it comes alone, after the handshake
+
+    async with serve(protocol=Counting) as server, Client.connect(server.port) as client:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.ssl.do_handshake()
+        client.flush()
+        await client.fill()
+        client.ssl.do_handshake()
+        finished = client.outgoing.read()
+        client.ssl.write(b"hello")
+        request = client.outgoing.read()
+        client.writer.write(finished)
+        assert await client.read_exactly(5) == b"hello"
+        assert len(sizes) == 1
+        assert client.ssl.session.has_ticket
+
+
+@both_loops
 async def test_what_one_segment_causes_is_written_together():
     """Small answers and close_notify go down joined, at most a record's worth of them."""
     sizes = []
     async with serve(protocol=AnswersInPieces) as server, Client.connect(server.port) as client:
         await client.handshake()
         transport = (await server.protocol()).transport
+        while transport._outgoing.pending:  # session tickets
+            await asyncio.sleep(0)
         transport._lower = Counted(transport._lower, sizes)
         await client.send(b"x")
         assert await client.read_to_end() == b"piece" * 3 + bytes(16384)
