@@ -74,6 +74,8 @@ class HTTP1Connection(RequestOpening):
         "_connection_context",
         "_keep_after",
         "_keep_wait",
+        "_kept_head",
+        "_kept_line",
         "_kept_tail",
         "_prelude",
         "_skipped",
@@ -91,6 +93,8 @@ class HTTP1Connection(RequestOpening):
         self._skipped = False
         self._prelude = prelude
         self._kept_tail = NO_TAIL
+        self._kept_line = b""
+        self._kept_head: Head | None = None
         self._keep_after = 1  # a client that asks only once leaves nothing behind
         self._keep_wait = 1
         self._small_head = min(endpoint.settings.max_header_size, SMALL_HEAD)
@@ -172,26 +176,32 @@ class HTTP1Connection(RequestOpening):
         elif head[3] is None and len(data) <= KEPT_HEAD:
             self._kept_tail = data[data.index(b"\r\n") :]
             self._kept_fields = head[4]
-            self._kept_client = None
+            self._kept_head = self._kept_client = None
             self._keep_wait = wait or 1
             self.endpoint.keeping.add(self)
 
     def forget_fields(self) -> None:
         """Keep nothing of the last head."""
         self._kept_tail = NO_TAIL
-        self._kept_fields = self._kept_client = None
+        self._kept_line = b""
+        self._kept_head = self._kept_fields = self._kept_client = None
 
     def _take_again(self, data: bytes) -> bool:
         """Serve a head with the fields of the one before, if the rest of it is a request line."""
-        fields = self._kept_fields
-        if fields is None:
-            return False
-        try:
-            method, target, version = parse_request_line(data[: -len(self._kept_tail)])
-        except HTTPInputError:
-            return False  # it is more than a line, or wrong
-        self._keep_wait = 0
-        self._take((method, target, version, None, fields))
+        head = self._kept_head
+        line = data[: -len(self._kept_tail)]
+        if line != self._kept_line or head is None:
+            fields = self._kept_fields
+            if fields is None:
+                return False
+            try:
+                method, target, version = parse_request_line(line)
+            except HTTPInputError:
+                return False  # it is more than a line, or wrong
+            head = self._kept_head = (method, target, version, None, fields)
+            self._kept_line = line
+            self._keep_wait = 0
+        self._take(head)
         return True
 
     def _take(self, head: Head) -> None:
