@@ -34,7 +34,7 @@ from edgeserver.http1.head import (
     parse_lines,
     parse_request_line,
 )
-from edgeserver.http1.opening import RequestOpening
+from edgeserver.http1.opening import NO_FIELDS, RequestOpening
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
 
@@ -185,6 +185,7 @@ class HTTP1Connection(RequestOpening):
         self._kept_tail = NO_TAIL
         self._kept_line = b""
         self._kept_head = self._kept_fields = self._kept_client = None
+        self._kept_visible = NO_FIELDS
 
     def _take_again(self, data: bytes) -> bool:
         """Serve a head with the fields of the one before, if the rest of it is a request line."""

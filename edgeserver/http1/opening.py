@@ -29,7 +29,10 @@ from edgeserver.http1.targets import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 
-__all__ = ["RequestOpening"]
+__all__ = ["NO_FIELDS", "RequestOpening"]
+
+NO_FIELDS: Final[Fields] = {}
+"""What a connection keeps that keeps nothing; never changed."""
 
 KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
 """The values of Connection that nearly every client sends, and that change nothing."""
@@ -50,6 +53,7 @@ class RequestOpening(BodyReading):
         "_bound",
         "_kept_client",
         "_kept_fields",
+        "_kept_visible",
         "_make_exchange",
         "_misdirected",
         "_trust",
@@ -63,10 +67,12 @@ class RequestOpening(BodyReading):
         self._make_exchange: type[HTTP1Exchange] = HTTP1Exchange
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
-        # The fields of the request before, where the next is likely to repeat them, and who sent
-        # them under the policy in force. One dict then serves several exchanges: nobody changes it.
+        # The fields of the request before, where the next is likely to repeat them; who sent them
+        # under the policy in force, and what of them the application sees, once that is decided.
+        # One dict then serves several exchanges: nobody changes it.
         self._kept_fields: Fields | None = None
         self._kept_client: Any = None
+        self._kept_visible = NO_FIELDS
 
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
@@ -103,13 +109,19 @@ class RequestOpening(BodyReading):
             bound = self._bound
             if bound is None or self._trust is not trust:
                 bound = self._bind(trust)
-            if fields is not self._kept_fields:
-                client = bound.resolve(pairs, fields if lines is None else None)
-            elif self._kept_client is None:
-                client = self._kept_client = bound.resolve(pairs, fields)
-            else:
-                client = self._kept_client
+            client = self._kept_client
+            if client is not None and fields is self._kept_fields:
                 bound.count(client)
+                exchange.fields = self._kept_visible
+            else:
+                client = bound.resolve(pairs, fields if lines is None else None)
+                if bound.strip is not None:
+                    hidden = bound.strip.among(fields)
+                    if hidden:
+                        exchange.hide_fields(hidden)
+                if fields is self._kept_fields:
+                    self._kept_client = client
+                    self._kept_visible = exchange.fields
             exchange.trusted = (bound, pairs, client)
             context = self.context
             context.remote_ip = client.remote_ip
@@ -118,10 +130,6 @@ class RequestOpening(BodyReading):
                 # Not exchange.explain: what waits must not keep a connection and its buffers.
                 explain = functools.partial(bound.explain, pairs)
                 endpoint.audit_log.record(explain, method, target, time.time(), pairs=pairs)
-            if bound.strip is not None:
-                hidden = bound.strip.among(fields)
-                if hidden:
-                    exchange.hide_fields(hidden)
         if length or endpoint.take_request is None or endpoint.decompresses:
             self._open(exchange)
             return

@@ -217,7 +217,10 @@ async def test_the_client_of_kept_fields() -> None:
     assert clients[2] is clients[3]
     assert policy.reason_counts["first-untrusted"] == 5
     talk.endpoint.trust = TrustPolicy(["203.0.113.0/24"])
-    talk.receive(GET, GET)
+    talk.receive(GET, GET, GET)
+    for request in talk.app.requests[-3:]:
+        assert request.connection.raw == [(b"host", b"a"), (b"cookie", b"c=1")]
+        assert ("X-Forwarded-For" in request.headers) is False
     assert [r.connection.client.remote_ip for r in talk.app.requests[-2:]] == ["192.0.2.7"] * 2
     assert talk.connection.context.remote_ip == "192.0.2.7"
     talk.endpoint.trust = policy
