@@ -67,11 +67,13 @@ def requests_of(workload: Workload, resolves: bool | None = None) -> list[tuple[
     """
     template = workload.template()
     body = b"x" * workload.body_bytes
-    if workload.varied:
+    if b"@CLIENT@" in template:
         return [(vary(template, n), client_address(n)) for n in _NUMBERS]
     forwarded = re.search(rb"(?mi)^X-Forwarded-For: *([^,\r]+)", template)
     resolves = workload.proxied if resolves is None else resolves
     claimed = forwarded[1].decode() if forwarded and resolves else "127.0.0.1"
+    if workload.varied:
+        return [(vary(template, n), claimed) for n in _NUMBERS]
     return [(template + body, claimed)]
 
 

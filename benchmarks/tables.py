@@ -201,9 +201,18 @@ VARIED = Workload(
     proxied=True,
     varied=True,
 )
+PAGE = Workload(
+    "page",
+    "the browser-like request with another path each time, as for the parts of a page",
+    "page",
+    proxied=True,
+    varied=True,
+)
 UPLOAD = Workload("upload", "POST of 1 MiB", "upload", body_bytes=MIB, connections=8)
 DOWNLOAD = Workload("download", "answer of 1 MiB", "download", answer_bytes=MIB, connections=8)
 TLS_BROWSER = replace(BROWSER, name="keep-alive", about=f"{BROWSER.about}, over TLS", tls=True)
+TLS_PAGE = replace(PAGE, name="page", about=f"{PAGE.about}, over TLS", tls=True)
+TLS_VARIED = replace(VARIED, name="varied", about=f"{VARIED.about}, over TLS", tls=True)
 _HANDSHAKE = replace(
     BROWSER, request="browser-close", tls=True, closes=True, loader="handshakes", connections=8
 )
@@ -268,7 +277,7 @@ SUITES = (
             TORNADO_UVLOOP,
             TORNADO_WEB,
         ),
-        (MINIMAL, BROWSER, VARIED),
+        (MINIMAL, BROWSER, PAGE, VARIED),
         ("floor", "tornado"),
         (
             Target("browser", "edgeserver", "floor", 2.0),
@@ -326,7 +335,7 @@ SUITES = (
         "tls",
         "Requests over TLS 1.3, ECDSA P-256",
         TLS_SERVERS,
-        (TLS_BROWSER,),
+        (TLS_BROWSER, TLS_PAGE, TLS_VARIED),
         ("floor", "nginx"),
         (Target("keep-alive", "edgeserver", "floor", 1.45),),
     ),
