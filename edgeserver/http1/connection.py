@@ -50,7 +50,8 @@ SMALL_HEAD: Final = 8192
 """A head up to this many bytes may take the short road through `data_received`."""
 
 KEPT_HEAD: Final = 2048
-"""The fields of a head up to this many bytes are kept for the next request."""
+KEPT_FIELDS: Final = 32
+"""The fields of a head up to this many bytes and fields are kept for the next request."""
 
 NO_TAIL: Final = b"-"
 """What no head ends with."""
@@ -173,7 +174,7 @@ class HTTP1Connection(RequestOpening):
             self._keep_after = wait
             self._keep_wait = min(wait * 2, LONGEST_KEEP_WAIT)
             self.forget_fields()
-        elif head[3] is None and len(data) <= KEPT_HEAD:
+        elif head[3] is None and len(data) <= KEPT_HEAD and len(head[4]) <= KEPT_FIELDS:
             self._kept_tail = data[data.index(b"\r\n") :]
             self._kept_fields = head[4]
             self._kept_head = self._kept_client = None

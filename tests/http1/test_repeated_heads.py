@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.http1.connection import KEPT_HEAD, LONGEST_KEEP_WAIT
+from edgeserver.http1.connection import KEPT_FIELDS, KEPT_HEAD, LONGEST_KEEP_WAIT
 from edgeserver.http1.endpoint import KEEP_FIELDS_S
 from edgeserver.proxyheaders import TrustPolicy
 from tests.http1.conversation import App, TakingApp, Talk
@@ -175,11 +175,12 @@ async def test_fields_that_do_not_repeat() -> None:
 
 
 async def test_what_is_never_kept() -> None:
-    """The fields of a first request, of a long head, and of one in which a name repeats."""
+    """The fields of a first request, and of a head that is long, or many, or repeats a name."""
     talk = Talk()
     talk.receive(GET)
     assert talk.connection._kept_fields is None
-    for more in (b"L: " + b"x" * KEPT_HEAD, b"X: 1\r\nX: 2"):
+    many = b"\r\n".join(b"%d: x" % number for number in range(KEPT_FIELDS))
+    for more in (b"L: " + b"x" * KEPT_HEAD, b"X: 1\r\nX: 2", many):
         talk.receive(*[b"GET / HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n\r\n"] * 4)
         assert talk.connection._kept_fields is None
         assert not any(kept(talk))
