@@ -27,14 +27,9 @@ from typing import Any, Final, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import StrictTransportExchange
-from edgeserver.http1.head import (
-    Head,
-    check_partial_head,
-    parse_head,
-    parse_lines,
-    parse_request_line,
-)
-from edgeserver.http1.opening import NO_FIELDS, RequestOpening
+from edgeserver.http1.head import Head, check_partial_head, parse_head, parse_lines
+from edgeserver.http1.opening import RequestOpening
+from edgeserver.http1.repetition import KeptFields
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
 
@@ -48,16 +43,6 @@ HELD_INPUT: Final = 64 * 1024
 
 SMALL_HEAD: Final = 8192
 """A head up to this many bytes may take the short road through `data_received`."""
-
-KEPT_HEAD: Final = 2048
-KEPT_FIELDS: Final = 32
-"""The fields of a head up to this many bytes and fields are kept for the next request."""
-
-NO_TAIL: Final = b"-"
-"""What no head ends with."""
-
-LONGEST_KEEP_WAIT: Final = 64
-"""After how many heads, at the latest, it is tried again whether fields repeat."""
 
 
 class HTTP1Connection(RequestOpening):
@@ -74,10 +59,6 @@ class HTTP1Connection(RequestOpening):
         "_checked",
         "_connection_context",
         "_keep_after",
-        "_keep_wait",
-        "_kept_head",
-        "_kept_line",
-        "_kept_tail",
         "_prelude",
         "_skipped",
         "_small_head",
@@ -93,11 +74,7 @@ class HTTP1Connection(RequestOpening):
         self._checked = 0
         self._skipped = False
         self._prelude = prelude
-        self._kept_tail = NO_TAIL
-        self._kept_line = b""
-        self._kept_head: Head | None = None
         self._keep_after = 1  # a client that asks only once leaves nothing behind
-        self._keep_wait = 1
         self._small_head = min(endpoint.settings.max_header_size, SMALL_HEAD)
 
     # What the transport says.
@@ -147,8 +124,13 @@ class HTTP1Connection(RequestOpening):
             passing = self._keep_after
             if passing:
                 self._keep_after = passing - 1
-            elif data.endswith(self._kept_tail) and self._take_again(data):
-                return
+            else:
+                kept = self._kept
+                if kept is not None and data.endswith(kept.tail):
+                    repeating = kept.read(data)
+                    if repeating is not None:
+                        self._take(repeating)
+                        return
             lines = data.split(b"\r\n")
             if lines[0] and not lines[-1] and not lines[-2]:
                 del lines[-2:]
@@ -166,45 +148,18 @@ class HTTP1Connection(RequestOpening):
         self._run()
 
     def _keep_fields(self, data: bytes, head: Head) -> None:
-        """Keep the fields of a head, and the bytes they came in, for the next."""
-        wait = self._keep_wait
-        if wait and self._kept_fields is not None:
-            # They were not repeated. Where they never are, as on a connection of a proxy, it is
-            # tried ever more seldom.
-            self._keep_after = wait
-            self._keep_wait = min(wait * 2, LONGEST_KEEP_WAIT)
-            self.forget_fields()
-        elif head[3] is None and len(data) <= KEPT_HEAD and len(head[4]) <= KEPT_FIELDS:
-            self._kept_tail = data[data.index(b"\r\n") :]
-            self._kept_fields = head[4]
-            self._kept_head = self._kept_client = None
-            self._keep_wait = wait or 1
+        """Keep the fields of a head for the next."""
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = KeptFields()
+        self._keep_after = kept.replace(data, head)
+        if kept.fields is not None:
             self.endpoint.keeping.add(self)
 
     def forget_fields(self) -> None:
-        """Keep nothing of the last head."""
-        self._kept_tail = NO_TAIL
-        self._kept_line = b""
-        self._kept_head = self._kept_fields = self._kept_client = None
-        self._kept_visible = NO_FIELDS
-
-    def _take_again(self, data: bytes) -> bool:
-        """Serve a head with the fields of the one before, if the rest of it is a request line."""
-        head = self._kept_head
-        line = data[: -len(self._kept_tail)]
-        if line != self._kept_line or head is None:
-            fields = self._kept_fields
-            if fields is None:
-                return False
-            try:
-                method, target, version = parse_request_line(line)
-            except HTTPInputError:
-                return False  # it is more than a line, or wrong
-            head = self._kept_head = (method, target, version, None, fields)
-            self._kept_line = line
-            self._keep_wait = 0
-        self._take(head)
-        return True
+        """Keep nothing of the last head: no request has come for a while."""
+        if self._kept is not None:
+            self._kept.forget()
 
     def _take(self, head: Head) -> None:
         """Serve the one head of a segment."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.escaping import escape
 from edgeserver.http1.bodies import BodyReading
 from edgeserver.http1.decompress import DecompressingDelegate, consume_encoding
-from edgeserver.http1.endpoint import BoundTrust, HTTP1Endpoint, Trust
+from edgeserver.http1.endpoint import Auditor, BoundTrust, HTTP1Endpoint, Trust
 from edgeserver.http1.exchange import HTTP1Exchange
 from edgeserver.http1.framing import (
     CHUNKED,
@@ -24,15 +24,13 @@ from edgeserver.http1.framing import (
     parse_connection,
     parse_expect_continue,
 )
-from edgeserver.http1.head import Fields, Head, RawFields
+from edgeserver.http1.head import FieldPairs, Fields, Head, RawFields
+from edgeserver.http1.repetition import KeptFields
 from edgeserver.http1.targets import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 
-__all__ = ["NO_FIELDS", "RequestOpening"]
-
-NO_FIELDS: Final[Fields] = {}
-"""What a connection keeps that keeps nothing; never changed."""
+__all__ = ["RequestOpening"]
 
 KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
 """The values of Connection that nearly every client sends, and that change nothing."""
@@ -51,9 +49,7 @@ class RequestOpening(BodyReading):
 
     __slots__ = (
         "_bound",
-        "_kept_client",
-        "_kept_fields",
-        "_kept_visible",
+        "_kept",
         "_make_exchange",
         "_misdirected",
         "_trust",
@@ -67,12 +63,7 @@ class RequestOpening(BodyReading):
         self._make_exchange: type[HTTP1Exchange] = HTTP1Exchange
         self._trust: Trust | None = None
         self._bound: BoundTrust | None = None
-        # The fields of the request before, where the next is likely to repeat them; who sent them
-        # under the policy in force, and what of them the application sees, once that is decided.
-        # One dict then serves several exchanges: nobody changes it.
-        self._kept_fields: Fields | None = None
-        self._kept_client: Any = None
-        self._kept_visible = NO_FIELDS
+        self._kept: KeptFields | None = None  # from the second request on
 
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
@@ -84,13 +75,10 @@ class RequestOpening(BodyReading):
             or b"transfer-encoding" in fields
             or self._misdirected is not None
         ):
-            try:
-                length = parse_body_length(pairs)
-                if self._misdirected is not None:
-                    self._check_direction(target, fields)
-            except HTTPInputError as error:
-                self._refuse(error)
+            declared = self._read_framing(target, pairs, fields)
+            if declared is None:
                 return
+            length = declared
         endpoint = self.endpoint
         exchange = self.exchange = self._make_exchange(self, method, target, version)
         if (
@@ -109,27 +97,27 @@ class RequestOpening(BodyReading):
             bound = self._bound
             if bound is None or self._trust is not trust:
                 bound = self._bind(trust)
-            client = self._kept_client
-            if client is not None and fields is self._kept_fields:
+            kept = self._kept
+            if kept is not None and fields is not kept.fields:
+                kept = None  # this head does not repeat them
+            if kept is not None and kept.client is not None:
+                client = kept.client
+                exchange.fields = kept.visible
                 bound.count(client)
-                exchange.fields = self._kept_visible
             else:
                 client = bound.resolve(pairs, fields if lines is None else None)
                 if bound.strip is not None:
                     hidden = bound.strip.among(fields)
                     if hidden:
                         exchange.hide_fields(hidden)
-                if fields is self._kept_fields:
-                    self._kept_client = client
-                    self._kept_visible = exchange.fields
+                if kept is not None:
+                    kept.client, kept.visible = client, exchange.fields
             exchange.trusted = (bound, pairs, client)
             context = self.context
             context.remote_ip = client.remote_ip
             context.protocol = client.protocol
             if endpoint.audit_log is not None:
-                # Not exchange.explain: what waits must not keep a connection and its buffers.
-                explain = functools.partial(bound.explain, pairs)
-                endpoint.audit_log.record(explain, method, target, time.time(), pairs=pairs)
+                self._audit(endpoint.audit_log, exchange, pairs)
         if length or endpoint.take_request is None or endpoint.decompresses:
             self._open(exchange)
             return
@@ -137,6 +125,25 @@ class RequestOpening(BodyReading):
             endpoint.take_request(self, exchange)
         except Exception as error:
             self._application_failed(error)
+
+    def _read_framing(self, target: str, pairs: FieldPairs, fields: Fields) -> int | None:
+        """Return the length of the body, or None where the head was refused."""
+        try:
+            length = parse_body_length(pairs)
+            if self._misdirected is not None:
+                self._check_direction(target, fields)
+        except HTTPInputError as error:
+            self._refuse(error)
+            return None
+        return length
+
+    def _audit(self, audit_log: Auditor, exchange: HTTP1Exchange, pairs: FieldPairs) -> None:
+        """Have the proof of the request's client recorded."""
+        bound = self._bound
+        if bound is not None:
+            # Not exchange.explain: what waits must not keep a connection and its buffers.
+            explain = functools.partial(bound.explain, pairs)
+            audit_log.record(explain, exchange.method, exchange.target, time.time(), pairs=pairs)
 
     def _open(self, exchange: HTTP1Exchange) -> None:
         """Have a delegate made, and give it the head."""
@@ -187,7 +194,8 @@ class RequestOpening(BodyReading):
         """Return the policy in force, bound to this connection."""
         context = self.context
         self._trust = trust
-        self._kept_client = None
+        if self._kept is not None:
+            self._kept.client = None
         self._bound = trust.bind(
             peer=context.peer,
             peer_port=context.peer_port,

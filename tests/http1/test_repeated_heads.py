@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.http1.connection import KEPT_FIELDS, KEPT_HEAD, LONGEST_KEEP_WAIT
 from edgeserver.http1.endpoint import KEEP_FIELDS_S
+from edgeserver.http1.repetition import KEPT_FIELDS, KEPT_HEAD, LONGEST_WAIT
 from edgeserver.proxyheaders import TrustPolicy
 from tests.http1.conversation import App, TakingApp, Talk
 
@@ -23,6 +23,12 @@ def kept(talk: Talk) -> list[bool]:
     """Return of each request whether it got the very fields of the one before."""
     fields = [request.connection.fields for request in talk.app.requests]
     return [False, *(a is b for a, b in itertools.pairwise(fields))]
+
+
+def fields_kept(talk: Talk) -> Any:
+    """Return the fields that the connection keeps, or None."""
+    kept = talk.connection._kept
+    return None if kept is None else kept.fields
 
 
 def seen(talk: Talk) -> list[tuple[Any, ...]]:
@@ -102,7 +108,7 @@ async def test_what_only_ends_like_the_one_before(start: bytes) -> None:
     """What stands before the fields is one request line, or is read as if nothing were kept."""
     talk, plain = Talk(), Talk()
     talk.receive(GET, GET)
-    assert talk.connection._kept_tail == FIELDS
+    assert talk.connection._kept.tail == FIELDS
     talk.receive(start + FIELDS)
     plain.receive(GET, GET, (start + FIELDS)[:1], (start + FIELDS)[1:])
     assert seen(talk) == seen(plain)
@@ -146,7 +152,7 @@ def test_any_sequence(heads: list[tuple[bytes, bytes]], taking: bool) -> None:
             plain.receive(data[:3], data[3:])
         assert seen(talk) == seen(plain)
         assert (talk.sent, talk.ending) == (plain.sent, plain.ending)
-        assert plain.connection._kept_fields is None
+        assert fields_kept(plain) is None
 
     asyncio.run(check())
 
@@ -161,14 +167,14 @@ async def test_fields_that_do_not_repeat() -> None:
         for _ in range(count):
             number = len(talk.app.requests)
             talk.receive(b"GET / HTTP/1.1\r\nHost: a\r\nN: %d\r\n\r\n" % number)
-            kept = talk.connection._kept_fields
+            kept = fields_kept(talk)
             keeping += kept is talk.app.requests[-1].connection.fields
         return keeping
 
     assert varied(20) > 3
     varied(400)
-    assert 1 <= varied(4 * LONGEST_KEEP_WAIT) <= 4
-    talk.receive(*[GET] * (LONGEST_KEEP_WAIT + 3))
+    assert 1 <= varied(4 * LONGEST_WAIT) <= 4
+    talk.receive(*[GET] * (LONGEST_WAIT + 3))
     assert kept(talk)[-1]
     talk.receive(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n", b"GET /2 HTTP/1.1\r\nHost: b\r\n\r\n")
     assert kept(talk)[-2:] == [False, True]
@@ -178,11 +184,11 @@ async def test_what_is_never_kept() -> None:
     """The fields of a first request, and of a head that is long, or many, or repeats a name."""
     talk = Talk()
     talk.receive(GET)
-    assert talk.connection._kept_fields is None
+    assert fields_kept(talk) is None
     many = b"\r\n".join(b"%d: x" % number for number in range(KEPT_FIELDS))
     for more in (b"L: " + b"x" * KEPT_HEAD, b"X: 1\r\nX: 2", many):
         talk.receive(*[b"GET / HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n\r\n"] * 4)
-        assert talk.connection._kept_fields is None
+        assert fields_kept(talk) is None
         assert not any(kept(talk))
     assert not talk.endpoint.keeping
 
@@ -192,20 +198,20 @@ async def test_an_idle_connection_forgets() -> None:
     talk = Talk(idle_connection_timeout=75)
     talk.receive(GET, GET, GET)
     await talk.later(KEEP_FIELDS_S - 2)
-    assert talk.connection._kept_fields is not None
+    assert fields_kept(talk) is not None
     talk.receive(GET)
     assert kept(talk)[-1]
     await talk.later(KEEP_FIELDS_S - 2)
     assert talk.connection in talk.endpoint.keeping
     await talk.later(4)
-    assert talk.connection._kept_fields is None
+    assert fields_kept(talk) is None
     assert not talk.endpoint.keeping
     talk.receive(GET, GET)
     assert kept(talk)[-2:] == [False, True]
     talk.transport.abort()
     await talk.later(1)
     assert not talk.endpoint.keeping
-    assert talk.connection._kept_fields is None
+    assert fields_kept(talk) is None
 
 
 async def test_the_client_of_kept_fields() -> None:
