@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs bench clean distclean
+.PHONY: help run test lint format docs bench wheel testwheel clean distclean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -53,6 +53,20 @@ docs: $(VENV)/.ready-docs ## Build the documentation; a warning is an error.
 bench: $(VENV)/.ready-bench ## Measure against other servers (minutes; needs wrk).
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+wheel: $(VENV)/.ready-build ## Build the wheel with the road of a request compiled (needs a C compiler).
+	rm -rf dist
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --outdir dist .
+
+testwheel: wheel ## Run the tests on that wheel, away from the source.
+	rm -rf build/testwheel
+	mkdir -p build/testwheel
+	tar -xzf dist/edgeserver-*.tar.gz -C build/testwheel --strip-components=1
+	rm -r build/testwheel/edgeserver
+	$(BIN)/python -m venv --clear build/testwheel/.venv
+	set -- dist/edgeserver-*.whl && \
+		build/testwheel/.venv/bin/python -m pip --disable-pip-version-check --quiet install "$$1[test]"
+	cd build/testwheel && .venv/bin/python -m pytest -q $(PYTEST_ARGS)
+
 clean: ## Remove what was built, but not the environment.
 	rm -rf build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find edgeserver tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -70,7 +84,8 @@ $(VENV)/.ready-run: EXTRAS = dev
 $(VENV)/.ready-test: EXTRAS = test
 $(VENV)/.ready-lint: EXTRAS = test,lint
 $(VENV)/.ready-docs: EXTRAS = docs
-$(VENV)/.ready-run $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs: pyproject.toml | $(BIN)/python
+$(VENV)/.ready-build: EXTRAS = build
+$(VENV)/.ready-run $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-docs $(VENV)/.ready-build: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[$(EXTRAS)]'
 	@touch $@
 

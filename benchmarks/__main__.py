@@ -16,7 +16,15 @@ from benchmarks.linear import run_linear
 from benchmarks.model import HERE, BenchmarkError, Server
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.streaming import run_streaming
-from benchmarks.tables import GROUPS, IDLES, LINEAR_SERVERS, PARTS, STREAM_SERVERS, SUITES
+from benchmarks.tables import (
+    EDGESERVER_COMPILED,
+    GROUPS,
+    IDLES,
+    LINEAR_SERVERS,
+    PARTS,
+    STREAM_SERVERS,
+    SUITES,
+)
 
 # Of these the report names the version, as far as they are installed.
 DISTRIBUTIONS = (
@@ -102,6 +110,8 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
     environment.need_programs()
     raise_file_limit()
     python = environment.make_environment(flags.python, say)
+    if flags.servers is None or EDGESERVER_COMPILED.name in flags.servers:
+        environment.make_compiled(python, say)
     plan = Plan(
         python, flags.rounds, flags.seconds, flags.server_core, flags.load_core, flags.quick
     )

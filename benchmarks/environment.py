@@ -12,11 +12,13 @@ import platform
 import shutil
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.model import CERTIFICATES_VARIABLE, HERE, SERVERS, BenchmarkError, Server
+from benchmarks.procs import compiled_home
 
 ROOT = HERE.parent
 _REQUIREMENTS = HERE / "requirements.txt"
@@ -78,6 +80,37 @@ def make_environment(python: str, say: Callable[[str], None]) -> Path:
     return inside
 
 
+def make_compiled(python: Path, say: Callable[[str], None]) -> None:
+    """Compile edgeserver beside the environment of `python`, unless it is there as it is now.
+
+    Where that fails nothing is there, and `missing` says so.
+    """
+    home = compiled_home(python)
+    stamp, wanted = home / "made-from", _fingerprint(*sorted((ROOT / "edgeserver").rglob("*.py")))
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say(f"compiling edgeserver to {home} (a minute or two)")
+    shutil.rmtree(home, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="bench-source-") as source:
+        # not where the source is: what is compiled would be left beside it, and run from there
+        shutil.copytree(ROOT / "edgeserver", Path(source, "edgeserver"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        ended = subprocess.run(
+            [
+                *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+                *("--no-deps", "--target", home, source),
+            ],
+            env={**os.environ, "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
+            check=False,
+        )
+    if ended.returncode:
+        say("edgeserver cannot be compiled here: needs a C compiler and the headers of Python")
+        shutil.rmtree(home, ignore_errors=True)
+        return
+    stamp.write_text(wanted)
+
+
 def make_certificates(python: Path, directory: str) -> None:
     """Make the certificates of a run, and tell all servers by the environment where they are.
 
@@ -105,9 +138,9 @@ def _probe(python: str) -> tuple[str, str]:
     return version, base
 
 
-def _fingerprint() -> str:
+def _fingerprint(*more: Path) -> str:
     digest = hashlib.sha256()
-    for path in (_REQUIREMENTS, _OPTIONAL, ROOT / "pyproject.toml"):
+    for path in (_REQUIREMENTS, _OPTIONAL, ROOT / "pyproject.toml", *more):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -164,6 +197,8 @@ def missing(servers: tuple[Server, ...], python: Path) -> dict[str, str]:
         lacking = absent.intersection(server.modules)
         if lacking:
             reasons[server.name] = f"no {', '.join(sorted(lacking))} on this Python"
+        elif server.compiled and not compiled_home(python).exists():
+            reasons[server.name] = "edgeserver could not be compiled"
         elif server.program and shutil.which(server.program) is None:
             reasons[server.name] = f"{server.program} is not installed"
     return reasons

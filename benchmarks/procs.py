@@ -79,6 +79,11 @@ def memory_kib(root: int) -> tuple[int, int]:
     return rss, pss
 
 
+def compiled_home(python: Path) -> Path:
+    """Return where the compiled package stands that goes with the environment of `python`."""
+    return python.parent.parent / "compiled"
+
+
 class Running:
     """A server that listens on `port`."""
 
@@ -102,7 +107,12 @@ class Running:
             stdout=self._said,
             stderr=subprocess.STDOUT,
             cwd=self._home.name,
-            env={**os.environ, "TMPDIR": self._home.name, **(environment or {})},
+            env={
+                **os.environ,
+                "TMPDIR": self._home.name,
+                **({"PYTHONPATH": str(compiled_home(python))} if server.compiled else {}),
+                **(environment or {}),
+            },
             start_new_session=True,
         )
         try:

@@ -26,6 +26,12 @@ EDGESERVER = Server(
     "edgeserver.HTTPServer(callback) on uvloop",
     modules=("uvloop", "edgeserver.httpserver"),
 )
+EDGESERVER_COMPILED = replace(
+    EDGESERVER,
+    name="edgeserver-compiled",
+    about="the same from the wheel that `make wheel` makes: the road of a request compiled",
+    compiled=True,
+)
 TORNADO = Server(
     "tornado",
     "serve_tornado.py",
@@ -259,7 +265,7 @@ ECHO_LARGE = replace(
 
 # --- suites ----------------------------------------------------------------------------------
 
-TLS_SERVERS = (FLOOR, EDGESERVER, NGINX, GRANIAN, UVICORN, TORNADO)
+TLS_SERVERS = (FLOOR, EDGESERVER, EDGESERVER_COMPILED, NGINX, GRANIAN, UVICORN, TORNADO)
 
 SUITES = (
     Suite(
@@ -268,6 +274,7 @@ SUITES = (
         (
             FLOOR,
             EDGESERVER,
+            EDGESERVER_COMPILED,
             NGINX,
             GRANIAN,
             UVICORN,
@@ -337,7 +344,10 @@ SUITES = (
         TLS_SERVERS,
         (TLS_BROWSER, TLS_PAGE, TLS_VARIED),
         ("floor", "nginx"),
-        (Target("keep-alive", "edgeserver", "floor", 1.45),),
+        (
+            Target("keep-alive", "edgeserver", "floor", 1.45),
+            Target("keep-alive", "edgeserver-compiled", "floor", 1.45),
+        ),
     ),
     Suite(
         "tls-handshake",
@@ -348,6 +358,8 @@ SUITES = (
         (
             Target("full", "edgeserver", "floor", 1.0),
             Target("full", "edgeserver", "nginx", 1.15),
+            Target("full", "edgeserver-compiled", "floor", 1.0),
+            Target("full", "edgeserver-compiled", "nginx", 1.15),
         ),
     ),
     Suite(

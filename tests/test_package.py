@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import edgeserver
 
+ROOT = Path(__file__).parent.parent
 HEAVY = ("asyncio", "cryptography", "rich", "ssl", "uvloop", "websockets", "click", "email")
 
 
@@ -42,6 +46,23 @@ def test_what_costs_much_is_not_imported(statement: str, allowed: tuple[str, ...
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     names = {name.partition(".")[0] for name in run(code).split()}
     assert not names & set(HEAVY) - set(allowed)
+
+
+def test_what_is_compiled_can_be() -> None:
+    """The modules that `make wheel` compiles exist, and hold no coroutine: see pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
+    package = Path(edgeserver.__file__).parent.parent
+    for name in hook["include"]:
+        tree = ast.parse((package / name.lstrip("/")).read_text())
+        assert not any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(tree)), name
+
+
+def test_the_version_says_what_runs() -> None:
+    """`--version` tells the compiled wheel from the source: a report of a fault needs it."""
+    compiled = importlib.util.find_spec("edgeserver.http1.head").origin.endswith(".so")
+    said = run("from edgeserver.cli import main\nmain(['--version'])").strip()
+    assert said == f"edgeserver {version('edgeserver')}" + compiled * " (compiled)"
 
 
 @pytest.mark.parametrize(

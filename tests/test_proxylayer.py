@@ -216,7 +216,7 @@ def test_tls_stands_behind(run: Run[None], data: bytes) -> None:
     authority.configure_trust(client_context)
     contexts: Any = SimpleNamespace(
         handshake_timeout=10.0,
-        select=lambda name, alpn: SimpleNamespace(context=server_context, host=None, alert=None),
+        select=lambda name, alpn: SimpleNamespace(context=server_context, host="", alert=None),
     )
 
     def tls_layer(prelude: Prelude) -> TLSLayer:
@@ -251,7 +251,9 @@ def say_hello_over_tls(address: tuple[str, int], first: bytes, context: ssl.SSLC
                 except ssl.SSLWantReadError:
                     sock.sendall(first + outgoing.read())
                     first = b""
-                    incoming.write(sock.recv(65536))
+                    answer = sock.recv(65536)
+                    assert answer, "the server closed the connection"
+                    incoming.write(answer)
 
         finish(tls.do_handshake)
         tls.write(b"ping")

@@ -80,8 +80,8 @@ class BodyReading(ExchangeEnds):
 
     def _next_piece(self) -> bool:
         """Give the application the next piece of the body; say whether to go on."""
-        decoder = self.decoder
-        if decoder is None or self._held is not None:
+        decoder, held = self.decoder, self._held
+        if decoder is None or held is not None:
             return False
         start = self._position
         try:
@@ -127,8 +127,9 @@ class BodyReading(ExchangeEnds):
         if self.exchange is None:
             self._close_delegate(delegate)  # it has answered already
             return
+        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
         try:
-            delegate.finish()
+            finish()
         except Exception as error:
             self._delegate = delegate
             self._application_failed(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from edgeserver.http1.bodies import BodyReading
@@ -59,12 +59,12 @@ class BulkReader(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be told nothing new: the connection knows its transport."""
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Return room for as much of the body as is outstanding."""
         room, buffer = self._connection.bulk_room(), self._buffer
         if room < len(buffer):
             buffer = buffer[:room]
-        return cast(bytearray, buffer)  # a writable memoryview serves, whatever the stub says
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand over what was read."""

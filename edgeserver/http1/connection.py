@@ -239,9 +239,10 @@ class HTTP1Connection(RequestOpening):
     def _run(self) -> None:
         """Go through the buffer as far as the state allows, then rest."""
         self._scheduled = False
+        closing = self._closing
         if self._corked or self.transport is None:
             return
-        if self._closing:
+        if closing:
             self._discard_input()
             return
         self._corked = True

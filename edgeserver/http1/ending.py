@@ -306,13 +306,14 @@ class ExchangeEnds(Wire):
             self.close()
 
     def _close_delegate(self, delegate: HTTPMessageDelegate) -> None:
+        on_close: Callable[[], object] = delegate.on_connection_close
         try:
-            delegate.on_connection_close()
+            on_close()
         except Exception:
             app_log.error("Uncaught exception", exc_info=True)
 
     def _tell_exchange(self, exchange: HTTP1Exchange) -> None:
-        callback = exchange.take_close_callback()
+        callback: Callable[[], object] | None = exchange.take_close_callback()
         if callback is None:
             return
         try:

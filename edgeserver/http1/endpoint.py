@@ -267,12 +267,13 @@ class HTTP1Endpoint:
         for connection in list(self.connections):
             connection.close()
 
-    async def wait_empty(self) -> None:
-        """Wait until no connection is left."""
-        while self.connections:
-            if self._empty is None:
-                self._empty = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._empty)
+    def wait_empty(self) -> asyncio.Future[None]:
+        """Return a future that is done once no connection is left, if only for a moment."""
+        if not self.connections:
+            return self.ready_future(asyncio.get_running_loop())
+        if self._empty is None:
+            self._empty = asyncio.get_running_loop().create_future()
+        return asyncio.shield(self._empty)
 
     def _set_clock(self, now_s: float) -> None:
         # Read by every request. Both are late by at most one tick; a deadline gets one more.

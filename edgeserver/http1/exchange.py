@@ -7,6 +7,7 @@ are parsed or in which order they came; it gives bytes to its connection and is 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPOutputError
@@ -34,8 +35,7 @@ from edgeserver.http1.state import (
     ExchangeState,
 )
 from edgeserver.http1.wire import JOIN_BELOW
-from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
-from edgeserver.httputil.interfaces import HeadersLike, StartLineLike
+from edgeserver.httputil.headers import HTTPHeaders
 
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
@@ -53,7 +53,11 @@ FRAMING: Final = framing_names(
 
 
 class HTTP1Exchange(ExchangeState):
-    """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another."""
+    """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
+
+    What applications hand over is `Any` here: compiled, a narrower type would be held against it,
+    and whatever has the shape that `HTTPConnection` asks for is accepted.
+    """
 
     __slots__ = ()
 
@@ -61,9 +65,9 @@ class HTTP1Exchange(ExchangeState):
 
     def write_headers(
         self,
-        start_line: StartLineLike,
-        headers: HeadersLike | RawHeaders,
-        chunk: bytes | None = None,
+        start_line: Any,
+        headers: Any,
+        chunk: Any = None,
         *,
         whole: bool = False,
     ) -> asyncio.Future[None]:
@@ -89,6 +93,7 @@ class HTTP1Exchange(ExchangeState):
         parts = [status]
         remaining = None
         dated = False
+        lines: Iterable[Any]
         lines = headers.get_all() if type(headers) is HTTPHeaders else field_lines(headers)
         for name, value in lines:
             if name not in FRAMING:
@@ -180,7 +185,7 @@ class HTTP1Exchange(ExchangeState):
         elif self.version == "HTTP/1.0":
             parts.append(b"Connection: Keep-Alive\r\n")
 
-    def write(self, chunk: bytes) -> asyncio.Future[None]:
+    def write(self, chunk: Any) -> asyncio.Future[None]:
         """Write a piece of the body; see `HTTPConnection.write`.
 
         Without a `write_headers` before it the bytes go out as they are (Tornado's deprecated
@@ -237,7 +242,7 @@ class HTTP1Exchange(ExchangeState):
         self._close_callback = None
         connection.finish_exchange(self)
 
-    def set_trailers(self, fields: RawHeaders) -> None:
+    def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body, where its framing has a place for them.
 
         Raises:
@@ -259,7 +264,7 @@ class HTTP1Exchange(ExchangeState):
             parts.append(encode_field("Connection", others))
 
     def _write_informational(
-        self, code: int, parts: list[bytes], headers: HeadersLike | RawHeaders
+        self, code: int, parts: list[bytes], headers: Any
     ) -> asyncio.Future[None]:
         connection = self._connection
         if self.version == "HTTP/1.0":

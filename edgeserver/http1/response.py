@@ -50,7 +50,7 @@ NOT_IN_TRAILERS: Final = frozenset(
 
 _framing: set[bytes] = set()
 _fields: dict[tuple[Any, Any], bytes] = {}
-_status_lines: dict[tuple[int, str], bytes] = {}
+_status_lines: dict[tuple[int, str | bytes], bytes] = {}
 cached_field = _fields.get
 """The line of `(name, value)` if it was encoded before, or None."""
 cached_status = _status_lines.get
@@ -76,7 +76,7 @@ def date_line(now_s: float) -> bytes:
     return _date_line
 
 
-def status_line(code: int, reason: str) -> bytes:
+def status_line(code: int, reason: str | bytes) -> bytes:
     """Return the status line of `code`, with its CRLF.
 
     Args:
@@ -110,7 +110,7 @@ def framing_names(kinds: Mapping[str, int]) -> dict[Any, int]:
     return names
 
 
-def encode_trailers(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+def encode_trailers(fields: Iterable[Any]) -> bytes:
     """Return the lines of a trailer section.
 
     Raises:
@@ -197,7 +197,7 @@ def split_connection(value: Any) -> tuple[bool, str]:
     return close, ", ".join(others)
 
 
-def field_lines(headers: Any) -> Iterable[tuple[Any, Any]]:
+def field_lines(headers: Any) -> Iterable[Any]:
     """Return raw fields as they are, and the lines of a foreign headers object in title case."""
     if isinstance(headers, list):
         return headers

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeserver.httputil.startlines import RequestStartLine
 
 __all__ = [
+    "Buffer",
     "Detached",
     "HTTPConnection",
     "HTTPMessageDelegate",
@@ -25,6 +26,9 @@ __all__ = [
     "HeadersLike",
     "StartLineLike",
 ]
+
+Buffer = bytes | bytearray | memoryview
+"""What may be written; whatever else has the buffer protocol is taken too."""
 
 StartLineLike = tuple[Any, int, str]
 """Any `(version, code, reason)` triple; the version is ignored on the way out."""
@@ -150,7 +154,7 @@ class HTTPConnection:
         self,
         start_line: StartLineLike,
         headers: HeadersLike | RawHeaders,
-        chunk: bytes | None = None,
+        chunk: Buffer | None = None,
         *,
         whole: bool = False,
     ) -> asyncio.Future[None]:
@@ -160,7 +164,7 @@ class HTTPConnection:
             start_line: `(version, code, reason)`, such as a `ResponseStartLine`.
             headers: The fields: `HTTPHeaders`, anything with `get_all()`, or a list of pairs of
                 `bytes`, lower-case name and value.
-            chunk: The first piece of the body.
+            chunk: The first piece of the body; any buffer, which is copied unless it is `bytes`.
             whole: Whether `chunk` is all of it; then its length is declared where the fields do
                 not, and `finish` is to follow.
 
@@ -170,8 +174,8 @@ class HTTPConnection:
         """
         raise NotImplementedError  # an interface: the HTTP layer says how
 
-    def write(self, chunk: bytes) -> asyncio.Future[None]:
-        """Write a piece of the body.
+    def write(self, chunk: Buffer) -> asyncio.Future[None]:
+        """Write a piece of the body: any buffer, which is copied unless it is `bytes`.
 
         Raises:
             HTTPOutputError: It is more than the `Content-Length` that was declared.

@@ -158,11 +158,12 @@ class OutgoingHalf(asyncio.Transport):
             self._finish_eof()
 
     def _hand_down(self, records: list[bytes]) -> None:
-        if isinstance(self._lower, asyncio.Transport):
+        lower: Any = self._lower
+        if isinstance(lower, asyncio.Transport):
             # not its writelines, which on Python 3.12 and 3.13 never pauses who writes
-            self._lower.write(b"".join(records))
+            lower.write(b"".join(records))
         else:  # uvloop's: it hands the pieces to the kernel without joining them
-            self._lower.writelines(records)
+            lower.writelines(records)
 
     @staticmethod
     def _take(backlog: deque[_Bytes]) -> _Bytes:

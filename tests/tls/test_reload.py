@@ -260,16 +260,18 @@ async def test_the_timer_looks_and_stops(tmp_path):
     pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
     contexts = build_contexts({**pair, "reload": 0.001})
     replaced = asyncio.Event()
-    original = contexts.reload
 
-    def reload(*, force):
-        result = original(force=force)
-        if result.replaced:
-            replaced.set()
-        return result
+    class Watched:
+        """The contexts, and who waits for their reload."""
 
-    contexts.reload = reload
-    timer = ReloadTimer(contexts)
+        def __getattr__(self, name):
+            return getattr(contexts, name)
+
+        def reload(self, *, force):
+            if contexts.reload(force=force).replaced:
+                replaced.set()
+
+    timer = ReloadTimer(Watched())
     timer.start(asyncio.get_running_loop())
     timer.start(asyncio.get_running_loop())
     leaf = pki.make_leaf(ROOT)
