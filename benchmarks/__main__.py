@@ -60,6 +60,7 @@ def read_flags() -> argparse.Namespace:
     add("--only", type=_parts, default=list(PARTS), help=parts)
     add("--servers", type=_names, help="only these servers (a suite's references always join)")
     add("--rounds", type=int, default=7, help="interleaved rounds (7)")
+    add("--repeats", type=int, default=1, help="runs of each load in a round, in turns (1)")
     add("--seconds", type=int, default=2, help="length of one run of the load (2)")
     add("--python", default=sys.executable, help="the Python that all Python servers run on")
     add("--server-core", type=int, default=0)
@@ -73,7 +74,7 @@ def read_flags() -> argparse.Namespace:
     if chosen.server_core == chosen.load_core:
         flags.error("--server-core and --load-core must differ: wrk would be paid by the server")
     if chosen.quick:
-        chosen.rounds = chosen.seconds = 1
+        chosen.rounds = chosen.repeats = chosen.seconds = 1
     if chosen.output is None:
         chosen.output = Path(tempfile.gettempdir()) if chosen.quick else HERE / "results"
     return chosen
@@ -113,7 +114,13 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
     if flags.servers is None or EDGESERVER_COMPILED.name in flags.servers:
         environment.make_compiled(python, say)
     plan = Plan(
-        python, flags.rounds, flags.seconds, flags.server_core, flags.load_core, flags.quick
+        python,
+        flags.rounds,
+        flags.repeats,
+        flags.seconds,
+        flags.server_core,
+        flags.load_core,
+        flags.quick,
     )
     os.sched_setaffinity(0, {plan.load_core})  # this process is load too
     with tempfile.TemporaryDirectory(prefix="bench-certificates-") as directory:
@@ -126,7 +133,12 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     python = plan.python
     selection = Selection(flags.servers, python)
     facts = environment.describe(python, DISTRIBUTIONS)
-    facts |= {"rounds": plan.rounds, "seconds": plan.seconds, "quick": plan.quick}
+    facts |= {
+        "rounds": plan.rounds,
+        "repeats": plan.repeats,
+        "seconds": plan.seconds,
+        "quick": plan.quick,
+    }
     results: dict[str, Any] = {
         "environment": facts,
         "skipped": selection.missing,

@@ -48,6 +48,7 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
     if suite.environment:
         settings = ", ".join(f"`{name}={value}`" for name, value in suite.environment.items())
         lines += [f"With {settings} for every server.", ""]
+    repeats = f"{facts['repeats']} x " if facts["repeats"] > 1 else ""
     shown = [w for w in suite.workloads if w.name in summary]
     for workload in shown:
         rows_by_server = summary[workload.name]
@@ -66,7 +67,7 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
         ]
         lines += [
             f"### {workload.name}: {workload.about}, {workload.connections} connections,"
-            f" {facts['rounds']} rounds of {facts['seconds']} s",
+            f" {facts['rounds']} rounds of {repeats}{facts['seconds']} s",
             "",
             *_table([*head, f"{workload.unit}s/s", "p99 ms", "core busy"], rows),
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Plan:
 
     python: Path
     rounds: int
+    repeats: int
     seconds: int
     server_core: int
     load_core: int
@@ -41,6 +42,12 @@ class Sample:
     others: float
     per_second: float
     p99_ms: float
+
+    @classmethod
+    def mean(cls, samples: list[Sample]) -> Sample:
+        """Return the one that stands for several of the same server."""
+        rows = zip(*(astuple(sample) for sample in samples), strict=True)
+        return cls(*(statistics.fmean(row) for row in rows))
 
 
 def measure(process: Running, workload: Workload, plan: Plan, run: int) -> Sample:
@@ -107,18 +114,22 @@ class Rounds:
             except BenchmarkError as error:
                 self._fail(server, error)
         for workload in workloads:
-            for process in processes:
-                if process.server.name in self.failed:
-                    continue
-                process.resume()
-                try:
-                    sample = measure(process, workload, self.plan, next(self._runs))
-                except BenchmarkError as error:
-                    self._fail(process.server, error)
-                else:
-                    process.pause()
-                    key = (workload.name, process.server.name)
-                    self._samples.setdefault(key, []).append(sample)
+            samples: dict[str, list[Sample]] = {}
+            for repeat in range(self.plan.repeats):
+                by = repeat % len(processes)
+                for process in processes[by:] + processes[:by]:
+                    if process.server.name in self.failed:
+                        continue
+                    process.resume()
+                    try:
+                        sample = measure(process, workload, self.plan, next(self._runs))
+                    except BenchmarkError as error:
+                        self._fail(process.server, error)
+                    else:
+                        process.pause()
+                        samples.setdefault(process.server.name, []).append(sample)
+            for name, taken in samples.items():
+                self._samples.setdefault((workload.name, name), []).append(Sample.mean(taken))
 
     def _start(
         self, server: Server, settings: tuple[str, ...], workloads: list[Workload], stack: ExitStack
