@@ -54,6 +54,12 @@ bench: $(VENV)/.ready-bench ## Measure against other servers (minutes; needs wrk
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 wheel: $(VENV)/.ready-build ## Build the wheel with the road of a request compiled (needs a C compiler).
+	@command -v cc >/dev/null || { echo "make wheel: no C compiler was found as cc; install one" \
+		"(Debian: gcc), or install the source as it is: pip install ." >&2; exit 1; }
+	@$(BIN)/python -c 'import os, sys, sysconfig; \
+		header = os.path.join(sysconfig.get_path("include"), "Python.h"); \
+		os.path.exists(header) or sys.exit(f"make wheel: {header} is missing: the headers of this" \
+		" Python (Debian: python3-dev); or install the source as it is: pip install .")'
 	rm -rf dist
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --outdir dist .
 

@@ -433,7 +433,17 @@ IDLES = (
     IdleCase(
         "idle",
         "Memory per idle connection after one browser-like request",
-        (FLOOR, EDGESERVER, NGINX, GRANIAN, UVICORN, AIOHTTP, HYPERCORN, TORNADO),
+        (
+            FLOOR,
+            EDGESERVER,
+            EDGESERVER_COMPILED,
+            NGINX,
+            GRANIAN,
+            UVICORN,
+            AIOHTTP,
+            HYPERCORN,
+            TORNADO,
+        ),
         BROWSER,
         6.0,
     ),
