@@ -265,25 +265,24 @@ ECHO_LARGE = replace(
 
 # --- suites ----------------------------------------------------------------------------------
 
+HTTP_SERVERS = (
+    FLOOR,
+    EDGESERVER,
+    EDGESERVER_COMPILED,
+    NGINX,
+    GRANIAN,
+    UVICORN,
+    AIOHTTP,
+    HYPERCORN,
+    TORNADO,
+)
 TLS_SERVERS = (FLOOR, EDGESERVER, EDGESERVER_COMPILED, NGINX, GRANIAN, UVICORN, TORNADO)
 
 SUITES = (
     Suite(
         "http",
         "Requests over plain HTTP",
-        (
-            FLOOR,
-            EDGESERVER,
-            EDGESERVER_COMPILED,
-            NGINX,
-            GRANIAN,
-            UVICORN,
-            AIOHTTP,
-            HYPERCORN,
-            TORNADO,
-            TORNADO_UVLOOP,
-            TORNADO_WEB,
-        ),
+        (*HTTP_SERVERS, TORNADO_UVLOOP, TORNADO_WEB),
         (MINIMAL, BROWSER, PAGE, VARIED),
         ("floor", "tornado"),
         (
@@ -433,17 +432,7 @@ IDLES = (
     IdleCase(
         "idle",
         "Memory per idle connection after one browser-like request",
-        (
-            FLOOR,
-            EDGESERVER,
-            EDGESERVER_COMPILED,
-            NGINX,
-            GRANIAN,
-            UVICORN,
-            AIOHTTP,
-            HYPERCORN,
-            TORNADO,
-        ),
+        HTTP_SERVERS,
         BROWSER,
         6.0,
     ),

@@ -80,7 +80,7 @@ class BodyReading(ExchangeEnds):
 
     def _next_piece(self) -> bool:
         """Give the application the next piece of the body; say whether to go on."""
-        decoder, held = self.decoder, self._held
+        decoder, held = self.decoder, self._held  # locals: what is called below may change both
         if decoder is None or held is not None:
             return False
         start = self._position

@@ -239,7 +239,7 @@ class HTTP1Connection(RequestOpening):
     def _run(self) -> None:
         """Go through the buffer as far as the state allows, then rest."""
         self._scheduled = False
-        closing = self._closing
+        closing = self._closing  # a local: what is called below may change it
         if self._corked or self.transport is None:
             return
         if closing:

@@ -158,7 +158,7 @@ class OutgoingHalf(asyncio.Transport):
             self._finish_eof()
 
     def _hand_down(self, records: list[bytes]) -> None:
-        lower: Any = self._lower
+        lower: Any = self._lower  # uvloop's inherits nothing of asyncio's
         if isinstance(lower, asyncio.Transport):
             # not its writelines, which on Python 3.12 and 3.13 never pauses who writes
             lower.write(b"".join(records))
