@@ -32,14 +32,12 @@ _HOMES = {
     "HTTPOutputError": "errors",
     "HTTPServer": "httpserver",
     "HTTPServerRequest": "httputil",
-    "listen": "listening",
+    "listen": "runtime.listen",
 }
 """The module of each name; as for type checkers above."""
 
 _MODULES = frozenset(
     {
-        "accesslog",
-        "auditlog",
         "errors",
         "httpserver",
         "httputil",
@@ -48,13 +46,15 @@ _MODULES = frozenset(
         "netutil",
         "process",
         "proxyheaders",
-        "rangefile",
         "tcpserver",
         "tls",
         "util",
     }
 )
 """Modules that are there after `import edgeserver` alone, as Tornado's are."""
+
+_MOVED = frozenset({"accesslog", "auditlog", "rangefile"})
+"""Modules that were there too, and still are, with a warning."""
 
 
 if not TYPE_CHECKING:  # else any misspelt name would pass the type checker
@@ -65,7 +65,7 @@ if not TYPE_CHECKING:  # else any misspelt name would pass the type checker
             value = getattr(importlib.import_module(f"edgeserver.{_HOMES[name]}"), name)
             globals()[name] = value
             return value
-        if name in _MODULES:  # importing one makes it an attribute
+        if name in _MODULES or name in _MOVED:  # importing one makes it an attribute
             return importlib.import_module(f"edgeserver.{name}")
         raise AttributeError(f"module 'edgeserver' has no attribute {name!r}", name=name)
 

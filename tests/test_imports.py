@@ -16,24 +16,30 @@ PACKAGE = Path(edgeserver.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"", "demo"},
     {"listening"},
+    {"", "demo"},
+    {"runtime"},
     {"httpserver"},
-    {"road", "serverchecks"},
-    {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
-    {"http1", "adapters", "tls", "proxyheaders", "redirect"},
-    {"httputil", "iostream", "auditsink"},
-    {"ioloop", "netutil", "process", "tasks", "closing", "finders", "util"},
-    {"errors", "escaping", "filereading", "log", "layers"},
+    {"server"},
+    {"adapters", "http1"},
+    {"http", "websocket", "tcpserver"},
+    {"iostream", "accesslog", "auditlog", "rangefile"},
+    {"audit", "logs", "config", "transport"},
+    {"tls", "proxyheaders", "httputil"},
+    {"ioloop", "netutil", "process", "util"},
+    {"support"},
+    {"errors"},
 )
 
 # Rooms that may know less than what lies below them.
 ONLY = {
-    "adapters": {"httputil", "iostream", "tasks", "errors", "escaping", "log"},
-    "http1": {"httputil", "iostream", "tasks", "layers", "errors", "escaping", "log"},
-    "httputil": {"errors", "escaping", "log"},
-    "proxyheaders": {"errors", "escaping"},
-    "tls": {"layers", "errors", "escaping", "filereading", "log"},
+    "adapters": {"httputil", "iostream", "websocket", "support", "errors"},
+    "http1": {"http", "httputil", "iostream", "transport", "support", "errors"},
+    "http": {"httputil", "support", "errors"},
+    "httputil": {"support", "errors"},
+    "proxyheaders": {"support", "errors"},
+    "tls": {"support", "errors"},
+    "websocket": {"httputil", "iostream", "support", "errors"},
 }
 
 # What a room may not import from outside the package, and why.
@@ -51,7 +57,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "cryptography": {"tls"},
     "trustme": {"tls"},
-    "websockets": {"adapters"},
+    "websockets": {"websocket", "adapters"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }
 

@@ -17,6 +17,7 @@ from edgeserver.iostream import (
     closed_error,
     set_closed_error_factory,
 )
+from edgeserver.transport import lingering
 from edgeserver.transport.handover import replace_layer
 from tests.loops import on_both_loops
 
@@ -341,8 +342,8 @@ class TestWriting:
 
     async def test_silent_peer_is_cut_off_after_close(self, connect, monkeypatch):
         """A peer that neither reads nor closes does not keep the socket."""
-        monkeypatch.setattr(closing, "CHECK_S", 0.001)
-        monkeypatch.setattr(closing, "PATIENCE_S", 0.003)
+        monkeypatch.setattr(lingering, "CHECK_S", 0.001)
+        monkeypatch.setattr(lingering, "PATIENCE_S", 0.003)
         stream, _client = await connect()
         future = stream.write(b"x" * 16 * 1024 * 1024)
         stream.close()
@@ -353,7 +354,7 @@ class TestWriting:
 
     async def test_idle_peer_is_let_go_after_the_last_words(self, connect, monkeypatch):
         """A peer with unread input that never closes its side is dropped after a moment."""
-        monkeypatch.setattr(closing, "CHECK_S", 0.001)
+        monkeypatch.setattr(lingering, "CHECK_S", 0.001)
         stream, client = await connect()
         await send(client, b"unread")
         assert await stream.read_bytes(1) == b"u"

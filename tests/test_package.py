@@ -131,3 +131,24 @@ def test_type_checkers_see_the_same_names() -> None:
     }
     assert seen == {name: f"edgeserver.{home}" for name, home in edgeserver._HOMES.items()}
     assert sorted(seen) == edgeserver.__all__
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("accesslog", "AccessLog"),
+        ("auditlog", "AuditLog"),
+        ("rangefile", "load_ranges"),
+        ("listening", "listen"),
+    ],
+)
+def test_modules_that_moved(old: str, name: str) -> None:
+    """The old name of a documented module still works, and says the new one."""
+    code = (
+        "import sys, warnings\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        f"    from edgeserver.{old} import {name}\n"
+        "print(*(each.message for each in caught))"
+    )
+    assert f"edgeserver.{old} has moved: import edgeserver." in run(code)

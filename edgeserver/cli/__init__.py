@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from edgeserver.cli.failures import EXIT_START, EXIT_USAGE, CommandFailure
+from edgeserver.cli.failures import CommandFailure
+from edgeserver.runtime.exits import EXIT_START, EXIT_USAGE
 from edgeserver.support.escape import escape
 
 __all__ = ["main"]

@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from edgeserver.cli.failures import EXIT_FINDINGS, reported
+from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import Finding, Provenance, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import is_serious
 from edgeserver.proxyheaders.explanation.render import render_finding, render_provenance
+from edgeserver.runtime.exits import EXIT_FINDINGS
 from edgeserver.support.escape import escape
 
 __all__ = ["audit", "explain", "parse_pasted_head"]

@@ -1,6 +1,6 @@
 """How a command fails: one line on standard error, and an exit code.
 
-Decides which error means which exit code. It must not know what any command does.
+Decides how an error is shown. It must not know what any command does.
 """
 
 from __future__ import annotations
@@ -13,27 +13,10 @@ from typing import IO, Any
 
 import click
 
-from edgeserver.errors import ConfigurationError, EdgeServerError
+from edgeserver.errors import EdgeServerError
+from edgeserver.runtime.exits import exit_code_of
 
-__all__ = [
-    "EXIT_FINDINGS",
-    "EXIT_OK",
-    "EXIT_START",
-    "EXIT_USAGE",
-    "CommandFailure",
-    "StartError",
-    "exit_code_of",
-    "reported",
-]
-
-EXIT_OK = 0
-EXIT_FINDINGS = 1
-EXIT_USAGE = 2
-EXIT_START = 3
-
-
-class StartError(EdgeServerError):
-    """What was asked for is well-formed but could not be started: a taken port, a failing app."""
+__all__ = ["CommandFailure", "reported"]
 
 
 class CommandFailure(click.ClickException):
@@ -51,11 +34,6 @@ class CommandFailure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message to standard error, after the command's name."""
         click.echo(f"edgeserver: {self.format_message()}", file=file or sys.stderr)
-
-
-def exit_code_of(error: EdgeServerError) -> int:
-    """Return the exit code that `error` means."""
-    return EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_START
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The command `edgeserver serve`: from flags to a plan, from a plan to processes.
 
 Decides the order: flags, addresses, then one process or several. What a flag means is its group's
-(`flags/`), what a process does is `running.py`'s.
+(`flags/`), what a process does is `runtime/worker.py`'s.
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import sys
 
 import click
 
-from edgeserver.cli.failures import EXIT_FINDINGS, EXIT_OK, reported
+from edgeserver.cli.failures import reported
 from edgeserver.cli.options import SECONDS
 from edgeserver.cli.terminal import is_coloured
+from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 
 __all__ = ["tls"]
 

@@ -1,6 +1,6 @@
 """What `--bind` says: one listening address, its scheme, and its PROXY protocol version.
 
-Decides the grammar only; it opens nothing and must not know a server (see `listening.py`).
+Decides the grammar only; it opens nothing and must not know a server (see `runtime/sockets.py`).
 """
 
 from __future__ import annotations

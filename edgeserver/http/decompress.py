@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.head import RawFields
+from edgeserver.httputil.headers import RawHeaders
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BATCH: Final = 16
 """Pieces unpacked before the event loop gets its turn: little that came may become much."""
 
 
-def consume_encoding(raw: RawFields) -> RawFields:
+def consume_encoding(raw: RawHeaders) -> RawHeaders:
     """Return `raw` with Content-Encoding renamed, since the application sees plain bytes.
 
     Source: Tornado, which renames it to `X-Consumed-Content-Encoding`.

@@ -16,8 +16,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from edgeserver.cli.failures import StartError
 from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.exits import StartError
 from edgeserver.support.escape import escape
 
 __all__ = ["load_application"]

@@ -1,7 +1,7 @@
 """What `serve` is going to do: everything that its flags decided, in one value.
 
-Decides nothing itself: each group of flags (`cli/flags/`) writes its part here, and `running.py`
-and `workers.py` carry it out. It must not know a flag's name.
+Decides nothing itself: each group of flags (`cli/flags/`) writes its part here, and `worker.py`
+and `supervisor.py` carry it out. It must not know a flag's name.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import socket
 
-from edgeserver.cli.failures import StartError
 from edgeserver.config.bind import Bind, render_bind
 from edgeserver.errors import ConfigurationError
 from edgeserver.netutil import (
@@ -17,6 +16,7 @@ from edgeserver.netutil import (
     remove_unix_socket_file,
     socket_from_fd,
 )
+from edgeserver.runtime.exits import StartError
 
 __all__ = ["close_sockets", "open_sockets"]
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from edgeserver.cli.failures import EXIT_OK, EXIT_START, EXIT_USAGE
+from edgeserver.runtime.exits import EXIT_OK, EXIT_START, EXIT_USAGE
 
 __all__ = ["Supervisor"]
 

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from edgeserver.adapters.detect import detect_interface, make_delegate
-from edgeserver.cli.failures import EXIT_OK, StartError
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
+from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.plan import Hook, ServePlan
 from edgeserver.server.redirect import HTTPSRedirect

@@ -1,4 +1,4 @@
-"""How an application's coroutine is started.
+"""Tasks: how an application's coroutine is started, and how several tasks wait for one thing.
 
 Decides between an eager Task, whose first step runs at once, and a plain one. It must not know
 what the coroutine does. A bare `coroutine.send` is never used: `asyncio.timeout` and
@@ -12,13 +12,24 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["is_being_cancelled", "start_task"]
+__all__ = ["is_being_cancelled", "notify_all", "start_task"]
 
 
 def is_being_cancelled() -> bool:
     """Tell whether somebody ends the task that runs; else it waited for what was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def notify_all(waiters: list[asyncio.Future[None]]) -> None:
+    """Let all go on that wait by a future in `waiters`, and empty it.
+
+    Each task has a future of its own, since cancelling a task cancels what it waits for.
+    """
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
 
 
 if sys.version_info >= (3, 12):

@@ -1,7 +1,7 @@
 """What has come over a WebSocket and was not received: frames made into messages, and counted.
 
 Decides what a message is, and when so much waits that no more should be read. It must not know a
-transport: `wire.py` says when frames are read, and what a frame that is wrong leads to.
+transport: `connection.py` says when frames are read, and what a frame that is wrong leads to.
 
 Source: RFC 6455 sections 5.4 and 8.1.
 """

@@ -1,7 +1,7 @@
 """A WebSocket on the wire: frames in and out, pings, limits, and how it closes.
 
 Decides what is read and written when, over the sans-IO layer of `websockets`. It must not know
-what an application does with messages, nor how frames make one: `inbox.py` has what has come.
+what an application does with messages, nor how frames make one: `assembler.py` has what has come.
 
 Bounds: a message is at most `max_size` bytes once decompressed; reading pauses while messages wait
 for the application or the peer takes no bytes (else pongs for its pings would pile up); a peer
@@ -18,9 +18,9 @@ from typing import Any, Final, cast
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
+from edgeserver.support.tasks import notify_all
 from edgeserver.websocket.assembler import Inbox
 from edgeserver.websocket.settings import (
     CLOSE_TIMEOUT_S,
@@ -212,7 +212,7 @@ class WebSocketWire(Detached):
         if self.messages:
             if inbox.is_full():
                 self._pause_reading()
-            wake(self._receivers)
+            notify_all(self._receivers)
         if protocol.state is not State.OPEN:
             self._note_close()
 
@@ -229,7 +229,7 @@ class WebSocketWire(Detached):
     def resume_writing(self) -> None:
         """Let senders go on."""
         self._writing_paused = False
-        wake(self._writers)
+        notify_all(self._writers)
         self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -242,8 +242,8 @@ class WebSocketWire(Detached):
         if self.close_code is None:
             self.close_code = ABNORMAL if received is None else received.code
             self.close_reason = "" if received is None else received.reason
-        wake(self._receivers)
-        wake(self._writers)
+        notify_all(self._receivers)
+        notify_all(self._writers)
 
     def _write(self) -> None:
         """Give the transport what the sans-IO layer has to say, its end included."""
@@ -287,7 +287,7 @@ class WebSocketWire(Detached):
             self.close_reason = "" if sent is None else sent.reason
         else:
             return
-        wake(self._receivers)
+        notify_all(self._receivers)
 
     def _end_within(self, seconds: float) -> None:
         if self._timer is not None:

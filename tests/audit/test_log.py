@@ -293,7 +293,7 @@ def run_python(program: str) -> str:
     """Run a program in a process of its own; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeserver.logs import access
 from edgeserver.logs.access import PIPE_BYTES, AccessLog, render_json, render_text
 
 NOW_S = 1_700_000_000.25
@@ -128,7 +129,7 @@ def test_without_a_loop_lines_are_written_at_once() -> None:
 
 def test_much_is_written_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy server does not gather without end."""
-    monkeypatch.setattr(accesslog, "FLUSH_DELAY_S", 1000)
+    monkeypatch.setattr(access, "FLUSH_DELAY_S", 1000)
     stream = io.StringIO()
 
     async def scenario() -> None:

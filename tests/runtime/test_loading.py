@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeserver.cli.failures import StartError
 from edgeserver.errors import ConfigurationError, EdgeServerError
+from edgeserver.runtime.exits import StartError
 from edgeserver.runtime.loading import load_application
 
 FILES = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeserver.support import files
 from edgeserver.support.files import read_file
 
 
@@ -49,7 +50,7 @@ def test_a_pipe_whose_writer_is_silent_ends_the_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that reloads waits no longer than the limit."""
-    monkeypatch.setattr(filereading, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(files, "PATIENCE_S", 0.01)
     path = tmp_path / "pipe"
     os.mkfifo(path)
     both = os.open(path, os.O_RDWR)

@@ -86,8 +86,8 @@ async def test_input_is_thrown_away_meanwhile():
 @on_both_loops
 async def test_peer_that_takes_nothing_is_cut_off(monkeypatch):
     """Without any progress the connection ends with a TimeoutError above."""
-    monkeypatch.setattr(closing, "CHECK_S", 0.001)
-    monkeypatch.setattr(closing, "PATIENCE_S", 0.003)
+    monkeypatch.setattr(lingering, "CHECK_S", 0.001)
+    monkeypatch.setattr(lingering, "PATIENCE_S", 0.003)
     transport, above, client = await connection()
     transport.write(b"x" * 32_000_000)
     end(transport, above, unread=False)
@@ -117,7 +117,7 @@ async def test_progress_renews_the_time():
 @on_both_loops
 async def test_peer_that_never_closes_is_let_go(monkeypatch):
     """Once everything is written a silent peer has one more moment."""
-    monkeypatch.setattr(closing, "CHECK_S", 0.001)
+    monkeypatch.setattr(lingering, "CHECK_S", 0.001)
     transport, above, client = await connection()
     transport.write(b"last words")
     end(transport, above, unread=True)

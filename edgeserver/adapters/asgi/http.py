@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeserver.adapters.asgi.messages import Message
 from edgeserver.adapters.asgi.response import DONE, FRESH, Responder
 from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
-from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -27,7 +26,7 @@ from edgeserver.httputil import (
     RequestStartLine,
 )
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import is_being_cancelled, start_task
+from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter
@@ -238,7 +237,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None
         if waiters is not None:
-            wake(waiters)
+            notify_all(waiters)
 
     def _release(self) -> None:
         """Let the server read on."""

@@ -1,7 +1,7 @@
 """One `websocket` connection scope: a handshake, then messages both ways.
 
 Decides what the application may say when, and what its end means for the WebSocket. It must not
-know frames: `wire.py` has them, from the moment on that the handshake is accepted.
+know frames: `edgeserver/websocket/` has them, from the moment on that the handshake is accepted.
 
 The states:
 
@@ -31,7 +31,6 @@ from edgeserver.adapters.asgi.messages import (
 )
 from edgeserver.adapters.asgi.response import DONE, Responder
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
-from edgeserver.adapters.asgi.waiting import wake
 from edgeserver.adapters.asgi.wsmessages import DENIAL, payload_of, to_http, to_pairs
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
@@ -44,7 +43,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import is_being_cancelled, start_task
+from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
 from edgeserver.websocket.connection import ABNORMAL, INTERNAL_ERROR, WebSocketWire
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._gone = True
         if self._denial is not None:
             self._denial.gone = True
-        wake(self._waiters)
+        notify_all(self._waiters)
 
     def _refuse(self, response: Response) -> None:
         """Answer a handshake that is wrong, as `websockets` says."""
@@ -262,13 +261,13 @@ class WebSocketCycle(HTTPMessageDelegate):
                 ResponseStartLine("HTTP/1.1", 403, "Forbidden"), HTTPHeaders(), b"", whole=True
             )
             self._connection.finish()
-            wake(self._waiters)
+            notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
             denial = _Denial(self._connection)
             await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED
-            wake(self._waiters)
+            notify_all(self._waiters)
         else:
             raise unexpected(
                 kind,
@@ -301,7 +300,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._connection.detach_to(wire)
         self._wire = wire
         self._state = OPEN
-        wake(self._waiters)
+        notify_all(self._waiters)
 
     def _close(self, message: Message) -> None:
         kind = "websocket.close"

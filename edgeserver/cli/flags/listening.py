@@ -1,6 +1,6 @@
 """Flags that say where to listen.
 
-Decides the scheme of a bind that names none; the grammar is `bind.py`'s, opening `listening.py`'s.
+Decides the scheme of a bind that names none; the grammar is `bind.py`'s, opening is `sockets.py`'s.
 """
 
 from __future__ import annotations

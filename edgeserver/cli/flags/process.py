@@ -1,6 +1,6 @@
 """Flags that say how many processes serve, how they stop, and what they log.
 
-Decides their names and defaults; `running.py` and `workers.py` carry them out.
+Decides their names and defaults; `runtime/worker.py` and `supervisor.py` carry them out.
 """
 
 from __future__ import annotations

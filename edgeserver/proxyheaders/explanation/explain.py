@@ -1,7 +1,7 @@
 """The explanation of one request: the chain as hops, with the verdict on each.
 
 Decides how a decision is told. It takes the decision from the same walk that resolved the request,
-so it cannot disagree with it; what is odd about the head is `analysis.py`'s.
+so it cannot disagree with it; what is odd about the head is `oddities.py`'s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An open TLS connection: an asyncio transport to what stands above, a protocol to what is below.
 
 Decides how received bytes go up, with backpressure, and what an end of input means; the way out is
-`outgoing.py`'s. It must know nothing of how the handshake is made (`layer.py`) nor of what is
+`writer.py`'s. It must know nothing of how the handshake is made (`layer.py`) nor of what is
 spoken above it: until `open` it passes on to the handshake what the transport below tells it.
 
 Rules that hold throughout:

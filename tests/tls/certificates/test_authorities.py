@@ -1,4 +1,4 @@
-"""Tests of edgeserver.tls.certificates.authorities: which clients get in, and what is said at start."""
+"""Tests of tls.certificates.authorities: which clients get in, and what is said at start."""
 
 import logging
 import ssl

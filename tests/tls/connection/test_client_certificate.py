@@ -1,4 +1,4 @@
-"""Tests of edgeserver.tls.connection.client_certificate and names: what a client's certificate says."""
+"""Tests of tls.connection.client_certificate and names: what a client's certificate says."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Tests of edgeserver.tls.settings.options: what an ssl_options dict may hold, and each refusal's words."""
+"""Tests of tls.settings.options: what an ssl_options dict may hold, and each refusal's words."""
 
 import ssl
 from pathlib import Path
