@@ -92,13 +92,17 @@ def _unlisted(
     extra = bound.policy._extra
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
     if resolved.reason in UNVERIFIED and bound.endpoint.outcome is not None:
-        yield make_finding(resolved.reason, f"the PROXY source: {bound.endpoint.outcome.detail}")
+        yield make_finding(resolved.reason, f"the PROXY prelude: {bound.endpoint.outcome.detail}")
     if claimed:
         hidden = ", and hidden from the application" if bound.strip else ""
+        author = (
+            f"{resolved.remote_ip} is not a listed proxy and"
+            if resolved.verified
+            else f"somebody behind {resolved.remote_ip} whom the PROXY prelude does not name"
+        )
         yield make_finding(
             "untrusted-peer-claims",
-            f"{resolved.remote_ip} is not a listed proxy and sent {_listed(claimed)}: "
-            f"not believed{hidden}",
+            f"{author} sent {_listed(claimed)}: not believed{hidden}",
         )
 
 

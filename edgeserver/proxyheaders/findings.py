@@ -118,6 +118,12 @@ CODES: dict[str, Code] = {
         "A header that the proxy declares that it sets holds no usable value.",
         "have the proxy replace the header, or drop it from sets=",
     ),
+    "prelude-names-nobody": Code(
+        "info",
+        "A PROXY prelude names nobody, so the peer is taken, unverified, and no header counts.",
+        "fine for the proxy's own checks; otherwise have it send the client's IP address, not "
+        "UNKNOWN, LOCAL or a Unix socket",
+    ),
     "proxy-prelude-missing": Code(
         "error",
         "A listener that requires a PROXY prelude got none in time.",

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from edgeserver.proxyheaders.addresses import (
-    UNIX,
     Address,
     UnusableClaim,
     parse_address,
@@ -26,6 +25,7 @@ from edgeserver.proxyheaders.contract import UNLIMITED
 from edgeserver.proxyheaders.endpoint import Endpoint
 from edgeserver.proxyheaders.findings import CODES, make_finding
 from edgeserver.proxyheaders.networks import NetworkTable, Rule
+from edgeserver.proxyheaders.prelude_model import UNIX_PREFIX
 from edgeserver.proxyheaders.results import REASONS, Finding, Provenance, Resolved
 from edgeserver.proxyheaders.settings import (
     Entry,
@@ -319,16 +319,21 @@ class TrustPolicy:
             endpoint.outcome = Outcome("untrusted-peer", None)
             return
         prelude = endpoint.prelude
-        if prelude is not None and prelude.ssl is not None and prelude.ssl.client_ssl:
-            endpoint.scheme = "https"
-        if prelude is None or prelude.command != "PROXY" or prelude.source is None:
+        if prelude is None:
             endpoint.author = rule
+            return
+        unnamed = _why_unnamed(prelude)
+        if unnamed:
+            # The peer passes on somebody's bytes and does not say whose: nobody vouches for them.
+            endpoint.outcome = Outcome("prelude-names-nobody", None, None, unnamed)
             return
         try:
             source = endpoint.source = _prelude_source(prelude.source, prelude.source_port)
         except UnusableClaim as error:
             endpoint.outcome = Outcome(error.code, None, None, error.detail)
             return
+        if prelude.ssl is not None and prelude.ssl.client_ssl:
+            endpoint.scheme = "https"
         # The head was written by whom the prelude names: only then does it count.
         endpoint.author = endpoint.source_rule = self._table.find(source)
         if endpoint.author is None:
@@ -372,12 +377,21 @@ _ANY_PEER = {
 }
 
 
+def _why_unnamed(prelude: Any) -> str:
+    """Return why a prelude names nobody by its own words, or "" where it has an IP address."""
+    if prelude.command != "PROXY":
+        return f"it says {prelude.command}"
+    if prelude.source is None:
+        return "its address family is unspecified"
+    if prelude.source.startswith(UNIX_PREFIX):
+        return "its source is a Unix socket, which anybody behind the proxy may be"
+    return ""
+
+
 def _prelude_source(source: str, port: int | None) -> Address:
     """Return the address that a PROXY prelude names.
 
     Raises:
-        UnusableClaim: It names nobody.
+        UnusableClaim: No client has such an address.
     """
-    if source.startswith("unix:"):
-        return UNIX
     return parse_address(source.encode("ascii", "replace"))._replace(port=port)

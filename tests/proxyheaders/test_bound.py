@@ -7,7 +7,7 @@ import pytest
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.stripping import DECLARABLE, SAFE_NAMES, StripSet
-from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, FakePrelude, policy
+from tests.proxyheaders.support import CLIENT, NAMELESS, PROXY, STRANGER, FakePrelude, policy
 
 FORWARDING = [
     b"forwarded",
@@ -86,6 +86,13 @@ def test_the_author_of_the_head_counts() -> None:
     names = [b"x-forwarded-for", b"host"]
     assert left(names, policy(), PROXY, prelude=FakePrelude()) == [b"host"]
     assert left(names, policy(), PROXY, prelude=FakePrelude(source="10.0.0.9")) == names
+
+
+@pytest.mark.parametrize("prelude", NAMELESS.values(), ids=NAMELESS)
+def test_behind_a_prelude_that_names_nobody_all_is_hidden(prelude: FakePrelude) -> None:
+    """Whatever the policy says of the peer: its headers are whoever's it passes on."""
+    trust = policy(TrustedProxy("10.0.0.0/8", sets={"x-forwarded-host"}), "unix:")
+    assert left(FORWARDING + ALIASES + OTHERS, trust, PROXY, prelude=prelude) == OTHERS
 
 
 def test_a_clean_head_keeps_its_fields() -> None:

@@ -134,10 +134,15 @@ def test_examined_entries_are_shown_up_to_a_number() -> None:
         (
             FakePrelude("LOCAL", None, None),
             ["X-Forwarded-For: 1.1.1.1"],
-            [(PROXY, "TCP", "trusted"), ("1.1.1.1", PROXY, "client")],
+            [(PROXY, "TCP", "client"), (None, "PROXY", "unusable")],
+        ),
+        (
+            FakePrelude(source="unix:/run/x"),
+            ["X-Forwarded-For: 1.1.1.1"],
+            [(PROXY, "TCP", "client"), (None, "PROXY", "unusable")],
         ),
     ],
-    ids=["client", "proxy", "alone", "unusable", "local"],
+    ids=["client", "proxy", "alone", "unusable", "local", "unix"],
 )
 def test_prelude_is_a_hop(
     prelude: FakePrelude, lines: list[str], rows: list[tuple[str | None, str, str]]
@@ -301,6 +306,34 @@ def test_unusable_prelude_source_is_a_finding() -> None:
     """A prelude that names nobody is explained like any other boundary."""
     provenance = explain(policy(), "X-Real-Ip: 1.1.1.1", prelude=FakePrelude(source="ff02::1"))
     assert codes(provenance) == ["malformed-boundary", "untrusted-peer-claims"]
+
+
+@pytest.mark.parametrize(
+    ("prelude", "claimed", "words"),
+    [
+        (FakePrelude("LOCAL", None, None), b"LOCAL", "it says LOCAL"),
+        (FakePrelude("UNKNOWN", None, None), b"UNKNOWN", "it says UNKNOWN"),
+        (FakePrelude(source=None), b"UNSPEC", "its address family is unspecified"),
+        (FakePrelude(source="unix:/run/x"), b"unix:/run/x", "its source is a Unix socket"),
+    ],
+    ids=["local", "unknown", "unspecified", "unix"],
+)
+def test_a_prelude_that_names_nobody_says_why(
+    prelude: FakePrelude, claimed: bytes, words: str
+) -> None:
+    """A proxy's own check is a note; claims behind such a prelude are a warning that names them."""
+    check = explain(policy(), prelude=prelude)
+    assert codes(check) == ["prelude-names-nobody"]
+    assert not is_serious(check.findings[0])
+    assert check.hops[1].claimed == claimed
+    assert words in check.hops[1].why
+    assert words in check.findings[0].detail
+    attempt = explain(policy(), "X-Forwarded-For: 1.1.1.1", prelude=prelude)
+    assert codes(attempt) == ["prelude-names-nobody", "untrusted-peer-claims"]
+    assert attempt.findings[1].detail == (
+        f"somebody behind {PROXY} whom the PROXY prelude does not name sent X-Forwarded-For: "
+        "not believed, and hidden from the application"
+    )
 
 
 def test_every_code_and_reason_is_described() -> None:
