@@ -38,7 +38,7 @@ from edgeserver.proxyheaders.settings import (
 from edgeserver.proxyheaders.shapes import Shapes
 from edgeserver.proxyheaders.shortroad import ShortRoad
 from edgeserver.proxyheaders.spellings import Spellings
-from edgeserver.proxyheaders.stripping import StripSet
+from edgeserver.proxyheaders.stripping import DECLARABLE, StripSet
 from edgeserver.proxyheaders.walk import Memo, Outcome
 
 __all__ = ["TrustPolicy"]
@@ -64,6 +64,8 @@ class TrustPolicy:
         max_hops: How many entries of the source are examined at most.
         unlisted: `"strip"` hides forwarding headers from an unlisted peer from the application;
             `"keep"` leaves them.
+        undeclared: `"strip"` hides those of a listed peer that are neither the source nor the
+            scheme header that counts nor declared by its `sets`; `"keep"` leaves them.
         allow_all: Accept a range that holds every address.
 
     Raises:
@@ -79,17 +81,26 @@ class TrustPolicy:
         proto: str | None = "x-forwarded-proto",
         max_hops: int = 20,
         unlisted: Literal["strip", "keep"] = "strip",
+        undeclared: Literal["strip", "keep"] = "strip",
         allow_all: bool = False,
     ) -> None:
         source_name = check_source(source)
         proto_name = check_proto(proto, source_name)
         self._setup(
             mode="policy",
-            proxies=read_entries(proxies, allow_all=allow_all, setting="proxies"),
+            proxies=read_entries(
+                proxies,
+                allow_all=allow_all,
+                setting="proxies",
+                configured=frozenset(
+                    name.encode("ascii") for name in (source_name, proto_name) if name
+                ),
+            ),
             source=source_name,
             proto=proto_name,
             max_hops=check_max_hops(max_hops),
             unlisted=check_choice(unlisted, "unlisted", ("strip", "keep")),
+            undeclared=check_choice(undeclared, "undeclared", ("strip", "keep")),
             allow_all=allow_all,
         )
 
@@ -114,6 +125,7 @@ class TrustPolicy:
             proto="x-forwarded-proto",
             max_hops=0,
             unlisted="keep",
+            undeclared="keep",
             allow_all=True,
         )
         return self
@@ -129,6 +141,7 @@ class TrustPolicy:
             proto=None,
             max_hops=0,
             unlisted="keep",
+            undeclared="keep",
             allow_all=False,
         )
         return self
@@ -142,6 +155,7 @@ class TrustPolicy:
         proto: str | None,
         max_hops: int,
         unlisted: str,
+        undeclared: str,
         allow_all: bool,
     ) -> None:
         """Set every attribute; the settings are valid."""
@@ -151,22 +165,27 @@ class TrustPolicy:
         self.proto = proto
         self.max_hops = max_hops
         self.unlisted = unlisted
+        self.undeclared = undeclared
         self.allow_all = allow_all
         self._table = NetworkTable(proxies.networks, proxies.unix)
         self._source_raw = source.encode("ascii")
         self._proto_raw = proto.encode("ascii") if proto and source != "forwarded" else None
+        declared = proxies.declared
+        # Where proxies say what they set, a scheme that nobody says to set is a client's.
+        self._proto_is_declared = mode == "policy" and bool(declared)
         warnings = list(proxies.warnings)
         if mode == "tornado" or proxies.trusts_all:
             warnings.insert(0, make_finding("any-peer-trusted", _ANY_PEER[mode]))
+        proto_raw = self._proto_raw
+        if self._proto_is_declared and proto_raw is not None and proto_raw not in declared:
+            warnings.append(make_finding("proto-undeclared", f"no proxy has {proto} in its sets"))
         self.warnings: tuple[Finding, ...] = tuple(warnings)
         self._extra = frozenset(
             {self._source_raw} | ({self._proto_raw} if self._proto_raw is not None else set())
         )
         self._strip_unlisted = StripSet(everything=True, extra=self._extra)
         self._strips: dict[frozenset[bytes], StripSet] = {}
-        relevant = self._extra.union(*(rule.sets for _, rule in proxies.networks))
-        if proxies.unix is not None:
-            relevant |= proxies.unix.sets
+        relevant = self._extra | (declared & DECLARABLE)
         if mode == "tornado":
             relevant |= {b"x-real-ip", b"x-scheme"}
         self._spellings = Spellings(relevant)
@@ -343,9 +362,21 @@ class TrustPolicy:
         """Return what is hidden of the head of a trusted author."""
         found = self._strips.get(author.sets)
         if found is None:  # bounded by the number of entries
-            found = StripSet(everything=False, extra=self._extra, kept=author.sets)
+            kept = author.sets | {self._source_raw}
+            proto = self._proto_of(author)
+            found = StripSet(
+                everything=self.undeclared == "strip",
+                extra=self._extra,
+                kept=kept if proto is None else kept | {proto},
+            )
             self._strips[author.sets] = found
         return found
+
+    def _proto_of(self, author: Rule) -> bytes | None:
+        """Return the scheme header as far as it counts from a trusted author."""
+        if self._proto_is_declared and self._proto_raw not in author.sets:
+            return None
+        return self._proto_raw
 
     # -- what has happened so far ----------------------------------------------------------------
 

@@ -33,7 +33,9 @@ FORGED = (
 POLICIES = {
     "listed": TrustPolicy([PEER]),
     "unix-listed": TrustPolicy([PEER, "unix:"]),
-    "declaring": TrustPolicy([TrustedProxy(PEER, sets={"x-forwarded-host"})]),
+    "declaring": TrustPolicy(
+        [TrustedProxy(PEER, sets={"x-forwarded-host", "x-forwarded-proto", "x-real-ip"})]
+    ),
     "forwarded": TrustPolicy([PEER], source="forwarded"),
 }
 

@@ -22,6 +22,7 @@ NAMES = [
     b"X-Real-Ip",
     b"X-Forwarded-Proto",
     b"X-Scheme",
+    b"X-Forwarded-Ssl",
     b"X-Forwarded-Host",
     b"X-Forwarded-Port",
     b"X-Forwarded-Prefix",
@@ -73,6 +74,9 @@ POLICIES = {
     "single": TrustPolicy(["10.0.0.0/8"], source="x-real-ip", proto=None),
     "declaring": TrustPolicy(
         [TrustedProxy("10.0.0.0/8", sets={"x-forwarded-host", "client-cert", "client-cert-chain"})]
+    ),
+    "strict": TrustPolicy(
+        ["private", TrustedProxy("10.0.0.2/31", sets={"x-forwarded-proto", "x-real-ip"})]
     ),
     "tornado": TrustPolicy.tornado(trusted_downstream=["10.0.0.0/8"]),
     "off": TrustPolicy.off(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from tests.proxyheaders.support import (
     CLIENT,
     NAMELESS,
@@ -148,6 +148,37 @@ def test_scheme_header_is_configurable() -> None:
     assert ask(policy(proto="X-Scheme"), "X-Scheme: https").protocol == "https"
     assert ask(policy(proto="X-Scheme"), "X-Forwarded-Proto: https").protocol == "http"
     assert ask(policy(proto=None), "X-Forwarded-Proto: https").protocol == "http"
+
+
+@pytest.mark.parametrize(
+    ("sets", "peer", "expected"),
+    [
+        ({"x-forwarded-proto"}, PROXY, "https"),
+        ({"X-Forwarded-Proto", "x-forwarded-host"}, PROXY, "https"),
+        ({"x-forwarded-proto"}, "10.0.0.2", "http"),
+        ({"x-forwarded-host"}, PROXY, "http"),
+        ({"x-forwarded-for"}, PROXY, "http"),
+        ({"x-scheme"}, PROXY, "http"),
+        (set(), PROXY, "https"),
+        (set(), "10.0.0.2", "https"),
+    ],
+    ids=["it", "and-more", "of-another", "host", "source", "x-scheme", "none", "none-of-another"],
+)
+def test_scheme_where_proxies_declare(sets: set[str], peer: str, expected: str) -> None:
+    """As soon as one proxy declares what it sets, the scheme is only of those that declare it."""
+    trust = policy("10.0.0.0/8", TrustedProxy(PROXY, sets=sets))
+    for _ in range(2):
+        for other in ("10.0.0.3", PROXY):  # what is remembered is shared between proxies
+            ask(trust, XFF + CLIENT, "X-Forwarded-Proto: https", peer=other)
+        answer = ask(trust, XFF + CLIENT, "X-Forwarded-Proto: https", peer=peer)
+        assert (answer.remote_ip, answer.protocol) == (CLIENT, expected)
+        assert ask(trust, XFF + CLIENT, peer=peer, scheme="https").protocol == "https"
+
+
+def test_the_scheme_of_an_element_needs_no_declaration() -> None:
+    """With `Forwarded` whoever names the client wrote the element whole, its proto too."""
+    trust = policy(TrustedProxy(PROXY, sets={"x-forwarded-host"}), source="forwarded")
+    assert ask(trust, f"Forwarded: for={CLIENT};proto=https").protocol == "https"
 
 
 def test_scheme_of_an_untrusted_peer_does_not_count() -> None:
