@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgeserver.escaping import escape
-from edgeserver.proxyheaders.findings import SHOWN_BYTES, make_finding, title
+from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
 from edgeserver.proxyheaders.results import Finding, Resolved
 from edgeserver.proxyheaders.walk import FORWARDED, Trace, read_scheme, walk
+from edgeserver.support.escape import escape
 
 if TYPE_CHECKING:
-    from edgeserver.proxyheaders.bound import Bound
+    from edgeserver.proxyheaders.connection import Bound
 
 __all__ = ["find_scheme_findings"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
-from edgeserver.proxyheaders.prelude import Prelude, PreludeSSL, render_prelude
+from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, PreludeSSL, render_prelude
 from tests.e2e.site import address_of, answer, connected, serve
 from tests.loops import on_both_loops
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.auditlog import AuditLog
+from edgeserver.audit.log import AuditLog
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from tests.e2e.site import address_of, connected, serve
 from tests.loops import on_both_loops
