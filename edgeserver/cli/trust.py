@@ -20,6 +20,8 @@ from edgeserver.support.escape import escape
 
 __all__ = ["TRUST_OPTIONS", "XHEADERS_OPTIONS", "build_policy", "describe_policy", "split_list"]
 
+_STRIP_OR_KEEP = click.Choice(["strip", "keep"])
+
 TRUST_OPTIONS: tuple[click.Option, ...] = (
     list_flag(
         "--trust",
@@ -41,6 +43,19 @@ TRUST_OPTIONS: tuple[click.Option, ...] = (
         "The header that names the scheme: x-forwarded-proto (default), or 'none'.",
     ),
     flag("--max-hops", "N", "How many entries of the source to examine (default 20).", type=int),
+    flag(
+        "--unlisted",
+        "strip|keep",
+        "Whether applications see forwarding headers of unlisted peers (default strip).",
+        type=_STRIP_OR_KEEP,
+    ),
+    flag(
+        "--undeclared",
+        "strip|keep",
+        "Whether they see those of proxies beside the source and the scheme header "
+        "(default strip).",
+        type=_STRIP_OR_KEEP,
+    ),
 )
 """The flags of a trust policy."""
 
@@ -61,7 +76,12 @@ _ONLY_WITH_TRUST = {
     "source": "--source",
     "proto_header": "--proto-header",
     "max_hops": "--max-hops",
+    "unlisted": "--unlisted",
+    "undeclared": "--undeclared",
 }
+
+
+_OVERWRITE = "make sure that the outermost proxy overwrites it"
 
 
 def split_list(values: Sequence[str]) -> list[str]:
@@ -107,8 +127,9 @@ def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
     if values.get("proto_header") is not None:
         proto = values["proto_header"]
         options["proto"] = None if proto.lower() == "none" else proto
-    if values.get("max_hops") is not None:
-        options["max_hops"] = values["max_hops"]
+    for name in ("max_hops", "unlisted", "undeclared"):
+        if values.get(name) is not None:
+            options[name] = values[name]
     return TrustPolicy(entries, **options)
 
 
@@ -136,7 +157,7 @@ def _refuse_lone(values: Mapping[str, Any]) -> None:
     for key, name in _ONLY_WITH_TRUST.items():
         if values.get(key) is not None:
             raise ConfigurationError(
-                f"{name} says what to read of trusted proxies, and none is named; "
+                f"{name} says what to make of trusted proxies and others, and none is named; "
                 "add --trust or --trust-file"
             )
 
@@ -156,18 +177,32 @@ def describe_policy(policy: TrustPolicy | None) -> list[str]:
             "client address: X-Real-Ip, else X-Forwarded-For from the right"
             f"{skipped}, of any peer (--xheaders)"
         )
+        lines.append(f"scheme: X-Scheme, else X-Forwarded-Proto, as sent by any peer: {_OVERWRITE}")
     else:
-        scheme = policy.proto or "no header"
-        if policy.source == "forwarded" and policy.proto is not None:
-            scheme = "the same element"
+        proxies = _shortened(policy.proxies)
         lines.append(
-            f"client address: {policy.source}, scheme: {scheme}, "
-            f"of trusted proxies {_shortened(policy.proxies)}; at most {policy.max_hops} hops"
+            f"client address: {_title(policy.source)} of trusted proxies {proxies}; "
+            f"at most {policy.max_hops} hops"
         )
+        lines.append(_describe_scheme(policy, proxies))
     lines.extend(
         f"warning: {warning.code}: {warning.detail}; {warning.fix}" for warning in policy.warnings
     )
     return lines
+
+
+def _describe_scheme(policy: TrustPolicy, proxies: str) -> str:
+    """Return who says by which scheme clients came, and what that takes."""
+    if policy.proto is None:
+        return "scheme: the connection's own; no header is read"
+    if policy.source == "forwarded":
+        return "scheme: the proto of the element of Forwarded that names the client"
+    return f"scheme: {_title(policy.proto)}, as sent by {proxies}: {_OVERWRITE}"
+
+
+def _title(name: str) -> str:
+    """Return a header name as people write it."""
+    return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def _shortened(entries: Sequence[str]) -> str:

@@ -77,6 +77,10 @@ class BoundTrust(Protocol):
         """Return the whole proof of what `resolve` answers for the same pairs."""
         ...
 
+    def report(self, raw: Collection[tuple[bytes, bytes]]) -> Any:
+        """Return the same for a log, without what it was told of this connection before."""
+        ...
+
     def resolve(
         self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
     ) -> Any:

@@ -142,7 +142,7 @@ class RequestOpening(BodyReading):
         bound = self._bound
         if bound is not None:
             # Not exchange.explain: what waits must not keep a connection and its buffers.
-            explain = functools.partial(bound.explain, pairs)
+            explain = functools.partial(bound.report, pairs)
             audit_log.record(explain, exchange.method, exchange.target, time.time(), pairs=pairs)
 
     def _open(self, exchange: HTTP1Exchange) -> None:

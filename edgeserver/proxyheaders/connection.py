@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from edgeserver.proxyheaders.cache import DecisionCache
+from edgeserver.proxyheaders.explanation.codes import STANDING
 from edgeserver.proxyheaders.explanation.explain import explain_request
 from edgeserver.proxyheaders.fast_path import FieldValues
 from edgeserver.proxyheaders.peer import Endpoint
@@ -38,6 +39,8 @@ _MAX_OWN = 8
 
 _NO_KEY: FieldValues = ()
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class Bound:
     """A policy on one connection; made by `TrustPolicy.bind`.
@@ -48,7 +51,7 @@ class Bound:
         strip: The names that the application does not get to see; None if it sees all.
     """
 
-    __slots__ = ("_reasons", "direct", "endpoint", "policy", "strip")
+    __slots__ = ("_reasons", "_told", "direct", "endpoint", "policy", "strip")
 
     def __init__(
         self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
@@ -57,6 +60,7 @@ class Bound:
         self.endpoint = endpoint
         self.strip = strip
         self._reasons = policy._reasons
+        self._told = _NOTHING
         # Where answers are kept under (source, scheme) alone, and nothing else counts; or None.
         self.direct: DecisionCache[FieldValues, Resolved] | None = None
 
@@ -82,6 +86,21 @@ class Bound:
         provenance = explain_request(self, raw)
         self.policy.count_findings(provenance.findings)
         return provenance
+
+    def report(self, raw: RawPairs) -> Provenance:
+        """Return the proof for a log, where a finding about the proxy's setup stands once.
+
+        Args:
+            raw: The pairs captured when the request was resolved.
+        """
+        proof = explain_request(self, raw)
+        told = self._told
+        findings = tuple([each for each in proof.findings if each.code not in told])
+        self._told = told.union([each.code for each in findings if each.code in STANDING])
+        self.policy.count_findings(findings)
+        if len(findings) == len(proof.findings):
+            return proof
+        return Provenance(proof.resolved, proof.hops, findings, proof.unseen)
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from edgeserver.proxyheaders.addresses import (
-    UNIX,
     Address,
     UnusableClaim,
     parse_address,
@@ -25,6 +24,7 @@ from edgeserver.proxyheaders.explanation.codes import CODES, make_finding
 from edgeserver.proxyheaders.fast_path import ShortRoad
 from edgeserver.proxyheaders.networks import NetworkTable, Rule
 from edgeserver.proxyheaders.peer import Endpoint
+from edgeserver.proxyheaders.proxyprotocol.model import UNIX_PREFIX
 from edgeserver.proxyheaders.resolvers import make_bound
 from edgeserver.proxyheaders.results import REASONS, Finding, Provenance, Resolved
 from edgeserver.proxyheaders.settings import (
@@ -37,7 +37,7 @@ from edgeserver.proxyheaders.settings import (
 )
 from edgeserver.proxyheaders.shapes import Shapes
 from edgeserver.proxyheaders.spellings import Spellings
-from edgeserver.proxyheaders.stripping import StripSet
+from edgeserver.proxyheaders.stripping import DECLARABLE, StripSet
 from edgeserver.proxyheaders.tornado_rules import UNLIMITED
 from edgeserver.proxyheaders.walk import Memo, Outcome
 
@@ -64,6 +64,8 @@ class TrustPolicy:
         max_hops: How many entries of the source are examined at most.
         unlisted: `"strip"` hides forwarding headers from an unlisted peer from the application;
             `"keep"` leaves them.
+        undeclared: `"strip"` hides those of a listed peer that are neither the source nor the
+            scheme header that counts nor declared by its `sets`; `"keep"` leaves them.
         allow_all: Accept a range that holds every address.
 
     Raises:
@@ -79,17 +81,26 @@ class TrustPolicy:
         proto: str | None = "x-forwarded-proto",
         max_hops: int = 20,
         unlisted: Literal["strip", "keep"] = "strip",
+        undeclared: Literal["strip", "keep"] = "strip",
         allow_all: bool = False,
     ) -> None:
         source_name = check_source(source)
         proto_name = check_proto(proto, source_name)
         self._setup(
             mode="policy",
-            proxies=read_entries(proxies, allow_all=allow_all, setting="proxies"),
+            proxies=read_entries(
+                proxies,
+                allow_all=allow_all,
+                setting="proxies",
+                configured=frozenset(
+                    name.encode("ascii") for name in (source_name, proto_name) if name
+                ),
+            ),
             source=source_name,
             proto=proto_name,
             max_hops=check_max_hops(max_hops),
             unlisted=check_choice(unlisted, "unlisted", ("strip", "keep")),
+            undeclared=check_choice(undeclared, "undeclared", ("strip", "keep")),
             allow_all=allow_all,
         )
 
@@ -114,6 +125,7 @@ class TrustPolicy:
             proto="x-forwarded-proto",
             max_hops=0,
             unlisted="keep",
+            undeclared="keep",
             allow_all=True,
         )
         return self
@@ -129,6 +141,7 @@ class TrustPolicy:
             proto=None,
             max_hops=0,
             unlisted="keep",
+            undeclared="keep",
             allow_all=False,
         )
         return self
@@ -142,6 +155,7 @@ class TrustPolicy:
         proto: str | None,
         max_hops: int,
         unlisted: str,
+        undeclared: str,
         allow_all: bool,
     ) -> None:
         """Set every attribute; the settings are valid."""
@@ -151,22 +165,27 @@ class TrustPolicy:
         self.proto = proto
         self.max_hops = max_hops
         self.unlisted = unlisted
+        self.undeclared = undeclared
         self.allow_all = allow_all
         self._table = NetworkTable(proxies.networks, proxies.unix)
         self._source_raw = source.encode("ascii")
         self._proto_raw = proto.encode("ascii") if proto and source != "forwarded" else None
+        declared = proxies.declared
+        # Where proxies say what they set, a scheme that nobody says to set is a client's.
+        self._proto_is_declared = mode == "policy" and bool(declared)
         warnings = list(proxies.warnings)
         if mode == "tornado" or proxies.trusts_all:
             warnings.insert(0, make_finding("any-peer-trusted", _ANY_PEER[mode]))
+        proto_raw = self._proto_raw
+        if self._proto_is_declared and proto_raw is not None and proto_raw not in declared:
+            warnings.append(make_finding("proto-undeclared", f"no proxy has {proto} in its sets"))
         self.warnings: tuple[Finding, ...] = tuple(warnings)
         self._extra = frozenset(
             {self._source_raw} | ({self._proto_raw} if self._proto_raw is not None else set())
         )
         self._strip_unlisted = StripSet(everything=True, extra=self._extra)
         self._strips: dict[frozenset[bytes], StripSet] = {}
-        relevant = self._extra.union(*(rule.sets for _, rule in proxies.networks))
-        if proxies.unix is not None:
-            relevant |= proxies.unix.sets
+        relevant = self._extra | (declared & DECLARABLE)
         if mode == "tornado":
             relevant |= {b"x-real-ip", b"x-scheme"}
         self._spellings = Spellings(relevant)
@@ -319,16 +338,21 @@ class TrustPolicy:
             endpoint.outcome = Outcome("untrusted-peer", None)
             return
         prelude = endpoint.prelude
-        if prelude is not None and prelude.ssl is not None and prelude.ssl.client_ssl:
-            endpoint.scheme = "https"
-        if prelude is None or prelude.command != "PROXY" or prelude.source is None:
+        if prelude is None:
             endpoint.author = rule
+            return
+        unnamed = _why_unnamed(prelude)
+        if unnamed:
+            # The peer passes on somebody's bytes and does not say whose: nobody vouches for them.
+            endpoint.outcome = Outcome("prelude-names-nobody", None, None, unnamed)
             return
         try:
             source = endpoint.source = _prelude_source(prelude.source, prelude.source_port)
         except UnusableClaim as error:
             endpoint.outcome = Outcome(error.code, None, None, error.detail)
             return
+        if prelude.ssl is not None and prelude.ssl.client_ssl:
+            endpoint.scheme = "https"
         # The head was written by whom the prelude names: only then does it count.
         endpoint.author = endpoint.source_rule = self._table.find(source)
         if endpoint.author is None:
@@ -338,9 +362,21 @@ class TrustPolicy:
         """Return what is hidden of the head of a trusted author."""
         found = self._strips.get(author.sets)
         if found is None:  # bounded by the number of entries
-            found = StripSet(everything=False, extra=self._extra, kept=author.sets)
+            kept = author.sets | {self._source_raw}
+            proto = self._proto_of(author)
+            found = StripSet(
+                everything=self.undeclared == "strip",
+                extra=self._extra,
+                kept=kept if proto is None else kept | {proto},
+            )
             self._strips[author.sets] = found
         return found
+
+    def _proto_of(self, author: Rule) -> bytes | None:
+        """Return the scheme header as far as it counts from a trusted author."""
+        if self._proto_is_declared and self._proto_raw not in author.sets:
+            return None
+        return self._proto_raw
 
     # -- what has happened so far ----------------------------------------------------------------
 
@@ -372,12 +408,21 @@ _ANY_PEER = {
 }
 
 
+def _why_unnamed(prelude: Any) -> str:
+    """Return why a prelude names nobody by its own words, or "" where it has an IP address."""
+    if prelude.command != "PROXY":
+        return f"it says {prelude.command}"
+    if prelude.source is None:
+        return "its address family is unspecified"
+    if prelude.source.startswith(UNIX_PREFIX):
+        return "its source is a Unix socket, which anybody behind the proxy may be"
+    return ""
+
+
 def _prelude_source(source: str, port: int | None) -> Address:
     """Return the address that a PROXY prelude names.
 
     Raises:
-        UnusableClaim: It names nobody.
+        UnusableClaim: No client has such an address.
     """
-    if source.startswith("unix:"):
-        return UNIX
     return parse_address(source.encode("ascii", "replace"))._replace(port=port)

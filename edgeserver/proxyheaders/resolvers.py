@@ -20,6 +20,7 @@ from edgeserver.proxyheaders.connection import (
 from edgeserver.proxyheaders.declared import read_declared
 from edgeserver.proxyheaders.peer import Endpoint
 from edgeserver.proxyheaders.results import Resolved
+from edgeserver.proxyheaders.stripping import DECLARABLE
 from edgeserver.proxyheaders.tornado_rules import Claims, decide_contract, read_claims
 from edgeserver.proxyheaders.walk import (
     FORWARDED,
@@ -49,12 +50,13 @@ class PolicyBound(CachedBound):
     __slots__ = ("_proto", "_source")
 
     def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
+        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet, author: Rule
     ) -> None:
         super().__init__(policy, endpoint, strip)
-        self.direct = self._cache
         self._source = policy._source_raw
-        self._proto = policy._proto_raw
+        self._proto = policy._proto_of(author)
+        # The direct way takes the value of the scheme header for one that counts.
+        self.direct = self._cache if self._proto == policy._proto_raw else None
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is."""
@@ -139,9 +141,9 @@ class DeclaringBound(PolicyBound):
     def __init__(
         self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet, author: Rule
     ) -> None:
-        super().__init__(policy, endpoint, strip)
+        super().__init__(policy, endpoint, strip, author)
         self.direct = None  # what is declared counts, too
-        self._declares = author.sets
+        self._declares = author.sets & DECLARABLE
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, and what else the proxy says."""
@@ -247,6 +249,6 @@ def make_bound(policy: TrustPolicy, endpoint: Endpoint) -> Bound:
         strip = policy._strip_unlisted if policy.unlisted == "strip" else None
         return FixedBound(policy, endpoint, endpoint.outcome, strip)
     strip = policy._strip_for(author)
-    if author.sets:
+    if author.sets & DECLARABLE:
         return DeclaringBound(policy, endpoint, strip, author)
-    return PolicyBound(policy, endpoint, strip)
+    return PolicyBound(policy, endpoint, strip, author)

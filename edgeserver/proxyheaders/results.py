@@ -26,11 +26,14 @@ REASONS = {
     "malformed-boundary": "the entry that should name the client is no usable address",
     "unknown-boundary": "the entry that should name the client hides it",
     "repeated-singleton": "a field that holds one address came with several",
+    "prelude-names-nobody": "the connection's PROXY prelude names nobody, so the peer is taken",
 }
 """Why an address was chosen: every value that `Resolved.reason` can have, and what it means."""
 
-UNVERIFIED = frozenset({"malformed-boundary", "unknown-boundary", "repeated-singleton"})
-"""The reasons that leave `Resolved.verified` false: a claim was there, and unusable."""
+UNVERIFIED = frozenset(
+    {"malformed-boundary", "unknown-boundary", "repeated-singleton", "prelude-names-nobody"}
+)
+"""The reasons that leave `Resolved.verified` false: who should name the client did not."""
 
 
 class Resolved(NamedTuple):
@@ -41,7 +44,8 @@ class Resolved(NamedTuple):
         port: The client's port where somebody trusted named it.
         zone: The zone of a link-local address.
         protocol: `http` or `https`.
-        verified: False only where a claim was there and unusable; then `remote_ip` is the peer.
+        verified: False only where a claim was there and unusable, or a PROXY prelude named nobody;
+            then `remote_ip` is the peer.
         reason: A key of `REASONS`.
         prelude: The connection's PROXY prelude, if there was one.
         declared: What a proxy with `sets=` said beside the address, or None.

@@ -22,7 +22,7 @@ from edgeserver.proxyheaders.networks import (
     render_network,
 )
 from edgeserver.proxyheaders.results import Finding
-from edgeserver.proxyheaders.stripping import DECLARABLE
+from edgeserver.proxyheaders.stripping import DECLARABLE, is_forwarding_name
 
 __all__ = [
     "Entries",
@@ -59,9 +59,10 @@ class TrustedProxy:
     Args:
         address: An address, a CIDR range, `unix:` or a preset.
         name: What explanations call it.
-        sets: The headers that this proxy sets, replacing what a client sent: of
-            `x-forwarded-host`, `x-forwarded-port`, `x-forwarded-prefix`,
-            `x-forwarded-client-cert`, `client-cert`, `client-cert-chain`.
+        sets: The forwarding headers that this proxy sets, replacing what a client sent, the scheme
+            header among them. `x-forwarded-host`, `x-forwarded-port`, `x-forwarded-prefix`,
+            `x-forwarded-client-cert`, `client-cert` and `client-cert-chain` are read; every other
+            reaches the application as it is.
     """
 
     address: str
@@ -93,14 +94,27 @@ class Entries:
     warnings: list[Finding] = field(default_factory=list)
     trusts_all: bool = False
 
+    @property
+    def declared(self) -> frozenset[bytes]:
+        """Every header that some entry declares that it sets."""
+        unix = frozenset() if self.unix is None else self.unix.sets
+        return unix.union(*(rule.sets for _, rule in self.networks))
 
-def read_entries(entries: Iterable[Entry], *, allow_all: bool, setting: str) -> Entries:
+
+def read_entries(
+    entries: Iterable[Entry],
+    *,
+    allow_all: bool,
+    setting: str,
+    configured: frozenset[bytes] = frozenset(),
+) -> Entries:
     """Check a list of trusted entries.
 
     Args:
         entries: The list.
         allow_all: Whether a range may hold every address.
         setting: The name of the setting, for messages.
+        configured: The source and scheme headers, which can be declared by whatever name they have.
 
     Raises:
         TrustConfigurationError: An entry is wrong; the message names it and the fix.
@@ -114,7 +128,7 @@ def read_entries(entries: Iterable[Entry], *, allow_all: bool, setting: str) -> 
         proxy = _as_proxy(entry, setting)
         texts.append(proxy.address)
         label = proxy.name
-        sets = _check_sets(proxy)
+        sets = _check_sets(proxy, configured)
         if proxy.address == "unix:":
             known = checked.unix.sets if checked.unix is not None else frozenset()
             checked.unix = Rule("unix:", label, sets | known)
@@ -148,7 +162,7 @@ def _as_proxy(entry: object, setting: str) -> TrustedProxy:
     raise TypeError(f"{setting} holds {entry!r}: an entry is a str or a TrustedProxy")
 
 
-def _check_sets(proxy: TrustedProxy) -> frozenset[bytes]:
+def _check_sets(proxy: TrustedProxy, configured: frozenset[bytes]) -> frozenset[bytes]:
     """Return the declared headers in lower case."""
     if isinstance(proxy.sets, str | bytes):
         raise TypeError(f"{proxy!r}: sets is a set of names; write sets={{{proxy.sets!r}}}")
@@ -157,11 +171,16 @@ def _check_sets(proxy: TrustedProxy) -> frozenset[bytes]:
         if not isinstance(name, str):
             raise TypeError(f"{proxy!r}: sets holds {name!r}; a header name is a str")
         lower = name.lower().encode("ascii", "replace")
-        if lower not in DECLARABLE:
-            known = ", ".join(sorted(_DECLARABLE))
+        if b"_" in lower or not _TOKEN.fullmatch(name):
             raise TrustConfigurationError(
-                f"trusted proxy {proxy.address!r}: sets={name!r} cannot be declared; "
-                f"those that can are {known}"
+                f"trusted proxy {proxy.address!r}: sets={name!r} is no header name, or an alias "
+                "with '_', which never counts; write one such as 'x-forwarded-host'"
+            )
+        if not is_forwarding_name(lower, configured):
+            raise TrustConfigurationError(
+                f"trusted proxy {proxy.address!r}: sets={name!r} cannot be declared: it is no "
+                "forwarding header, and is never hidden; those that can are X-Forwarded-*, "
+                "Client-Cert*, Forwarded, X-Real-Ip, X-Scheme and the configured scheme header"
             )
         names.add(lower)
     return frozenset(names)

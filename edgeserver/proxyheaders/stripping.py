@@ -19,7 +19,7 @@ DECLARABLE = frozenset(
         b"client-cert-chain",
     }
 )
-"""The headers that count only from a proxy that declares that it sets them."""
+"""The headers that are read where a proxy declares that it sets them, and nowhere else."""
 
 _EXACT = frozenset({b"forwarded", b"x-real-ip", b"x-scheme"})
 _PREFIXES = (b"x-forwarded-", b"client-cert")
@@ -74,16 +74,15 @@ class StripSet(frozenset[bytes]):
         """Make the set for one kind of author.
 
         Args:
-            everything: All forwarding headers, as from an author who is not trusted; otherwise
-                only those that need a declaration, and aliases.
+            everything: All forwarding headers that nobody vouches for; otherwise only aliases.
             extra: The configured source and scheme headers.
-            kept: The headers that the author declares that it sets.
+            kept: The headers for which the author is believed; their aliases go all the same.
         """
         extra = frozenset(extra)
         kept = frozenset(kept)
-        names = (_EXACT | DECLARABLE | extra) if everything else (DECLARABLE - kept)
-        aliases = {name.replace(b"-", b"_") for name in _EXACT | DECLARABLE | extra}
-        self = super().__new__(cls, names | (aliases - extra - kept - _EXACT))
+        known = _EXACT | DECLARABLE | extra | kept
+        aliases = {alias for name in known if (alias := name.replace(b"-", b"_")) != name}
+        self = super().__new__(cls, (known - kept if everything else frozenset()) | aliases)
         self._extra = extra
         self._kept = kept
         self._strict = everything
@@ -118,11 +117,7 @@ class StripSet(frozenset[bytes]):
     def _matches(self, name: bytes) -> bool:
         if b"_" in name:
             return is_forwarding_name(name.replace(b"_", b"-"), self._extra)
-        if self._strict:
-            return is_forwarding_name(name, self._extra)
-        if name in self._kept:
-            return False
-        return name in DECLARABLE or name.startswith(b"client-cert")
+        return self._strict and name not in self._kept and is_forwarding_name(name, self._extra)
 
     def among(self, names: Iterable[bytes]) -> frozenset[bytes]:
         """Return which of `names`, in lower case, are to be removed.

@@ -165,7 +165,7 @@ def test_a_trust_policy(tmp_path: Path) -> None:
     policy = plan.server_options["trust"]
     headers = [(b"X-Forwarded-For", b"203.0.113.9, 192.0.2.7")]
     assert policy.resolve(peer="10.1.2.3", headers=headers).remote_ip == "203.0.113.9"
-    assert [note for note in plan.notes if note.startswith("client address: x-forwarded-for")]
+    assert [note for note in plan.notes if note.startswith("client address: X-Forwarded-For")]
 
 
 def test_tornados_contract_is_warned_about() -> None:

@@ -39,22 +39,24 @@ def test_lists_and_files_add_up(tmp_path: Path) -> None:
         (
             {"trust": ("10.0.0.0/8",)},
             [
-                "client address: x-forwarded-for, scheme: x-forwarded-proto, of trusted proxies "
-                "10.0.0.0/8; at most 20 hops"
+                "client address: X-Forwarded-For of trusted proxies 10.0.0.0/8; at most 20 hops",
+                "scheme: X-Forwarded-Proto, as sent by 10.0.0.0/8: make sure that the outermost "
+                "proxy overwrites it",
             ],
         ),
         (
             {"trust": ("10.0.0.0/8",), "source": "Forwarded", "max_hops": 3},
             [
-                "client address: forwarded, scheme: the same element, of trusted proxies "
-                "10.0.0.0/8; at most 3 hops"
+                "client address: Forwarded of trusted proxies 10.0.0.0/8; at most 3 hops",
+                "scheme: the proto of the element of Forwarded that names the client",
             ],
         ),
         (
             {"trust": (",".join(f"10.0.0.{n}" for n in range(1, 9)),), "proto_header": "none"},
             [
-                "client address: x-forwarded-for, scheme: no header, of trusted proxies 10.0.0.1, "
-                "10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6 and 2 more; at most 20 hops"
+                "client address: X-Forwarded-For of trusted proxies 10.0.0.1, 10.0.0.2, 10.0.0.3, "
+                "10.0.0.4, 10.0.0.5, 10.0.0.6 and 2 more; at most 20 hops",
+                "scheme: the connection's own; no header is read",
             ],
         ),
     ],
@@ -68,18 +70,31 @@ def test_warnings_stand_in_the_start_lines() -> None:
     """Whoever starts a server that believes anybody is told so, with the fix."""
     lines = describe_policy(build_policy({"xheaders": True, "trusted_downstream": ("5.5.5.5",)}))
     assert "skipping 5.5.5.5" in lines[0]
-    assert lines[1].startswith("warning: any-peer-trusted: ")
-    assert "--trust" in lines[1]
-    (_, warning) = describe_policy(build_policy({"trust": ("10.0.0.1/8",)}))
+    assert lines[1] == (
+        "scheme: X-Scheme, else X-Forwarded-Proto, as sent by any peer: make sure that the "
+        "outermost proxy overwrites it"
+    )
+    assert lines[2].startswith("warning: any-peer-trusted: ")
+    assert "--trust" in lines[2]
+    (_, _, warning) = describe_policy(build_policy({"trust": ("10.0.0.1/8",)}))
     assert warning.startswith("warning: host-bits-set: 10.0.0.1/8")
 
 
-@pytest.mark.parametrize("key", ["source", "proto_header", "max_hops"])
+@pytest.mark.parametrize("key", ["source", "proto_header", "max_hops", "unlisted", "undeclared"])
 @pytest.mark.parametrize("xheaders", [False, True])
 def test_flags_that_need_a_policy(key: str, xheaders: bool) -> None:
     """What only a policy reads is refused where there is none, also beside --xheaders."""
     with pytest.raises(ConfigurationError, match="add --trust"):
         build_policy({key: 3, "xheaders": xheaders})
+
+
+@pytest.mark.parametrize("value", [None, "strip", "keep"])
+@pytest.mark.parametrize("name", ["unlisted", "undeclared"])
+def test_what_applications_see(name: str, value: str | None) -> None:
+    """Both flags mean the policy's argument of the same name."""
+    policy = build_policy({"trust": ("10.0.0.0/8",), name: value})
+    assert policy is not None
+    assert getattr(policy, name) == (value or "strip")
 
 
 @pytest.mark.parametrize("value", ["", ",", " , "])

@@ -31,6 +31,16 @@ class FakePrelude:
     ssl: FakeSSL | None = None
 
 
+NAMELESS = {
+    "local": FakePrelude("LOCAL", None, None, FakeSSL(True)),
+    "local-with-addresses": FakePrelude("LOCAL"),
+    "unknown": FakePrelude("UNKNOWN", None, None, FakeSSL(True)),
+    "unspecified-family": FakePrelude(source=None, ssl=FakeSSL(True)),
+    "unix": FakePrelude(source="unix:/run/x", source_port=None, ssl=FakeSSL(True)),
+}
+"""Preludes that name nobody."""
+
+
 def head(*lines: str) -> Head:
     """Return the fields of `Name: value` lines, each character one byte."""
     fields = []

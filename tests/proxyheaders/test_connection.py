@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.stripping import DECLARABLE, SAFE_NAMES, StripSet
-from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, FakePrelude, policy
+from tests.proxyheaders.support import CLIENT, NAMELESS, PROXY, STRANGER, FakePrelude, policy
 
 FORWARDING = [
     b"forwarded",
@@ -67,18 +69,50 @@ def test_keep_leaves_an_unlisted_peers_headers() -> None:
     assert answer.remote_ip == STRANGER
 
 
-def test_a_listed_proxy_loses_what_it_does_not_declare() -> None:
-    """Undeclared headers and aliases of a trusted peer came from the client behind it."""
-    kept = [b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-anything-at-all"]
-    kept += [b"x-real-ip", b"x-scheme"]
-    assert left(FORWARDING + ALIASES + OTHERS, policy(), PROXY) == kept + OTHERS
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, [b"x-forwarded-for", b"x-forwarded-proto"]),
+        ({"proto": None}, [b"x-forwarded-for"]),
+        ({"proto": "x-scheme"}, [b"x-forwarded-for", b"x-scheme"]),
+        ({"source": "x-real-ip"}, [b"x-forwarded-proto", b"x-real-ip"]),
+        ({"source": "forwarded"}, [b"forwarded"]),
+        ({"undeclared": "keep"}, FORWARDING),
+        ({"unlisted": "keep"}, [b"x-forwarded-for", b"x-forwarded-proto"]),
+    ],
+    ids=["default", "no-proto", "x-scheme", "x-real-ip", "forwarded", "keep", "unlisted-keep"],
+)
+def test_a_listed_proxy_loses_what_it_does_not_declare(
+    options: dict[str, Any], kept: list[bytes]
+) -> None:
+    """Beside source and scheme nothing is left that a client may have written; no alias ever is."""
+    assert left(FORWARDING + ALIASES + OTHERS, policy(**options), PROXY) == kept + OTHERS
+
+
+def test_undeclared_is_not_unlisted() -> None:
+    """`undeclared="keep"` says nothing of a peer that is not listed, nor of a nameless prelude."""
+    trust = policy(undeclared="keep")
+    assert left(FORWARDING + ALIASES + OTHERS, trust, STRANGER) == OTHERS
+    (prelude, *_) = NAMELESS.values()
+    assert left(FORWARDING + ALIASES + OTHERS, trust, PROXY, prelude=prelude) == OTHERS
 
 
 def test_a_listed_proxy_keeps_what_it_declares() -> None:
-    """Declared headers stay, their aliases never do."""
-    trust = policy(TrustedProxy(PROXY, sets={"X-Forwarded-Host", "client-cert"}))
+    """Declared headers stay, read by this server or not; their aliases never do."""
+    sets = {"X-Forwarded-Host", "client-cert", "x-forwarded-user", "X-Real-Ip"}
+    trust = policy(TrustedProxy(PROXY, sets=sets), proto=None)
     names = [b"x-forwarded-host", b"x_forwarded_host", b"client-cert", b"x-forwarded-port"]
-    assert left(names, trust, PROXY) == [b"x-forwarded-host", b"client-cert"]
+    names += [b"x-forwarded-user", b"x-forwarded_user", b"x-real-ip", b"x_real_ip", b"forwarded"]
+    kept = [b"x-forwarded-host", b"client-cert", b"x-forwarded-user", b"x-real-ip"]
+    assert left(names, trust, PROXY) == kept
+
+
+def test_a_scheme_that_is_not_declared_is_hidden() -> None:
+    """Where proxies declare what they set, the scheme header of another one is a client's."""
+    trust = policy("10.0.0.0/8", TrustedProxy(PROXY, sets={"x-forwarded-proto"}))
+    names = [b"x-forwarded-for", b"x-forwarded-proto", b"host"]
+    assert left(names, trust, PROXY) == names
+    assert left(names, trust, "10.0.0.2") == [b"x-forwarded-for", b"host"]
 
 
 def test_the_author_of_the_head_counts() -> None:
@@ -86,6 +120,13 @@ def test_the_author_of_the_head_counts() -> None:
     names = [b"x-forwarded-for", b"host"]
     assert left(names, policy(), PROXY, prelude=FakePrelude()) == [b"host"]
     assert left(names, policy(), PROXY, prelude=FakePrelude(source="10.0.0.9")) == names
+
+
+@pytest.mark.parametrize("prelude", NAMELESS.values(), ids=NAMELESS)
+def test_behind_a_prelude_that_names_nobody_all_is_hidden(prelude: FakePrelude) -> None:
+    """Whatever the policy says of the peer: its headers are whoever's it passes on."""
+    trust = policy(TrustedProxy("10.0.0.0/8", sets={"x-forwarded-host"}), "unix:")
+    assert left(FORWARDING + ALIASES + OTHERS, trust, PROXY, prelude=prelude) == OTHERS
 
 
 def test_a_clean_head_keeps_its_fields() -> None:

@@ -17,12 +17,12 @@ from tests.proxyheaders.support import CLIENT, FakePrelude, ask, policy
 def test_defaults() -> None:
     """The defaults are the specification's."""
     trust = TrustPolicy(["10.0.0.0/8"])
-    assert (trust.source, trust.proto, trust.max_hops, trust.unlisted) == (
+    assert (trust.source, trust.proto, trust.max_hops) == (
         "x-forwarded-for",
         "x-forwarded-proto",
         20,
-        "strip",
     )
+    assert (trust.unlisted, trust.undeclared) == ("strip", "strip")
     assert trust.proxies == ("10.0.0.0/8",)
     assert trust.warnings == ()
     assert "10.0.0.0/8" in repr(trust)
@@ -57,10 +57,16 @@ def test_defaults() -> None:
         ({"source": "forwarded", "proto": "x-scheme"}, "the element's own proto"),
         ({"max_hops": 0}, "at least 1"),
         ({"unlisted": "drop"}, "'strip' or 'keep'"),
+        ({"undeclared": "drop"}, "undeclared='drop': give 'strip' or 'keep'"),
         (
-            {"proxies": [TrustedProxy("10.0.0.1", sets={"x-forwarded-for"})]},
-            "cannot be declared; those that can are client-cert",
+            {"proxies": [TrustedProxy("10.0.0.1", sets={"x-request-id"})]},
+            "sets='x-request-id' cannot be declared: it is no forwarding header",
         ),
+        (
+            {"proxies": [TrustedProxy("10.0.0.1", sets={"X-Forwarded_Host"})]},
+            "sets='X-Forwarded_Host' is no header name, or an alias with '_'",
+        ),
+        ({"proxies": [TrustedProxy("10.0.0.1", sets={"x-forwarded-a b"})]}, "is no header name"),
     ],
 )
 def test_refused(options: dict[str, Any], words: str) -> None:
@@ -160,6 +166,23 @@ def test_host_bits_warn() -> None:
     assert "10.0.0.0/26" in warning.detail
     assert trust.trusts("10.0.0.63")
     assert not trust.trusts("10.0.0.64")
+
+
+@pytest.mark.parametrize(
+    ("trust", "codes"),
+    [
+        (policy(TrustedProxy("10.0.0.1", sets={"x-forwarded-host"})), ["proto-undeclared"]),
+        (policy(TrustedProxy("unix:", sets={"x-forwarded-for"})), ["proto-undeclared"]),
+        (policy("10.0.0.1", TrustedProxy("10.0.0.2", sets={"x-forwarded-proto"})), []),
+        (policy(TrustedProxy("10.0.0.1", sets={"x-forwarded-host"}), proto=None), []),
+        (policy(TrustedProxy("10.0.0.1", sets={"x-thing"}), proto="X-Thing"), []),
+        (policy(TrustedProxy("10.0.0.1", sets={"x-forwarded-host"}), source="forwarded"), []),
+    ],
+    ids=["host-only", "unix", "declared", "none", "custom", "forwarded"],
+)
+def test_a_scheme_that_nobody_declares_is_a_warning(trust: TrustPolicy, codes: list[str]) -> None:
+    """Where proxies declare what they set, and no one the scheme, the start says so."""
+    assert [item.code for item in trust.warnings] == codes
 
 
 def test_any_peer_trusted_is_a_warning() -> None:

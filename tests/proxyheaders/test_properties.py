@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import edgeserver.proxyheaders
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
-from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, FakePrelude, FakeSSL
+from tests.proxyheaders.support import CLIENT, NAMELESS, PROXY, STRANGER, FakePrelude, FakeSSL
 
 NAMES = [
     b"X-Forwarded-For",
@@ -22,6 +22,7 @@ NAMES = [
     b"X-Real-Ip",
     b"X-Forwarded-Proto",
     b"X-Scheme",
+    b"X-Forwarded-Ssl",
     b"X-Forwarded-Host",
     b"X-Forwarded-Port",
     b"X-Forwarded-Prefix",
@@ -74,6 +75,9 @@ POLICIES = {
     "declaring": TrustPolicy(
         [TrustedProxy("10.0.0.0/8", sets={"x-forwarded-host", "client-cert", "client-cert-chain"})]
     ),
+    "strict": TrustPolicy(
+        ["private", TrustedProxy("10.0.0.2/31", sets={"x-forwarded-proto", "x-real-ip"})]
+    ),
     "tornado": TrustPolicy.tornado(trusted_downstream=["10.0.0.0/8"]),
     "off": TrustPolicy.off(),
 }
@@ -83,8 +87,7 @@ PRELUDES = st.sampled_from(
         None,
         FakePrelude(),
         FakePrelude(source="10.0.0.9", ssl=FakeSSL(True)),
-        FakePrelude("LOCAL", None, None),
-        FakePrelude(source="unix:/x"),
+        *NAMELESS.values(),
         FakePrelude(source="0.0.0.0"),
     ]
 )
@@ -126,6 +129,25 @@ def test_an_untrusted_peer_never_moves_the_client(
     answer = trust.resolve(peer=STRANGER, headers=head, peer_port=9)
     assert answer == trust.resolve(peer=STRANGER, headers=[], peer_port=9)
     assert (answer.remote_ip, answer.port, answer.protocol) == (STRANGER, 9, "http")
+
+
+@settings(max_examples=150)
+@given(
+    head=HEADS,
+    prelude=st.sampled_from(list(NAMELESS.values())),
+    name=st.sampled_from([name for name in POLICIES if name not in ("tornado", "off")]),
+    scheme=st.sampled_from(["http", "https"]),
+)
+def test_behind_a_prelude_that_names_nobody_no_head_matters(
+    head: list[tuple[bytes, bytes]], prelude: FakePrelude, name: str, scheme: str
+) -> None:
+    """No bytes that a listed peer passes on without saying whose they are change the answer."""
+    trust = POLICIES[name]
+    answer = trust.resolve(peer=PROXY, headers=head, scheme=scheme, prelude=prelude)
+    assert answer == trust.resolve(peer=PROXY, headers=[], scheme=scheme, prelude=prelude)
+    assert (answer.remote_ip, answer.protocol, answer.verified) == (PROXY, scheme, False)
+    proof = trust.explain(peer=PROXY, headers=head, scheme=scheme, prelude=prelude)
+    assert proof.resolved == answer
 
 
 @settings(max_examples=200)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from edgeserver.proxyheaders import TrustPolicy
-from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, FakePrelude, FakeSSL, ask, policy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from tests.proxyheaders.support import (
+    CLIENT,
+    NAMELESS,
+    PROXY,
+    STRANGER,
+    FakePrelude,
+    FakeSSL,
+    ask,
+    policy,
+)
 
 XFF = "X-Forwarded-For: "
 
@@ -141,6 +150,37 @@ def test_scheme_header_is_configurable() -> None:
     assert ask(policy(proto=None), "X-Forwarded-Proto: https").protocol == "http"
 
 
+@pytest.mark.parametrize(
+    ("sets", "peer", "expected"),
+    [
+        ({"x-forwarded-proto"}, PROXY, "https"),
+        ({"X-Forwarded-Proto", "x-forwarded-host"}, PROXY, "https"),
+        ({"x-forwarded-proto"}, "10.0.0.2", "http"),
+        ({"x-forwarded-host"}, PROXY, "http"),
+        ({"x-forwarded-for"}, PROXY, "http"),
+        ({"x-scheme"}, PROXY, "http"),
+        (set(), PROXY, "https"),
+        (set(), "10.0.0.2", "https"),
+    ],
+    ids=["it", "and-more", "of-another", "host", "source", "x-scheme", "none", "none-of-another"],
+)
+def test_scheme_where_proxies_declare(sets: set[str], peer: str, expected: str) -> None:
+    """As soon as one proxy declares what it sets, the scheme is only of those that declare it."""
+    trust = policy("10.0.0.0/8", TrustedProxy(PROXY, sets=sets))
+    for _ in range(2):
+        for other in ("10.0.0.3", PROXY):  # what is remembered is shared between proxies
+            ask(trust, XFF + CLIENT, "X-Forwarded-Proto: https", peer=other)
+        answer = ask(trust, XFF + CLIENT, "X-Forwarded-Proto: https", peer=peer)
+        assert (answer.remote_ip, answer.protocol) == (CLIENT, expected)
+        assert ask(trust, XFF + CLIENT, peer=peer, scheme="https").protocol == "https"
+
+
+def test_the_scheme_of_an_element_needs_no_declaration() -> None:
+    """With `Forwarded` whoever names the client wrote the element whole, its proto too."""
+    trust = policy(TrustedProxy(PROXY, sets={"x-forwarded-host"}), source="forwarded")
+    assert ask(trust, f"Forwarded: for={CLIENT};proto=https").protocol == "https"
+
+
 def test_scheme_of_an_untrusted_peer_does_not_count() -> None:
     """Nothing in the head of an unlisted peer counts, the scheme neither."""
     answer = ask(policy(), XFF + "1.1.1.1", "X-Forwarded-Proto: https", peer=STRANGER)
@@ -194,26 +234,6 @@ FIRST, BAD = "first-untrusted", "malformed-boundary"
             "unknown-boundary",
             "http",
         ),
-        (FakePrelude("LOCAL", None, None), [], PROXY, 41000, "trusted-peer-as-client", "http"),
-        (FakePrelude("LOCAL", None, None), [XFF + CLIENT], CLIENT, None, FIRST, "http"),
-        (
-            FakePrelude("UNKNOWN", None, None),
-            [XFF + CLIENT],
-            CLIENT,
-            None,
-            "first-untrusted",
-            "http",
-        ),
-        (FakePrelude("LOCAL"), [XFF + "1.1.1.1"], "1.1.1.1", None, FIRST, "http"),
-        (FakePrelude(source=None), [XFF + CLIENT], CLIENT, None, FIRST, "http"),
-        (
-            FakePrelude(source="unix:/run/x"),
-            [XFF + "1.1.1.1"],
-            "0.0.0.0",
-            None,
-            "first-untrusted",
-            "http",
-        ),
         (FakePrelude(source="::ffff:192.0.2.1"), [], "192.0.2.1", 56324, FIRST, "http"),
         (
             FakePrelude(source="0.0.0.0"),
@@ -251,11 +271,30 @@ def test_prelude_of_an_untrusted_peer_does_not_count() -> None:
     )
 
 
-def test_trusted_unix_prelude() -> None:
-    """An AF_UNIX source is `unix:`, and trusted only where that is listed."""
-    trust = TrustPolicy(["10.0.0.1", "unix:"])
-    answer = ask(trust, XFF + CLIENT, prelude=FakePrelude(source="unix:/run/x", source_port=None))
-    assert (answer.remote_ip, answer.reason) == (CLIENT, "first-untrusted")
+@pytest.mark.parametrize("listed", [PROXY, "unix:"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "lines",
+    [[], [XFF + CLIENT], ["X-Forwarded-Proto: https", "Forwarded: for=1.1.1.1"]],
+    ids=["nothing", "address", "scheme"],
+)
+@pytest.mark.parametrize("prelude", NAMELESS.values(), ids=NAMELESS)
+def test_a_prelude_that_names_nobody(
+    prelude: FakePrelude, lines: list[str], scheme: str, listed: str
+) -> None:
+    """The client is the peer, unverified; no header counts, and the scheme is the connection's."""
+    trust = TrustPolicy([PROXY, listed, "unix:"])
+    peer, text = ("unix:", "0.0.0.0") if listed == "unix:" else (PROXY, PROXY)
+    answer = ask(trust, *lines, prelude=prelude, peer=peer, peer_port=41000, scheme=scheme)
+    assert (answer.remote_ip, answer.port, answer.protocol) == (text, 41000, scheme)
+    assert (answer.verified, answer.reason) == (False, "prelude-names-nobody")
+    assert answer.prelude is prelude
+
+
+def test_an_impossible_source_says_nothing_else() -> None:
+    """Where the address of a prelude is none that a client has, its TLS flag does not count."""
+    answer = ask(policy(), prelude=FakePrelude(source="0.0.0.0", ssl=FakeSSL(True)))
+    assert (answer.protocol, answer.reason) == ("http", BAD)
 
 
 def test_prelude_holds_for_every_request() -> None:

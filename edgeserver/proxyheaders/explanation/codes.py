@@ -9,10 +9,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgeserver.proxyheaders.results import Finding
+from edgeserver.support.escape import escape
 
-__all__ = ["CODES", "SEVERITIES", "Code", "is_serious", "make_finding"]
+__all__ = [
+    "CODES",
+    "SEVERITIES",
+    "SHOWN_BYTES",
+    "STANDING",
+    "Code",
+    "is_serious",
+    "make_finding",
+    "title",
+]
 
 SEVERITIES = ("info", "warning", "error")
+
+SHOWN_BYTES = 60
+"""How much of what a stranger wrote stands in a finding."""
 
 
 class Code(NamedTuple):
@@ -105,7 +118,7 @@ CODES: dict[str, Code] = {
     ),
     "proto-conflict": Code(
         "warning",
-        "Another header than the one that counts names another scheme.",
+        "A scheme is claimed that contradicts the one that counts.",
         "have the proxy remove what clients send, and set one scheme header",
     ),
     "proto-unattributed": Code(
@@ -113,10 +126,21 @@ CODES: dict[str, Code] = {
         "A scheme is claimed that cannot be tied to the hop that names the client.",
         "have the outermost proxy set the scheme and the others pass it on unchanged",
     ),
+    "proto-undeclared": Code(
+        "warning",
+        "Proxies declare what they set, and the scheme header is not declared; it does not count.",
+        "add it to sets= of the proxy that replaces what clients send, or pass proto=None",
+    ),
     "declared-unusable": Code(
         "warning",
         "A header that the proxy declares that it sets holds no usable value.",
         "have the proxy replace the header, or drop it from sets=",
+    ),
+    "prelude-names-nobody": Code(
+        "info",
+        "A PROXY prelude names nobody, so the peer is taken, unverified, and no header counts.",
+        "fine for the proxy's own checks; otherwise have it send the client's IP address, not "
+        "UNKNOWN, LOCAL or a Unix socket",
     ),
     "proxy-prelude-missing": Code(
         "error",
@@ -130,6 +154,15 @@ CODES: dict[str, Code] = {
     ),
 }
 """Permanent codes; their order is the order of the documentation."""
+
+
+STANDING = frozenset({"proto-unattributed", "prelude-names-nobody"})
+"""Codes that say how a proxy is set up, and so hold for each request of its connection."""
+
+
+def title(name: bytes) -> str:
+    """Return a field name as people write it, escaped."""
+    return "-".join(part.capitalize() for part in escape(name, SHOWN_BYTES).split("-"))
 
 
 def make_finding(code: str, detail: str) -> Finding:

@@ -6,7 +6,7 @@ so it cannot disagree with it; what is odd about the head is `oddities.py`'s.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # A server that has no file descriptor left could not import it when a proof is first printed.
 import edgeserver.proxyheaders.explanation.render  # noqa: F401  # `results` cannot: `render` imports it
@@ -126,7 +126,7 @@ def _prelude_hop(bound: Bound, resolved: Resolved, walked: bool) -> Hop:
         verdict, why = "client", _WHY[resolved.reason]
     return _hop(
         endpoint.source,
-        claimed=str(endpoint.prelude.source).encode("utf-8", "backslashreplace"),
+        claimed=_prelude_claim(endpoint.prelude).encode("utf-8", "backslashreplace"),
         said_by="PROXY",
         field="PROXY",
         line=None,
@@ -135,6 +135,13 @@ def _prelude_hop(bound: Bound, resolved: Resolved, walked: bool) -> Hop:
         verdict=verdict,
         why=why,
     )
+
+
+def _prelude_claim(prelude: Any) -> str:
+    """Return what a prelude claims, in one word: its source, or why there is none."""
+    if prelude.command != "PROXY":
+        return str(prelude.command)
+    return "UNSPEC" if prelude.source is None else str(prelude.source)
 
 
 def _step_hop(trace: Trace, step: Step, resolved: Resolved, before: Hop, *, is_last: bool) -> Hop:

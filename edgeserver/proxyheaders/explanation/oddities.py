@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgeserver.proxyheaders.explanation.codes import make_finding
+from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
 from edgeserver.proxyheaders.results import UNVERIFIED, Finding, Resolved
+from edgeserver.proxyheaders.schemefindings import find_scheme_findings
 from edgeserver.proxyheaders.stripping import is_forwarding_name
 from edgeserver.proxyheaders.tornado_rules import UNLIMITED
 from edgeserver.proxyheaders.walk import (
@@ -18,7 +19,6 @@ from edgeserver.proxyheaders.walk import (
     PLAIN,
     Outcome,
     Trace,
-    read_scheme,
     walk,
     walk_single,
 )
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["find_findings"]
 
 _MAX_NAMED = 4
-_SHOWN_BYTES = 60
 
 _SINGLE_FIELDS = (b"x-real-ip", b"cf-connecting-ip", b"true-client-ip")
 
@@ -59,22 +58,16 @@ def find_findings(
     yield from _of_reason(bound, trace, resolved)
     yield from _conflicts(bound, head, trace, resolved)
     yield from _of_elements(trace)
-    yield from _schemes(bound, head, trace, resolved)
+    yield from find_scheme_findings(bound, head, trace, resolved)
     yield from _names(bound, head)
     if resolved.declared is not None:
         for field, problem in resolved.declared.unusable:
-            yield make_finding("declared-unusable", f"{title(field)}: {problem}")
-
-
-def title(name: str | bytes) -> str:
-    """Return a field name as people write it, escaped."""
-    text = name if isinstance(name, str) else escape(name, _SHOWN_BYTES)
-    return "-".join(part.capitalize() for part in text.split("-"))
+            yield make_finding("declared-unusable", f"{title(field.encode('ascii'))}: {problem}")
 
 
 def _shown(values: list[bytes]) -> str:
     """Return the values of a field's lines, escaped and cut."""
-    text = ", ".join(escape(value, _SHOWN_BYTES) for value in values[:_MAX_NAMED])
+    text = ", ".join(escape(value, SHOWN_BYTES) for value in values[:_MAX_NAMED])
     return text or "nothing"
 
 
@@ -92,13 +85,17 @@ def _unlisted(
     extra = bound.policy._extra
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
     if resolved.reason in UNVERIFIED and bound.endpoint.outcome is not None:
-        yield make_finding(resolved.reason, f"the PROXY source: {bound.endpoint.outcome.detail}")
+        yield make_finding(resolved.reason, f"the PROXY prelude: {bound.endpoint.outcome.detail}")
     if claimed:
         hidden = ", and hidden from the application" if bound.strip else ""
+        author = (
+            f"{resolved.remote_ip} is not a listed proxy and"
+            if resolved.verified
+            else f"somebody behind {resolved.remote_ip} whom the PROXY prelude does not name"
+        )
         yield make_finding(
             "untrusted-peer-claims",
-            f"{resolved.remote_ip} is not a listed proxy and sent {_listed(claimed)}: "
-            f"not believed{hidden}",
+            f"{author} sent {_listed(claimed)}: not believed{hidden}",
         )
 
 
@@ -120,7 +117,7 @@ def _of_reason(bound: Bound, trace: Trace, resolved: Resolved) -> Iterator[Findi
     field = title(trace.field)
     if reason in UNVERIFIED:
         last = trace.steps[-1]
-        value = escape(last.raw.strip(b" \t"), _SHOWN_BYTES)
+        value = escape(last.raw.strip(b" \t"), SHOWN_BYTES)
         yield make_finding(reason, f"{field} says '{value}': {last.detail}")
     elif reason == "all-hops-trusted":
         yield make_finding(reason, f"{resolved.remote_ip} is the leftmost of only listed proxies")
@@ -174,61 +171,6 @@ def _of_elements(trace: Trace) -> Iterator[Finding]:
         yield make_finding("nonconformant-forwarded", f"Forwarded: {'; '.join(notes)}")
 
 
-def _schemes(
-    bound: Bound, head: dict[bytes, list[bytes]], trace: Trace, resolved: Resolved
-) -> Iterator[Finding]:
-    """Yield what is odd about the claims of a scheme."""
-    policy = bound.policy
-    counted, value = _counting_scheme(bound, head, trace)
-    if value is not None and read_scheme(value) is None:
-        yield make_finding("proto-unusable", f"{counted} says '{escape(value, _SHOWN_BYTES)}'")
-    for name in (b"x-forwarded-proto", b"x-scheme"):
-        lines = head.get(name)
-        if lines is None or title(name) == counted:
-            continue
-        other = read_scheme(lines[-1])
-        if other is not None and other != resolved.protocol:
-            yield make_finding(
-                "proto-conflict",
-                f"{title(name)} says {other}; {resolved.protocol} counts, "
-                f"by {counted if value is not None else 'the connection itself'}",
-            )
-    if policy.mode == "policy" and policy.proto is not None:
-        yield from _unattributed(trace, counted, value)
-
-
-def _counting_scheme(
-    bound: Bound, head: dict[bytes, list[bytes]], trace: Trace
-) -> tuple[str, bytes | None]:
-    """Return the name of what decides the scheme, and its value if it came."""
-    policy = bound.policy
-    if policy.mode == "tornado":
-        name = b"x-scheme" if b"x-scheme" in head else b"x-forwarded-proto"
-        return title(name), head.get(name, [None])[-1]
-    if policy.proto is None:
-        return "", None
-    if policy.source == "forwarded":
-        return "Forwarded's proto", trace.steps[-1].scheme if trace.steps else None
-    proto = policy._proto_raw or b""
-    return title(proto), head.get(proto, [None])[-1]
-
-
-def _unattributed(trace: Trace, counted: str, value: bytes | None) -> Iterator[Finding]:
-    """Yield the note that a scheme belongs to another hop than the client's, or may."""
-    if trace.field == b"forwarded":
-        nearer = [step for step in trace.steps[:-1] if step.scheme is not None]
-        if value is None and nearer:
-            yield make_finding(
-                "proto-unattributed", "only a nearer element of Forwarded has a proto"
-            )
-    elif value is not None and len(trace.steps) > 1 and b"," in value:
-        yield make_finding(
-            "proto-unattributed",
-            f"{counted} has several values in a chain of {len(trace.steps)} hops: the rightmost "
-            "counts, and says how the nearest proxy was reached",
-        )
-
-
 def _names(bound: Bound, head: dict[bytes, list[bytes]]) -> Iterator[Finding]:
     """Yield aliases, and nominations in Connection."""
     extra = bound.policy._extra
@@ -240,8 +182,7 @@ def _names(bound: Bound, head: dict[bytes, list[bytes]]) -> Iterator[Finding]:
     if aliases:
         yield make_finding(
             "alias-header",
-            ", ".join(escape(name, _SHOWN_BYTES) for name in aliases[:_MAX_NAMED])
-            + " never counts",
+            ", ".join(escape(name, SHOWN_BYTES) for name in aliases[:_MAX_NAMED]) + " never counts",
         )
     nominated = {
         option

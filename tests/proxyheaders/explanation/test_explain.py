@@ -20,6 +20,12 @@ from tests.proxyheaders.support import (
     policy,
 )
 
+
+def lowered(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return fields as a connection has them."""
+    return [(name.lower(), value) for name, value in fields]
+
+
 PICTURE = """\
  hop  address        said by        verdict  why
   0   10.0.3.7       TCP            trusted  in 10.0.0.0/8
@@ -134,10 +140,15 @@ def test_examined_entries_are_shown_up_to_a_number() -> None:
         (
             FakePrelude("LOCAL", None, None),
             ["X-Forwarded-For: 1.1.1.1"],
-            [(PROXY, "TCP", "trusted"), ("1.1.1.1", PROXY, "client")],
+            [(PROXY, "TCP", "client"), (None, "PROXY", "unusable")],
+        ),
+        (
+            FakePrelude(source="unix:/run/x"),
+            ["X-Forwarded-For: 1.1.1.1"],
+            [(PROXY, "TCP", "client"), (None, "PROXY", "unusable")],
         ),
     ],
-    ids=["client", "proxy", "alone", "unusable", "local"],
+    ids=["client", "proxy", "alone", "unusable", "local", "unix"],
 )
 def test_prelude_is_a_hop(
     prelude: FakePrelude, lines: list[str], rows: list[tuple[str | None, str, str]]
@@ -242,6 +253,76 @@ FINDINGS = [
         PROXY,
         "several values",
     ),
+    *(
+        ("proto-conflict", policy(), [f"X-Forwarded-For: {CLIENT}", line], PROXY, words)
+        for line, words in [
+            ("X-Forwarded-Proto: https,http", "'https,http' beside one address; http counts"),
+            ("X-Forwarded-Proto: http, https, http", "beside one address; http counts"),
+            ("X-Forwarded-Ssl: on", "X-Forwarded-Ssl says https; http counts"),
+            ("Front-End-Https: ON", "Front-End-Https says https"),
+            ("X-Forwarded-Scheme: https", "X-Forwarded-Scheme says https"),
+            ("X-Forwarded-Protocol: ssl", "X-Forwarded-Protocol says https"),
+            ("X-Url-Scheme: https", "X-Url-Scheme says https"),
+            ("CloudFront-Forwarded-Proto: https", "Cloudfront-Forwarded-Proto says https"),
+            (f"Forwarded: for={CLIENT};proto=https", "Forwarded says proto=https"),
+        ]
+    ),
+    (
+        "proto-conflict",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: off"],
+        PROXY,
+        "X-Forwarded-Ssl says http; https counts, by X-Forwarded-Proto",
+    ),
+    (
+        "proto-conflict",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}, 10.0.0.9", "X-Forwarded-Proto: http, https, https"],
+        PROXY,
+        "beside 2 addresses",
+    ),
+    (
+        "proto-conflict",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https", "X-Forwarded-Proto: http"],
+        PROXY,
+        "'https,http' beside one address",
+    ),
+    (
+        "proto-conflict",
+        policy(source="x-real-ip"),
+        [f"X-Real-Ip: {CLIENT}", "X-Forwarded-Proto: https,http"],
+        PROXY,
+        "beside one address",
+    ),
+    (
+        "proto-undeclared",
+        policy("10.0.0.0/8", TrustedProxy(PROXY, sets={"x-forwarded-host"})),
+        [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https"],
+        PROXY,
+        "http counts, by the connection itself: 10.0.0.1 does not declare it",
+    ),
+    (
+        "proto-unattributed",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}, 10.0.0.9", "X-Forwarded-Proto: https"],
+        PROXY,
+        "X-Forwarded-Proto has one value in a chain of 2 hops",
+    ),
+    (
+        "proto-unattributed",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https, https"],
+        PROXY,
+        "has 2 values, and X-Forwarded-For has 1",
+    ),
+    (
+        "proto-unattributed",
+        policy(),
+        ["X-Forwarded-Proto: https"],
+        PROXY,
+        "came without X-Forwarded-For",
+    ),
     (
         "declared-unusable",
         policy(TrustedProxy(PROXY, sets={"x-forwarded-host"})),
@@ -288,6 +369,32 @@ QUIET = [
     (policy(), ["Host: a", "Connection: close", "X_Request_Id: 1"], STRANGER),
     (TrustPolicy.off(), ["X-Real-Ip: 1.1.1.1", "X_Real_Ip: 2"], STRANGER),
     (policy(proto=None), [f"X-Forwarded-For: {CLIENT}"], PROXY),
+    (
+        policy(),
+        [
+            f"X-Forwarded-For: {CLIENT}",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Ssl: on",
+            "Front-End-Https: on",
+            "X-Forwarded-Scheme: https",
+            "CloudFront-Forwarded-Proto: https",
+            f"Forwarded: for={CLIENT};proto=https",
+        ],
+        PROXY,
+    ),
+    (policy(), [f"X-Forwarded-For: 6.6.6.6, {CLIENT}", "X-Forwarded-Proto: https"], PROXY),
+    (policy(), [f"X-Forwarded-For: 6.6.6.6, {CLIENT}", "X-Forwarded-Proto: http, https"], PROXY),
+    (policy(), [f"X-Forwarded-For: {CLIENT}, 10.0.0.9", "X-Forwarded-Proto: ws,http"], PROXY),
+    (
+        policy(TrustedProxy("10.0.0.0/8", sets={"x-forwarded-proto"})),
+        [f"X-Forwarded-For: {CLIENT}, 10.0.0.9", "X-Forwarded-Proto: https"],
+        PROXY,
+    ),
+    (
+        policy("10.0.0.0/8", TrustedProxy("10.0.0.9", sets={"x-forwarded-proto"})),
+        [f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: http"],
+        PROXY,
+    ),
 ]
 
 
@@ -303,6 +410,34 @@ def test_unusable_prelude_source_is_a_finding() -> None:
     assert codes(provenance) == ["malformed-boundary", "untrusted-peer-claims"]
 
 
+@pytest.mark.parametrize(
+    ("prelude", "claimed", "words"),
+    [
+        (FakePrelude("LOCAL", None, None), b"LOCAL", "it says LOCAL"),
+        (FakePrelude("UNKNOWN", None, None), b"UNKNOWN", "it says UNKNOWN"),
+        (FakePrelude(source=None), b"UNSPEC", "its address family is unspecified"),
+        (FakePrelude(source="unix:/run/x"), b"unix:/run/x", "its source is a Unix socket"),
+    ],
+    ids=["local", "unknown", "unspecified", "unix"],
+)
+def test_a_prelude_that_names_nobody_says_why(
+    prelude: FakePrelude, claimed: bytes, words: str
+) -> None:
+    """A proxy's own check is a note; claims behind such a prelude are a warning that names them."""
+    check = explain(policy(), prelude=prelude)
+    assert codes(check) == ["prelude-names-nobody"]
+    assert not is_serious(check.findings[0])
+    assert check.hops[1].claimed == claimed
+    assert words in check.hops[1].why
+    assert words in check.findings[0].detail
+    attempt = explain(policy(), "X-Forwarded-For: 1.1.1.1", prelude=prelude)
+    assert codes(attempt) == ["prelude-names-nobody", "untrusted-peer-claims"]
+    assert attempt.findings[1].detail == (
+        f"somebody behind {PROXY} whom the PROXY prelude does not name sent X-Forwarded-For: "
+        "not believed, and hidden from the application"
+    )
+
+
 def test_every_code_and_reason_is_described() -> None:
     """Codes are permanent kebab-case words with a severity, a meaning and a fix."""
     for code, entry in CODES.items():
@@ -314,7 +449,8 @@ def test_every_code_and_reason_is_described() -> None:
     specified = """any-peer-trusted untrusted-peer-claims conflict malformed-boundary
         unknown-boundary all-hops-trusted max-hops trusted-peer-as-client nonconformant-forwarded
         repeated-singleton alias-header connection-nominates proto-unusable proto-conflict
-        proto-unattributed proxy-prelude-missing proxy-prelude-invalid"""
+        proto-unattributed proto-undeclared prelude-names-nobody proxy-prelude-missing
+        proxy-prelude-invalid"""
     assert set(specified.split()) <= set(CODES)
 
 
@@ -325,6 +461,36 @@ def test_severity_decides_what_is_serious() -> None:
     assert not is_serious(note)
     (warning,) = explain(policy(), "X-Forwarded-For: unknown").findings
     assert is_serious(warning)
+
+
+STANDING_HEADS = {
+    "one-scheme-of-two-hops": (
+        None,
+        ["X-Forwarded-For: 1.1.1.1, 10.0.0.9", "X-Forwarded-Proto: https"],
+        "proto-unattributed",
+    ),
+    "prelude": (FakePrelude("LOCAL", None, None), [], "prelude-names-nobody"),
+}
+
+
+@pytest.mark.parametrize(("prelude", "lines", "code"), STANDING_HEADS.values(), ids=STANDING_HEADS)
+def test_a_log_hears_of_a_proxys_setup_once(
+    prelude: FakePrelude | None, lines: list[str], code: str
+) -> None:
+    """What holds for each request of a connection is reported, and counted, with the first."""
+    trust = policy()
+    other = head(*lines, "X-Real-Ip: 6.6.6.6")
+    for connection in range(1, 3):
+        bound = trust.bind(peer=PROXY, prelude=prelude)
+        assert codes(bound.report(lowered(head(*lines)))) == [code]
+        assert codes(bound.report(lowered(head(*lines)))) == []
+        (kept,) = codes(bound.report(lowered(other)))
+        assert kept in ("conflict", "untrusted-peer-claims")
+        assert trust.finding_counts[code] == connection
+        assert trust.finding_counts[kept] == connection
+    whole = bound.explain(lowered(head(*lines)))
+    assert codes(whole) == [code]
+    assert bound.report(lowered(head(*lines))).hops == whole.hops
 
 
 def test_explanation_is_of_what_was_captured() -> None:
