@@ -45,6 +45,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             whether the function is plain or a coroutine.
     """
 
+    keeps_limits = True
+
     def __init__(self, callback: RequestCallback) -> None:
         self._callback = callback
         # The event loop keeps only weak references to tasks.
@@ -108,18 +110,21 @@ class _CallbackDelegate(HTTPMessageDelegate):
             start_line, headers, self._connection, self._server_conn
         )
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Keep a piece of the body; the HTTP layer bounds their sum by `max_body_size`."""
         if self._chunks is None:
             self._chunks = [chunk]
         else:
             self._chunks.append(chunk)
+        self._connection.hold(len(chunk))
+        return self._connection.room_to_hold()
 
     def finish(self) -> None:
         """Call the callback."""
-        chunks = self._chunks
+        chunks, self._chunks = self._chunks, None
         if chunks is not None:
             self._request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            del chunks  # else the body is there twice while the callback runs
         self._adapter.call(self._request, self._connection)
 
     def on_connection_close(self) -> None:

@@ -97,7 +97,9 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._body = [chunk]
         else:
             self._body.append(chunk)
-        self._body_bytes += len(chunk)
+        size = len(chunk)
+        self._body_bytes += size
+        self.connection.hold(size)
         if not self._called:
             self._call()
         elif self._waiters is not None:
@@ -142,6 +144,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             if self._body is not None:
                 body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
                 self._body = None
+                self.connection.release(self._body_bytes)
                 self._body_bytes = 0
                 self._ended = self._complete
                 self._release()

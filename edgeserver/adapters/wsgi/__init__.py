@@ -55,6 +55,8 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
         ConfigurationError: An option cannot work.
     """
 
+    keeps_limits = True
+
     def __init__(
         self,
         app: WSGIApplication,
@@ -167,6 +169,7 @@ class _WSGIMessage(HTTPMessageDelegate):
         self._server_conn = server_conn
         self._connection = connection
         self._chunks: list[bytes] | None = None
+        self._size = 0
         self._stream: BodyStream | None = None
 
     def headers_received(
@@ -196,19 +199,30 @@ class _WSGIMessage(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Keep a piece of the body, or pass it on to the thread that reads."""
         if self._stream is not None:
-            return self._stream.feed(chunk)
+            return self._feed(self._stream, chunk)
+        self._connection.hold(len(chunk))
         if self._chunks is None:
             self._chunks = [chunk]
-            self._size = len(chunk)
         else:
             self._chunks.append(chunk)
-            self._size += len(chunk)
+        self._size += len(chunk)
         if self._size <= _IN_HAND:
             return None
         # More than was declared comes out of a compressed body.
         stream = self._start_streaming()
         chunks, self._chunks = self._chunks, None
-        return stream.feed(b"".join(chunks))
+        return self._feed(stream, b"".join(chunks))
+
+    def _feed(self, stream: BodyStream, chunk: bytes) -> asyncio.Future[None] | None:
+        """Pass a piece on, and count what is kept by now: what the thread has read is not."""
+        waiting = stream.feed(chunk)
+        kept = stream.size
+        if kept > self._size:
+            self._connection.hold(kept - self._size)
+        else:
+            self._connection.release(self._size - kept)
+        self._size = kept
+        return waiting
 
     def finish(self) -> None:
         """Have the application called, if it was not yet."""

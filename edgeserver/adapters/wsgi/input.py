@@ -64,6 +64,11 @@ class BodyStream(io.RawIOBase):
         """Whether the whole body has come."""
         return self._complete
 
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be read."""
+        return self._size
+
     # The event loop's side.
 
     def feed(self, chunk: bytes) -> asyncio.Future[None] | None:
