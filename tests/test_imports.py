@@ -20,6 +20,7 @@ LAYERS = (
     {"listening"},
     {"httpserver"},
     {"road", "serverchecks"},
+    {"clientlimit"},
     {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},

@@ -61,6 +61,12 @@ _LIMITS: tuple[tuple[str, Callable[..., click.Option], float | None, str], ...] 
         None,
         "Connections at a time [default: 80% of the file limit].",
     ),
+    (
+        "--max-connections-per-client",
+        count_flag,
+        None,
+        "Connections of one client, listed proxies apart [default: no limit].",
+    ),
 )
 
 
