@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,12 @@ import tornado.web
 
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
+from edgeserver.adapters.wsgi.input import BodyStream
+from edgeserver.adapters.wsgi.pool import Mailbox
 from edgeserver.httpserver import HTTPServer
 from edgeserver.httputil import HTTPServerRequest
 from tests.adapters.serving import STEP_S, hang_up, listening, reset, until
-from tests.http1.conversation import fields
+from tests.http1.conversation import Talk, fields
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 PIECE = b"c350\r\n" + b"x" * 50_000 + b"\r\n"
@@ -342,3 +345,28 @@ async def test_what_a_function_behind_a_tornado_rule_gets_is_held() -> None:
         await hang_up(writer)
     assert held == [50_000]
     assert server.held_bytes == 0
+
+
+async def test_tiny_pieces_that_an_asgi_application_does_not_take_are_bounded() -> None:
+    """Each is an object of its own, so not only their bytes count."""
+    gate = Gate("answer")
+    talk = Talk(app=of_asgi(gate))
+    talk.receive(HEAD)
+    await until(lambda: gate.called)
+    talk.receive(*[b"1\r\nx\r\n"] * 3000)
+    assert talk.endpoint.budget.held <= 1100
+    gate.open()
+    talk.receive(END)
+    await until(lambda: talk.statuses == [200])
+    assert talk.endpoint.budget.held == 0
+
+
+async def test_tiny_pieces_that_a_thread_does_not_read_are_bounded() -> None:
+    """A reader that is late has the connection wait after so many, and lets it go on."""
+    stream = BodyStream(Mailbox(asyncio.get_running_loop()))
+    waiting = [stream.feed(b"x") for _ in range(1024)]
+    assert waiting[:-1] == [None] * 1023
+    room = waiting[-1]
+    assert not room.done()
+    assert await asyncio.to_thread(io.BufferedReader(stream, 1024).read, 1000) == b"x" * 1000
+    await room

@@ -37,6 +37,9 @@ __all__ = ["HTTPCycle"]
 HELD_BODY: Final = 64 * 1024
 """Bytes of a body kept for an application that does not ask for them; beyond that reading waits."""
 
+HELD_PIECES: Final = 1024
+"""The same in pieces: one of a single byte takes forty."""
+
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
@@ -104,7 +107,8 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._call()
         elif self._waiters is not None:
             self._wake()
-        if self._body_bytes > HELD_BODY and self.stage != DONE and not self.gone:
+        too_much = self._body_bytes > HELD_BODY or len(self._body or b"") > HELD_PIECES
+        if too_much and self.stage != DONE and not self.gone:
             self._waiting = True
             self._held = asyncio.get_running_loop().create_future()
             return self._held
