@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeserver.adapters.callback import CallbackAdapter
-from edgeserver.held import SMALL
 from edgeserver.httputil import HTTPServerRequest
+from edgeserver.support.held import SMALL
 from tests.http1.conversation import App, TakingApp, Talk, fields
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -124,7 +124,7 @@ async def test_ten_bombs_stay_within_the_budget_and_one_body() -> None:
 
 async def test_who_waits_for_room_for_too_long_is_told_503(monkeypatch: pytest.MonkeyPatch) -> None:
     """One body that never ends does not keep the others for good."""
-    monkeypatch.setattr("edgeserver.held.PATIENCE_S", 0.0)
+    monkeypatch.setattr("edgeserver.support.held.PATIENCE_S", 0.0)
     app = Collecting()
     first, second, third = talks(3, app.delegate, max_held=3 * SMALL, decompress_request=True)
     first.receive(CHUNKED)
