@@ -27,6 +27,7 @@ from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.arguments import (
     check_logs,
     check_timeout,
+    client_limit,
     connection_limit,
     known_protocol,
     limits_given,
@@ -83,6 +84,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
             limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
             in one turn of its loop before it can pause.
+        max_connections_per_client: Most connections at a time of one client: the peer, or whom
+            its PROXY prelude names, IPv6 by /64. Beyond it a connection is closed at once. Proxies
+            that `trust` lists and Unix sockets are exempt. None for no limit.
+        max_held: How many bytes of bodies and messages, as they are after decompression, may be
+            held for all connections together before a new body is told 503; 512 MiB.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         access_log: Called with each exchange that has ended.
@@ -121,6 +127,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         write_timeout: float = 60.0,
         max_header_fields: int = 256,
         max_connections: int | None = None,
+        max_connections_per_client: int | None = None,
+        max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: str | None = None,
         access_log: Callable[[Any], None] | None = None,
@@ -145,6 +153,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.protocol = known_protocol(protocol)
         self.trusted_downstream = trusted_downstream
         self.max_connections = connection_limit(max_connections)
+        self.max_connections_per_client = client_limit(max_connections_per_client)
         settings = HTTP1Settings(
             no_keep_alive=no_keep_alive,
             decompress_request=decompress_request,
@@ -157,6 +166,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 max_header_size=max_header_size,
                 idle_connection_timeout=idle_connection_timeout,
                 max_buffer_size=max_buffer_size,
+                max_held=max_held,
                 max_body_size=max_buffer_size if max_body_size is None else max_body_size,
             ),
         )
@@ -191,7 +201,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             on_open=self._count_begun,
             on_close=self._count_ended,
         )
-        self._road = ConnectionRoad(self._endpoint, self._tls, policy, self._count_begun)
+        self._road = ConnectionRoad(
+            self._endpoint,
+            self._tls,
+            policy,
+            self._count_begun,
+            self.max_connections_per_client,
+        )
         self._accepting_paused: asyncio.TimerHandle | None = None
         self._until_count = 0
         self._next_warning_s = 0.0
@@ -335,6 +351,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """How many connections are open, those in their handshake and detached ones too."""
         endpoint = self._endpoint
         return len(endpoint.connections) + endpoint.detached_count() + self._opening
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of bodies and messages are held at present; see `max_held`."""
+        return self._endpoint.budget.held
 
     @property
     def _opening(self) -> int:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
+from edgeserver.adapters.collecting import Collected
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -44,6 +45,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             `KeyboardInterrupt` end the event loop and so the process, as in Tornado and asyncio,
             whether the function is plain or a coroutine.
     """
+
+    keeps_limits = True
 
     def __init__(self, callback: RequestCallback) -> None:
         self._callback = callback
@@ -92,7 +95,7 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
 class _CallbackDelegate(HTTPMessageDelegate):
     """Collects one request, and hands it over."""
 
-    __slots__ = ("_adapter", "_chunks", "_connection", "_request", "_server_conn")
+    __slots__ = ("_adapter", "_body", "_connection", "_request", "_server_conn")
 
     def __init__(
         self, adapter: CallbackAdapter, server_conn: object, connection: HTTPConnection
@@ -100,7 +103,7 @@ class _CallbackDelegate(HTTPMessageDelegate):
         self._adapter = adapter
         self._server_conn = server_conn
         self._connection = connection
-        self._chunks: list[bytes] | None = None
+        self._body: Collected | None = None
 
     def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
         """Make the request."""
@@ -108,23 +111,24 @@ class _CallbackDelegate(HTTPMessageDelegate):
             start_line, headers, self._connection, self._server_conn
         )
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Keep a piece of the body; the HTTP layer bounds their sum by `max_body_size`."""
-        if self._chunks is None:
-            self._chunks = [chunk]
-        else:
-            self._chunks.append(chunk)
+        body = self._body
+        if body is None:
+            body = self._body = Collected()
+        body.add(chunk)
+        self._connection.hold(len(chunk))
+        return self._connection.room_to_hold()
 
     def finish(self) -> None:
         """Call the callback."""
-        chunks = self._chunks
-        if chunks is not None:
-            self._request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._body is not None:
+            self._request.body = self._body.take()
         self._adapter.call(self._request, self._connection)
 
     def on_connection_close(self) -> None:
         """Forget what came: a request that was cut is never handed over."""
-        self._chunks = None
+        self._body = None
 
 
 async def _settle(

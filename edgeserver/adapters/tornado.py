@@ -31,6 +31,10 @@ from edgeserver.iostream import set_closed_error_factory
 __all__ = ["TornadoAdapter", "make_delegate", "share_closed_error"]
 
 
+MAX_ROUTERS = 16
+"""Routers within routers that are looked through for the handler's delegate."""
+
+
 def make_delegate(app: Any) -> TornadoAdapter:
     """Return the delegate that runs a Tornado application.
 
@@ -78,7 +82,7 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
     ) -> HTTPMessageDelegate:
         """Return the delegate for one request."""
         return _TornadoMessage(
-            self._start_request(server_conn, request_conn), self._make_start_line
+            self._start_request(server_conn, request_conn), self._make_start_line, request_conn
         )
 
     def on_close(self, server_conn: object) -> None:
@@ -90,11 +94,15 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
 class _TornadoMessage(HTTPMessageDelegate):
     """One request, given to a delegate of Tornado's with a start line of Tornado's class."""
 
-    __slots__ = ("_delegate", "_make_start_line")
+    __slots__ = ("_collects", "_connection", "_delegate", "_make_start_line")
 
-    def __init__(self, delegate: Any, make_start_line: Callable[..., Any]) -> None:
+    def __init__(
+        self, delegate: Any, make_start_line: Callable[..., Any], connection: HTTPConnection
+    ) -> None:
         self._delegate = delegate
         self._make_start_line = make_start_line
+        self._connection = connection
+        self._collects: bool | None = None
 
     def headers_received(
         self, start_line: RequestStartLine, headers: HTTPHeaders
@@ -107,8 +115,15 @@ class _TornadoMessage(HTTPMessageDelegate):
         return self._delegate.headers_received(start, headers)  # type: ignore[no-any-return]  # Tornado's types are not known here
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Pass a piece of the body on."""
-        return self._delegate.data_received(chunk)  # type: ignore[no-any-return]  # see above
+        """Pass a piece of the body on; count it where Tornado keeps it until all is there."""
+        waiting: Awaitable[None] | None = self._delegate.data_received(chunk)
+        collects = self._collects
+        if collects is None:  # known once the handler has been found, and the same from then on
+            collects = self._collects = _collects_body(self._delegate)
+        if not collects:
+            return waiting
+        self._connection.hold(len(chunk))
+        return self._connection.room_to_hold() if waiting is None else waiting
 
     def finish(self) -> None:
         """Pass the end of the request on."""
@@ -117,6 +132,22 @@ class _TornadoMessage(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         """Pass the loss of the connection on."""
         self._delegate.on_connection_close()
+
+
+def _collects_body(delegate: Any) -> bool:
+    """Tell whether a delegate of Tornado's keeps the whole body before it calls anybody.
+
+    As that of a `RequestHandler` does that is not decorated with `stream_request_body`, and that of
+    a plain function behind a `tornado.routing.Rule`. What another class does is not known.
+    """
+    for _ in range(MAX_ROUTERS):
+        inner = getattr(delegate, "delegate", None)
+        if inner is None:
+            break
+        delegate = inner
+    if getattr(delegate, "stream_request_body", None) is False:
+        return True
+    return type(delegate).__name__ == "_CallableAdapter"
 
 
 def _in_origin_form(target: str, headers: HTTPHeaders) -> tuple[str, HTTPHeaders]:

@@ -45,6 +45,18 @@ class BodyReading(ExchangeEnds):
         else:
             self._end_request()
 
+    def _may_begin(self) -> bool:
+        """Refuse a body that is too long for sure, or has no room; say whether it may begin."""
+        endpoint = self.endpoint
+        most = endpoint.settings.max_body_size
+        if endpoint.keeps_limits and self._length > most:
+            self._refuse(_too_long(self._length, most))
+            return False
+        if endpoint.budget.exceeded:
+            self.let_go()
+            return False
+        return True
+
     def _begin_body(self) -> None:
         exchange = self.exchange
         if exchange is None or self._closing:
@@ -58,14 +70,7 @@ class BodyReading(ExchangeEnds):
                 most, settings.max_header_size, settings.max_header_fields
             )
         elif self._length > most:
-            self._refuse(
-                HTTPInputError(
-                    f"Content-Length too long: {self._length} bytes are more than {most}"
-                    " (max_body_size)",
-                    status=413,
-                    rfc="RFC 9110 section 15.5.14",
-                )
-            )
+            self._refuse(_too_long(self._length, most))
             return
         else:
             self.decoder = LengthDecoder(self._length)
@@ -224,3 +229,12 @@ class BodyReading(ExchangeEnds):
                 self._run()
 
         future.add_done_callback(done)
+
+
+def _too_long(length: int, most: int) -> HTTPInputError:
+    """Return the refusal of a body that declares more bytes than it may have."""
+    return HTTPInputError(
+        f"Content-Length too long: {length} bytes are more than {most} (max_body_size)",
+        status=413,
+        rfc="RFC 9110 section 15.5.14",
+    )

@@ -296,8 +296,10 @@ class HTTP1Connection(RequestOpening):
         elif self.decoder is not None:
             untaken = False
         if untaken:
+            self._count_untaken(len(self._buffer) - self._position)
             self._pause_reading()
         elif self._reading_paused:
+            self._count_untaken(0)
             self._resume_reading()
 
     def _append(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.body_decoders import BodyDecoder, ChunkedDecoder
@@ -32,6 +32,9 @@ __all__ = ["ExchangeEnds", "is_input_error"]
 
 T = TypeVar("T")
 
+RETRY_AFTER: Final = b"Retry-After: 5\r\n"
+"""Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
+
 
 class ExchangeEnds(Wire):
     """The state of the present request, and all the ways in which it ends.
@@ -40,6 +43,7 @@ class ExchangeEnds(Wire):
         exchange: The present request's; None between requests, and once the answer is complete.
         body_pending: Whether the body of the present request has not been read to its end.
         decoder: What reads the body of the present request; None before and after.
+        held_bytes: How many bytes are held for the present request; see `HeldBudget`.
     """
 
     __slots__ = (
@@ -51,9 +55,11 @@ class ExchangeEnds(Wire):
         "_request_context",
         "_scheduled",
         "_sent_before",
+        "_untaken",
         "body_pending",
         "decoder",
         "exchange",
+        "held_bytes",
     )
 
     def __init__(self, endpoint: HTTP1Endpoint) -> None:
@@ -69,6 +75,8 @@ class ExchangeEnds(Wire):
         self._inside = False
         self._scheduled = False
         self._sent_before = 0
+        self._untaken = 0
+        self.held_bytes = 0
 
     def _run(self) -> None:
         """Go through the buffer as far as the state allows; the subclass says how."""
@@ -116,6 +124,8 @@ class ExchangeEnds(Wire):
         if self.endpoint.access_log is not None:
             self._log_access(exchange)
         self.exchange = None
+        if self.held_bytes:
+            self._give_back()
         if self.body_pending:
             # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
             # the connection after sending its response".
@@ -139,6 +149,7 @@ class ExchangeEnds(Wire):
     def break_off(self) -> None:
         """End the connection because the answer cannot be completed as it was declared."""
         exchange, self.exchange = self.exchange, None
+        self._give_back()
         if exchange is not None:
             self._log_access(exchange)
         if exchange is not None and exchange.until_close:
@@ -174,6 +185,33 @@ class ExchangeEnds(Wire):
         self.endpoint.detached(protocol)
         replace_layer(transport, protocol, leftover, paused)
 
+    # What is held.
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes more as held for the present request; fewer, where it is negative."""
+        self.held_bytes += size
+        if size > 0:
+            self.endpoint.budget.take(size)
+        else:
+            self.endpoint.budget.give(-size)
+
+    def let_go(self) -> None:
+        """Refuse a body for which there is no room, before it begins or once it has waited."""
+        self.endpoint.note_full()
+        self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
+
+    def _count_untaken(self, size: int) -> None:
+        """Count `size` bytes of input that nobody takes for now, in place of those before."""
+        self.hold(size - self._untaken)
+        self._untaken = size
+
+    def _give_back(self) -> None:
+        """Let the present request hold nothing: it has ended."""
+        size, self.held_bytes = self.held_bytes, 0
+        self._untaken = 0
+        if size:
+            self.endpoint.budget.leave(self, size)
+
     # The end of the connection.
 
     def close(self) -> None:
@@ -197,6 +235,7 @@ class ExchangeEnds(Wire):
         self._forget_transport()
         self._closing = True
         self.exchange = None
+        self._give_back()
         self._end_reading()
         self._drop_input()
         self._request_context = None
@@ -222,13 +261,16 @@ class ExchangeEnds(Wire):
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange, self.exchange = self.exchange, None
+        self._give_back()
         delegate = self._end_reading()
         self._drop_input()
         answer = b""
         if exchange is None or exchange.state == FRESH:
             # RFC 6797 section 7.1: the header is in every answer over a secure transport.
-            strict = self.endpoint.strict_transport_line if self.context.tls is not None else b""
-            answer = plain_answer(status, reason, strict)
+            more = self.endpoint.strict_transport_line if self.context.tls is not None else b""
+            if status == 503:
+                more += RETRY_AFTER
+            answer = plain_answer(status, reason, more)
             if exchange is not None:
                 if exchange.method == "HEAD":
                     # RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".

@@ -18,6 +18,7 @@ from edgeserver.http1.bulk_reader import make_bulk_buffer
 from edgeserver.http1.output import NEVER
 from edgeserver.http1.response_head import date_line, encode_field
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
+from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ SLOW_ANSWER_S = 0.0001
 
 DIRECT_AFTER_SLOW = 64
 """How many answers leave at once after some have taken longer than that."""
+
+WARNING_EVERY_S = 60.0
+"""How often it is said at most that bodies are refused for want of room, in seconds."""
 
 KEEP_FIELDS_S = 10.0
 """How long a connection without a request keeps the fields of its last one."""
@@ -129,6 +133,9 @@ class HTTP1Endpoint:
         protocol: The scheme to report whatever the transport, or None.
         on_open: Called after each connection has been counted in, or None.
         on_close: Called after each has been counted out, or None.
+
+    Attributes:
+        budget: What is held of bodies and messages, over all connections.
     """
 
     def __init__(
@@ -149,8 +156,10 @@ class HTTP1Endpoint:
         # What every request needs is one step away.
         self.start_request = delegate.start_request
         self.take_request = getattr(delegate, "take_request", None)
+        self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
         self.max_header_fields = settings.max_header_fields
         self.decompresses = settings.decompress_request
+        self.budget = HeldBudget(settings.max_held)
         self.idle_deadline = 0.0
         self.date_line = b""
         self.trust = trust
@@ -174,6 +183,7 @@ class HTTP1Endpoint:
         self._unflushed: list[Wire] = []
         self._unflushed_since = 0.0
         self._direct = 0
+        self._next_warning_s = 0.0
         self.keeping: set[HTTP1Connection] = set()  # the fields of their last heads
         self._tick_s = min(LONGEST_TICK_S, max(SHORTEST_TICK_S, settings.shortest_timeout_s() / 8))
         self._ticker: asyncio.TimerHandle | None = None
@@ -259,6 +269,18 @@ class HTTP1Endpoint:
     def detached_at_most(self) -> int:
         """Return how many of these may still be open, without a look at any."""
         return len(self._detached)
+
+    def note_full(self) -> None:
+        """Say, now and then, that bodies are refused because so much is held."""
+        now = time.monotonic()
+        if now >= self._next_warning_s:
+            self._next_warning_s = now + WARNING_EVERY_S
+            gen_log.warning(
+                "%d bytes of bodies and messages are held, of %d (max_held): bodies are told 503"
+                " until some are let go",
+                self.budget.held,
+                self.budget.max_bytes,
+            )
 
     def drain(self) -> None:
         """Close what is idle; let what is in flight finish, and close then."""

@@ -148,6 +148,8 @@ class RequestOpening(BodyReading):
     def _open(self, exchange: HTTP1Exchange) -> None:
         """Have a delegate made, and give it the head."""
         endpoint = self.endpoint
+        if self.body_pending and not self._may_begin():
+            return
         try:
             delegate = endpoint.start_request(self, exchange)
             if endpoint.decompresses and b"content-encoding" in exchange.fields:

@@ -6,6 +6,7 @@ that is the subclass's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from edgeserver.iostream import IOStream
 if TYPE_CHECKING:
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
+    from edgeserver.support.held import HeldBudget
 
 __all__ = [
     "BY_LENGTH",
@@ -162,6 +164,28 @@ class ExchangeState(HTTPConnection):
         """The address that the connection came in on; None once it is gone."""
         transport = self._connection.transport
         return None if transport is None else transport.get_extra_info("sockname")
+
+    def hold(self, size: int) -> None:
+        """Count bytes of the body as held; see `HTTPConnection.hold`."""
+        if self._connection.exchange is self:  # else all was given back, for good
+            self._connection.hold(size)
+
+    def release(self, size: int) -> None:
+        """Count bytes as held no longer; see `HTTPConnection.release`."""
+        if self._connection.exchange is self:
+            self._connection.hold(-size)
+
+    def room_to_hold(self) -> asyncio.Future[None] | None:
+        """Return what to wait for before more is held; see `HTTPConnection.room_to_hold`."""
+        connection = self._connection
+        if connection.exchange is not self:
+            return None
+        return connection.endpoint.budget.room(connection, connection.held_bytes)
+
+    @property
+    def budget(self) -> HeldBudget:
+        """The sum of what the server holds; for who keeps messages after `detach_to`."""
+        return self._connection.endpoint.budget
 
     # What the access log reads.
 

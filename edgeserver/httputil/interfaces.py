@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
     from edgeserver.httputil.startlines import RequestStartLine
+    from edgeserver.support.held import HeldBudget
 
 __all__ = [
     "Buffer",
@@ -58,6 +59,10 @@ class HTTPServerConnectionDelegate:
     A delegate may have a method `take_request(server_conn, request_conn)` besides: it is then
     called, in place of `start_request`, `headers_received` and `finish`, with each request that
     has no body.
+
+    Where it has a true `keeps_limits`, nothing behind it replaces the limit of a body's bytes: a
+    request that declares more is refused before the delegate hears of it. Else it is refused after
+    `headers_received`, in which `set_max_body_size` may have allowed more.
     """
 
     def start_request(
@@ -145,6 +150,27 @@ class HTTPConnection:
     def local_address(self) -> Any:
         """The address that the connection came in on; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes of the request's body as held, by whoever keeps them.
+
+        What is held is given back when the exchange ends, whatever way it does.
+        """
+
+    def release(self, size: int) -> None:
+        """Count `size` bytes as held no longer, such as when they were handed on."""
+
+    def room_to_hold(self) -> asyncio.Future[None] | None:
+        """Return what to wait for before more is held, where a whole body is collected.
+
+        None where there is room; else the future is for `data_received` to return.
+        """
+        return None
+
+    @property
+    def budget(self) -> HeldBudget | None:
+        """The sum of what the server holds, for messages after `detach_to`; None without one."""
+        return None
 
     def explain(self) -> Any:
         """Return the proof of `client`, a `proxyheaders.Provenance`; None if unknown."""

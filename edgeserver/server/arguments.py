@@ -16,6 +16,7 @@ from edgeserver.proxyheaders import TrustPolicy
 __all__ = [
     "check_logs",
     "check_timeout",
+    "client_limit",
     "connection_limit",
     "known_protocol",
     "limits_given",
@@ -89,8 +90,17 @@ def connection_limit(given: int | None) -> int:
         if soft == resource.RLIM_INFINITY:
             return 1_000_000
         return max(int(soft * FILE_LIMIT_SHARE), 1)
+    return _count("max_connections", given)
+
+
+def client_limit(given: int | None) -> int | None:
+    """Return how many connections one client may have; None is no limit."""
+    return None if given is None else _count("max_connections_per_client", given)
+
+
+def _count(name: str, given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise ConfigurationError(
-            f"max_connections={given!r} is not a limit: give a whole number of 1 or more"
+            f"{name}={given!r} is not a limit: give a whole number of 1 or more"
         )
     return given

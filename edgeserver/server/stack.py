@@ -16,8 +16,10 @@ from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
+from edgeserver.server.client_limit import ClientCounts, CountedConnection, CountedTLSLayer
 from edgeserver.server.tls import TLSService
 from edgeserver.tls import TLSContexts
+from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class ConnectionRoad:
         tls: The server's TLS.
         policy: Who may speak the PROXY protocol, and who is believed.
         on_begin: Called when a connection has begun whose prelude is to come.
+        max_per_client: Most connections of one client; None for no limit.
     """
 
     def __init__(
@@ -44,12 +47,16 @@ class ConnectionRoad:
         tls: TLSService,
         policy: TrustPolicy,
         on_begin: Callable[[], None] | None = None,
+        max_per_client: int | None = None,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
         self._endpoint = endpoint
         self._tls = tls
         self.policy = policy
         self._prelude_mode = ""
+        self._clients: ClientCounts | None = None
+        if max_per_client is not None:
+            self._clients = ClientCounts(max_per_client, self._may_speak)
 
     def set_policy(self, policy: TrustPolicy) -> None:
         """Judge by `policy` from now on.
@@ -105,12 +112,19 @@ class ConnectionRoad:
             )
         if listener.ssl_options is not None:
             return self._secure(listener, None)
-        return HTTP1Connection(self._endpoint)
+        return self._connection(None, None)
 
     def _after_prelude(self, listener: Listener, prelude: Prelude) -> asyncio.Protocol:
         if listener.ssl_options is not None:
             return self._secure(listener, prelude)
-        return HTTP1Connection(self._endpoint, prelude)
+        return self._connection(prelude, None)
+
+    def _connection(
+        self, prelude: Prelude | None, misdirected: Callable[[str, str], bool] | None
+    ) -> HTTP1Connection:
+        if self._clients is not None:
+            return CountedConnection(self._clients, self._endpoint, prelude, misdirected)
+        return HTTP1Connection(self._endpoint, prelude, misdirected)
 
     def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
         assert listener.ssl_options is not None, "only asked for where there are some"
@@ -120,14 +134,17 @@ class ConnectionRoad:
             contexts,
             functools.partial(self._above_tls, contexts, prelude),
             None if source is None or source.startswith("unix:") else source,
+            make=(
+                TLSLayer
+                if self._clients is None
+                else functools.partial(CountedTLSLayer, self._clients, source)
+            ),
         )
 
     def _above_tls(
         self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport
     ) -> asyncio.Protocol:
-        return HTTP1Connection(
-            self._endpoint, prelude, contexts.misdirected if contexts.policies_differ else None
-        )
+        return self._connection(prelude, contexts.misdirected if contexts.policies_differ else None)
 
     def _may_speak(self, peer: str) -> bool:
         return self.policy.trusts(peer)

@@ -95,6 +95,7 @@ class TLSService:
         contexts: TLSContexts,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
         client: str | None,
+        make: Callable[..., TLSLayer] = TLSLayer,
     ) -> TLSLayer:
         """Return what does TLS on one accepted connection.
 
@@ -102,9 +103,10 @@ class TLSService:
             contexts: The listener's, as `prepare` returned them.
             build_protocol: Makes the protocol above, once the handshake is done.
             client: The address that a PROXY prelude named; handshakes are limited by it.
+            make: Makes the layer of the same options.
         """
         assert self.tracker is not None, "prepare makes it"
-        return TLSLayer(
+        return make(
             contexts=contexts,
             build_protocol=build_protocol,
             tracker=self.tracker,

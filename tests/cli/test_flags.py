@@ -58,6 +58,8 @@ def test_defaults() -> None:
         (["--body-timeout", "7"], {"body_timeout": 7.0}),
         (["--write-timeout", "8"], {"write_timeout": 8.0}),
         (["--max-connections", "9"], {"max_connections": 9}),
+        (["--max-connections-per-client", "3"], {"max_connections_per_client": 3}),
+        (["--max-held", "64M"], {"max_held": 64 * 1024**2}),
         (["--decompress-request"], {"decompress_request": True}),
         (["--no-keep-alive"], {"no_keep_alive": True}),
         (["--protocol", "https"], {"protocol": "https"}),

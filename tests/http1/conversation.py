@@ -204,10 +204,17 @@ class Talk:
     """A conversation with one connection: `>> received`, `<< sent`."""
 
     def __init__(
-        self, *, app: App | None = None, shared: dict[str, Any] | None = None, **limits: Any
+        self,
+        *,
+        app: App | None = None,
+        shared: dict[str, Any] | None = None,
+        endpoint: HTTP1Endpoint | None = None,
+        **limits: Any,
     ) -> None:
         self.app = App() if app is None else app
-        self.endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app, **(shared or {}))
+        self.endpoint = endpoint or HTTP1Endpoint(
+            HTTP1Settings(**limits), self.app, **(shared or {})
+        )
         self.transport = FakeTransport()
         self.connection = HTTP1Connection(self.endpoint)
         self.transport.protocol = self.connection

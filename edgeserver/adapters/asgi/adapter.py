@@ -58,6 +58,8 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         ConfigurationError: An option cannot work.
     """
 
+    keeps_limits = True
+
     def __init__(
         self,
         app: Application,

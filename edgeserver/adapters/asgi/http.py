@@ -36,6 +36,9 @@ __all__ = ["HTTPCycle"]
 HELD_BODY: Final = 64 * 1024
 """Bytes of a body kept for an application that does not ask for them; beyond that reading waits."""
 
+HELD_PIECES: Final = 1024
+"""The same in pieces: one of a single byte takes forty."""
+
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
@@ -96,12 +99,15 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._body = [chunk]
         else:
             self._body.append(chunk)
-        self._body_bytes += len(chunk)
+        size = len(chunk)
+        self._body_bytes += size
+        self.connection.hold(size)
         if not self._called:
             self._call()
         elif self._waiters is not None:
             self._wake()
-        if self._body_bytes > HELD_BODY and self.stage != DONE and not self.gone:
+        too_much = self._body_bytes > HELD_BODY or len(self._body or b"") > HELD_PIECES
+        if too_much and self.stage != DONE and not self.gone:
             self._waiting = True
             self._held = asyncio.get_running_loop().create_future()
             return self._held
@@ -141,6 +147,7 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             if self._body is not None:
                 body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
                 self._body = None
+                self.connection.release(self._body_bytes)
                 self._body_bytes = 0
                 self._ended = self._complete
                 self._release()

@@ -16,6 +16,7 @@ import weakref
 from contextvars import copy_context
 from typing import Any
 
+from edgeserver.adapters.collecting import Collected
 from edgeserver.adapters.wsgi.environ import connection_environ, request_environ
 from edgeserver.adapters.wsgi.files import FileWrapper
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
@@ -54,6 +55,8 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
     Raises:
         ConfigurationError: An option cannot work.
     """
+
+    keeps_limits = True
 
     def __init__(
         self,
@@ -151,7 +154,7 @@ class _WSGIMessage(HTTPMessageDelegate):
 
     __slots__ = (
         "_adapter",
-        "_chunks",
+        "_body",
         "_connection",
         "_environ",
         "_mailbox",
@@ -166,7 +169,8 @@ class _WSGIMessage(HTTPMessageDelegate):
         self._adapter = adapter
         self._server_conn = server_conn
         self._connection = connection
-        self._chunks: list[bytes] | None = None
+        self._body: Collected | None = None
+        self._size = 0
         self._stream: BodyStream | None = None
 
     def headers_received(
@@ -196,19 +200,30 @@ class _WSGIMessage(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> asyncio.Future[None] | None:
         """Keep a piece of the body, or pass it on to the thread that reads."""
         if self._stream is not None:
-            return self._stream.feed(chunk)
-        if self._chunks is None:
-            self._chunks = [chunk]
-            self._size = len(chunk)
-        else:
-            self._chunks.append(chunk)
-            self._size += len(chunk)
+            return self._feed(self._stream, chunk)
+        self._connection.hold(len(chunk))
+        body = self._body
+        if body is None:
+            body = self._body = Collected()
+        body.add(chunk)
+        self._size += len(chunk)
         if self._size <= _IN_HAND:
             return None
         # More than was declared comes out of a compressed body.
         stream = self._start_streaming()
-        chunks, self._chunks = self._chunks, None
-        return stream.feed(b"".join(chunks))
+        self._body = None
+        return self._feed(stream, body.take())
+
+    def _feed(self, stream: BodyStream, chunk: bytes) -> asyncio.Future[None] | None:
+        """Pass a piece on, and count what is kept by now: what the thread has read is not."""
+        waiting = stream.feed(chunk)
+        kept = stream.size
+        if kept > self._size:
+            self._connection.hold(kept - self._size)
+        else:
+            self._connection.release(self._size - kept)
+        self._size = kept
+        return waiting
 
     def finish(self) -> None:
         """Have the application called, if it was not yet."""
@@ -217,15 +232,15 @@ class _WSGIMessage(HTTPMessageDelegate):
             return
         environ = self._environ
         body = b""
-        if self._chunks is not None:
-            body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        if self._body is not None:
+            body = self._body.take()
             environ.setdefault("CONTENT_LENGTH", str(len(body)))
         environ["wsgi.input"] = io.BytesIO(body)
         self._adapter.run(environ, self._connection, self._mailbox, None)
 
     def on_connection_close(self) -> None:
         """Tell whoever reads the body; a request that never began is forgotten."""
-        self._chunks = None
+        self._body = None
         if self._stream is not None:
             self._stream.cut()
 

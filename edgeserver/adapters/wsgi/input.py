@@ -27,6 +27,12 @@ _HIGH = 256 * 1024
 _LOW = 64 * 1024
 """Bytes left over at which the connection may go on."""
 
+_MOST_PIECES = 1024
+"""Pieces kept for the reader at most: one of a single byte takes two hundred."""
+
+_FEW_PIECES = 256
+"""Pieces left over at which the connection may go on."""
+
 
 class ClientDisconnectedError(ConnectionResetError):
     """The client left, so its body will never be complete, or its answer never arrive."""
@@ -64,6 +70,11 @@ class BodyStream(io.RawIOBase):
         """Whether the whole body has come."""
         return self._complete
 
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be read."""
+        return self._size
+
     # The event loop's side.
 
     def feed(self, chunk: bytes) -> asyncio.Future[None] | None:
@@ -74,7 +85,7 @@ class BodyStream(io.RawIOBase):
             self._chunks.append(memoryview(chunk))
             self._size += len(chunk)
             self._changed.notify()
-            if self._size <= _HIGH:
+            if self._size <= _HIGH and len(self._chunks) < _MOST_PIECES:
                 return None
             if self._room is None:
                 self._room = self._mailbox.loop.create_future()
@@ -123,7 +134,7 @@ class BodyStream(io.RawIOBase):
                     )
                 self._changed.wait()
             count = self._take(target)
-            if self._room is not None and self._size <= _LOW:
+            if self._room is not None and self._size <= _LOW and len(self._chunks) < _FEW_PIECES:
                 self._mailbox.post(self._say_room)
         return count
 

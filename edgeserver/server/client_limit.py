@@ -1,0 +1,185 @@
+"""How many connections each client has open, and whose next one is closed at once.
+
+Decides who counts as one client: the peer, or whom its PROXY prelude names, IPv6 by /64; listed
+proxies and Unix sockets, behind which there are many, count as nobody. It knows where connections
+begin and end, and nothing of what is spoken on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
+from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
+from edgeserver.support.escape import escape
+from edgeserver.tls.handshake.layer import TLSLayer
+from edgeserver.tls.handshake.limiter import address_key
+from edgeserver.transport.proxyprotocol import RefusalLog, peer_text
+
+__all__ = ["ClientCounts", "CountedConnection", "CountedTLSLayer"]
+
+NOBODY: Final = b""
+"""The key of a connection that counts for no client."""
+
+SWEEP_FROM: Final = 64
+"""Clients with detached connections that are remembered before it is looked who still has any."""
+
+
+class ClientCounts:
+    """The open connections of each client of one server; only those who have some are known.
+
+    Args:
+        most: How many one client may have.
+        exempt: Whether the connections of an address, such as a listed proxy's, are not counted.
+        refusals: What writes the log lines.
+    """
+
+    __slots__ = ("_detached", "_exempt", "_open", "_refusals", "_sweep_at", "most")
+
+    def __init__(
+        self, most: int, exempt: Callable[[str], bool], refusals: RefusalLog | None = None
+    ) -> None:
+        self.most = most
+        self._exempt = exempt
+        self._refusals = RefusalLog() if refusals is None else refusals
+        self._open: dict[bytes, int] = {}
+        # Detached connections are the application's: that they close is seen, not told.
+        self._detached: dict[bytes, weakref.WeakSet[Any]] = {}
+        self._sweep_at = SWEEP_FROM
+
+    @property
+    def known(self) -> int:
+        """How many clients are known, by what they have open or have detached."""
+        return len(self._open.keys() | self._detached.keys())
+
+    def enter(self, transport: asyncio.BaseTransport, source: str | None) -> bytes | None:
+        """Count a connection in; abort it where its client has too many, and return None.
+
+        Args:
+            transport: The connection.
+            source: Whom its PROXY prelude names, if there was one that names anybody.
+
+        Returns:
+            The client's key, which is owed a `leave`.
+        """
+        name = source or peer_text(transport)
+        if not name or name.startswith("unix:") or self._exempt(name):
+            return NOBODY
+        key = address_key(name)
+        count = self._open.get(key, 0)
+        if key and count + self._detached_count(key) >= self.most:
+            refused = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
+            refused.set_protocol(asyncio.Protocol())  # whoever asks has not begun, and never will
+            refused.abort()
+            self._refusals.warn(
+                f"connection from {escape(name)} closed: it has {self.most} open already"
+                " (max_connections_per_client)"
+            )
+            return None
+        if key:
+            self._open[key] = count + 1
+        return key
+
+    def leave(self, key: bytes) -> None:
+        """Count a connection out."""
+        if key:
+            count = self._open.pop(key) - 1
+            if count:
+                self._open[key] = count
+
+    def detached(self, key: bytes, stream: Any) -> None:
+        """Count a connection that was handed to the application until `stream` is closed."""
+        if not key:
+            return
+        if len(self._detached) >= self._sweep_at:
+            for known in list(self._detached):
+                self._detached_count(known)
+            self._sweep_at = max(SWEEP_FROM, 2 * len(self._detached))
+        self._detached.setdefault(key, weakref.WeakSet()).add(stream)
+
+    def _detached_count(self, key: bytes) -> int:
+        """Return how many detached connections a client has; forget those that have closed."""
+        streams = self._detached.get(key)
+        if streams is None:
+            return 0
+        for stream in [stream for stream in streams if stream.closed()]:
+            streams.discard(stream)
+        if not streams:
+            del self._detached[key]
+        return len(streams)
+
+
+class CountedConnection(HTTP1Connection):
+    """An HTTP connection that counts for its client.
+
+    Args:
+        clients: Who counts.
+        endpoint: What all connections of the server share.
+        prelude: The PROXY prelude that came first, or None.
+        misdirected: As `HTTP1Connection` has it.
+    """
+
+    __slots__ = ("_clients", "_key", "_source")
+
+    def __init__(
+        self,
+        clients: ClientCounts,
+        endpoint: HTTP1Endpoint,
+        prelude: Prelude | None = None,
+        misdirected: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        super().__init__(endpoint, prelude, misdirected)
+        self._clients = clients
+        self._source = None if prelude is None else prelude.source
+        self._key = NOBODY
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a fresh transport, unless its client has too many."""
+        key = self._clients.enter(transport, self._source)
+        if key is not None:
+            self._key = key
+            super().connection_made(transport)
+
+    def detach(self, exchange: Any, protocol: Any) -> None:
+        """Hand the transport to `protocol`, which counts from now on."""
+        key = self._key
+        super().detach(exchange, protocol)
+        self._clients.detached(key, protocol)
+
+    def _leave(self) -> None:
+        key, self._key = self._key, NOBODY
+        self._clients.leave(key)
+        super()._leave()
+
+
+class CountedTLSLayer(TLSLayer):
+    """A handshake that counts for its client; once it is done the connection above does.
+
+    Args:
+        clients: Who counts.
+        source: Whom the connection's PROXY prelude names, if anybody.
+        options: Those of `TLSLayer`.
+    """
+
+    __slots__ = ("_clients", "_counted", "_source")
+
+    def __init__(self, clients: ClientCounts, source: str | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._clients = clients
+        self._source = source
+        self._counted = NOBODY
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless the client has too many connections."""
+        key = self._clients.enter(transport, self._source)
+        if key is not None:
+            self._counted = key
+            super().connection_made(transport)
+
+    def _leave(self) -> None:
+        key, self._counted = self._counted, NOBODY
+        self._clients.leave(key)
+        super()._leave()
