@@ -23,17 +23,17 @@ LAYERS = (
     {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},
-    {"ioloop", "netutil", "process", "tasks", "closing", "finders", "util"},
+    {"ioloop", "netutil", "process", "tasks", "turns", "closing", "finders", "util"},
     {"errors", "escaping", "filereading", "log", "layers"},
 )
 
 # Rooms that may know less than what lies below them.
 ONLY = {
-    "adapters": {"httputil", "iostream", "tasks", "errors", "escaping", "log"},
-    "http1": {"httputil", "iostream", "tasks", "layers", "errors", "escaping", "log"},
+    "adapters": {"httputil", "iostream", "tasks", "turns", "errors", "escaping", "log"},
+    "http1": {"httputil", "iostream", "tasks", "turns", "layers", "errors", "escaping", "log"},
     "httputil": {"errors", "escaping", "log"},
     "proxyheaders": {"errors", "escaping"},
-    "tls": {"layers", "errors", "escaping", "filereading", "log"},
+    "tls": {"turns", "layers", "errors", "escaping", "filereading", "log"},
 }
 
 # What a room may not import from outside the package, and why.
