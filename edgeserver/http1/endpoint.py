@@ -19,6 +19,7 @@ from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 from edgeserver.log import gen_log
+from edgeserver.turns import TurnBudget, turns_of
 
 if TYPE_CHECKING:
     from edgeserver.http1.connection import HTTP1Connection
@@ -123,9 +124,15 @@ class HTTP1Endpoint:
         audit_log: Gets the proof of each request's client to record, or None.
         strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
+        turns: The time of a turn of the event loop, or None for the loop's own.
         on_open: Called after each connection has been counted in, or None.
         on_close: Called after each has been counted out, or None.
+
+    Attributes:
+        turns: The time of a turn of the event loop, over all connections; from the first one on.
     """
+
+    turns: TurnBudget
 
     def __init__(
         self,
@@ -137,6 +144,7 @@ class HTTP1Endpoint:
         audit_log: Auditor | None = None,
         strict_transport: str | None = None,
         protocol: str | None = None,
+        turns: TurnBudget | None = None,
         on_open: Callable[[], None] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
@@ -162,6 +170,7 @@ class HTTP1Endpoint:
         self.must_close = settings.no_keep_alive
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._turns = turns
         self._on_open = on_open
         self._on_close = on_close
         self._empty: asyncio.Future[None] | None = None
@@ -226,6 +235,7 @@ class HTTP1Endpoint:
     def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
         self.connections.add(connection)
+        self.turns = self._turns or turns_of(loop)
         if self._ticker is None:
             self._set_clock(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
