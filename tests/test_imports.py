@@ -24,16 +24,26 @@ LAYERS = (
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},
     {"ioloop", "netutil", "process", "tasks", "turns", "closing", "finders", "util"},
-    {"errors", "escaping", "filereading", "log", "layers"},
+    {"errors", "escaping", "filereading", "log", "layers", "ratelimit"},
 )
 
 # Rooms that may know less than what lies below them.
 ONLY = {
     "adapters": {"httputil", "iostream", "tasks", "turns", "errors", "escaping", "log"},
-    "http1": {"httputil", "iostream", "tasks", "turns", "layers", "errors", "escaping", "log"},
+    "http1": {
+        "httputil",
+        "iostream",
+        "tasks",
+        "turns",
+        "layers",
+        "errors",
+        "escaping",
+        "log",
+        "ratelimit",
+    },
     "httputil": {"errors", "escaping", "log"},
     "proxyheaders": {"errors", "escaping"},
-    "tls": {"turns", "layers", "errors", "escaping", "filereading", "log"},
+    "tls": {"turns", "ratelimit", "layers", "errors", "escaping", "filereading", "log"},
 }
 
 # What a room may not import from outside the package, and why.

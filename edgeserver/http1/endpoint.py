@@ -19,6 +19,7 @@ from edgeserver.http1.settings import HTTP1Settings
 from edgeserver.http1.wire import NEVER
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 from edgeserver.log import gen_log
+from edgeserver.ratelimit import RateLimit, address_key
 from edgeserver.turns import TurnBudget, turns_of
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class HTTP1Endpoint:
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
         self._turns = turns
+        self._complaints = RateLimit()
         self._on_open = on_open
         self._on_close = on_close
         self._empty: asyncio.Future[None] | None = None
@@ -266,6 +268,28 @@ class HTTP1Endpoint:
         """Return how many of these may still be open, without a look at any."""
         return len(self._detached)
 
+    def complain(self, now_s: float, address: str, text: str, *args: object) -> None:
+        """Log a line about a peer that broke a rule or was late, unless it has had its share.
+
+        Args:
+            now_s: The loop's time.
+            address: Who is to blame.
+            text: The line, with `%` for each of `args`.
+            args: What stands in it.
+        """
+        self._sum_up_complaints(now_s)
+        if self._complaints.permits(now_s, address_key(address)):
+            gen_log.info(text, *args)
+
+    def _sum_up_complaints(self, now_s: float) -> None:
+        missed = self._complaints.missed(now_s)
+        if missed:
+            gen_log.info(
+                "Malformed HTTP messages and timeouts: %d more in the minute before were not"
+                " logged one by one",
+                missed,
+            )
+
     def drain(self) -> None:
         """Close what is idle; let what is in flight finish, and close then."""
         self.draining = self.must_close = True
@@ -295,6 +319,8 @@ class HTTP1Endpoint:
         # each request.
         now = loop.time()
         self._set_clock(now)
+        if self._complaints.suppressed:
+            self._sum_up_complaints(now)
         # A connection that answers, or is closed, waits for nothing: its deadline is far.
         recent = self.idle_deadline - KEEP_FIELDS_S
         for kept in list(self.keeping):

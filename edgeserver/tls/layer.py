@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from edgeserver.ratelimit import address_key
 from edgeserver.tls.alerts import ILLEGAL_PARAMETER, INTERNAL_ERROR, alert_record
 from edgeserver.tls.clienthello import ClientHello, HelloReader, Opening, parse_whole_hello
 from edgeserver.tls.contextsource import ContextSource
@@ -33,7 +34,7 @@ from edgeserver.tls.failures import (
     render_offer,
     render_peer,
 )
-from edgeserver.tls.handshakes import NOW, HandshakeTracker, Place, address_key
+from edgeserver.tls.handshakes import NOW, HandshakeTracker, Place
 from edgeserver.tls.info import TLSInfo
 from edgeserver.tls.ja4 import JA4Source, keep_for_ja4, render_ja4
 from edgeserver.tls.outgoing import CHUNK
