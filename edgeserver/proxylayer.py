@@ -80,9 +80,6 @@ class RefusalLog:
         gen_log.warning("%s", line)
 
 
-_refusals = RefusalLog()
-
-
 def peer_text(transport: asyncio.BaseTransport) -> str:
     """Return the peer's address as text, with its zone, or `"unix:"`.
 
@@ -139,7 +136,7 @@ class PreludeLayer(asyncio.Protocol):
         next_protocol: Makes what reads the rest, a TLS layer or HTTP.
         timeout_s: Seconds that the peer has for its whole prelude.
         on_refusal: Told the code and the detail of each refusal, for counting.
-        refusals: What writes the log lines; one for the process unless given.
+        refusals: What writes the log lines, for all connections of a server; its own unless given.
         tracker: Knows the connection until its prelude is whole.
     """
 
@@ -159,7 +156,7 @@ class PreludeLayer(asyncio.Protocol):
         self._next_protocol = next_protocol
         self._timeout_s = timeout_s
         self._on_refusal = on_refusal
-        self._refusals = refusals if refusals is not None else _refusals
+        self._refusals = refusals if refusals is not None else RefusalLog()
         self._tracker = tracker
         self._transport: asyncio.Transport | None = None
         self._peer = ""

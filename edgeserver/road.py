@@ -16,7 +16,7 @@ from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.findings import make_finding
 from edgeserver.proxyheaders.prelude import Prelude
-from edgeserver.proxylayer import INVALID, PreludeLayer, PreludeTracker
+from edgeserver.proxylayer import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 from edgeserver.tls import TLSContexts
 from edgeserver.tlsservice import TLSService
 
@@ -50,6 +50,7 @@ class ConnectionRoad:
         self._tls = tls
         self.policy = policy
         self._prelude_mode = ""
+        self._refusals = RefusalLog()
 
     def set_policy(self, policy: TrustPolicy) -> None:
         """Judge by `policy` from now on.
@@ -101,6 +102,7 @@ class ConnectionRoad:
                 allowed=self._may_speak,
                 next_protocol=functools.partial(self._after_prelude, listener),
                 on_refusal=self._count_refusal,
+                refusals=self._refusals,
                 tracker=self.preludes,
             )
         if listener.ssl_options is not None:
