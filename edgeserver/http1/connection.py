@@ -107,7 +107,7 @@ class HTTP1Connection(RequestOpening):
         """Take the next bytes."""
         if self._buffer:
             self._append(data)
-            if self._scheduled:
+            if self._scheduled and not self._closing:
                 self._hold_input()
             else:
                 self._run()
