@@ -17,10 +17,10 @@ from typing import Any
 
 from edgeserver.ioloop import IOLoop, call_logged
 from edgeserver.iostream import IOStream
-from edgeserver.log import gen_log
 from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
 from edgeserver.process import fork_processes
-from edgeserver.ratelimit import RateLimit
+from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit
 
 __all__ = ["INHERIT", "Listener", "SSLOptions", "TCPServer"]
 

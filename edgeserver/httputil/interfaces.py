@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeserver.log import gen_log
+from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.httputil.context import ConnectionContext

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
-from edgeserver.turns import TurnBudget
+from edgeserver.support.turns import TurnBudget
 
 HIGH_WATER = 64 * 1024
 """Where a transport tells its protocol to stop writing, and at a quarter of it to go on."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeserver.http1 import HTTP1Connection
-from edgeserver.ratelimit import IN_ALL, PER_ADDRESS
+from edgeserver.support.ratelimit import IN_ALL, PER_ADDRESS
 from tests.http1.conversation import FakeTransport, Talk
 
 MALFORMED = b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -12,7 +12,7 @@ import gzip
 import pytest
 
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
-from edgeserver.http1.body import MAX_CHUNKS
+from edgeserver.http1.body_decoders import MAX_CHUNKS
 from edgeserver.http1.connection import HELD_INPUT
 from tests.http1.conversation import App, Recorder, Talk, turns_of_units
 
