@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environment, report
+from benchmarks.hostile import run_hostile
 from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.linear import run_linear
 from benchmarks.model import HERE, BenchmarkError, Server
@@ -167,6 +168,14 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         results["stream"] = run_streaming(chosen, plan, say=say, failed=failed)
     if "linear" in flags.only:
         results["linear"] = run_linear(selection.of(LINEAR_SERVERS), plan, say=say, failed=failed)
+    if "hostile" in flags.only:
+        results["hostile"] = run_hostile(
+            python=python,
+            server_core=plan.server_core,
+            load_core=plan.load_core,
+            say=say,
+            failed=failed,
+        )
     return results
 
 

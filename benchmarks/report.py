@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks import hostile
 from benchmarks.linear import JOBS
 from benchmarks.model import IdleCase, Suite
 from benchmarks.tables import IDLES, STREAM_LIMIT_MIB
@@ -152,6 +153,14 @@ def _linear(results: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     return lines + [f"- {job.name}: {job.about}" for job in JOBS if job.name in results] + [""]
 
 
+def _hostile(rows: list[hostile.Row]) -> list[str]:
+    heads = ["load", "p50, ms", "p99, ms", "worst, ms", "most CPU in a wait, ms", "CPU, s"]
+    lines = ["## What another client waits under hostile loads (`hostile`)", ""]
+    lines += _table(heads, hostile.render(rows))
+    worst = max((float(row["worst_ms"]) for row in rows), default=0.0)
+    return [*lines, _verdict("edgeserver", worst, hostile.LIMIT_MS, "ms"), ""]
+
+
 def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     """Return the whole report as Markdown."""
     lines = ["# Results", "", *_environment(results["environment"])]
@@ -171,4 +180,6 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
         lines += _stream(results["stream"])
     if "linear" in results:
         lines += _linear(results["linear"])
+    if "hostile" in results:
+        lines += _hostile(results["hostile"])
     return "\n".join(lines)

@@ -469,7 +469,13 @@ STREAM_LIMIT_MIB = 8.0
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
-PARTS = (*(suite.name for suite in SUITES), *(case.name for case in IDLES), "stream", "linear")
+PARTS = (
+    *(suite.name for suite in SUITES),
+    *(case.name for case in IDLES),
+    "stream",
+    "linear",
+    "hostile",
+)
 # What one issue asks for, by one name.
 GROUPS = {
     "all-tls": ("tls", "tls-handshake", "tls-download", "tls-idle", "tls-idle-download"),

@@ -36,6 +36,7 @@ from edgeserver.server.arguments import (
 from edgeserver.server.stack import ConnectionRoad
 from edgeserver.server.tls import TLSService
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit
 from edgeserver.tcpserver import Listener, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.util import Configurable
@@ -47,9 +48,6 @@ HTTPRequest = HTTPServerRequest
 
 PAUSE_POLL_S = 0.1
 """How often it is looked whether a paused server may accept again, in seconds."""
-
-WARNING_EVERY_S = 60.0
-"""How often a server that is full says so at most, in seconds."""
 
 COUNT_EVERY = 64
 """Connections that may begin before they are counted, far from `max_connections`."""
@@ -210,7 +208,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         )
         self._accepting_paused: asyncio.TimerHandle | None = None
         self._until_count = 0
-        self._next_warning_s = 0.0
+        self._full_warnings = RateLimit(in_all=1)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
@@ -388,9 +386,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         elif at_most >= self.max_connections and self.open_connections >= self.max_connections:
             self.pause_accepting(by="max_connections")
             self._look_again()
-            now = time.monotonic()
-            if now >= self._next_warning_s:  # at the limit every connection pauses it once
-                self._next_warning_s = now + WARNING_EVERY_S
+            # At the limit every connection pauses it once.
+            if self._full_warnings.permits(time.monotonic()):
                 gen_log.warning(
                     "%d connections are open (max_connections): accepting pauses until one closes",
                     self.open_connections,

@@ -20,6 +20,7 @@ from edgeserver.iostream import IOStream
 from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
 from edgeserver.process import fork_processes
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit
 
 __all__ = ["INHERIT", "Listener", "SSLOptions", "TCPServer"]
 
@@ -168,6 +169,7 @@ class TCPServer:
         self._pending: list[socket_module.socket] = []
         self._started = False
         self._paused_by: set[str] = set()
+        self._accept_warnings = RateLimit(in_all=1)
         self._check_ssl_options(ssl_options)
 
     def listen(
@@ -313,7 +315,8 @@ class TCPServer:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                gen_log.warning("cannot accept connections yet: %s", error.strerror)
+                if self._accept_warnings.permits(listener.loop.time()):  # tried every second
+                    gen_log.warning("cannot accept connections yet: %s", error.strerror)
                 self.pause_accepting(by=_NO_DESCRIPTOR)
                 retry = functools.partial(self.resume_accepting, by=_NO_DESCRIPTOR)
                 listener.loop.call_later(RESUME_RETRY_S, retry)

@@ -21,7 +21,7 @@ from edgeserver.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import is_being_cancelled, start_task
 
 __all__ = ["CallbackAdapter"]
@@ -168,7 +168,7 @@ def _answer_error(
 ) -> None:
     if isinstance(error, HTTPInputError):
         # Arguments and forms are parsed when the application first asks for them.
-        gen_log.info("Malformed HTTP message from %s: %s", request.remote_ip, error)
+        connection.complain("Malformed HTTP message from %s: %s", request.remote_ip, error)
         status, reason, text = error.status, "Bad Request", f"{error}\n".encode("ascii", "replace")
     else:
         app_log.error("Uncaught exception %r", request, exc_info=error)

@@ -28,6 +28,7 @@ from edgeserver.audit.sink import FileSink, Sink, StreamSink
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit
 
 if TYPE_CHECKING:
     from edgeserver.proxyheaders.results import Provenance
@@ -47,7 +48,6 @@ PAIR_BYTES = 160
 """What a field costs besides its bytes: a tuple, two objects and a place in a list, about."""
 
 _BATCH_BYTES = 64 * 1024
-_WARNING_EVERY_S = 60.0
 
 _Record = tuple[Callable[[], "Provenance"], str, str, float, int]
 
@@ -142,7 +142,7 @@ class AuditLog:
         self._queue: SimpleQueue[_Record | _Order] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._next_warning_s = 0.0
+        self._warnings = RateLimit(in_all=1)
         self._unheard = 0
         # each of the two threads counts for itself: `+=` is not atomic
         self._refused = 0
@@ -376,8 +376,4 @@ class AuditLog:
 
     def _may_warn(self) -> bool:
         """Return whether a minute has passed since the last warning, and begin another."""
-        now = time.monotonic()
-        if now < self._next_warning_s:
-            return False
-        self._next_warning_s = now + _WARNING_EVERY_S
-        return True
+        return self._warnings.permits(time.monotonic())

@@ -6,14 +6,14 @@ delegate in front of a delegate.
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from collections.abc import Awaitable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil.headers import RawHeaders
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.support.turns import TurnBudget
 
 if TYPE_CHECKING:
     from edgeserver.http1.exchange import HTTP1Exchange
@@ -24,8 +24,15 @@ __all__ = ["DecompressingDelegate", "consume_encoding"]
 
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
-BATCH: Final = 16
-"""Pieces unpacked before the event loop gets its turn: little that came may become much."""
+STEPS: Final = 16
+"""Most members begun, or parts of one unpacked, before somebody looks at the time."""
+
+FIRST_STRIDE: Final = 512
+"""Bytes given to a member at first: what is behind its end is copied, for each one anew."""
+
+FRAMING_RATIO: Final = 16
+FRAMING_ROOM: Final = 64 * 1024
+"""A gzip body may be so many times what it holds, and so many bytes more."""
 
 
 def consume_encoding(raw: RawHeaders) -> RawHeaders:
@@ -46,17 +53,40 @@ class DecompressingDelegate(HTTPMessageDelegate):
         delegate: Who hears the plain body.
         exchange: Its `max_body_size` bounds the plain body; read anew for each piece.
         chunk_size: Most bytes of one piece.
+        turns: The time of a turn of the event loop: little that came may become much.
     """
 
-    __slots__ = ("_chunk_size", "_delegate", "_ended", "_exchange", "_inflate", "_size", "_started")
+    __slots__ = (
+        "_chunk_size",
+        "_consumed",
+        "_delegate",
+        "_ended",
+        "_exchange",
+        "_inflate",
+        "_input",
+        "_position",
+        "_size",
+        "_started",
+        "_stride",
+        "_turns",
+    )
 
     def __init__(
-        self, delegate: HTTPMessageDelegate, exchange: HTTP1Exchange, chunk_size: int
+        self,
+        delegate: HTTPMessageDelegate,
+        exchange: HTTP1Exchange,
+        chunk_size: int,
+        turns: TurnBudget,
     ) -> None:
         self._delegate = delegate
         self._exchange = exchange
         self._chunk_size = chunk_size
+        self._turns = turns
         self._inflate = zlib.decompressobj(GZIP_WINDOW)
+        self._input = b""
+        self._position = 0
+        self._stride = max(FIRST_STRIDE, chunk_size)
+        self._consumed = 0
         self._size = 0
         self._started = False
         self._ended = False
@@ -73,11 +103,15 @@ class DecompressingDelegate(HTTPMessageDelegate):
         Raises:
             HTTPInputError: It is not gzip (400), or becomes too large (413).
         """
-        pieces = self._pieces(chunk)
-        for count, piece in enumerate(pieces, 1):
-            waiting = self._delegate.data_received(piece)
-            if waiting is not None or count == BATCH:
-                return self._go_on(waiting, pieces)
+        self._input = chunk
+        self._position = 0
+        while self._position < len(self._input):
+            piece = self._unpack()
+            waiting = self._delegate.data_received(piece) if piece else None
+            if waiting is not None:
+                return self._go_on(waiting)
+            if self._position < len(self._input) and self._turns.spent():
+                return self._go_on(self._turns.later())
         return None
 
     def finish(self) -> None:
@@ -97,38 +131,64 @@ class DecompressingDelegate(HTTPMessageDelegate):
         self._ended = True
         self._delegate.on_connection_close()
 
-    async def _go_on(self, waiting: Awaitable[None] | None, pieces: Iterator[bytes]) -> None:
-        await (asyncio.sleep(0) if waiting is None else waiting)
-        count = 0
-        while not self._ended and (piece := next(pieces, None)) is not None:
-            count += 1
-            waiting = self._delegate.data_received(piece)
-            if waiting is not None:
-                await waiting
-            elif not count % BATCH:
-                await asyncio.sleep(0)
+    async def _go_on(self, waiting: Awaitable[None]) -> None:
+        await waiting
+        while not self._ended and self._position < len(self._input):
+            piece = self._unpack()
+            held = self._delegate.data_received(piece) if piece else None
+            if held is not None:
+                await held
+            elif self._position < len(self._input) and self._turns.spent():
+                await self._turns.later()
 
-    def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        data: Any = chunk
-        while data:
-            if self._inflate.eof:
-                # RFC 1952 section 2.2: "A gzip file consists of a series of 'members'".
-                self._inflate = zlib.decompressobj(GZIP_WINDOW)
-            self._started = True
-            try:
-                piece = self._inflate.decompress(data, self._chunk_size)
-            except zlib.error as error:
-                raise HTTPInputError(
-                    f"invalid gzip data: {error}", rfc="RFC 1952 section 2.3"
-                ) from None
-            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            self._size += len(piece)
-            most = self._exchange.max_body_size
-            if most is not None and self._size > most:
-                raise HTTPInputError(
-                    f"decompressed body too large: more than {most} bytes (max_body_size)",
-                    status=413,
-                    rfc="RFC 9110 section 15.5.14",
-                )
-            if piece:
-                yield piece
+    def _unpack(self) -> bytes:
+        """Return the next of what has come, joined from several members where they are small."""
+        pieces: list[bytes] = []
+        room = self._chunk_size
+        for _ in range(STEPS):
+            piece = self._unpack_part(room)
+            room -= len(piece)
+            pieces.append(piece)
+            if not room or self._position >= len(self._input):
+                break
+        return b"".join(pieces)
+
+    def _unpack_part(self, room: int) -> bytes:
+        """Return at most `room` bytes, all from one member."""
+        if self._inflate.eof:
+            # RFC 1952 section 2.2: "A gzip file consists of a series of 'members'".
+            self._inflate = zlib.decompressobj(GZIP_WINDOW)
+            self._stride = FIRST_STRIDE
+        self._started = True
+        part = memoryview(self._input)[self._position : self._position + self._stride]
+        try:
+            piece = self._inflate.decompress(part, room)
+        except zlib.error as error:
+            raise HTTPInputError(
+                f"invalid gzip data: {error}", rfc="RFC 1952 section 2.3"
+            ) from None
+        left = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+        taken = len(part) - len(left)
+        if not left:
+            self._stride *= 2  # so that what is copied stays in proportion to the member
+        self._position += taken
+        self._consumed += taken
+        self._size += len(piece)
+        self._check_size()
+        return piece
+
+    def _check_size(self) -> None:
+        """Refuse a body that holds too much, or next to nothing for its length."""
+        most = self._exchange.max_body_size
+        if most is not None and self._size > most:
+            raise HTTPInputError(
+                f"decompressed body too large: more than {most} bytes (max_body_size)",
+                status=413,
+                rfc="RFC 9110 section 15.5.14",
+            )
+        if self._consumed > FRAMING_RATIO * self._size + FRAMING_ROOM:
+            raise HTTPInputError(
+                f"gzip framing too long: {self._consumed} bytes are more than {FRAMING_RATIO} times"
+                f" the {self._size} bytes that they hold and {FRAMING_ROOM} more",
+                rfc="RFC 1952 section 2.2",
+            )

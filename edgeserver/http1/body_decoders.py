@@ -28,7 +28,11 @@ MAX_TRAILER_LINE: Final = 8192
 """Most bytes of one trailer line."""
 
 MAX_CHUNKS: Final = 64
-"""Most chunks joined in one piece, so that a flood of tiny ones yields to the event loop."""
+"""Most chunks taken in one call, so that who reads a flood of tiny ones can look at the time."""
+
+FRAMING_RATIO: Final = 16
+FRAMING_ROOM: Final = 64 * 1024
+"""Sizes, extensions and line ends may be so many times the content, and so many bytes more."""
 
 # RFC 9112 section 7.1:
 #   chunk      = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
@@ -41,6 +45,7 @@ _EXTENSION = (
     rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 )
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+")
+_SMALL_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,3})\r\n")  # a small one, at its plainest
 
 
 class BodyDecoder:
@@ -90,6 +95,9 @@ class LengthDecoder(BodyDecoder):
 class ChunkedDecoder(BodyDecoder):
     """A chunked body; extensions and trailers are checked, bounded and dropped.
 
+    Framing is bounded by the content that it carries: one-byte chunks with a size each pass,
+    what is made to be mostly extensions does not.
+
     Args:
         max_size: Most bytes of the body; read anew for each chunk.
         max_trailer_bytes: Most bytes of the trailer section.
@@ -97,6 +105,7 @@ class ChunkedDecoder(BodyDecoder):
     """
 
     __slots__ = (
+        "_framing",
         "_in_data",
         "_in_trailers",
         "_max_trailer_bytes",
@@ -114,6 +123,7 @@ class ChunkedDecoder(BodyDecoder):
         self._max_trailer_bytes = max_trailer_bytes
         self._max_trailer_fields = max_trailer_fields
         self._size = 0
+        self._framing = 0
         self._remaining = 0
         self._in_data = False
         self._in_trailers = False
@@ -123,10 +133,10 @@ class ChunkedDecoder(BodyDecoder):
     def feed(self, data: Buffer, start: int, limit: int) -> tuple[bytes, int]:
         """Take the next piece; consecutive chunks are joined. See `BodyDecoder.feed`."""
         pieces: list[memoryview] = []
-        taken = 0
+        taken = chunks = 0
         position = start
         with memoryview(data) as view:
-            while taken < limit and len(pieces) < MAX_CHUNKS:
+            while taken < limit and chunks < MAX_CHUNKS:
                 if self._in_data:
                     if self._remaining:
                         end = position + min(self._remaining, limit - taken, len(data) - position)
@@ -141,6 +151,20 @@ class ChunkedDecoder(BodyDecoder):
                 elif self._in_trailers:
                     after = self._read_trailer(data, position)
                 else:
+                    chunks += 1
+                    small = _SMALL_CHUNK.match(data, position)
+                    if small is not None:
+                        begin = small.end()
+                        end = begin + int(small[1], 16)
+                        if (
+                            begin < end <= begin + limit - taken
+                            and data[end : end + 2] == b"\r\n"
+                            and self._count_small(begin - position, end - begin)
+                        ):
+                            pieces.append(view[begin:end])
+                            taken += end - begin
+                            position = end + 2
+                            continue
                     after = self._begin_chunk(data, position)
                 if after == position:
                     break
@@ -152,10 +176,29 @@ class ChunkedDecoder(BodyDecoder):
                 part.release()
         return piece, position
 
+    def _count_small(self, line: int, size: int) -> bool:
+        """Count a chunk that has come whole, or leave it to `_begin_chunk` to say what is wrong."""
+        framing = self._framing + line
+        if framing > FRAMING_RATIO * self._size + FRAMING_ROOM or self._size + size > self.max_size:
+            return False
+        self._framing = framing + 2
+        self._size += size
+        return True
+
     def _begin_chunk(self, data: Buffer, start: int) -> int:
         line, after = _next_line(data, start, MAX_CHUNK_LINE, "invalid chunk size")
+        framing = self._framing + (after if line is not None else len(data)) - start
+        if framing > FRAMING_RATIO * self._size + FRAMING_ROOM:
+            # RFC 9112 section 7.1.1: "A server ought to limit the total length of chunk extensions
+            # received in a request to an amount reasonable for the services provided".
+            raise HTTPInputError(
+                f"chunk framing too long: {framing} bytes of sizes and extensions are more than"
+                f" {FRAMING_RATIO} times the {self._size} bytes of content and {FRAMING_ROOM} more",
+                rfc="RFC 9112 section 7.1.1",
+            )
         if line is None:
             return start
+        self._framing = framing
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
             raise HTTPInputError(
@@ -179,6 +222,7 @@ class ChunkedDecoder(BodyDecoder):
         ending = bytes(data[start : start + 2])
         if ending == b"\r\n":
             self._in_data = False
+            self._framing += 2
             return start + 2
         if ending in (b"", b"\r"):
             return start

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.body_decoders import ChunkedDecoder, LengthDecoder
+from edgeserver.http1.body_decoders import BodyDecoder, ChunkedDecoder, LengthDecoder
 from edgeserver.http1.bulk_reader import BulkReader, keep_freed_memory
 from edgeserver.http1.ending import ExchangeEnds, is_input_error
 from edgeserver.http1.endpoint import HTTP1Endpoint
@@ -89,10 +89,16 @@ class BodyReading(ExchangeEnds):
         if decoder is None or held is not None:
             return False
         start = self._position
+        limit = self.endpoint.settings.chunk_size
         try:
-            piece, self._position = decoder.feed(
-                self._buffer, start, self.endpoint.settings.chunk_size
-            )
+            piece, self._position = decoder.feed(self._buffer, start, limit)
+            if (
+                piece
+                and len(piece) < limit
+                and self._position < len(self._buffer)
+                and not decoder.complete
+            ):
+                piece = self._join_chunks(decoder, piece, limit)
         except HTTPInputError as error:
             self._refuse(error)
             return False
@@ -103,6 +109,23 @@ class BodyReading(ExchangeEnds):
         elif decoder.complete:
             self._in_request(self._end_request)
         return self._position > start and self._held is None
+
+    def _join_chunks(self, decoder: BodyDecoder, piece: bytes, limit: int) -> bytes:
+        """Return `piece` with the chunks that came with it, as far as this turn's time goes."""
+        pieces, size = [piece], len(piece)
+        while (
+            size < limit
+            and self._position < len(self._buffer)
+            and not decoder.complete
+            and not self.endpoint.turns.spent()
+        ):
+            piece, after = decoder.feed(self._buffer, self._position, limit - size)
+            if after == self._position:
+                break
+            self._position = after
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
 
     def _deliver(self, piece: bytes) -> None:
         delegate, decoder = self._delegate, self.decoder
@@ -179,6 +202,8 @@ class BodyReading(ExchangeEnds):
         while taken < size:
             decoder = self.decoder
             if type(decoder) is not LengthDecoder or self._closing or self._held is not None:
+                break
+            if taken and self.endpoint.turns.spent():
                 break
             piece = bytes(data[taken : taken + most])
             taken += len(piece)

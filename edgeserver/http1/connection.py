@@ -14,6 +14,7 @@ The rules of the state machine:
   `on_connection_close`.
 - One loop, `_run`, goes through the buffer by offset and is never entered twice; what is written
   while it runs goes out in one piece when it rests.
+- `_scheduled` is set while `_run` is planned: input that comes meanwhile is only kept.
 - After a refusal nothing that follows is read as a request: the connection lingers, and closes.
 """
 
@@ -34,9 +35,6 @@ from edgeserver.http1.output import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
 
 __all__ = ["HTTP1Connection"]
-
-BATCH: Final = 64
-"""Requests, or pieces of a body, taken before the event loop gets its turn."""
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
@@ -109,7 +107,10 @@ class HTTP1Connection(RequestOpening):
         """Take the next bytes."""
         if self._buffer:
             self._append(data)
-            self._run()
+            if self._scheduled and not self._closing:
+                self._hold_input()
+            else:
+                self._run()
             return
         if (
             data
@@ -246,7 +247,6 @@ class HTTP1Connection(RequestOpening):
             self._discard_input()
             return
         self._corked = True
-        taken = 0
         while (
             self._next_request()
             if self.exchange is None and self._delegate is None
@@ -254,9 +254,10 @@ class HTTP1Connection(RequestOpening):
         ):
             if self._closing or self.transport is None:
                 break
-            taken += 1
-            if taken == BATCH:
-                self._run_soon()
+            if self._position < len(self._buffer) and self.endpoint.turns.spent():
+                self._scheduled = True
+                self.endpoint.turns.wait(self._run)
+                self._hold_input()
                 break
         self._uncork()
         if self._position >= len(self._buffer):
@@ -312,6 +313,11 @@ class HTTP1Connection(RequestOpening):
         self._checked = max(self._checked - self._position, 0)
         self._position = 0
         buffer += data
+
+    def _hold_input(self) -> None:
+        """Read no more while too much waits; `_rest` reads on."""
+        if len(self._buffer) - self._position > HELD_INPUT:
+            self._pause_reading()
 
     def _discard_input(self) -> None:
         size = len(self._buffer) - self._position

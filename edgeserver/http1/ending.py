@@ -25,7 +25,7 @@ from edgeserver.httputil.context import ConnectionContext
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
 from edgeserver.support.escape import escape
-from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.loggers import app_log
 from edgeserver.transport.handover import replace_layer
 
 __all__ = ["ExchangeEnds", "is_input_error"]
@@ -252,7 +252,7 @@ class ExchangeEnds(Wire):
 
     def _log_refusal(self, error: HTTPInputError) -> None:
         rule = f" ({error.rfc})" if error.rfc else ""
-        gen_log.info("Malformed HTTP message from %s: %s%s", self._render_peer(), error, rule)
+        self.complain("Malformed HTTP message from %s: %s%s", self._render_peer(), error, rule)
 
     def _render_peer(self) -> str:
         # Not the context's client: until a head is resolved that is the one of the request before.
@@ -337,10 +337,10 @@ class ExchangeEnds(Wire):
 
     def _waited_too_long(self) -> None:
         if self.exchange is not None and self.decoder is not None:
-            gen_log.info("Timeout reading body from %s", self.context)
+            self.complain("Timeout reading body from %s", self.context)
             self._answer_and_close(408, "the body did not come in time")
         elif self.exchange is None and self._position < len(self._buffer):
-            gen_log.info("Timeout reading head from %s", self._render_peer())
+            self.complain("Timeout reading head from %s", self._render_peer())
             self._answer_and_close(408, "the head did not come in time")
         elif self.exchange is not None and self.exchange.bytes_sent > self._sent_before:
             self._owe_answer(self.exchange)

@@ -20,6 +20,8 @@ from edgeserver.http1.response_head import date_line, encode_field
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit, address_key
+from edgeserver.support.turns import TurnBudget, turns_of
 
 if TYPE_CHECKING:
     from edgeserver.http1.connection import HTTP1Connection
@@ -131,12 +133,16 @@ class HTTP1Endpoint:
         audit_log: Gets the proof of each request's client to record, or None.
         strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
+        turns: The time of a turn of the event loop, or None for the loop's own.
         on_open: Called after each connection has been counted in, or None.
         on_close: Called after each has been counted out, or None.
 
     Attributes:
         budget: What is held of bodies and messages, over all connections.
+        turns: The time of a turn of the event loop, over all connections; from the first one on.
     """
+
+    turns: TurnBudget
 
     def __init__(
         self,
@@ -148,6 +154,7 @@ class HTTP1Endpoint:
         audit_log: Auditor | None = None,
         strict_transport: str | None = None,
         protocol: str | None = None,
+        turns: TurnBudget | None = None,
         on_open: Callable[[], None] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
@@ -175,6 +182,8 @@ class HTTP1Endpoint:
         self.must_close = settings.no_keep_alive
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._turns = turns
+        self._complaints = RateLimit()
         self._on_open = on_open
         self._on_close = on_close
         self._empty: asyncio.Future[None] | None = None
@@ -240,6 +249,7 @@ class HTTP1Endpoint:
     def opened(self, connection: ExchangeEnds, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
         self.connections.add(connection)
+        self.turns = self._turns or turns_of(loop)
         if self._ticker is None:
             self._set_clock(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
@@ -282,6 +292,28 @@ class HTTP1Endpoint:
                 self.budget.max_bytes,
             )
 
+    def complain(self, now_s: float, address: str, text: str, *args: object) -> None:
+        """Log a line about a peer that broke a rule or was late, unless it has had its share.
+
+        Args:
+            now_s: The loop's time.
+            address: Who is to blame.
+            text: The line, with `%` for each of `args`.
+            args: What stands in it.
+        """
+        self._sum_up_complaints(now_s)
+        if self._complaints.permits(now_s, address_key(address)):
+            gen_log.info(text, *args)
+
+    def _sum_up_complaints(self, now_s: float) -> None:
+        missed = self._complaints.missed(now_s)
+        if missed:
+            gen_log.info(
+                "Malformed HTTP messages and timeouts: %d more in the minute before were not"
+                " logged one by one",
+                missed,
+            )
+
     def drain(self) -> None:
         """Close what is idle; let what is in flight finish, and close then."""
         self.draining = self.must_close = True
@@ -311,6 +343,8 @@ class HTTP1Endpoint:
         # each request.
         now = loop.time()
         self._set_clock(now)
+        if self._complaints.suppressed:
+            self._sum_up_complaints(now)
         # A connection that answers, or is closed, waits for nothing: its deadline is far.
         recent = self.idle_deadline - KEEP_FIELDS_S
         for kept in list(self.keeping):

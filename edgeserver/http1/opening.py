@@ -232,4 +232,4 @@ class RequestOpening(BodyReading):
         if exchange.max_body_size is None:
             exchange.max_body_size = settings.max_body_size
         exchange.replace_fields(consume_encoding(raw))
-        return DecompressingDelegate(delegate, exchange, settings.chunk_size)
+        return DecompressingDelegate(delegate, exchange, settings.chunk_size, self.endpoint.turns)

@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from edgeserver.iostream import closed_error
-from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.http1.endpoint import HTTP1Endpoint
@@ -256,7 +255,7 @@ class Wire(asyncio.Protocol):
         if self.write_deadline <= now_s:
             size = transport.get_write_buffer_size()
             if size and size >= self._stalled_size:
-                gen_log.info("Timeout writing to %s: it takes no bytes", self.context)
+                self.complain("Timeout writing to %s: it takes no bytes", self.context)
                 self.abort()
                 return
             self._stalled_size = size
@@ -270,6 +269,15 @@ class Wire(asyncio.Protocol):
             self.deadline = now_s + LINGER_S
         else:
             transport.abort()
+
+    def complain(self, text: str, *args: object) -> None:
+        """Log a line about the peer, within the endpoint's limits.
+
+        Whom a prelude names has lines of its own; whom the fields of a request name has not.
+        """
+        context = self.context
+        named = None if context.prelude is None else context.prelude.source
+        self.endpoint.complain(self.loop.time(), named or context.peer, text, *args)
 
     def _waited_too_long(self) -> None:
         """Act on a peer that has not sent in time what it should have."""

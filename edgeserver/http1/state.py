@@ -118,6 +118,10 @@ class ExchangeState(HTTPConnection):
 
     # Who is asking, and for what.
 
+    def complain(self, text: str, *args: object) -> None:
+        """Log that the client has broken a rule; see `HTTPConnection.complain`."""
+        self._connection.complain(text, *args)
+
     fields: dict[bytes, bytes]
     lines: RawHeaders | None
 

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgeserver.support.loggers import gen_log
+
 if TYPE_CHECKING:
     from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
@@ -223,6 +225,15 @@ class HTTPConnection:
             ValueError: One of them cannot be written, or may not stand in a trailer section.
         """
         raise NotImplementedError  # an interface: the HTTP layer says how
+
+    def complain(self, text: str, *args: object) -> None:
+        """Log that the client has broken a rule; a server writes only so many of these lines.
+
+        Args:
+            text: The line, with `%` for each of `args`, which are escaped already.
+            args: What stands in it.
+        """
+        gen_log.info(text, *args)
 
     def abort(self) -> None:
         """Close the connection, since the answer cannot be completed as it was begun."""

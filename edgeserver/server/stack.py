@@ -20,7 +20,7 @@ from edgeserver.server.client_limit import ClientCounts, CountedConnection, Coun
 from edgeserver.server.tls import TLSService
 from edgeserver.tls import TLSContexts
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker
+from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 
 if TYPE_CHECKING:
     from edgeserver.tcpserver import Listener
@@ -57,6 +57,7 @@ class ConnectionRoad:
         self._clients: ClientCounts | None = None
         if max_per_client is not None:
             self._clients = ClientCounts(max_per_client, self._may_speak)
+        self._refusals = RefusalLog()
 
     def set_policy(self, policy: TrustPolicy) -> None:
         """Judge by `policy` from now on.
@@ -108,6 +109,7 @@ class ConnectionRoad:
                 allowed=self._may_speak,
                 next_protocol=functools.partial(self._after_prelude, listener),
                 on_refusal=self._count_refusal,
+                refusals=self._refusals,
                 tracker=self.preludes,
             )
         if listener.ssl_options is not None:

@@ -16,6 +16,7 @@ from edgeserver.errors import ProxyProtocolError
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, is_prelude_start, parse_prelude
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import RateLimit, address_key
 from edgeserver.transport.handover import replace_layer
 
 __all__ = [
@@ -46,38 +47,37 @@ class RefusalLog:
     """Writes one warning per refused connection, and counts instead once there are too many.
 
     Args:
-        per_minute: How many lines a minute are written.
+        limit: How many lines an address, and all together, may cause in a minute.
         clock: Seconds that only grow.
     """
 
     def __init__(
-        self, per_minute: int = 60, *, clock: Callable[[], float] = time.monotonic
+        self, limit: RateLimit | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.per_minute = per_minute
-        self.suppressed = 0
+        self._limit = limit or RateLimit()
         self._clock = clock
-        self._window_ends = clock()
-        self._written = 0
 
-    def warn(self, line: str) -> None:
-        """Log `line`, or count it until the minute is over."""
+    @property
+    def suppressed(self) -> int:
+        """How many refusals were not logged since a line last told of them."""
+        return self._limit.suppressed
+
+    def warn(self, line: str, peer: str = "") -> None:
+        """Log `line`, or count it until the minute is over.
+
+        Args:
+            line: What is said.
+            peer: Whom it is about, an address; anything else has no limit of its own.
+        """
         now = self._clock()
-        if now >= self._window_ends:
-            self._window_ends = now + 60
-            self._written = 0
-        if self._written >= self.per_minute:
-            self.suppressed += 1
+        missed = self._limit.missed(now)
+        if not self._limit.permits(now, address_key(peer)):
             return
-        self._written += 1
-        if self.suppressed:
-            line += f" ({self.suppressed} more refusals were not logged)"
-            self.suppressed = 0
-        if self._written == self.per_minute:
+        if missed:
+            line += f" ({missed} more refusals were not logged)"
+        if self._limit.last:
             line += " (more in this minute are counted, not logged)"
         gen_log.warning("%s", line)
-
-
-_refusals = RefusalLog()
 
 
 def peer_text(transport: asyncio.BaseTransport) -> str:
@@ -136,7 +136,7 @@ class PreludeLayer(asyncio.Protocol):
         next_protocol: Makes what reads the rest, a TLS layer or HTTP.
         timeout_s: Seconds that the peer has for its whole prelude.
         on_refusal: Told the code and the detail of each refusal, for counting.
-        refusals: What writes the log lines; one for the process unless given.
+        refusals: What writes the log lines, for all connections of a server; its own unless given.
         tracker: Knows the connection until its prelude is whole.
     """
 
@@ -156,7 +156,7 @@ class PreludeLayer(asyncio.Protocol):
         self._next_protocol = next_protocol
         self._timeout_s = timeout_s
         self._on_refusal = on_refusal
-        self._refusals = refusals if refusals is not None else _refusals
+        self._refusals = refusals if refusals is not None else RefusalLog()
         self._tracker = tracker
         self._transport: asyncio.Transport | None = None
         self._peer = ""
@@ -242,7 +242,7 @@ class PreludeLayer(asyncio.Protocol):
             return
         self.abort()
         peer = escape(self._peer) or "an unknown peer"
-        self._refusals.warn(f"{code}: connection from {peer} closed: {detail}")
+        self._refusals.warn(f"{code}: connection from {peer} closed: {detail}", self._peer)
         if self._on_refusal is not None:
             self._on_refusal(code, detail)
 

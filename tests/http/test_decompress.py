@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.http1.conversation import Recorder, Talk
+from tests.http1.conversation import Recorder, Talk, turns_of_units
 
 BODY = bytes(i * i % 251 for i in range(100_000))
 
@@ -162,7 +162,7 @@ async def test_a_bomb_costs_little_memory() -> None:
 
 async def test_a_bomb_yields() -> None:
     """The event loop has its turn while a small body becomes a large one."""
-    talk = Talk(decompress_request=True, chunk_size=1000)
+    talk = Talk(decompress_request=True, chunk_size=1000, shared={"turns": turns_of_units(16)})
     talk.receive(post(gzip.compress(bytes(100_000))))
     (request,) = talk.app.requests
     assert len(request.pieces) < 100
@@ -235,3 +235,23 @@ async def test_nothing_is_delivered_after_the_end(how: str) -> None:
     await talk.turn()
     assert request.ended == ["close"]
     assert request.pieces == [b"x" * 10]
+
+
+@pytest.mark.parametrize("segment", [1000, 10**6])
+async def test_a_body_of_empty_members_is_refused(segment: int) -> None:
+    """What holds next to nothing for its length is refused, as chunks of that kind are."""
+    talk = Talk(decompress_request=True)
+    receive(talk, post(gzip.compress(b"") * 5000), segment)
+    assert talk.statuses == [400]
+    assert b"gzip framing too long" in talk.sent
+
+
+@pytest.mark.parametrize("segment", [100, 10**6])
+async def test_small_members_are_joined(segment: int) -> None:
+    """A flood of tiny members does not become a flood of calls."""
+    talk = Talk(decompress_request=True)
+    receive(talk, post(gzip.compress(b"ab") * 1000), segment)
+    (request,) = talk.app.requests
+    assert request.body == b"ab" * 1000
+    assert len(request.pieces) <= 1000 * 22 // min(segment, 300) + 1
+    assert talk.statuses == [200]

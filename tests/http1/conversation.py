@@ -7,6 +7,8 @@ stops reading; tests over real sockets stand in `tests/e2e/`.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +17,7 @@ from typing import Any
 
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
+from edgeserver.support.turns import TurnBudget
 
 HIGH_WATER = 64 * 1024
 """Where a transport tells its protocol to stop writing, and at a quarter of it to go on."""
@@ -200,8 +203,33 @@ class TakingApp(App):
         request.finish()
 
 
+def turns_of_units(units: int, waiting: int | None = None) -> TurnBudget:
+    """Return a budget for a test: time is how often somebody has asked, so nothing else counts.
+
+    Args:
+        units: How many units one connection may do in a row: so many before it waits, and one
+            less at a time while it does, since being called is a look at the clock, too.
+        waiting: How many looks at the clock those that wait may cause together in a turn; any
+            number unless given.
+    """
+    asked = itertools.count(1)
+    return TurnBudget(
+        asyncio.get_running_loop(),
+        turn_s=math.inf if waiting is None else waiting,
+        slice_s=units - 1,
+        clock=lambda: float(next(asked)),
+    )
+
+
 class Talk:
-    """A conversation with one connection: `>> received`, `<< sent`."""
+    """A conversation with one connection: `>> received`, `<< sent`.
+
+    Args:
+        app: Who answers.
+        shared: Arguments of the endpoint; its turns have no end unless `turns` says so.
+        endpoint: The endpoint, where several conversations share one.
+        limits: Settings of the endpoint.
+    """
 
     def __init__(
         self,
@@ -212,9 +240,10 @@ class Talk:
         **limits: Any,
     ) -> None:
         self.app = App() if app is None else app
-        self.endpoint = endpoint or HTTP1Endpoint(
-            HTTP1Settings(**limits), self.app, **(shared or {})
-        )
+        if endpoint is None:
+            shared = {"turns": turns_of_units(10**9), **(shared or {})}
+            endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app, **shared)
+        self.endpoint = endpoint
         self.transport = FakeTransport()
         self.connection = HTTP1Connection(self.endpoint)
         self.transport.protocol = self.connection

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.body_decoders import (
+    FRAMING_ROOM,
     MAX_CHUNK_LINE,
     MAX_CHUNKS,
     MAX_TRAILER_LINE,
@@ -169,3 +170,51 @@ def test_chunk_extensions_cost_no_backtracking(line: bytes) -> None:
     for _ in range(50):
         with suppress(HTTPInputError):
             decode(decoder(), [line + b"\r\n"])
+
+
+# Framing.
+
+
+@pytest.mark.parametrize("segment", [13, 1000, 10**7])
+@pytest.mark.parametrize(
+    ("chunk", "passes"),
+    [
+        (b"1\r\na\r\n", True),
+        (b"1;a=b\r\na\r\n", True),
+        (b"00000001\r\na\r\n", True),
+        (b"000000000001\r\na\r\n", True),  # 16 bytes of framing for one of content
+        (b"1;extension=" + b"b" * 20 + b"\r\na\r\n", False),
+        (b"1" + b";a" * 20 + b"\r\na\r\n", False),
+        (b"1;a=" + b"b" * 1000 + b"\r\na\r\n", False),
+        (b"a;a=" + b"b" * 100 + b"\r\n0123456789\r\n", True),
+        (b"10000;chunk-signature=" + b"f" * 64 + b"\r\n" + b"x" * 65536 + b"\r\n", True),
+    ],
+    ids=[
+        "tiny", "extension", "zeros", "at-the-ratio", "over-the-ratio", "extensions", "long",
+        "ten", "signed",
+    ],
+)  # fmt: skip
+def test_framing_is_bounded_by_the_content(chunk: bytes, passes: bool, segment: int) -> None:
+    """More than 16 times the content and 64 KiB is refused, wherever the input is cut."""
+    data = chunk * (150_000 // len(chunk) + 1)
+    segments = [data[i : i + segment] for i in range(0, len(data), segment)]
+    if passes:
+        decode(decoder(max_size=10**8), [*segments, b"0\r\n\r\n"])
+        return
+    with pytest.raises(HTTPInputError, match="more than 16 times the") as raised:
+        decode(decoder(max_size=10**8), segments)
+    assert raised.value.status == 400
+    assert raised.value.rfc == "RFC 9112 section 7.1.1"
+
+
+def test_an_extension_that_never_ends_is_refused_in_time() -> None:
+    """The room for framing is over in the middle of a line, too."""
+    body = decoder()
+    data = (b"1;a=" + b"b" * 4000 + b"\r\na\r\n") * (FRAMING_ROOM // 4009)
+    position = 0
+    while position < len(data):
+        _, position = body.feed(data, position, 10**6)
+    rest = b"1;a=" + b"b" * 4000
+    assert len(data) + len(rest) > FRAMING_ROOM + 17 * (FRAMING_ROOM // 4009)
+    with pytest.raises(HTTPInputError, match="chunk framing too long"):
+        body.feed(rest, 0, 10**6)

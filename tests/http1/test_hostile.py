@@ -13,7 +13,7 @@ from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import parse_head
 from edgeserver.httputil import HTTPHeaders, ResponseStartLine
 from edgeserver.tls.handshake.plain_http import render_plain_http_answer
-from tests.http1.conversation import App, Recorder, Talk
+from tests.http1.conversation import App, Recorder, Talk, turns_of_units
 from tests.http1.corpus import chunked
 
 LONG = 2**19
@@ -70,7 +70,7 @@ def test_plain_http_on_tls_in_linear_time(value: bytes) -> None:
 
 async def test_a_flood_of_tiny_chunks_yields() -> None:
     """Chunks of one byte do not keep the event loop, however many come at once."""
-    talk = Talk()
+    talk = Talk(shared={"turns": turns_of_units(60)})
     talk.receive(chunked(b"1\r\na\r\n" * 10000 + b"0\r\n\r\n"))
     (request,) = talk.app.requests
     assert 0 < len(request.body) < 5000

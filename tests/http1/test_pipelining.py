@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 
-from edgeserver.http1.connection import BATCH
 from edgeserver.httputil import HTTPHeaders
-from tests.http1.conversation import Recorder, TakingApp, Talk
+from tests.http1.conversation import Recorder, TakingApp, Talk, turns_of_units
 
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody")
+
+BATCH = 64
+"""How many requests of one connection a turn has time for, in these tests."""
+
+
+def make_talk() -> Talk:
+    """Return a conversation in which a turn of the event loop ends after a batch of requests."""
+    return Talk(shared={"turns": turns_of_units(BATCH)})
 
 
 def get(path: str, *lines: str) -> bytes:
@@ -102,7 +109,7 @@ async def test_answers_of_one_segment_leave_in_one_write() -> None:
 
 async def test_a_long_pipeline_yields() -> None:
     """After a batch of requests the event loop has its turn, and then the rest is served."""
-    talk = Talk()
+    talk = make_talk()
     talk.receive(get("/") * (BATCH + 6))
     assert len(talk.app.requests) == BATCH
     await talk.turn()
@@ -112,7 +119,7 @@ async def test_a_long_pipeline_yields() -> None:
 
 async def test_input_during_the_pause_is_in_order() -> None:
     """What comes while a long pipeline rests comes after it."""
-    talk = Talk()
+    talk = make_talk()
     talk.app.on_finish = answer_path
     talk.receive(b"".join(get(f"/{i}") for i in range(BATCH + 3)))
     talk.receive(get("/last"))
@@ -153,7 +160,7 @@ async def test_nothing_is_served_behind_an_answer_that_closes() -> None:
 )
 async def test_a_pipeline_and_then_the_end(on_finish: Any) -> None:
     """A peer that sends requests and closes its half gets all answers, and then our end."""
-    talk = Talk()
+    talk = make_talk()
     talk.app.on_finish = on_finish
     talk.receive(b"".join(get(f"/{i}") for i in range(BATCH + 6)))
     talk.receive_eof()
@@ -212,7 +219,7 @@ async def test_no_context_leaks_to_the_next_request(how: str) -> None:
 
 async def test_the_context_of_a_batch_does_not_leak() -> None:
     """A request that is begun after the loop's turn has a fresh context, too."""
-    talk = Talk()
+    talk = make_talk()
     seen = []
 
     def finish(request: Recorder) -> None:
@@ -244,7 +251,7 @@ async def test_the_close_callback_runs_in_the_requests_context() -> None:
 
 async def test_a_long_pipeline_with_half_a_head_and_then_the_end() -> None:
     """What is whole is answered, what is not is forgotten."""
-    talk = Talk()
+    talk = make_talk()
     talk.receive(get("/") * (BATCH + 6) + b"GET / HT")
     talk.receive_eof()
     await talk.turn()
@@ -255,7 +262,7 @@ async def test_a_long_pipeline_with_half_a_head_and_then_the_end() -> None:
 @pytest.mark.parametrize("how", ["lost", "closed"])
 async def test_a_connection_that_goes_while_a_pipeline_rests(how: str) -> None:
     """What is left of a pipeline is not served to nobody."""
-    talk = Talk()
+    talk = make_talk()
     talk.receive(get("/") * (BATCH + 6))
     if how == "lost":
         talk.connection.connection_lost(None)

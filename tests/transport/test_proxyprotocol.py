@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, render_v1, render_v2
+from edgeserver.support.ratelimit import RateLimit
 from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.tls.handshake.limiter import HandshakeTracker
 from edgeserver.transport.proxyprotocol import (
@@ -374,16 +375,18 @@ def test_peer_text(peername: object, text: str) -> None:
 def test_refusals_are_rate_limited(caplog: pytest.LogCaptureFixture) -> None:
     """Past the limit lines are counted, and the first of the next minute tells how many."""
     now = 0.0
-    refusals = RefusalLog(per_minute=2, clock=lambda: now)
+    refusals = RefusalLog(RateLimit(per_address=2), clock=lambda: now)
     for number in range(5):
-        refusals.warn(f"line {number}")
+        refusals.warn(f"line {number}", "192.0.2.1")
+    refusals.warn("another", "192.0.2.2")
     assert refusals.suppressed == 3
     now = 60.0
-    refusals.warn("later")
+    refusals.warn("later", "192.0.2.1")
     assert refusals.suppressed == 0
     assert [record.getMessage() for record in caplog.records] == [
         "line 0",
         "line 1 (more in this minute are counted, not logged)",
+        "another",
         "later (3 more refusals were not logged)",
     ]
 

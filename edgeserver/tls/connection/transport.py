@@ -10,6 +10,8 @@ Rules that hold throughout:
   records in `_rest`, at most what the transport below reads at once.
 - `read` takes at most one record, and always a whole one, so an empty input BIO means that
   nothing decrypted is left inside OpenSSL.
+- The first record of what comes goes up at once; where many came together, the others wait for
+  their turns of the event loop (`turns.py`), at most `HELD_INPUT` and one read of them.
 - `data_received` of the protocol above is never called from inside its own `resume_reading`.
 - `_deaf` is true whenever nothing that comes may go up.
 
@@ -23,6 +25,7 @@ import asyncio
 import ssl
 from typing import Any
 
+from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.timeouts import Deadlines
 from edgeserver.tls.connection.writer import CHUNK, OutgoingHalf
@@ -35,6 +38,9 @@ BARREN_BYTES = 64 * 1024
 
 A whole record is a quarter of it, and nobody updates keys twice without a byte in between.
 """
+
+HELD_INPUT = 64 * 1024
+"""Bytes of records that are kept while they wait for their turn; beyond that reading pauses."""
 
 
 class TLSTransport(OutgoingHalf, asyncio.Protocol):
@@ -64,11 +70,13 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         "_lower_reads",
         "_reading_paused",
         "_rest",
+        "_turns",
         "tls_info",
         "truncated",
     )
 
     tls_info: TLSInfo
+    _turns: TurnBudget
 
     def __init__(
         self,
@@ -125,6 +133,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             rest: Records that came with the handshake's end and are not in the input BIO yet.
         """
         self._protocol = protocol
+        self._turns = turns_of(asyncio.get_running_loop())
         self._rest = memoryview(rest) if rest else None
         protocol.connection_made(self)
         if self._lower_paused:
@@ -145,9 +154,18 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             if self._handshake is not None:
                 self._handshake.data_received(data)
             return
-        if self._reading_paused or self._rest is not None or len(data) > CHUNK:
+        if (
+            self._reading_paused
+            or self._rest is not None
+            or self._drain_planned
+            or len(data) > CHUNK
+        ):
             self._rest = memoryview(data if self._rest is None else bytes(self._rest) + data)
-            self._drain()
+            if not self._drain_planned:
+                self._drain()
+            elif len(self._rest) > HELD_INPUT and self._lower_reads:
+                self._lower_reads = False
+                self._lower.pause_reading()
             return
         self._incoming.write(data)
         self._deliver(len(data))
@@ -211,6 +229,9 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             self._protocol.data_received(chunk)
             if not incoming.pending or self._reading_paused or self._deaf:
                 break
+            if self._turns.spent():
+                self._drain_later()
+                break
         self._room = 0
         if not self._eof_written and (records := self._outgoing.read()):
             self._lower.write(records)
@@ -230,6 +251,11 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
             while not self._reading_paused and not self._deaf:
                 if self._incoming.pending:
                     self._deliver(self._incoming.pending)
+                    if self._drain_planned:
+                        return
+                    if self._rest is not None and self._turns.spent():
+                        self._drain_later()
+                        return
                 elif self._rest is not None:
                     rest = self._rest
                     self._rest = rest[CHUNK:] if len(rest) > CHUNK else None
@@ -246,6 +272,12 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         if self._lower_eof:
             self._end_input(truncated=True)
         self._read_below()
+
+    def _drain_later(self) -> None:
+        """Go on in a later turn of the event loop."""
+        if not self._drain_planned:
+            self._drain_planned = True
+            self._turns.wait(self._drain)
 
     def _read_below(self) -> None:
         """Let the transport below read again, after the input's end too: for FIN and resets."""

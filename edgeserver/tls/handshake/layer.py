@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.connection.writer import CHUNK
@@ -42,7 +43,7 @@ from edgeserver.tls.handshake.failures import (
     render_peer,
 )
 from edgeserver.tls.handshake.ja4 import JA4Source, keep_for_ja4, render_ja4
-from edgeserver.tls.handshake.limiter import NOW, HandshakeTracker, Place, address_key
+from edgeserver.tls.handshake.limiter import NOW, HandshakeTracker, Place
 from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_http_answer
 
 __all__ = ["TLSLayer"]

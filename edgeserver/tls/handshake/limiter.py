@@ -13,36 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from edgeserver.tls.connection.timeouts import Deadlines
 from edgeserver.tls.handshake.failure_log import FailureLog
 
-__all__ = ["NOW", "HandshakeTracker", "Place", "Waiter", "address_key"]
+__all__ = ["NOW", "HandshakeTracker", "Place", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
-_V4_MAPPED = bytes(10) + b"\xff\xff"
-
-
-def address_key(address: str | None) -> bytes:
-    """Return what counts as one client: an IPv4 address, or the /64 of an IPv6 address.
-
-    A household or a machine has a whole /64 (RFC 6177 section 2), so a single IPv6 address says
-    nothing. Empty for a unix socket or an unknown address, which have no limit of their own.
-    """
-    if not address:
-        return b""
-    try:
-        return socket.inet_pton(socket.AF_INET, address)
-    except (OSError, ValueError):
-        pass
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except (OSError, ValueError):
-        return b""
-    return packed[12:] if packed.startswith(_V4_MAPPED) else packed[:8]
 
 
 class Place(enum.Enum):

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 
 import pytest
 
+from edgeserver.support.turns import SLICE_S
 from edgeserver.tls.handshake.layer import TLSLayer
 from tests.tls.wire import Client, Echo, Recorder, both_loops, client_context, serve, server_context
 
@@ -654,3 +656,65 @@ async def test_protocol_below_is_set_once(monkeypatch):
         transport = (await server.protocol()).transport
         assert protocols == [transport]
         assert transport._lower.get_protocol() is transport
+
+
+class Slow(Recorder):
+    """Takes a millisecond and more for whatever it is given, and notes in which turn that was."""
+
+    def connection_made(self, transport):
+        """Begin to count the event loop's turns."""
+        super().connection_made(transport)
+        self.turn, self.turns = 0, []
+        self._count()
+
+    def _count(self):
+        self.turn += 1
+        if "lost" not in self.heard:
+            asyncio.get_running_loop().call_soon(self._count)
+
+    def data_received(self, data):
+        """Take the time."""
+        ends = time.perf_counter() + SLICE_S * 1.1
+        while time.perf_counter() < ends:
+            pass
+        super().data_received(data)
+        self.turns.append(self.turn)
+
+
+@both_loops
+@pytest.mark.parametrize("paddings", [0, 20_000], ids=["one-read", "more-than-a-bio"])
+async def test_many_records_of_one_segment_make_way(paddings):
+    """Tiny records that came together are given up in several turns, in order and all of them."""
+    async with serve(protocol=Slow) as server, Client.connect(server.port) as client:
+        await client.handshake()
+        for number in range(40):
+            client.ssl.write(b"%02d" % number)
+        if paddings:
+            client.ssl.write(bytes(paddings // 2))
+            client.ssl.write(bytes(paddings // 2))
+        client.close_notify()
+        protocol = await server.protocol()
+        await protocol.hears("lost")
+        assert protocol.data == b"".join(b"%02d" % n for n in range(40)) + bytes(paddings)
+        assert protocol.heard == ["made", "eof", "lost"]
+        assert not protocol.transport.truncated
+        assert len(set(protocol.turns)) > 10
+
+
+@both_loops
+async def test_records_that_wait_are_read_no_further():
+    """What comes while records wait is kept up to a bound, then the socket is not read."""
+    async with serve(protocol=Slow) as server, Client.connect(server.port) as client:
+        await client.handshake()
+        sent = b""
+        for number in range(100):
+            piece = b"%04d" % number * 1000
+            sent += piece
+            client.ssl.write(piece)
+        client.flush()
+        protocol = await server.protocol()
+        await protocol.has(len(sent))
+        assert protocol.data == sent
+        assert protocol.transport.is_reading()
+        await client.send(b"more")
+        await protocol.has(len(sent) + 4)

@@ -5,8 +5,9 @@ import ssl
 
 import pytest
 
+from edgeserver.support.ratelimit import IN_ALL
 from edgeserver.tls.handshake.clienthello import parse_client_hello
-from edgeserver.tls.handshake.failure_log import ADDRESSES_A_MINUTE, KEPT, FailureLog
+from edgeserver.tls.handshake.failure_log import KEPT, FailureLog
 from edgeserver.tls.handshake.failures import (
     REASONS,
     HandshakeFailure,
@@ -148,18 +149,17 @@ def test_lines_are_limited_per_address_and_minute(lines):
         log.add(failure(when_s=30.0), b"a")
     log.add(failure(when_s=31.0), b"b")
     assert len(lines()) == 6
-    log.add(failure(when_s=61.0), b"a")
+    log.add(failure(when_s=91.0), b"a")
     assert len(lines()) == 8
     assert lines()[6].startswith("SSL Error on several connections: 15 more")
     assert log.counts == {"closed": 22}
 
 
-def test_table_of_addresses_is_bounded(lines):
-    """A flood from everywhere causes no more lines than the table has rows."""
-    log = FailureLog(lines_per_minute=1)
-    for number in range(ADDRESSES_A_MINUTE + 500):
+def test_lines_are_limited_in_all(lines):
+    """A flood from everywhere causes no more lines than there are in all; all are counted."""
+    log = FailureLog()
+    for number in range(IN_ALL + 500):
         log.add(failure(), number.to_bytes(4, "big"))
-    assert len(lines()) == ADDRESSES_A_MINUTE
-    assert len(log._lines) == ADDRESSES_A_MINUTE
+    assert len(lines()) == IN_ALL
     assert len(log.recent) == KEPT
-    assert log.counts["closed"] == ADDRESSES_A_MINUTE + 500
+    assert log.counts["closed"] == IN_ALL + 500

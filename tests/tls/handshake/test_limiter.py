@@ -1,10 +1,9 @@
 """Tests for `edgeserver.tls.handshake.limiter`: places, queues and turns."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.tls.handshake.limiter import HandshakeTracker, Place, address_key
+from edgeserver.tls.handshake.limiter import HandshakeTracker, Place
 
 
 class Asker:
@@ -26,25 +25,6 @@ class Asker:
     def time_out(self):
         """Never called here: no connection has a clock."""
         raise AssertionError
-
-
-@pytest.mark.parametrize(
-    ("address", "key"),
-    [
-        ("203.0.113.9", bytes([203, 0, 113, 9])),
-        ("::ffff:203.0.113.9", bytes([203, 0, 113, 9])),
-        ("2001:db8:1:2:3:4:5:6", bytes.fromhex("20010db800010002")),
-        ("2001:db8:1:2::1", bytes.fromhex("20010db800010002")),
-        ("fe80::1%eth0", bytes.fromhex("fe80000000000000")),
-        ("", b""),
-        (None, b""),
-        ("no address", b""),
-        ("nul\0byte", b""),
-    ],
-)
-def test_address_key(address, key):
-    """One client is an IPv4 address or a /64; what is no address has no key."""
-    assert address_key(address) == key
 
 
 def test_limit_in_all():
