@@ -83,6 +83,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
             limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
             in one turn of its loop before it can pause.
+        max_held: How many bytes of bodies and messages, as they are after decompression, may be
+            held for all connections together before a new body is told 503; 512 MiB.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         access_log: Called with each exchange that has ended.
@@ -121,6 +123,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         write_timeout: float = 60.0,
         max_header_fields: int = 256,
         max_connections: int | None = None,
+        max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: str | None = None,
         access_log: Callable[[Any], None] | None = None,
@@ -157,6 +160,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 max_header_size=max_header_size,
                 idle_connection_timeout=idle_connection_timeout,
                 max_buffer_size=max_buffer_size,
+                max_held=max_held,
                 max_body_size=max_buffer_size if max_body_size is None else max_body_size,
             ),
         )
@@ -335,6 +339,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """How many connections are open, those in their handshake and detached ones too."""
         endpoint = self._endpoint
         return len(endpoint.connections) + endpoint.detached_count() + self._opening
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of bodies and messages are held at present; see `max_held`."""
+        return self._endpoint.budget.held
 
     @property
     def _opening(self) -> int:

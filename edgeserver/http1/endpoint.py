@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgeserver.held import HeldBudget
 from edgeserver.http1.bulk import make_bulk_buffer
 from edgeserver.http1.response import date_line, encode_field
 from edgeserver.http1.settings import HTTP1Settings
@@ -125,6 +126,9 @@ class HTTP1Endpoint:
         protocol: The scheme to report whatever the transport, or None.
         on_open: Called after each connection has been counted in, or None.
         on_close: Called after each has been counted out, or None.
+
+    Attributes:
+        budget: What is held of bodies and messages, over all connections.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class HTTP1Endpoint:
         self.take_request = getattr(delegate, "take_request", None)
         self.max_header_fields = settings.max_header_fields
         self.decompresses = settings.decompress_request
+        self.budget = HeldBudget(settings.max_held)
         self.idle_deadline = 0.0
         self.date_line = b""
         self.trust = trust

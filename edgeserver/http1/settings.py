@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from edgeserver.errors import ConfigurationError
+from edgeserver.held import DEFAULT_MAX_HELD
 
 __all__ = ["HTTP1Settings"]
 
@@ -28,6 +29,7 @@ class HTTP1Settings:
         max_header_fields: Most field lines of a head, and of a trailer section.
         max_body_size: Most bytes of a body, after decompression.
         max_buffer_size: Most bytes of input held for a connection while nobody takes them.
+        max_held: How many bytes may be held for all connections together before no body begins.
         idle_connection_timeout: Seconds without a byte before a request.
         header_timeout: Seconds from the first byte of a head to its last.
         body_timeout: Seconds from the end of a head to the end of its body; None for no limit.
@@ -41,6 +43,7 @@ class HTTP1Settings:
     max_header_fields: int = 256
     max_body_size: int = 100 * MIB
     max_buffer_size: int = 100 * MIB
+    max_held: int = DEFAULT_MAX_HELD
     idle_connection_timeout: float = 3600.0
     header_timeout: float = 60.0
     body_timeout: float | None = None
@@ -52,7 +55,13 @@ class HTTP1Settings:
         Raises:
             ConfigurationError: A limit is not a number of the kind it has to be.
         """
-        for name in ("chunk_size", "max_header_size", "max_header_fields", "max_buffer_size"):
+        for name in (
+            "chunk_size",
+            "max_header_size",
+            "max_header_fields",
+            "max_buffer_size",
+            "max_held",
+        ):
             _require_count(name, getattr(self, name), least=1)
         _require_count("max_body_size", self.max_body_size, least=0)
         for name in ("idle_connection_timeout", "header_timeout", "write_timeout"):

@@ -14,6 +14,7 @@ from edgeserver.httputil.interfaces import Detached, HTTPConnection
 from edgeserver.iostream import IOStream
 
 if TYPE_CHECKING:
+    from edgeserver.held import HeldBudget
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
 
@@ -162,6 +163,11 @@ class ExchangeState(HTTPConnection):
         """The address that the connection came in on; None once it is gone."""
         transport = self._connection.transport
         return None if transport is None else transport.get_extra_info("sockname")
+
+    @property
+    def budget(self) -> HeldBudget:
+        """The sum of what the server holds; for who keeps messages after `detach_to`."""
+        return self._connection.endpoint.budget
 
     # What the access log reads.
 

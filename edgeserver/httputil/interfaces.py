@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from edgeserver.held import HeldBudget
     from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
     from edgeserver.httputil.startlines import RequestStartLine
@@ -145,6 +146,11 @@ class HTTPConnection:
     def local_address(self) -> Any:
         """The address that the connection came in on; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
+
+    @property
+    def budget(self) -> HeldBudget | None:
+        """The sum of what the server holds, for messages after `detach_to`; None without one."""
+        return None
 
     def explain(self) -> Any:
         """Return the proof of `client`, a `proxyheaders.Provenance`; None if unknown."""

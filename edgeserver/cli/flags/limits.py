@@ -34,6 +34,12 @@ _LIMITS: tuple[tuple[str, Callable[..., click.Option], float | None, str], ...] 
         "Bytes of a request's body [default: 100M]; more is 413.",
     ),
     ("--max-buffer-size", bytes_flag, None, "Bytes held for one connection [default: 100M]."),
+    (
+        "--max-held",
+        bytes_flag,
+        None,
+        "Bytes held for all connections [default: 512M]; then 503.",
+    ),
     ("--chunk-size", bytes_flag, None, "Bytes given to the application at a time [default: 64K]."),
     (
         "--idle-connection-timeout",
