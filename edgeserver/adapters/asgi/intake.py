@@ -95,15 +95,16 @@ class Intake:
             Excess: Too many control frames have come.
         """
         data, at = self._data, self._at
-        if not self._left_bytes:
-            self._left_bytes = _frame_bytes(data, at)
-        end = min(at + self._left_bytes, len(data))
-        size = end - at
-        if size <= 0:
+        left = self._left_bytes or _frame_bytes(data, at)
+        size = len(data) - at
+        if size > left:
+            size = left
+        self._left_bytes = left - size
+        if not size:
             return None
+        end = at + size
         protocol = self._protocol
         protocol.receive_data(data[at:end])
-        self._left_bytes -= size
         if end == len(data):
             self._data = b""
             self._at = 0

@@ -45,6 +45,8 @@ __all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketWire"]
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
 
+_CONTROL: Final = int(Opcode.CLOSE)  # and beyond. Source: RFC 6455 section 5.5.
+
 INVALID_DATA: Final = 1007
 INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
@@ -239,13 +241,13 @@ class WebSocketWire(Detached):
         except Excess as error:
             self._fail(error.code, error.reason)
         self._write()
-        if self.messages:
+        if self._receivers and self.messages:
             wake(self._receivers)
+        self._count_held()
         if protocol.state is not State.OPEN:
             self._note_close()
-        self._count_held()
-        if protocol.eof_sent:
-            return
+            if protocol.eof_sent:
+                return
         if out_of_time:
             self._pause_reading()
             self._take_later()
@@ -263,7 +265,7 @@ class WebSocketWire(Detached):
             frame = intake.next()
             if frame is None:
                 break
-            if frame.opcode >= Opcode.CLOSE:
+            if frame.opcode >= _CONTROL:
                 self._write()  # the answer: whether the peer takes it is to be known
             else:
                 if protocol.state is not State.OPEN and (inbox.is_full() or self._held.exceeded):
@@ -281,7 +283,9 @@ class WebSocketWire(Detached):
             return False
         if self._protocol.state is not State.OPEN:
             return not self._protocol.eof_sent
-        return not self._inbox.is_full() and not self._must_wait()
+        if self._inbox.is_full():
+            return False
+        return not self._held.exceeded or not self._must_wait()
 
     def _must_wait(self) -> bool:
         """Return whether the server holds too much for what comes next.
@@ -473,14 +477,12 @@ class WebSocketWire(Detached):
         """Tell the server's budget what is held by now, and watch what is not finished."""
         inbox = self._inbox
         unfinished = self._intake.held_bytes + inbox.begun_bytes
-        size = unfinished + inbox.held_bytes
-        if size != self._counted_bytes:
-            more = size - self._counted_bytes
-            self._counted_bytes = size
-            if more > 0:
-                self._held.take(more)
-            else:
-                self._held.give(-more)
+        more = unfinished + inbox.held_bytes - self._counted_bytes
+        if more > 0:
+            self._held.take(more)
+        elif more:
+            self._held.give(-more)
+        self._counted_bytes += more
         if unfinished and self._unfinished is None:
             self._watch_unfinished()
 
