@@ -47,7 +47,7 @@ FRAGMENT_BYTES: Final = 64
 MOST_CONTROLS: Final = 1000
 """Pings and pongs that may come at once: browsers send none but answers to ours."""
 
-CONTROLS_PER_S: Final = 100.0
+CONTROLS_PER_S: Final = 10.0
 """How many of them are forgotten in a second."""
 
 SMALL_BYTES: Final = 4096
