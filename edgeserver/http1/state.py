@@ -14,9 +14,9 @@ from edgeserver.httputil.interfaces import Detached, HTTPConnection
 from edgeserver.iostream import IOStream
 
 if TYPE_CHECKING:
-    from edgeserver.held import HeldBudget
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.httputil.context import ConnectionContext
+    from edgeserver.support.held import HeldBudget
 
 __all__ = [
     "BY_LENGTH",

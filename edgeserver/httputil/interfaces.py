@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from edgeserver.held import HeldBudget
     from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
     from edgeserver.httputil.startlines import RequestStartLine
+    from edgeserver.support.held import HeldBudget
 
 __all__ = [
     "Buffer",

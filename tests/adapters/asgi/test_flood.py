@@ -12,17 +12,17 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from edgeserver.adapters.asgi.deflate import RATIO, RATIO_FLOOR
-from edgeserver.adapters.asgi.limits import (
+from edgeserver.support.held import HeldBudget
+from edgeserver.support.turns import TurnBudget
+from edgeserver.websocket.connection import WebSocketWire
+from edgeserver.websocket.deflate import RATIO, RATIO_FLOOR
+from edgeserver.websocket.settings import (
     FREE_FRAGMENTS,
     HELD_BYTES,
     HELD_MESSAGES,
     MOST_CONTROLS,
     WebSocketSettings,
 )
-from edgeserver.adapters.asgi.wire import WebSocketWire
-from edgeserver.held import HeldBudget
-from edgeserver.turns import TurnBudget
 from tests.http1.conversation import FakeTransport
 
 MAX_SIZE = 2**20
@@ -379,7 +379,7 @@ class TestWhatTheServerHolds:
 
     async def test_beyond_the_budget_reading_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Large messages wait while the server holds too much, and come when it does not."""
-        monkeypatch.setattr("edgeserver.adapters.asgi.wire.HELD_RETRY_S", 0)
+        monkeypatch.setattr("edgeserver.websocket.connection.HELD_RETRY_S", 0)
         held = HeldBudget(100_000)
         held.take(100_000)
         wire, transport = open_wire(held=held)
@@ -411,7 +411,7 @@ class TestWhatTheServerHolds:
         self, fragments: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Peers that begin messages and do not end them cannot keep all others waiting."""
-        monkeypatch.setattr("edgeserver.adapters.asgi.wire.UNFINISHED_S", 0)
+        monkeypatch.setattr("edgeserver.websocket.connection.UNFINISHED_S", 0)
         held = HeldBudget(100_000)
         wires = [open_wire(held=held) for _ in range(3)]
         data = frame(2, bytes(40_000), fin=False) if fragments else frame(2, bytes(40_000))[:-1]

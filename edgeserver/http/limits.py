@@ -1,0 +1,94 @@
+"""The limits of an HTTP/1.1 connection, in one value.
+
+Decides the defaults and what a wrong limit is called; it must not know who sets them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgeserver.errors import ConfigurationError
+from edgeserver.support.held import DEFAULT_MAX_HELD
+
+__all__ = ["HTTP1Settings"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class HTTP1Settings:
+    """What a connection may cost, in bytes, counts and seconds.
+
+    Args:
+        no_keep_alive: Close after every answer.
+        decompress_request: Give gzip bodies to the application decompressed.
+        chunk_size: Most bytes of a body given to the application at once.
+        max_header_size: Most bytes of a head, request line included.
+        max_header_fields: Most field lines of a head, and of a trailer section.
+        max_body_size: Most bytes of a body, after decompression.
+        max_buffer_size: Most bytes of input held for a connection while nobody takes them.
+        max_held: How many bytes may be held for all connections together before no body begins.
+        idle_connection_timeout: Seconds without a byte before a request.
+        header_timeout: Seconds from the first byte of a head to its last.
+        body_timeout: Seconds from the end of a head to the end of its body; None for no limit.
+        write_timeout: Seconds in which a client that has bytes to read takes none.
+    """
+
+    no_keep_alive: bool = False
+    decompress_request: bool = False
+    chunk_size: int = 64 * KIB
+    max_header_size: int = 64 * KIB
+    max_header_fields: int = 256
+    max_body_size: int = 100 * MIB
+    max_buffer_size: int = 100 * MIB
+    max_held: int = DEFAULT_MAX_HELD
+    idle_connection_timeout: float = 3600.0
+    header_timeout: float = 60.0
+    body_timeout: float | None = None
+    write_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that cannot work.
+
+        Raises:
+            ConfigurationError: A limit is not a number of the kind it has to be.
+        """
+        for name in (
+            "chunk_size",
+            "max_header_size",
+            "max_header_fields",
+            "max_buffer_size",
+            "max_held",
+        ):
+            _require_count(name, getattr(self, name), least=1)
+        _require_count("max_body_size", self.max_body_size, least=0)
+        for name in ("idle_connection_timeout", "header_timeout", "write_timeout"):
+            _require_seconds(name, getattr(self, name))
+        if self.body_timeout is not None:
+            _require_seconds("body_timeout", self.body_timeout)
+
+    def shortest_timeout_s(self) -> float:
+        """Return the shortest of the timeouts that are in force."""
+        timeouts = [self.idle_connection_timeout, self.header_timeout, self.write_timeout]
+        if self.body_timeout is not None:
+            timeouts.append(self.body_timeout)
+        return min(timeouts)
+
+
+def _require_count(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(
+            f"{name}={value!r} is not a limit: give a whole number of {least} or more"
+        )
+
+
+def _require_seconds(name: str, value: object) -> None:
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not value > 0
+        or math.isnan(value)
+    ):
+        raise ConfigurationError(f"{name}={value!r} is not a timeout: give seconds greater than 0")
