@@ -79,3 +79,14 @@ async def _send_many(length: int, send: Any) -> None:
     for _ in range(length // common.PIECE):
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def sink(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Receive every message of a WebSocket, and answer requests as `app`."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            pass
+    else:
+        await app(scope, receive, send)

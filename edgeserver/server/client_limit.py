@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
 from edgeserver.support.escape import escape
+from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import address_key
 from edgeserver.transport.proxyprotocol import RefusalLog, peer_text
 
 __all__ = ["ClientCounts", "CountedConnection", "CountedTLSLayer"]

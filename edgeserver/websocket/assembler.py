@@ -1,7 +1,8 @@
 """What has come over a WebSocket and was not received: frames made into messages, and counted.
 
-Decides what a message is, and when so much waits that no more should be read. It must not know a
-transport: `connection.py` says when frames are read, and what a frame that is wrong leads to.
+Decides what a message is, of how many frames it may be, and when so much waits that no more should
+be read. It must not know a transport: `connection.py` says when frames are read, and what a frame
+that is wrong leads to.
 
 Source: RFC 6455 sections 5.4 and 8.1.
 """
@@ -9,11 +10,18 @@ Source: RFC 6455 sections 5.4 and 8.1.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from sys import getsizeof
 
 from websockets.frames import Frame, Opcode
 
-from edgeserver.websocket.settings import HELD_BYTES, HELD_MESSAGES
+from edgeserver.websocket.settings import (
+    FRAGMENT_BYTES,
+    FREE_FRAGMENTS,
+    HELD_BYTES,
+    HELD_MESSAGES,
+    POLICY,
+    Excess,
+)
 
 __all__ = ["Inbox"]
 
@@ -23,50 +31,92 @@ class Inbox:
 
     Attributes:
         messages: What waits: `str` or `bytes` each.
-        held_bytes: How long that is: characters of a `str`, bytes of the others.
+        held_bytes: The memory that takes: an empty message costs some as well, and a `str` four
+            bytes a character where one of them is beyond U+FFFF.
+        count: Messages that have become complete, since the beginning.
     """
 
-    __slots__ = ("_partial", "_partial_is_text", "held_bytes", "messages")
+    __slots__ = (
+        "_deaf",
+        "_fragments",
+        "_partial",
+        "_partial_is_text",
+        "count",
+        "held_bytes",
+        "messages",
+    )
 
     def __init__(self) -> None:
         self.messages: deque[str | bytes] = deque()
         self.held_bytes = 0
+        self.count = 0
+        self._deaf = False
+        self._fragments = 0
         self._partial: bytearray | None = None
         self._partial_is_text = False
 
-    def take(self, frames: Iterable[Frame]) -> None:
-        """Take frames; those of control make no message.
+    @property
+    def begun_bytes(self) -> int:
+        """The memory that a message takes which has begun and is not complete."""
+        return 0 if self._partial is None else getsizeof(self._partial)
+
+    def put(self, frame: Frame) -> None:
+        """Take a frame; those of control make no message.
 
         Raises:
-            UnicodeDecodeError: One ends a text that is no UTF-8; none after it is taken.
+            UnicodeDecodeError: It ends a text that is no UTF-8.
+            Excess: The message is of too many frames.
         """
-        for frame in frames:
-            opcode = frame.opcode
-            data: bytes | bytearray | memoryview = frame.data
-            if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-                is_text = opcode is Opcode.TEXT
-                if not frame.fin:
-                    # One buffer, since a stranger may send a megabyte in pieces of one byte.
-                    self._partial = bytearray(data)
-                    self._partial_is_text = is_text
-                    continue
-            elif opcode is Opcode.CONT and self._partial is not None:
-                self._partial += data
-                if not frame.fin:
-                    continue
-                data, self._partial = self._partial, None
-                is_text = self._partial_is_text
-            else:
-                continue
-            message: str | bytes = str(data, "utf-8") if is_text else bytes(data)
-            self.held_bytes += len(message)
-            self.messages.append(message)
+        if self._deaf:
+            return
+        opcode = frame.opcode
+        data: bytes | bytearray | memoryview = frame.data
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            is_text = opcode is Opcode.TEXT
+            if not frame.fin:
+                # One buffer, since a stranger may send a megabyte in pieces of one byte.
+                self._partial = bytearray(data)
+                self._partial_is_text = is_text
+                self._fragments = 1
+                return
+        elif opcode is Opcode.CONT and self._partial is not None:
+            self._partial += data
+            if not frame.fin:
+                self._count_fragment(len(self._partial))
+                return
+            data, self._partial = self._partial, None
+            is_text = self._partial_is_text
+        else:
+            return
+        message: str | bytes = str(data, "utf-8") if is_text else bytes(data)
+        self.held_bytes += getsizeof(message)
+        self.count += 1
+        self.messages.append(message)
+
+    def _count_fragment(self, size: int) -> None:
+        self._fragments += 1
+        if self._fragments > FREE_FRAGMENTS + size // FRAGMENT_BYTES:
+            raise Excess(
+                POLICY,
+                f"more than {FREE_FRAGMENTS} fragments of under {FRAGMENT_BYTES} bytes",
+            )
 
     def pop(self) -> str | bytes:
         """Return the message that came first; there is one."""
         message = self.messages.popleft()
-        self.held_bytes -= len(message)
+        self.held_bytes -= getsizeof(message)
         return message
+
+    def stop(self) -> None:
+        """Pass over what comes from now on, and what has begun."""
+        self._deaf = True
+        self._partial = None
+
+    def clear(self) -> None:
+        """Forget what nobody will receive, and pass over the rest."""
+        self.stop()
+        self.messages.clear()
+        self.held_bytes = 0
 
     def is_full(self) -> bool:
         """Return whether so much waits that reading should pause."""

@@ -3,9 +3,11 @@
 Decides what is read and written when, over the sans-IO layer of `websockets`. It must not know
 what an application does with messages, nor how frames make one: `assembler.py` has what has come.
 
-Bounds: a message is at most `max_size` bytes once decompressed; reading pauses while messages wait
-for the application or the peer takes no bytes (else pongs for its pings would pile up); a peer
-that is silent for `ping_timeout` after a ping is cut, and so is one that does not close in time.
+Bounds: a message is at most `max_size` bytes once decompressed, and of so many fragments. Frames
+are decoded one at a time, and the next only while the application has room, the peer takes its
+bytes (else pongs for its pings would pile up), the server holds not too much, and the turn of the
+event loop has time left. What is not decoded stays as it came, and reading pauses. A peer that is
+silent for `ping_timeout` after a ping is cut, and so is one that does not close in time.
 
 Source: RFC 6455; RFC 7692 for permessage-deflate.
 """
@@ -13,22 +15,28 @@ Source: RFC 6455; RFC 7692 for permessage-deflate.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Final, cast
 
+from websockets.frames import Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
+from edgeserver.support.held import HeldBudget
+from edgeserver.support.loggers import gen_log
 from edgeserver.support.tasks import notify_all
+from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.websocket.assembler import Inbox
+from edgeserver.websocket.intake import Intake
 from edgeserver.websocket.settings import (
     CLOSE_TIMEOUT_S,
-    FEW_FRAMES,
     HELD_BYTES,
-    LARGE_SLICE,
+    HELD_RETRY_S,
     LINGER_S,
-    SLICE,
+    SMALL_BYTES,
+    UNFINISHED_S,
+    Excess,
     WebSocketSettings,
 )
 
@@ -37,8 +45,11 @@ __all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketWire"]
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
 
+_CONTROL: Final = int(Opcode.CLOSE)  # and beyond. Source: RFC 6455 section 5.5.
+
 INVALID_DATA: Final = 1007
 INTERNAL_ERROR: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 
 
 class WebSocketWire(Detached):
@@ -47,6 +58,9 @@ class WebSocketWire(Detached):
     Args:
         protocol: The sans-IO layer, whose handshake has been accepted.
         settings: Limits and keepalive.
+        held: What the server holds of bodies and messages, this WebSocket's own included.
+        turns: The event loop's time for frames; that of the running loop where it is None.
+        name: The peer, for the log.
 
     Attributes:
         messages: What has come and was not received: `str` or `bytes` each.
@@ -56,20 +70,26 @@ class WebSocketWire(Detached):
 
     __slots__ = (
         "__weakref__",
+        "_counted_bytes",
+        "_has_closed",
         "_heard",
+        "_held",
         "_inbox",
+        "_intake",
         "_keepalive",
         "_last_write_size",
         "_loop",
+        "_name",
+        "_planned",
         "_protocol",
         "_reading_paused",
         "_receivers",
-        "_rest",
-        "_rest_planned",
+        "_retry",
         "_settings",
-        "_slice_bytes",
         "_timer",
         "_transport",
+        "_turns",
+        "_unfinished",
         "_writers",
         "_writing_paused",
         "close_code",
@@ -77,26 +97,40 @@ class WebSocketWire(Detached):
         "messages",
     )
 
-    def __init__(self, protocol: ServerProtocol, settings: WebSocketSettings) -> None:
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        settings: WebSocketSettings,
+        *,
+        held: HeldBudget,
+        turns: TurnBudget | None = None,
+        name: str = "a client",
+    ) -> None:
         self._inbox = inbox = Inbox()
         self.messages = inbox.messages
         self.close_code: int | None = None
         self.close_reason = ""
         self._protocol = protocol
         self._settings = settings
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._turns = turns_of(loop) if turns is None else turns
+        self._intake = Intake(protocol, loop.time)
+        self._held = held
+        self._counted_bytes = 0
+        self._name = name
         self._transport: asyncio.Transport | None = None
-        self._rest = b""
-        self._rest_planned = False
-        self._slice_bytes = SLICE
+        self._planned = False
         self._reading_paused = False
         self._writing_paused = False
         self._receivers: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.Future[None]] = []
+        self._has_closed = False
         self._heard = True
         self._last_write_size = 0
         self._keepalive: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._unfinished: asyncio.TimerHandle | None = None
 
     def closed(self) -> bool:
         """Return whether the connection is closed."""
@@ -114,9 +148,16 @@ class WebSocketWire(Detached):
             self._receivers.append(waiter)
             await waiter
         message = self._inbox.pop()
+        self._count_held()
         if self._reading_paused:
             self._resume_reading()
         return message
+
+    def let_go(self) -> None:
+        """Forget what has come and nobody will receive: the application has ended."""
+        self._inbox.clear()
+        self._count_held()
+        self._resume_reading()
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; done when more may be sent.
@@ -149,6 +190,7 @@ class WebSocketWire(Detached):
         """
         if self._transport is None or self._protocol.state is not State.OPEN:
             return
+        self._has_closed = True
         self._protocol.send_close(code, reason)
         self._write()
         self._resume_reading()  # the answer is to be seen
@@ -166,55 +208,94 @@ class WebSocketWire(Detached):
             self._keepalive = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def data_received(self, data: bytes) -> None:
-        """Take frames, at most a slice of them before the event loop has its turn."""
+        """Take what may be taken now of what has come."""
         self._heard = True
         if self.close_code is not None or self._protocol.eof_sent:
             return  # nothing is read any more
-        if self._rest:  # what the transport still had when reading was paused
-            self._rest += data
-            return
-        most = self._slice_bytes
-        if len(data) > most:
-            data, self._rest = data[:most], data[most:]
-            self._pause_reading()
-            self._plan_rest()
-        self._receive(data)
+        self._intake.put(data)
+        if self._reading_paused:  # the transport had it already; there is an order to keep
+            self._count_held()
+        else:
+            self._take()
 
-    def _plan_rest(self) -> None:
-        if not self._rest_planned:
-            self._rest_planned = True
-            self._loop.call_soon(self._take_rest)
+    def _take_later(self) -> None:
+        if not self._planned:
+            self._planned = True
+            self._turns.wait(self._take_in_turn)
 
-    def _take_rest(self) -> None:
-        """Take the next slice of what has come, unless it has to wait."""
-        self._rest_planned = False
-        if self._transport is None or self.close_code is not None or self._protocol.eof_sent:
-            self._rest = b""
-        elif self._may_read():
-            most = self._slice_bytes
-            data, self._rest = self._rest[:most], self._rest[most:]
-            self._receive(data)
-        self._resume_reading()
+    def _take_in_turn(self) -> None:
+        """Go on with what has come, unless it has to wait for something else by now."""
+        self._planned = False
+        if self._transport is not None and not self._protocol.eof_sent:
+            self._take()
 
-    def _receive(self, data: bytes) -> None:
+    def _take(self) -> None:
+        """Take frames until one has to wait, and read on unless one does."""
         protocol = self._protocol
-        protocol.receive_data(data)
-        frames: list[Any] = protocol.events_received()  # a server whose handshake is over: frames
-        inbox = self._inbox
+        out_of_time = False
         try:
-            inbox.take(frames)
+            out_of_time = self._take_frames()
         except UnicodeDecodeError as error:
             # RFC 6455 section 8.1: "that endpoint MUST _Fail the WebSocket Connection_".
-            if protocol.state is State.OPEN:
-                protocol.fail(INVALID_DATA, f"{error.reason} at {error.start}")
-        self._slice_bytes = LARGE_SLICE if len(frames) <= FEW_FRAMES else SLICE
+            self._fail(INVALID_DATA, f"{error.reason} at {error.start}")
+        except Excess as error:
+            self._fail(error.code, error.reason)
         self._write()
-        if self.messages:
-            if inbox.is_full():
-                self._pause_reading()
+        if self._receivers and self.messages:
             notify_all(self._receivers)
+        self._count_held()
         if protocol.state is not State.OPEN:
             self._note_close()
+            if protocol.eof_sent:
+                return
+        if out_of_time:
+            self._pause_reading()
+            self._take_later()
+        elif not self._may_take():
+            self._pause_reading()
+            if self._held.exceeded:
+                self._retry_later()
+        elif self._reading_paused:
+            self._read_on()
+
+    def _take_frames(self) -> bool:
+        """Take frames while they may be taken; return whether it is time that was not enough."""
+        protocol, intake, inbox = self._protocol, self._intake, self._inbox
+        while self._may_take():
+            frame = intake.next()
+            if frame is None:
+                break
+            if frame.opcode >= _CONTROL:
+                self._write()  # the answer: whether the peer takes it is to be known
+            else:
+                if protocol.state is not State.OPEN and (inbox.is_full() or self._held.exceeded):
+                    inbox.stop()  # the end is waited for, not what comes before it
+                inbox.put(frame)
+            if not intake.has_more():
+                break
+            if self._turns.spent():
+                return True
+        return False
+
+    def _may_take(self) -> bool:
+        """Return whether one more frame may be decoded."""
+        if self._writing_paused:
+            return False
+        if self._protocol.state is not State.OPEN:
+            return not self._protocol.eof_sent
+        if self._inbox.is_full():
+            return False
+        return not self._held.exceeded or not self._must_wait()
+
+    def _must_wait(self) -> bool:
+        """Return whether the server holds too much for what comes next.
+
+        Where nothing waits, a small message goes on: others that hold much do not silence all.
+        """
+        if not self._held.exceeded:
+            return False
+        inbox = self._inbox
+        return bool(self.messages or inbox.begun_bytes or not self._intake.is_small(SMALL_BYTES))
 
     def eof_received(self) -> bool:
         """Hear that the peer sends no more, with or without a Close frame before."""
@@ -235,9 +316,10 @@ class WebSocketWire(Detached):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the connection is gone."""
         self._transport = None
-        for timer in (self._keepalive, self._timer):
+        for timer in (self._keepalive, self._timer, self._retry, self._unfinished):
             if timer is not None:
                 timer.cancel()
+        self._stop_taking()
         received = self._protocol.close_rcvd
         if self.close_code is None:
             self.close_code = ABNORMAL if received is None else received.code
@@ -254,6 +336,7 @@ class WebSocketWire(Detached):
             if data:
                 transport.write(data)
             else:
+                self._stop_taking()
                 self._end_within(LINGER_S)
                 self._half_close(transport)
 
@@ -285,9 +368,21 @@ class WebSocketWire(Detached):
             sent = protocol.close_sent
             self.close_code = ABNORMAL if sent is None else sent.code
             self.close_reason = "" if sent is None else sent.reason
+            if not self._has_closed:
+                gen_log.info(
+                    "WebSocket from %s: closed with %d: %s",
+                    self._name,
+                    self.close_code,
+                    self.close_reason,
+                )
         else:
             return
         notify_all(self._receivers)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close what has broken a rule, without waiting for an answer."""
+        if not self._protocol.eof_sent:
+            self._protocol.fail(code, reason)
 
     def _end_within(self, seconds: float) -> None:
         if self._timer is not None:
@@ -329,7 +424,7 @@ class WebSocketWire(Detached):
             # While the application does not receive, nothing is read and nothing can be heard.
             silent = not self._heard and not self._reading_paused
         if silent:
-            self._protocol.fail(INTERNAL_ERROR, "keepalive ping timeout")
+            self._fail(INTERNAL_ERROR, "keepalive ping timeout")
             self._write()
             self._note_close()
             return
@@ -348,16 +443,71 @@ class WebSocketWire(Detached):
             self._reading_paused = True
             self._transport.pause_reading()
 
-    def _may_read(self) -> bool:
-        """Return whether neither the application nor the peer has too much to take."""
-        closing = self._protocol.state is not State.OPEN
-        return not self._writing_paused and (closing or self._inbox.has_room())
-
     def _resume_reading(self) -> None:
-        if not self._reading_paused or self._transport is None or not self._may_read():
+        """Go on, if reading is paused and all that it waits for is there."""
+        if not self._reading_paused or self._transport is None or self._writing_paused:
             return
-        if self._rest:
-            self._plan_rest()
-        else:
+        if self._protocol.state is State.OPEN:
+            if not self._inbox.has_room():
+                return
+            if self._must_wait():
+                self._retry_later()
+                return
+        if self._intake.has_more():
+            self._take_later()
+        elif not self._planned:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._transport is not None:
             self._reading_paused = False
             self._transport.resume_reading()
+
+    def _retry_later(self) -> None:
+        if self._retry is None:
+            self._retry = self._loop.call_later(HELD_RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._resume_reading()
+
+    # What is held.
+
+    def _count_held(self) -> None:
+        """Tell the server's budget what is held by now, and watch what is not finished."""
+        inbox = self._inbox
+        unfinished = self._intake.held_bytes + inbox.begun_bytes
+        more = unfinished + inbox.held_bytes - self._counted_bytes
+        if more > 0:
+            self._held.take(more)
+        elif more:
+            self._held.give(-more)
+        self._counted_bytes += more
+        if unfinished and self._unfinished is None:
+            self._watch_unfinished()
+
+    def _watch_unfinished(self) -> None:
+        self._unfinished = self._loop.call_later(
+            UNFINISHED_S, self._check_unfinished, self._inbox.count
+        )
+
+    def _check_unfinished(self, count: int) -> None:
+        """Close a WebSocket that keeps others from going on with what it does not finish.
+
+        Source: RFC 6455 section 7.4.1, as registered since: 1013, "Try Again Later".
+        """
+        self._unfinished = None
+        if self._held.exceeded and self._inbox.count == count and self._has_unfinished():
+            self._fail(TRY_AGAIN_LATER, "the server holds too much (max_held)")
+            self._write()
+            self._note_close()
+        self._count_held()
+
+    def _has_unfinished(self) -> bool:
+        return bool(self._intake.held_bytes or self._inbox.begun_bytes)
+
+    def _stop_taking(self) -> None:
+        """Forget what is no message yet: nothing is decoded any more."""
+        self._intake.clear()
+        self._inbox.stop()
+        self._count_held()

@@ -22,6 +22,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
+from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
 from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
@@ -45,14 +46,15 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             them, `"on"` takes that for a failed start, `"off"` sends none.
         shutdown_timeout: Seconds that WebSockets and tasks have to end, and again that the
             application's own shutdown has.
-        ws_max_size: Most bytes of a WebSocket message, decompressed; 16 MiB.
+        ws_max_size: Most bytes of a WebSocket message, decompressed; 1 MiB.
         ws_ping_interval: Seconds between keepalive pings; None for none.
         ws_ping_timeout: Seconds in which something must come after a ping; None to wait for good.
-        ws_per_message_deflate: Whether compression is offered.
+        ws_per_message_deflate: Whether compression is accepted where a client offers it.
 
     Attributes:
         state: What the lifespan scope's `state` holds; every scope gets a shallow copy.
         calls: The calls of the application that go on.
+        held: What its WebSockets hold behind a connection that has no budget of its own.
 
     Raises:
         ConfigurationError: An option cannot work.
@@ -67,10 +69,10 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         root_path: str = "",
         lifespan: str = "auto",
         shutdown_timeout: float = 10.0,
-        ws_max_size: int = 16 * 1024 * 1024,
+        ws_max_size: int = 1024 * 1024,
         ws_ping_interval: float | None = 20.0,
         ws_ping_timeout: float | None = 20.0,
-        ws_per_message_deflate: bool = True,
+        ws_per_message_deflate: bool = False,
     ) -> None:
         if lifespan not in MODES:
             raise ConfigurationError(
@@ -88,6 +90,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         self.shutdown_timeout = shutdown_timeout
         self.state: dict[str, Any] = {}
         self.calls: set[HTTPCycle | WebSocketCycle] = set()
+        self.held = HeldBudget()
         self._facts: dict[object, ConnectionFacts] = {}
         self._lifespan = None if lifespan == "off" else Lifespan(self, mode=lifespan)
 

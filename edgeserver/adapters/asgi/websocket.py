@@ -296,7 +296,12 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.write_headers(("HTTP/1.1", 101, "Switching Protocols"), [*fields])
         except (ValueError, TypeError, AttributeError) as error:
             raise wrong_fields(kind, error) from error
-        wire = WebSocketWire(self._protocol, self._adapter.websockets)
+        wire = WebSocketWire(
+            self._protocol,
+            self._adapter.websockets,
+            held=self._connection.budget or self._adapter.held,
+            name=self._facts.name(self.scope),
+        )
         self._connection.detach_to(wire)
         self._wire = wire
         self._state = OPEN
@@ -334,6 +339,8 @@ class WebSocketCycle(HTTPMessageDelegate):
         else:
             self._left_open()
         finally:
+            if self._state in (OPEN, CLOSED):
+                self._wire.let_go()
             if self.task is not None:
                 adapter.calls.discard(self)
 
