@@ -24,6 +24,7 @@ from edgeserver.http1.abnf import (
     is_token,
 )
 from edgeserver.http1.targets import check_target
+from edgeserver.httputil.hosts import authority_of
 
 __all__ = [
     "FieldPairs",
@@ -35,6 +36,7 @@ __all__ = [
     "parse_head",
     "parse_lines",
     "parse_request_line",
+    "with_host_of_target",
 ]
 
 RawFields = list[tuple[bytes, bytes]]
@@ -49,7 +51,8 @@ Fields = dict[bytes, bytes]
 Head = tuple[str, str, str, RawFields | None, Fields]
 """Method, target, version, field lines, and the last value of each name.
 
-The field lines are None where no name repeats: they are the items of what comes last then."""
+The field lines are None where no name repeats: they are the items of what comes last then. Where
+the target names a host, their `Host` is that one, whatever was received."""
 
 METHODS: Final = {
     name.encode(): name
@@ -145,6 +148,8 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
         raw = [parse_field(line) for line in lines]
     if raw is not None or b"host" not in fields:
         _check_host(version, raw, fields)
+    if target[0] != "/":
+        raw, fields = with_host_of_target(method, target, raw, fields)
     return method, target, version, raw, fields
 
 
@@ -185,6 +190,28 @@ def _check_host(version: str, raw: RawFields | None, fields: Fields) -> None:
         raise HTTPInputError(
             "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
         )
+
+
+def with_host_of_target(
+    method: str, target: str, raw: RawFields | None, fields: Fields
+) -> tuple[RawFields | None, Fields]:
+    """Return field lines and fields in which `Host` is what a target says that is no path.
+
+    What was given is not changed. `Host` stands where the received one stood, or else first.
+
+    Source: RFC 9112 section 3.2.2. From here on a request has one host: nobody can check the
+    target's and serve the field's.
+    """
+    authority = authority_of(method, target).encode("ascii")
+    if not authority:
+        return raw, fields
+    if b"host" not in fields:
+        # Only an HTTP/1.0 request may come without.
+        host = (b"host", authority)
+        return None if raw is None else [host, *raw], dict([host, *fields.items()])
+    if raw is not None:
+        raw = [(name, authority if name == b"host" else value) for name, value in raw]
+    return raw, {**fields, b"host": authority}
 
 
 def parse_field(line: bytes) -> tuple[bytes, bytes]:
