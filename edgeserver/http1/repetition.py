@@ -75,7 +75,10 @@ class KeptFields:
         self.forget()
         if (
             head[3] is None
-            and head[1][0] == "/"  # else their Host is the target's
+            # Only what means the same beside every request line: Host is required by the version,
+            # and a target that is no path may have replaced it.
+            and b"host" in head[4]
+            and head[1][0] == "/"
             and len(data) <= KEPT_HEAD
             and len(head[4]) <= KEPT_FIELDS
         ):
