@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
-from edgeserver.http1.abnf import (
+from edgeserver.http1.grammar import (
     BAD_BYTE,
     FIELD_VALUE_MARKS,
     HEAD_BYTES,
@@ -24,8 +23,9 @@ from edgeserver.http1.abnf import (
     TARGET_MARKS,
     is_token,
 )
-from edgeserver.http1.targets import check_target
+from edgeserver.http1.target import check_target
 from edgeserver.httputil.hosts import authority_of
+from edgeserver.support.escape import escape
 
 __all__ = [
     "FieldPairs",
