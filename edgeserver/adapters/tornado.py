@@ -110,7 +110,7 @@ class _TornadoMessage(HTTPMessageDelegate):
         """Pass the head on."""
         method, target, version = start_line
         if target[0] != "/" and method != "CONNECT":
-            target, headers = _in_origin_form(target, headers)
+            target = _in_origin_form(target)
         start = self._make_start_line(method, target, version)
         return self._delegate.headers_received(start, headers)  # type: ignore[no-any-return]  # Tornado's types are not known here
 
@@ -150,18 +150,13 @@ def _collects_body(delegate: Any) -> bool:
     return type(delegate).__name__ == "_CallableAdapter"
 
 
-def _in_origin_form(target: str, headers: HTTPHeaders) -> tuple[str, HTTPHeaders]:
-    """Return a target that Tornado's routing understands, and the headers that go with it."""
+def _in_origin_form(target: str) -> str:
+    """Return a target that Tornado's routing understands; its host is in `Host` already."""
     absolute = split_absolute_target(target)
     if absolute is None:
-        return target, headers
-    # RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of
-    # request-target, the origin server MUST ignore the received Host header field (if any) and
-    # instead use the host information of the request-target."
-    authority, path, query = absolute
-    headers = headers.copy()
-    headers["Host"] = authority
-    return f"{path}?{query}" if query else path, headers
+        return target
+    _, path, query = absolute
+    return f"{path}?{query}" if query else path
 
 
 def _closed_error(real_error: BaseException | None) -> StreamClosedError:

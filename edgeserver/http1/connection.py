@@ -342,14 +342,7 @@ class HTTP1Connection(RequestOpening):
                 return False
         end = buffer.find(b"\r\n\r\n", max(start, self._checked - 4))
         limit = self.endpoint.settings.max_header_size
-        if (end if end >= 0 else len(buffer)) - start > limit:
-            self._refuse(
-                HTTPInputError(
-                    f"request head over {limit} bytes (max_header_size)",
-                    status=431,
-                    rfc="RFC 6585 section 5",
-                )
-            )
+        if (end if end >= 0 else len(buffer)) - start > limit and self._refuse_long(start, limit):
             return False
         if end < 0:
             self._wait_for_head(start)
@@ -360,6 +353,32 @@ class HTTP1Connection(RequestOpening):
             head = bytes(head)
         self._skipped = False
         self._begin_in_context(head)
+        return True
+
+    def _refuse_long(self, start: int, limit: int) -> bool:
+        """Refuse a head over the limit; return False if it may still end right at the limit.
+
+        Had it come byte by byte, another rule may have been broken before this one.
+        """
+        buffer = self._buffer
+        tail = bytes(buffer[start + limit : start + limit + 4])
+        while not b"\r\n\r\n".startswith(tail):
+            tail = tail[:-1]
+        within = start + limit + len(tail)
+        if within == len(buffer):
+            return False
+        try:
+            check_partial_head(buffer[:within], start, max(start, self._checked))
+        except HTTPInputError as error:
+            self._refuse(error)
+            return True
+        self._refuse(
+            HTTPInputError(
+                f"request head over {limit} bytes (max_header_size)",
+                status=431,
+                rfc="RFC 6585 section 5",
+            )
+        )
         return True
 
     def _wait_for_head(self, start: int) -> None:

@@ -11,6 +11,7 @@ import re
 from edgeserver.httputil.hosts import HOST_GRAMMAR
 
 __all__ = [
+    "BAD_BYTE",
     "CONTROL",
     "FIELD_VALUE",
     "FIELD_VALUE_MARKS",
@@ -40,6 +41,10 @@ FIELD_VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 # Everything that may stand in a head but the line ends: what is left after deleting these has to
 # be pairs of CR and LF.
 HEAD_BYTES = FIELD_VALUE
+
+# The first byte that may stand in no head: a control character, a bare CR or a bare LF. A CR at the
+# end is not judged: what follows it has not come.
+BAD_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?=[^\n])|(?<!\r)\n")
 
 # RFC 9112 section 3.2 takes its targets from RFC 3986, all of whose characters are visible ASCII;
 # some clients send a few more of these unescaped, and none of them changes the framing.

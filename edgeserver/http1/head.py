@@ -15,6 +15,7 @@ from typing import Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.grammar import (
+    BAD_BYTE,
     FIELD_VALUE_MARKS,
     HEAD_BYTES,
     HOST,
@@ -23,6 +24,7 @@ from edgeserver.http1.grammar import (
     is_token,
 )
 from edgeserver.http1.target import check_target
+from edgeserver.httputil.hosts import authority_of
 from edgeserver.support.escape import escape
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "parse_head",
     "parse_lines",
     "parse_request_line",
+    "with_host_of_target",
 ]
 
 RawFields = list[tuple[bytes, bytes]]
@@ -49,7 +52,8 @@ Fields = dict[bytes, bytes]
 Head = tuple[str, str, str, RawFields | None, Fields]
 """Method, target, version, field lines, and the last value of each name.
 
-The field lines are None where no name repeats: they are the items of what comes last then."""
+The field lines are None where no name repeats: they are the items of what comes last then. Where
+the target names a host, their `Host` is that one, whatever was received."""
 
 METHODS: Final = {
     name.encode(): name
@@ -97,9 +101,8 @@ def parse_head(head: bytes, max_fields: int) -> Head:
     try:
         return parse_lines(head.split(b"\r\n"), max_fields)
     except HTTPInputError:
-        if b"\r" in head.replace(b"\r\n", b"") or b"\n" in head.replace(b"\r\n", b""):
-            # Whatever else it broke: this is what makes two recipients see two messages.
-            raise _bare_line_end(head) from None
+        # What it is refused for is what it would have been, had it come byte by byte.
+        check_partial_head(head + b"\r\n", 0, 0)
         raise
 
 
@@ -145,6 +148,8 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
         raw = [parse_field(line) for line in lines]
     if raw is not None or b"host" not in fields:
         _check_host(version, raw, fields)
+    if target[0] != "/":
+        raw, fields = with_host_of_target(method, target, raw, fields)
     return method, target, version, raw, fields
 
 
@@ -185,6 +190,28 @@ def _check_host(version: str, raw: RawFields | None, fields: Fields) -> None:
         raise HTTPInputError(
             "Multiple host headers not allowed: more than one Host line", rfc="RFC 9112 section 3.2"
         )
+
+
+def with_host_of_target(
+    method: str, target: str, raw: RawFields | None, fields: Fields
+) -> tuple[RawFields | None, Fields]:
+    """Return field lines and fields in which `Host` is what a target says that is no path.
+
+    What was given is not changed. `Host` stands where the received one stood, or else first.
+
+    Source: RFC 9112 section 3.2.2. From here on a request has one host: nobody can check the
+    target's and serve the field's.
+    """
+    authority = authority_of(method, target).encode("ascii")
+    if not authority:
+        return raw, fields
+    if b"host" not in fields:
+        # Only an HTTP/1.0 request may come without.
+        host = (b"host", authority)
+        return None if raw is None else [host, *raw], dict([host, *fields.items()])
+    if raw is not None:
+        raw = [(name, authority if name == b"host" else value) for name, value in raw]
+    return raw, {**fields, b"host": authority}
 
 
 def parse_field(line: bytes) -> tuple[bytes, bytes]:
@@ -240,7 +267,7 @@ def _parse_name(name: bytes, colon: bytes, line: bytes) -> bytes:
         raise HTTPInputError(f"no colon in header line '{escape(line)}'", rfc="RFC 9112 section 5")
     if not is_token(name):
         # RFC 9112 section 5.1: "No whitespace is allowed between the field name and colon."
-        raise HTTPInputError(f"Invalid header name '{escape(name)}'", rfc="RFC 9112 section 5.1")
+        raise _bad_name(name)
     return name.lower()
 
 
@@ -278,6 +305,10 @@ def _too_many_fields(max_fields: int) -> HTTPInputError:
     )
 
 
+def _bad_name(name: bytes) -> HTTPInputError:
+    return HTTPInputError(f"Invalid header name '{escape(name)}'", rfc="RFC 9112 section 5.1")
+
+
 def _bad_value(line: bytes) -> HTTPInputError:
     return HTTPInputError(
         f"Invalid header value in '{escape(line)}': a control character in a field value",
@@ -294,6 +325,9 @@ def _malformed_request_line(line: bytes) -> HTTPInputError:
 def check_partial_head(buffer: bytes | bytearray, start: int, checked: int) -> int:
     """Refuse a head that can no longer become a valid one, without waiting for its end.
 
+    The first byte that breaks a rule decides, and so the answer is the same however a head is cut
+    into segments; a request line is judged when its CRLF is there.
+
     Args:
         buffer: What has come so far.
         start: Where the head starts.
@@ -303,30 +337,43 @@ def check_partial_head(buffer: bytes | bytearray, start: int, checked: int) -> i
         Up to where it has been looked; to be given to the next call.
 
     Raises:
-        HTTPInputError: A bare CR, a bare LF or a control character is there already.
+        HTTPInputError: A bare CR, a bare LF or a control character is there already, or a request
+            line that breaks a rule.
     """
     part = bytes(memoryview(buffer)[checked:])
     end = len(buffer)
     if part.endswith(b"\r"):
-        part = part[:-1]
-        end -= 1
+        end -= 1  # it may be the first half of a line's end
     pairs = part.count(b"\r\n")
-    if part.translate(None, HEAD_BYTES) == b"\r\n" * pairs:
+    bad = None
+    if part.translate(None, HEAD_BYTES) != b"\r\n" * pairs:
+        bad = BAD_BYTE.search(part)
+    if pairs and buffer.find(b"\r\n", start, checked) < 0:
+        line_end = buffer.find(b"\r\n", checked)
+        if bad is None or line_end < checked + bad.start():
+            parse_request_line(bytes(buffer[start:line_end]))
+    if bad is None:
         return end
-    first = bytes(buffer[start : start + 3])
-    if first[:2] == b"\x16\x03":
-        raise HTTPInputError(
+    raise _bad_byte(bytes(buffer[start : checked + bad.end()]))
+
+
+def _bad_byte(head: bytes) -> HTTPInputError:
+    """Return the refusal of a head for its last byte, which may not stand there."""
+    *lines, line = head[:-1].split(b"\r\n")
+    line += head[-1:]
+    if head[0] == 0x16:
+        return HTTPInputError(
             "Malformed HTTP request line: this is a TLS handshake on a port for plain HTTP",
             rfc="RFC 9112 section 3",
         )
-    raise _bare_line_end(part)
-
-
-def _bare_line_end(part: bytes) -> HTTPInputError:
-    # RFC 9112 section 2.2: "A sender MUST NOT generate a bare CR"; a lone LF as a line end is a
-    # MAY that lets two recipients see two messages, so it is not taken.
-    return HTTPInputError(
-        f"Malformed HTTP request head: a bare CR, a bare LF or a control character in"
-        f" '{escape(part, 80)}'",
-        rfc="RFC 9112 section 2.2",
-    )
+    if head[-1] in b"\r\n":
+        # RFC 9112 section 2.2: "A sender MUST NOT generate a bare CR"; a lone LF as a line end is
+        # a MAY that lets two recipients see two messages, so it is not taken.
+        return HTTPInputError(
+            f"Malformed HTTP request head: a bare CR or LF after '{escape(line[:-1][-80:])}'",
+            rfc="RFC 9112 section 2.2",
+        )
+    if not lines:
+        return _malformed_request_line(line)
+    name, colon, _ = line.partition(b":")
+    return _bad_value(line) if colon else _bad_name(name)

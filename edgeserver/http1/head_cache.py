@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.head import Fields, Head, parse_request_line
+from edgeserver.http1.head import Fields, Head, parse_request_line, with_host_of_target
 
 __all__ = ["KeptFields"]
 
@@ -73,7 +73,15 @@ class KeptFields:
             self._wait = min(wait * 2, LONGEST_WAIT)
             return wait
         self.forget()
-        if head[3] is None and len(data) <= KEPT_HEAD and len(head[4]) <= KEPT_FIELDS:
+        if (
+            head[3] is None
+            # Only what means the same beside every request line: Host is required by the version,
+            # and a target that is no path may have replaced it.
+            and b"host" in head[4]
+            and head[1][0] == "/"
+            and len(data) <= KEPT_HEAD
+            and len(head[4]) <= KEPT_FIELDS
+        ):
             self.tail = data[data.index(b"\r\n") :]
             self.fields = head[4]
             self._wait = wait or 1
@@ -94,6 +102,8 @@ class KeptFields:
             method, target, version = parse_request_line(line)
         except HTTPInputError:
             return None
+        if target[0] != "/":
+            _, fields = with_host_of_target(method, target, None, fields)
         self._line = line
         self._head = head = (method, target, version, None, fields)
         self._wait = 0

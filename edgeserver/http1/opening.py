@@ -25,7 +25,6 @@ from edgeserver.http1.framing import (
 )
 from edgeserver.http1.head import FieldPairs, Fields, Head, RawFields
 from edgeserver.http1.head_cache import KeptFields
-from edgeserver.http1.target import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.support.escape import escape
@@ -75,7 +74,7 @@ class RequestOpening(BodyReading):
             or b"transfer-encoding" in fields
             or self._misdirected is not None
         ):
-            declared = self._read_framing(target, pairs, fields)
+            declared = self._read_framing(pairs, fields)
             if declared is None:
                 return
             length = declared
@@ -126,12 +125,12 @@ class RequestOpening(BodyReading):
         except Exception as error:
             self._application_failed(error)
 
-    def _read_framing(self, target: str, pairs: FieldPairs, fields: Fields) -> int | None:
+    def _read_framing(self, pairs: FieldPairs, fields: Fields) -> int | None:
         """Return the length of the body, or None where the head was refused."""
         try:
             length = parse_body_length(pairs)
             if self._misdirected is not None:
-                self._check_direction(target, fields)
+                self._check_direction(fields)
         except HTTPInputError as error:
             self._refuse(error)
             return None
@@ -206,12 +205,12 @@ class RequestOpening(BodyReading):
         )
         return self._bound
 
-    def _check_direction(self, target: str, fields: Fields) -> None:
+    def _check_direction(self, fields: Fields) -> None:
         """Refuse a request for a host that TLS would have treated differently.
 
         Source: RFC 9110 section 7.4, and section 15.5.20 for the status.
         """
-        host = authority_of(target) or fields.get(b"host", b"").decode("latin-1")
+        host = fields.get(b"host", b"").decode("latin-1")
         tls = self.context.tls
         if self._misdirected is not None and tls is not None and self._misdirected(tls.host, host):
             raise HTTPInputError(

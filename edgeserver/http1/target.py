@@ -12,7 +12,7 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1.grammar import HOST
 from edgeserver.support.escape import escape
 
-__all__ = ["authority_of", "check_target"]
+__all__ = ["check_target"]
 
 # RFC 9112 section 3.2.2: absolute-form = absolute-URI, here of the two schemes that HTTP has.
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)(?:[/?][^#]*)?")
@@ -50,14 +50,3 @@ def check_target(method: str, target: bytes) -> None:
         f" {escape(method)}",
         rfc="RFC 9112 section 3.2",
     )
-
-
-def authority_of(target: str) -> str:
-    """Return the authority that a valid target names itself; empty if it names none.
-
-    Source: RFC 9112 section 3.2.2: it replaces the `Host` field.
-    """
-    if target.startswith("/") or target == "*":
-        return ""
-    match = _ABSOLUTE.fullmatch(target.encode("latin-1"))
-    return match[1].decode("latin-1") if match else target

@@ -13,7 +13,13 @@ import re
 from edgeserver.errors import HTTPInputError
 from edgeserver.support.escape import escape
 
-__all__ = ["HOST_GRAMMAR", "check_host", "split_absolute_target", "split_host_and_port"]
+__all__ = [
+    "HOST_GRAMMAR",
+    "authority_of",
+    "check_host",
+    "split_absolute_target",
+    "split_host_and_port",
+]
 
 # RFC 9110 section 7.2: Host = uri-host [ ":" port ], with uri-host of RFC 3986 section 3.2.2:
 #   host        = IP-literal / IPv4address / reg-name
@@ -54,6 +60,32 @@ def check_host(host: str) -> None:
     raise HTTPInputError(f"Invalid Host header: '{escape(host)}'", rfc="RFC 9112 section 3.2")
 
 
+def authority_of(method: str, target: str) -> str:
+    """Return the authority that a request-target names; empty if it leaves that to `Host`.
+
+    This decides which host a request is for: where it is not empty it replaces the `Host` field
+    that was received, for everybody who reads one. Nobody else asks the target.
+
+    Args:
+        method: Such as `"CONNECT"`, whose target is an authority whatever it looks like.
+        target: A request-target in any form.
+
+    Raises:
+        HTTPInputError: The authority is no host, has no host, or holds userinfo.
+
+    Source: RFC 9112 section 3.2.2: "the origin server MUST ignore the received Host header field
+    (if any) and instead use the host information of the request-target"; section 3.2.3 and RFC 9110
+    section 9.3.6 for CONNECT.
+    """
+    if method == "CONNECT":
+        _check_authority(target)
+        return target
+    if target.startswith("/"):
+        return ""
+    absolute = split_absolute_target(target)
+    return "" if absolute is None else absolute[0]
+
+
 def split_absolute_target(target: str) -> tuple[str, str, str] | None:
     """Split an absolute-form target, or return None for one of another form.
 
@@ -72,6 +104,11 @@ def split_absolute_target(target: str) -> tuple[str, str, str] | None:
     if match is None:
         return None
     authority, path, query = match.groups()
+    _check_authority(authority)
+    return authority, path or "/", query
+
+
+def _check_authority(authority: str) -> None:
     if not _is_host(authority) or authority[:1] in ("", ":"):
         # RFC 9110 section 4.2.1: "A recipient that processes such a URI reference [with an empty
         # host] MUST reject it as invalid"; section 4.2.4: userinfo is to be treated as an error.
@@ -79,7 +116,6 @@ def split_absolute_target(target: str) -> tuple[str, str, str] | None:
             f"Malformed HTTP request line: '{escape(authority)}' in the target is no host",
             rfc="RFC 9112 section 3.2.2",
         )
-    return authority, path or "/", query
 
 
 def split_host_and_port(netloc: str) -> tuple[str, int | None]:

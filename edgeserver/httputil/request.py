@@ -25,7 +25,12 @@ from edgeserver.httputil.forms import (
     parse_body_arguments,
 )
 from edgeserver.httputil.headers import HTTPHeaders
-from edgeserver.httputil.hosts import check_host, split_absolute_target, split_host_and_port
+from edgeserver.httputil.hosts import (
+    authority_of,
+    check_host,
+    split_absolute_target,
+    split_host_and_port,
+)
 from edgeserver.httputil.interfaces import HTTPConnection
 from edgeserver.httputil.lazy import lazy
 from edgeserver.httputil.startlines import RequestStartLine
@@ -113,8 +118,13 @@ class HTTPServerRequest:
         self.remote_ip: str | None = getattr(context, "remote_ip", None)
         self.protocol: str = getattr(context, "protocol", "http")
         self._start_time = time.time()
-        # What is worked out later for a request from the wire is refused at once here.
+        # What is worked out later for a request from the wire is refused at once here; and what
+        # the HTTP layer has done there is done here: the target's host replaces the field's.
         _ = self.host, self.query_arguments
+        authority = authority_of(self.method, self.uri)
+        if authority:
+            self.headers = self.headers.copy()
+            self.headers["Host"] = self.host = authority
 
     @classmethod
     def from_validated(
@@ -198,9 +208,9 @@ class HTTPServerRequest:
 
     @lazy
     def host(self) -> str:
-        """The host, and port if given: of an absolute-form target, else of the `Host` field.
+        """The host, and port if given, of the `Host` field: the target's own where it names one.
 
-        Source: RFC 9112 section 3.2.2: the target's host replaces the field's.
+        Source: RFC 9112 section 3.2.2: the target's host replaces the field's, in `headers` too.
         """
         try:
             host = self.headers["Host"]
@@ -211,9 +221,7 @@ class HTTPServerRequest:
                 raise HTTPInputError("Missing Host header", rfc="RFC 9112 section 3.2") from None
             host = _HOST_OF_HTTP_1_0
         check_host(host)
-        if self.uri.startswith("/") or self._absolute is None:
-            return host
-        return self._absolute[0]
+        return host
 
     @lazy
     def host_name(self) -> str:

@@ -161,15 +161,27 @@ def test_a_good_head_is_good_from_its_first_byte() -> None:
         assert check_partial_head(head, 0, checked) == len(head) - 1
 
 
-@pytest.mark.parametrize("bad", [b"\n", b"\r\r\n", b"\rx", b"\x00", b"\x7f", b"\n\r", b"\r\n\n"])
-def test_a_bad_head_is_refused_when_it_is_seen(bad: bytes) -> None:
+LINE_END = "RFC 9112 section 2.2"
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        *((bad, LINE_END) for bad in (b"\n", b"\r\r\n", b"\rx", b"\n\r", b"\r\n\n")),
+        (b"\x00", "RFC 9110 section 5.5"),
+        (b"\x7f", "RFC 9110 section 5.5"),
+        (b"\r\nX\x00", "RFC 9112 section 5.1"),
+    ],
+)
+def test_a_bad_head_is_refused_when_it_is_seen(bad: bytes, rule: str) -> None:
     """A control character is refused without waiting for the end, also when it comes alone."""
     start = b"GET / HTTP/1.1\r\nHost: a"
     with pytest.raises(HTTPInputError) as caught:
         check_partial_head(start + bad + b"x", 0, 0)
-    assert caught.value.rfc == "RFC 9112 section 2.2"
-    with pytest.raises(HTTPInputError):
+    assert caught.value.rfc == rule
+    with pytest.raises(HTTPInputError) as again:
         look_bytewise(start + bad + b"x")
+    assert str(again.value) == str(caught.value)
 
 
 def test_what_was_looked_at_is_not_looked_at_again() -> None:

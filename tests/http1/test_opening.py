@@ -56,6 +56,43 @@ async def test_the_local_address() -> None:
     assert request.connection.local_address is None
 
 
+ONE_HOST = [
+    (b"GET http://B.test:81/x HTTP/1.1", b"X: 1\r\nhOsT: a\r\nX: 2", b"B.test:81"),
+    (b"GET http://b HTTP/1.1", b"Host: a", b"b"),
+    (b"GET HTTPS://[::1]?x HTTP/1.1", b"Host: a", b"[::1]"),
+    (b"GET http://b/ HTTP/1.1", b"Host:", b"b"),
+    (b"GET http://b/ HTTP/1.1", b"Host: b", b"b"),
+    (b"GET http://b:/ HTTP/1.0", b"Cookie: c", b"b:"),
+    (b"GET http://b/ HTTP/1.0", b"X: 1\r\nX: 2", b"b"),
+    (b"OPTIONS http://b HTTP/1.1", b"Host: a", b"b"),
+    (b"CONNECT b:443 HTTP/1.1", b"Host: a", b"b:443"),
+    (b"CONNECT [::1]:443 HTTP/1.0", b"Cookie: c", b"[::1]:443"),
+    (b"OPTIONS * HTTP/1.1", b"Host: a", b"a"),
+    (b"GET /http://b/ HTTP/1.1", b"Host: a", b"a"),
+    (b"GET //b/ HTTP/1.1", b"Host: a", b"a"),
+]
+"""Request line, fields, and the one host of the request."""
+
+
+@pytest.mark.parametrize("app", [App, TakingApp], ids=["delegate", "take-request"])
+@pytest.mark.parametrize("trust", [None, TrustPolicy.off()], ids=["no-policy", "policy"])
+@pytest.mark.parametrize(("line", "lines", "host"), ONE_HOST, ids=ascii)
+async def test_a_request_has_one_host(
+    app: Any, trust: Any, line: bytes, lines: bytes, host: bytes
+) -> None:
+    """The target's host replaces the received one in both faces of the headers, where it stood."""
+    talk = Talk(app=app(), shared={"trust": trust})
+    talk.receive(line + b"\r\n" + lines + b"\r\n\r\n")
+    (request,) = talk.app.requests
+    raw = request.connection.raw
+    received = [name.partition(b":")[0].lower() for name in lines.split(b"\r\n")]
+    names = received if b"host" in received else [b"host", *received]
+    assert [name for name, _ in raw] == names
+    assert dict(raw)[b"host"] == request.connection.fields[b"host"] == host
+    assert request.headers.get_list("Host") == [host.decode()]
+    assert request.head[1] == line.split()[1].decode()
+
+
 @pytest.mark.parametrize("app", [App, TakingApp], ids=["delegate", "take-request"])
 async def test_fields_that_a_policy_strips(app: Any) -> None:
     """What a peer claims that no policy lists is not there for the application."""
@@ -132,9 +169,15 @@ async def test_an_applications_refusal_forges_no_line(
         (GET.replace(b": a", b": b"), 421),
         (GET.replace(b" / ", b" http://a/ ").replace(b": a", b": b"), 200),
         (GET.replace(b" / ", b" http://b/ "), 421),
+        (b"GET http://a/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200),
+        (b"GET http://b/ HTTP/1.0\r\n\r\n", 421),
+        (b"CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n", 421),
         (b"GET / HTTP/1.0\r\n\r\n", 421),
     ],
-    ids=["same", "other", "target-wins", "other-in-target", "none"],
+    ids=[
+        *("same", "other", "target-wins", "other-in-target", "only-target", "only-other"),
+        *("connect", "none"),
+    ],
 )
 async def test_misdirected(data: bytes, status: int) -> None:
     """A host that TLS was not made for is refused where that matters: the target's, or Host's."""

@@ -41,7 +41,7 @@ async def test_the_same_fields_again(app: Any) -> None:
     """From the third on they are shared, whatever the request line; each is answered as it says."""
     talk = Talk(app=app())
     lines = [b"GET / HTTP/1.1", b"GET /x?y=1 HTTP/1.1", b"HEAD /h HTTP/1.1", b"OPTIONS * HTTP/1.1"]
-    lines += [b"BREW /pot HTTP/1.1", b"GET http://a/b HTTP/1.1", b"GET /7 HTTP/1.7"]
+    lines += [b"BREW /pot HTTP/1.1", b"GET /7 HTTP/1.7"]
     for line in lines:
         talk.receive(line + FIELDS)
     assert kept(talk) == [False, False, *[True] * (len(lines) - 2)]
@@ -51,6 +51,26 @@ async def test_the_same_fields_again(app: Any) -> None:
         assert raw == [(b"host", b"a"), (b"cookie", b"c=1"), (b"x-forwarded-for", b"198.51.100.9")]
     assert talk.statuses == [200] * len(lines)
     assert talk.sent.count(b"ok") == len(lines) - 1  # HEAD has no body
+
+
+@pytest.mark.parametrize("app", [App, TakingApp], ids=["delegate", "take-request"])
+async def test_the_host_of_a_target_with_kept_fields(app: Any) -> None:
+    """A target that names a host replaces it for its own request alone, again and again."""
+    talk = Talk(app=app())
+    targets = b"/ / http://b:1/ http://b:1/ / http://c http://b:1/ / /".split()
+    for line in (*(b"GET " + target for target in targets), b"CONNECT d:443"):
+        talk.receive(line + b" HTTP/1.1" + FIELDS)
+    hosts = [raw[0] for _, _, _, raw in seen(talk)]
+    assert hosts == [(b"host", host) for host in b"a a b:1 b:1 a c b:1 a a d:443".split()]
+    assert {raw[1:][0] for _, _, _, raw in seen(talk)} == {(b"cookie", b"c=1")}
+    assert talk.statuses == [200] * 10
+
+
+async def test_fields_of_a_target_with_a_host_are_not_kept() -> None:
+    """What follows a request for another host gets its own `Host`, not that one."""
+    talk = Talk()
+    talk.receive(*[b"GET http://b/ HTTP/1.1" + FIELDS] * 3, GET, GET)
+    assert [raw[0][1] for _, _, _, raw in seen(talk)] == [b"b", b"b", b"b", b"a", b"a"]
 
 
 async def test_http_1_0_with_kept_fields() -> None:

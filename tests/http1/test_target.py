@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.target import authority_of, check_target
+from edgeserver.http1.target import check_target
+from edgeserver.httputil.hosts import authority_of
 
 TARGETS = [
     ("GET", "http://a", "a"),
@@ -46,10 +47,10 @@ def test_targets(method: str, target: str, authority: str | None) -> None:
         assert caught.value.status == 400
         return
     check_target(method, target.encode())
-    assert authority_of(target) == authority
+    assert authority_of(method, target) == authority
 
 
 @pytest.mark.parametrize("target", ["/", "/x", "//a/b", "/http://a"])
 def test_a_path_names_no_authority(target: str) -> None:
     """What starts with a slash is a path, whatever follows."""
-    assert authority_of(target) == ""
+    assert authority_of("GET", target) == ""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edgeserver.httputil.headers import HTTPHeaders
+from edgeserver.httputil.hosts import authority_of
 from edgeserver.httputil.request import HTTPServerRequest
 from edgeserver.httputil.startlines import RequestStartLine
 
@@ -65,7 +66,8 @@ def validated(
     connection: Any = None,
     **fields: str,
 ) -> HTTPServerRequest:
-    """Make a request as the HTTP layer does."""
+    """Make a request as the HTTP layer does, which has replaced `Host` by the target's own."""
+    host = authority_of(method, uri) or host
     headers = HTTPHeaders(fields) if host is None else HTTPHeaders(fields, Host=host)
     request = HTTPServerRequest.from_validated(
         RequestStartLine(method, uri, version),

@@ -29,12 +29,11 @@ from tests.httputil.requests import FORM, Connection, Make, both, direct, valida
         ("GET", "HTTPS://b.example", "/", "", "b.example", "/"),
         ("GET", "http://b.example?d", "/", "d", "b.example", "/?d"),
         ("OPTIONS", "*", "*", "", "a.example", "*"),
-        ("CONNECT", "b.example:443", "b.example:443", "", "a.example", "b.example:443"),
-        ("CONNECT", "http://b.example/", "http://b.example/", "", "a.example", "http://b.example/"),
+        ("CONNECT", "b.example:443", "b.example:443", "", "b.example:443", "b.example:443"),
     ],
     ids=[
         "root", "query", "empty-query", "two-slashes", "absolute", "absolute-bare",
-        "absolute-query", "asterisk", "authority", "connect-is-no-absolute",
+        "absolute-query", "asterisk", "authority",
     ],
 )  # fmt: skip
 def test_target(
@@ -43,7 +42,7 @@ def test_target(
     """Each form of target gives path, query and host; `uri` stays as it was sent."""
     request = make(uri, method=method)
     assert (request.uri, request.path, request.query) == (uri, path, query)
-    assert request.host == host
+    assert request.host == request.headers["Host"] == host
     assert request.full_url() == f"{request.protocol}://{host}{url}"
 
 
@@ -81,11 +80,13 @@ def test_missing_host_of_http_1_0(make: Make) -> None:
         ({"host": "a,b"}, "Multiple host headers not allowed"),
         ({"host": "a b", "uri": "http://b.example/"}, "Invalid Host header"),
         ({"uri": "http://u@b/"}, "in the target is no host"),
+        ({"uri": "http://b/", "method": "CONNECT"}, "in the target is no host"),
         ({"uri": "/?" + "&" * 1000}, "Max number of fields exceeded"),
         ({"uri": "/?\u6d4b"}, "Invalid query string"),
     ],
     ids=[
         "missing", "missing-absolute", "invalid", "several", "invalid-absolute", "userinfo",
+        "connect-is-no-absolute",
         "too-many-arguments", "not-latin-1",
     ],
 )  # fmt: skip

@@ -185,7 +185,7 @@ def _fields(raw: RawHeaders) -> dict[str, str]:
 
 
 def _read_other_forms(environ: Environ) -> None:
-    """Set the path and the host of a target that is not in origin-form.
+    """Set the path of a target that is not in origin-form; its host is in `Host` already.
 
     Source: RFC 9112 section 3.2.
     """
@@ -196,9 +196,7 @@ def _read_other_forms(environ: Environ) -> None:
         # "*" and an authority name no path, and PATH_INFO is a path or empty.
         environ["PATH_INFO"] = environ["QUERY_STRING"] = ""
         return
-    # RFC 9112 section 3.2.2: "the server MUST ignore the received Host header field (if any) and
-    # instead use the host information of the request-target."
-    environ["HTTP_HOST"], environ["PATH_INFO"], environ["QUERY_STRING"] = absolute
+    _, environ["PATH_INFO"], environ["QUERY_STRING"] = absolute
 
 
 def _strip_root(environ: Environ) -> None:

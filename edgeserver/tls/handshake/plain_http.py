@@ -19,6 +19,8 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HOST_FIELD = re.compile(rb"^host:([^\r\n]*)\r?$", re.IGNORECASE | re.MULTILINE)
 # RFC 3986 section 3.2.2, without percent-encoding and sub-delims, which no real host name has
 _HOST = re.compile(rb"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?\Z")
+# RFC 9112 section 3.2.2, absolute-form: the authority, and what follows it
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE)
 # RFC 9112 section 3.2.1, origin-form, in the characters of RFC 3986 section 3.3 and 3.4
 _TARGET = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,1999}\Z")
 
@@ -42,7 +44,7 @@ def render_plain_http_answer(raw: bytes, *, redirect: bool = False) -> bytes:
             otherwise, 400.
     """
     method, _, rest = raw.partition(b" ")
-    url = _https_url(raw, rest.split(b"\n", 1)[0].split(b" ", 1)[0].rstrip(b"\r"))
+    url = _https_url(raw, method, rest.split(b"\n", 1)[0].split(b" ", 1)[0].rstrip(b"\r"))
     if url and redirect:
         status, fields = b"308 Permanent Redirect", b"Location: " + url + b"\r\n"
     else:
@@ -56,12 +58,20 @@ def render_plain_http_answer(raw: bytes, *, redirect: bool = False) -> bytes:
     return head if method == b"HEAD" else head + body
 
 
-def _https_url(raw: bytes, target: bytes) -> bytes:
+def _https_url(raw: bytes, method: bytes, target: bytes) -> bytes:
     """Return the https form of what was asked for; empty where the host is not usable."""
     head = _HEAD_END.split(raw, maxsplit=1)[0]
     hosts = _HOST_FIELD.findall(head)
     # RFC 9112 section 3.2: a request with more than one Host, or an invalid one, is an error
-    if len(hosts) != 1 or not (match := _HOST.match(hosts[0].strip(b" \t"))):
+    if len(hosts) > 1:
+        return b""
+    host = hosts[0].strip(b" \t") if hosts else b""
+    # Section 3.2.2: where the target names a host, that one replaces the field's
+    if method == b"CONNECT":
+        host, target = target, b"/"
+    elif absolute := _ABSOLUTE.match(target):
+        host, target = absolute.groups()
+    if not (match := _HOST.match(host)):
         return b""
     name, port = match.groups()
     if port == b":443":
