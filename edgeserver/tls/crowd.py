@@ -126,10 +126,12 @@ class Crowd:
             count: How many.
             newest: Whether a client's last come are returned, not its first come.
         """
-        sites: dict[bytes, list[dict[Waiter, None]]] = {}
-        for key, members in self._clients.items():
-            sites.setdefault(site_of(key), []).append(members)
-        by_site = list(sites.values())
+        by_site = [list(self._clients.values())]
+        if self._sites:
+            sites: dict[bytes, list[dict[Waiter, None]]] = {}
+            for key, members in self._clients.items():
+                sites.setdefault(site_of(key), []).append(members)
+            by_site = list(sites.values())
         found: list[Waiter] = []
         for site, of_site in _shares([sum(map(len, each)) for each in by_site], count):
             clients = by_site[site]

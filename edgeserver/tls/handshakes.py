@@ -22,10 +22,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from edgeserver.tls.crowd import Crowd, Waiter, address_key
+from edgeserver.tls.crowd import Waiter, address_key
 from edgeserver.tls.deadlines import Deadlines
 from edgeserver.tls.failurelog import FailureLog
 from edgeserver.tls.fairqueue import FairQueue
+from edgeserver.tls.stalled import EVICTED_TOGETHER, Stalled
 
 __all__ = ["NOW", "HandshakeCounts", "HandshakeTracker", "Place", "Waiter", "address_key"]
 
@@ -36,9 +37,6 @@ AT_ONCE = 8
 
 TURN_S = 0.005
 """How long those who waited are served in one turn of the event loop, before the rest goes on."""
-
-EVICTED_TOGETHER = 64
-"""Connections that are ended at a time, since finding the right ones looks at every client."""
 
 
 class Place(enum.Enum):
@@ -112,7 +110,7 @@ class HandshakeTracker:
         completed: Handshakes that succeeded.
         resumed: How many of them resumed a session.
         silent: Connections closed without a byte, such as health checks; no failures.
-        evicted: Stalled handshakes that were ended because there were too many.
+        stalled: The handshakes that wait for their client.
         running: Slots taken since the event loop was last seen to turn.
         closing: Closed connections whose peer has yet to read what was written; 30 s, as asyncio's
             ssl_shutdown_timeout, then they are aborted.
@@ -123,24 +121,23 @@ class HandshakeTracker:
         "_at_once",
         "_clock",
         "_deadlines",
+        "_few",
         "_free",
         "_late",
         "_plan",
         "_queue",
-        "_stalled",
         "_turn_planned",
         "closing",
         "completed",
         "connections",
-        "evicted",
         "log",
         "max_handshakes",
-        "max_stalled",
         "max_waiting",
         "on_begin",
         "resumed",
         "running",
         "silent",
+        "stalled",
     )
 
     def __init__(
@@ -149,7 +146,7 @@ class HandshakeTracker:
         max_handshakes: int = 256,
         max_per_client: int = 32,
         max_waiting: int = 4096,
-        max_stalled: int = 16384,
+        max_stalled: int = 8192,
         log: FailureLog | None = None,
         on_begin: Callable[[], None] | None = None,
         plan: Callable[[Callable[[], None]], object] | None = None,
@@ -158,12 +155,10 @@ class HandshakeTracker:
         self.on_begin = on_begin
         self.max_handshakes = max_handshakes
         self.max_waiting = max_waiting
-        self.max_stalled = max_stalled
         self.log = log or FailureLog()
         self.completed = 0
         self.resumed = 0
         self.silent = 0
-        self.evicted = 0
         self.running = 0
         self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
@@ -171,12 +166,13 @@ class HandshakeTracker:
         self._late: list[Late] = []
         self._plan = plan
         self._clock = clock
-        self._stalled = Crowd()
-        self._queue = FairQueue(max_per_client, self._stalled.knows)
+        self.stalled = Stalled(max_stalled)
+        self._queue = FairQueue(max_per_client, self.stalled.knows)
         self._turn_planned = False
         # as few as one client may have, so that nobody need be asked who it is
         self._at_once = min(AT_ONCE, max_handshakes, max_per_client)
-        self._free = self._at_once  # none while somebody waits: newcomers go behind them
+        self._few = self._at_once - 1  # the last one plans the next turn
+        self._free = self._few  # none while somebody waits: newcomers go behind them
 
     def begin(self, waiter: Waiter, timeout_s: float | None) -> None:
         """Take in a new connection, and start its clock if there is one."""
@@ -210,8 +206,6 @@ class HandshakeTracker:
         self._late.append(connection)
 
     def _send_late(self) -> None:
-        if self._free:
-            self.running = 0  # the loop has turned, which is known here for nothing
         late, self._late = self._late, []
         for connection in late:
             connection.send_waiting()
@@ -226,16 +220,9 @@ class HandshakeTracker:
             return NOW
         return self._wait(waiter)
 
-    def stall(self, waiter: Waiter) -> None:
-        """Hear that a step is done, and that the handshake waits for its client now."""
-        stalled = self._stalled
-        stalled.add(waiter)
-        if stalled.count > self.max_stalled:
-            self._evict_stalled()
-
     def go_on(self, waiter: Waiter) -> Place:
         """Hear that the client of a stalled handshake has sent something; ask for a slot for it."""
-        self._stalled.discard(waiter)
+        self.stalled.discard(waiter)
         if self.running < self._free:
             self.running += 1
             return NOW
@@ -245,19 +232,10 @@ class HandshakeTracker:
         """Hear that a connection has ended that waited for a slot."""
         self._queue.discard(waiter)
 
-    def cancel_stalled(self, waiter: Waiter) -> None:
-        """Hear that a connection has ended that was stalled."""
-        self._stalled.discard(waiter)
-
     @property
     def waiting(self) -> int:
         """How many connections wait for a slot."""
         return self._queue.crowd.count
-
-    @property
-    def stalled(self) -> int:
-        """How many handshakes wait for their client."""
-        return self._stalled.count
 
     @property
     def counts(self) -> HandshakeCounts:
@@ -265,9 +243,9 @@ class HandshakeTracker:
         return HandshakeCounts(
             running=self.running,
             waiting=self.waiting,
-            stalled=self.stalled,
-            max_stalled=self.max_stalled,
-            evicted=self.evicted,
+            stalled=len(self.stalled),
+            max_stalled=self.stalled.limit,
+            evicted=self.stalled.evicted,
             completed=self.completed,
             resumed=self.resumed,
             failed=sum(self.log.counts.values()),
@@ -281,15 +259,23 @@ class HandshakeTracker:
             connection.abort()
 
     def _wait(self, waiter: Waiter) -> Place:
-        """Put a connection into the queue; where that is full somebody has to go."""
-        self._free = 0
+        """Put a connection into the queue; where that is full somebody has to go.
+
+        While nobody waits the last slot of a turn is had here: so the next turn is planned when
+        it is used up, and one handshake after the other never waits.
+        """
         self._plan_turn()
         queue = self._queue
+        if self.running < self._at_once and not queue.crowd.count:
+            self.running += 1
+            return NOW
+        self._free = 0
         queue.add(waiter)
         if queue.crowd.count <= self.max_waiting:
             return Place.QUEUED
         place = Place.QUEUED
-        for victim in queue.crowd.most_crowded(_together(self.max_waiting), newest=True):
+        together = max(1, min(EVICTED_TOGETHER, self.max_waiting // 16))
+        for victim in queue.crowd.most_crowded(together, newest=True):
             if victim is waiter:
                 queue.discard(waiter)
                 place = Place.REFUSED
@@ -308,6 +294,10 @@ class HandshakeTracker:
         self._turn_planned = False
         self.running = 0
         queue = self._queue
+        if not queue.crowd.count:
+            self._free = self._few
+            self.stalled.close_books()
+            return
         queue.start_turn()
         end_s = self._clock() + TURN_S
         try:
@@ -323,18 +313,7 @@ class HandshakeTracker:
             if queue.crowd.count:
                 self._plan_turn()
             else:
-                self._free = self._at_once
-
-    def _evict_stalled(self) -> None:
-        victims = self._stalled.most_crowded(_together(self.max_stalled))
-        self.evicted += len(victims)
-        for victim in victims:
-            victim.evict()
-
-
-def _together(limit: int) -> int:
-    """Return how many connections to end at a time: few of those that there may be."""
-    return max(1, min(EVICTED_TOGETHER, limit // 16))
+                self._free = self._few
 
 
 def _time_out(waiter: Waiter) -> None:

@@ -142,7 +142,12 @@ class TLSLayer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
         if self._state == STALLED:
-            self._go_on(data)
+            place = self._tracker.go_on(self)
+            if place is NOW:
+                self._shake(data)
+            else:
+                self._raw = data
+                self._wait(RETURNED, place)
         elif self._state == HELLO:
             self._read_hello(data)
         elif self._state == PLAIN:
@@ -207,15 +212,6 @@ class TLSLayer(asyncio.Protocol):
             self._start()
         else:
             self._wait(QUEUED, place)
-
-    def _go_on(self, data: bytes) -> None:
-        """Take what comes of the client's flight, if there is a slot."""
-        place = self._tracker.go_on(self)
-        if place is NOW:
-            self._shake(data)
-        else:
-            self._raw = data
-            self._wait(RETURNED, place)
 
     def _wait(self, state: int, place: Place) -> None:
         if place is Place.QUEUED:
@@ -282,7 +278,7 @@ class TLSLayer(asyncio.Protocol):
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
         self._state = STALLED
-        self._tracker.stall(self)
+        self._tracker.stalled.add(self)
 
     def _finish(self, rest: bytes) -> None:
         """Put the finished transport in this layer's place."""
@@ -297,7 +293,8 @@ class TLSLayer(asyncio.Protocol):
             ja4_source=keep_for_ja4(hello) if hello else None,
             host=self._host,
         )
-        self._leave()
+        self._state = OVER  # it holds no slot to give back, and `open` lets go of this layer
+        tracker.end(self)
         transport = self._transport
         transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
         transport.start(self._build_protocol(transport), rest=rest)
@@ -382,14 +379,14 @@ class TLSLayer(asyncio.Protocol):
         tracker = self._tracker
         tracker.end(self)
         if state == STALLED:
-            tracker.cancel_stalled(self)
+            tracker.stalled.discard(self)
         elif state in _QUEUEING:
             tracker.cancel(self)
 
     def evict(self) -> None:
         """Hear from the tracker that too many wait, most of them of this client."""
         if self._state == STALLED:
-            self._note(self._over("stalled", self._tracker.max_stalled))
+            self._note(self._over("stalled", self._tracker.stalled.limit))
         else:
             self._note(self._over("crowded", self._tracker.max_waiting))
         self.abort()

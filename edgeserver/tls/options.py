@@ -136,7 +136,7 @@ class TLSOptions:
     handshake_timeout: float = 10.0
     max_handshakes: int = 256
     max_handshakes_per_client: int = 32
-    max_stalled_handshakes: int = 16384
+    max_stalled_handshakes: int = 8192
     reload: float = DEFAULT_POLL_S
 
     @property

@@ -21,7 +21,7 @@ class Asker:
         """Use the slot; with a tracker the handshake is stalled then."""
         self.admitted += 1
         if self.tracker is not None:
-            self.tracker.stall(self)
+            self.tracker.stalled.add(self)
 
     def abort(self):
         """Note it."""
@@ -31,7 +31,7 @@ class Asker:
         """Note it, and be gone."""
         self.evicted = True
         if self.tracker is not None:
-            self.tracker.cancel_stalled(self)
+            self.tracker.stalled.discard(self)
 
     def time_out(self):
         """Never called here: no connection has a clock."""
