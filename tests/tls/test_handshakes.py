@@ -120,12 +120,14 @@ def test_full_queue_refuses():
     """The queue is bounded: of the client with the most the last come goes, or is not let in."""
     tracker, turns = crowded(max_waiting=2)
     first, second, third, other = Asker(), Asker(), Asker(), Asker(v4(1))
-    evicted = []
-    second.evict = lambda: (evicted.append(second), tracker.cancel(second))
+    second.evict = lambda: tracker.cancel(second)
     assert [tracker.enter(each) for each in (first, second)] == [Place.QUEUED] * 2
     assert tracker.enter(third) is Place.REFUSED
     assert tracker.enter(other) is Place.QUEUED
-    assert (evicted, tracker.waiting, len(turns.planned)) == ([second], 2, 1)
+    assert (tracker.waiting, len(turns.planned)) == (2, 1)
+    turns.give()
+    turns.give()
+    assert [each.admitted for each in (first, second, third, other)] == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
