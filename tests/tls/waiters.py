@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Asker", "Turns", "crowded", "v4", "v6"]
 
-from edgeserver.tls.handshakes import AT_ONCE, HandshakeTracker, Place
+from edgeserver.tls.handshake.limiter import AT_ONCE, HandshakeTracker, Place
 
 
 class Asker:
