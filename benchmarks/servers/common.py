@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--read-field", help="a field that the application looks at")
     options.add_argument("--tls", action="store_true", help="HTTPS with the harness's certificate")
     options.add_argument("--closes", action="store_true", help="every request says it is the last")
+    options.add_argument("--backlog", type=int, default=BACKLOG, help="edgeserver: of its socket")
     options.add_argument("--app", choices=("app", "echo", "stream"), default="app")
     return options
 

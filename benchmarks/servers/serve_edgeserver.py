@@ -90,7 +90,7 @@ def build_server(options: Any) -> HTTPServer:
 
 async def main(options: Any) -> None:
     server = build_server(options)
-    server.listen(options.port, common.HOST, backlog=common.BACKLOG)
+    server.listen(options.port, common.HOST, backlog=options.backlog)
     await asyncio.Event().wait()
 
 

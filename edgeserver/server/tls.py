@@ -14,7 +14,7 @@ from typing import Any
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeTracker
 from edgeserver.transport.lingering import linger
 
 __all__ = ["TLSService"]
@@ -58,6 +58,7 @@ class TLSService:
             self.tracker = HandshakeTracker(
                 max_handshakes=limits.total,
                 max_per_client=limits.per_client,
+                max_stalled=limits.stalled,
                 on_begin=self._on_begin,
             )
         return contexts
@@ -89,6 +90,11 @@ class TLSService:
     def handshaking(self) -> int:
         """How many connections have not completed their handshake."""
         return 0 if self.tracker is None else len(self.tracker.connections)
+
+    @property
+    def handshakes(self) -> HandshakeCounts | None:
+        """Where the handshakes stand: running, waiting, stalled, evicted; None without TLS."""
+        return None if self.tracker is None else self.tracker.counts
 
     def build_layer(
         self,

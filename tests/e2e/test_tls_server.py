@@ -17,6 +17,7 @@ from edgeserver.httpserver import HTTPServer
 from tests.e2e.site import Answer, address_of, answer, ask_blocking, connected, fetch, serve
 from tests.loops import on_both_loops
 from tests.tls import pki
+from tests.tls.hellos import real_hello
 
 STAFF = pki.make_ca("Staff CA")
 PARTNERS = pki.make_ca("Partners CA")
@@ -148,6 +149,26 @@ WRONG = {
     "a-servers": (pki.make_leaf(STAFF, "web.test"), "client-cert-refused", "UNSUPPORTED_CERT"),
 }
 """Clients that staff.test refuses: the certificate, our reason, and the alert that they see."""
+
+
+@on_both_loops
+async def test_status_shows_stalled_handshakes(tls_files, authority, tmp_path: Path) -> None:
+    """The server tells how many are stalled and were evicted; above the limit others are served."""
+    options = {**tls_files, "max_stalled_handshakes": 2}
+    async with serve(tell_tls, ssl_options=options) as server, contextlib.AsyncExitStack() as held:
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", address_of(server)[1])
+            held.callback(lambda writer=writer: writer.transport.abort())
+            writer.write(real_hello())
+        while server.tls.handshakes.evicted < 1:
+            await asyncio.sleep(0)
+        good, *_ = await ask(server, client(authority, tmp_path, ALICE, "1.3"), "staff.test")
+        assert good.status == 200
+        counts = server.tls.handshakes
+        assert (counts.max_stalled, counts.waiting, counts.completed) == (2, 0, 1)
+        assert counts.evicted == counts.failed == 2
+        assert counts.stalled == 1
+    assert HTTPServer(tell_tls).tls.handshakes is None
 
 
 @on_both_loops

@@ -91,7 +91,7 @@ class TLSContexts:
 
     Attributes:
         handshake_timeout: Seconds from the connection to the end of the handshake.
-        handshake_limits: How many handshakes may be under way.
+        handshake_limits: How many steps of handshakes a turn has, and how many may be stalled.
         poll_s: Seconds between looks at the files; 0 for never.
         is_given: Whether the context is the application's.
         options: The settings of each host; empty for a given context.

@@ -66,6 +66,11 @@ REASONS: dict[str, Reason] = {
         ),
         Reason("crowded", "too many handshakes at a time", "a burst or a flood; see the limits"),
         Reason(
+            "stalled",
+            "too many handshakes wait for their clients",
+            "this client had the most, and waited longest; see `max_stalled_handshakes`",
+        ),
+        Reason(
             "unknown-name",
             "no certificate is configured for the name that was asked for",
             "DNS points here for a name that `hosts` lacks, or a scanner tries names",

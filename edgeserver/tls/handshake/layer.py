@@ -4,11 +4,14 @@ Decides what a connection is (TLS, plain HTTP, garbage), which context serves it
 is told that is refused. It must know nothing of what is spoken afterwards: it puts a `TLSTransport`
 in its own place at once, hears from it what comes, and is forgotten when the handshake is done.
 
-The states, each left once, downwards only:
+The states, left downwards only, but for a flight that takes several steps: it comes back to
+HANDSHAKE for each of them, as a handshake of two round trips does.
 
-    HELLO      collecting the ClientHello; the clock runs from here to the end of HANDSHAKE
-    QUEUED     the hello is complete, and other handshakes are first
-    HANDSHAKE  OpenSSL has the bytes
+    HELLO      collecting the ClientHello; the clock runs from here to the end of the handshake
+    QUEUED     the hello is complete, and the steps of other handshakes are first
+    HANDSHAKE  OpenSSL computes
+    STALLED    our flight is written, and the client's is awaited
+    RETURNED   bytes of the client's flight have come, and the steps of others are first
     PLAIN      it was plain HTTP: the rest of the head is awaited, to name the URL
     OVER       the `TLSTransport` is open, a `Closing` has taken over, or the connection is lost
 """
@@ -49,7 +52,8 @@ from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_h
 __all__ = ["TLSLayer"]
 
 # numbers, since an Enum's member costs a call on some Pythons
-HELLO, QUEUED, HANDSHAKE, PLAIN, OVER = range(5)
+HELLO, QUEUED, HANDSHAKE, STALLED, RETURNED, PLAIN, OVER = range(7)
+_QUEUEING = (QUEUED, RETURNED)
 
 # What the first bytes were says more than what OpenSSL makes of them
 _OPENING_REASONS = {
@@ -87,7 +91,6 @@ class TLSLayer(asyncio.Protocol):
         "_opening",
         "_outgoing",
         "_peer",
-        "_placed",
         "_raw",
         "_reader",
         "_redirect",
@@ -126,7 +129,6 @@ class TLSLayer(asyncio.Protocol):
         self._host = ""
         self._reader: HelloReader | None = None
         self._opening = Opening.HELLO
-        self._placed = False
         self._raw: bytes | bytearray = b""
         self._searched = 0
 
@@ -145,14 +147,19 @@ class TLSLayer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
-        if self._state == HANDSHAKE:
-            self._shake(data)
+        if self._state == STALLED:
+            place = self._tracker.go_on(self)
+            if place is NOW:
+                self._shake(data)
+            else:
+                self._raw = data
+                self._wait(RETURNED, place)
         elif self._state == HELLO:
             self._read_hello(data)
         elif self._state == PLAIN:
             self._raw += data
             self._answer_plain_http()
-        elif self._state == QUEUED:
+        elif self._state in _QUEUEING:
             self._raw += data  # reading is paused: at most one segment more
 
     def eof_received(self) -> bool | None:
@@ -205,26 +212,36 @@ class TLSLayer(asyncio.Protocol):
         self._ask_for_place()
 
     def _ask_for_place(self) -> None:
-        """Go on if no other handshakes are first."""
+        """Go on if there is a slot; else wait for one, and read no more until then."""
         place = self._tracker.enter(self)
         if place is NOW:
-            self._placed = True
             self._start()
-        elif place is Place.QUEUED:
-            self._state = QUEUED
+        else:
+            self._wait(QUEUED, place)
+
+    def _wait(self, state: int, place: Place) -> None:
+        if place is Place.QUEUED:
+            self._state = state
             self._lower.pause_reading()
         else:
-            self._refuse(REASONS["crowded"])
+            self._state = HANDSHAKE  # neither stalled nor queued any more
+            self._refuse(self._over("crowded", self._tracker.max_waiting))
 
     def admit(self) -> None:
-        """Hear from the tracker that there is a place now."""
-        self._placed = True
-        asyncio.get_running_loop().call_soon(self._admitted)
-
-    def _admitted(self) -> None:
-        if self._state == QUEUED:  # else it was lost, or timed out, in between
+        """Hear from the tracker that there is a slot now, and do the step."""
+        returned = self._state == RETURNED
+        self._state = HANDSHAKE
+        try:
             self._lower.resume_reading()
-            self._start()
+            if returned:
+                raw, self._raw = self._raw, b""
+                self._shake(bytes(raw))
+            else:
+                self._start()
+        except BaseException:
+            # the event loop knows only whose turn it was: the connection has to end here
+            self.abort()
+            raise
 
     def _start(self) -> None:
         """Choose the context and hand OpenSSL what has come."""
@@ -235,7 +252,6 @@ class TLSLayer(asyncio.Protocol):
             alert = selection.alert or INTERNAL_ERROR
             self._refuse(explain_alert(alert), alert_record(alert))
             return
-        self._state = HANDSHAKE
         self._host = selection.host
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -246,7 +262,8 @@ class TLSLayer(asyncio.Protocol):
         self._shake(bytes(raw))
 
     def _shake(self, data: bytes) -> None:
-        """Feed OpenSSL at most 16 KiB at a time, and send what it says."""
+        """Feed OpenSSL at most 16 KiB at a time, send what it says, and wait for the client."""
+        self._state = HANDSHAKE
         rest = b""
         while True:
             if len(data) > CHUNK:
@@ -266,6 +283,8 @@ class TLSLayer(asyncio.Protocol):
                 return
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
+        self._state = STALLED
+        self._tracker.stalled.add(self)
 
     def _finish(self, rest: bytes) -> None:
         """Put the finished transport in this layer's place."""
@@ -280,7 +299,8 @@ class TLSLayer(asyncio.Protocol):
             ja4_source=keep_for_ja4(hello) if hello else None,
             host=self._host,
         )
-        self._leave()
+        self._state = OVER  # it holds no slot to give back, and `open` lets go of this layer
+        tracker.end(self)
         transport = self._transport
         transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
         transport.start(self._build_protocol(transport), rest=rest)
@@ -308,7 +328,7 @@ class TLSLayer(asyncio.Protocol):
         if self._state == HELLO and not self._raw:
             self._note(REASONS["silent"])
         else:
-            self._note(REASONS["crowded" if self._state == QUEUED else "timeout"])
+            self._note(REASONS["crowded" if self._state in _QUEUEING else "timeout"])
         self._leave()
         # nothing to linger for; and one that does not read must not keep the socket
         if self._lower.get_write_buffer_size():
@@ -358,16 +378,29 @@ class TLSLayer(asyncio.Protocol):
         self._tracker.log.add(failure, self.key)
 
     def _leave(self) -> None:
-        """Stop the clock and give back the place; nothing here happens after this."""
-        waited = self._state == QUEUED and not self._placed
+        """Stop the clock and wait for nothing; nothing here happens after this."""
+        state = self._state
         self._state = OVER
         self._transport.end_handshake()
-        self._tracker.end(self)
-        if self._placed:
-            self._placed = False
-            self._tracker.leave(self.key)
-        elif waited:
-            self._tracker.cancel(self)
+        tracker = self._tracker
+        tracker.end(self)
+        if state == STALLED:
+            tracker.stalled.discard(self)
+        elif state in _QUEUEING:
+            tracker.cancel(self)
+
+    def evict(self) -> None:
+        """Hear from the tracker that too many wait, most of them of this client."""
+        if self._state == STALLED:
+            self._note(self._over("stalled", self._tracker.stalled.limit))
+        else:
+            self._note(self._over("crowded", self._tracker.max_waiting))
+        self.abort()
+
+    @staticmethod
+    def _over(name: str, limit: int) -> Reason:
+        reason = REASONS[name]
+        return reason._replace(words=f"{reason.words}: more than {limit}")
 
     def abort(self) -> None:
         """End the connection at once, as when the server stops."""

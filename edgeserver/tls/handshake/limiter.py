@@ -1,31 +1,46 @@
-"""How many handshakes run at a time, and who waits.
+"""How many steps of handshakes are computed at a time, who waits, and who has waited too long.
 
-Decides when a connection whose ClientHello is complete may go on: at most so many at a time, and
-so many from one client address; the others wait in order. It must know neither OpenSSL nor HTTP.
+Decides when a connection whose bytes are there may go on, and which connections end when too many
+of them have let the server wait. It must know neither OpenSSL nor HTTP.
 
-A handshake counts from its complete hello on, because only then does it cost what the limit is
-there to bound: OpenSSL's memory, and the CPU of a signature. Before that a connection is a few
-hundred bytes and a timeout. Waiting instead of refusing keeps a burst through one address (a load
-balancer, an office, a benchmark) whole; who waits longer than the handshake timeout is closed.
+A handshake costs CPU when its client's hello is there, and again when the client's answer is; in
+between it costs memory alone. So a slot is had for one step, from the bytes that came to the flight
+that is written, and the slots of a turn of the event loop are counted. Whoever finds none waits in
+a `FairQueue` for the next turn: waiting instead of refusing keeps a burst through one address (a
+load balancer, an office, a benchmark) whole. Between its steps a handshake is *stalled*: it waits
+for its client and holds no slot, so that nobody waits for it. Only too many of these are a danger,
+to memory, and then those go that waited longest, of the clients that have the most.
+
+A connection without a whole hello has neither: it is a few hundred bytes and a timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edgeserver.tls.connection.timeouts import Deadlines
+from edgeserver.tls.handshake.crowd import Waiter
 from edgeserver.tls.handshake.failure_log import FailureLog
+from edgeserver.tls.handshake.fair_queue import FairQueue
+from edgeserver.tls.handshake.stalled import EVICTED_TOGETHER, Stalled
 
-__all__ = ["NOW", "HandshakeTracker", "Place", "Waiter"]
+__all__ = ["NOW", "HandshakeCounts", "HandshakeTracker", "Place", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
 
+AT_ONCE = 8
+"""Slots of a turn that are had without waiting, while nobody waits."""
+
+TURN_S = 0.005
+"""How long those who waited are served in one turn of the event loop, before the rest goes on."""
+
 
 class Place(enum.Enum):
-    """What a connection that asks for a handshake gets."""
+    """What a connection that asks for a slot gets."""
 
     NOW = "go on at once"
     QUEUED = "wait until `admit` is called"
@@ -35,19 +50,30 @@ class Place(enum.Enum):
 NOW = Place.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
 
 
-class Waiter(Protocol):
-    """A connection that may have to wait for its handshake, and can be ended."""
+class HandshakeCounts(NamedTuple):
+    """Where the handshakes of a server stand, and what became of the earlier ones.
 
-    key: bytes
+    Attributes:
+        running: Slots taken since the event loop was last seen to turn.
+        waiting: Connections that wait for a slot.
+        stalled: Handshakes that wait for their client.
+        max_stalled: How many of these there may be.
+        evicted: Those that were ended because there were more.
+        completed: Handshakes that succeeded.
+        resumed: How many of them resumed a session.
+        failed: Handshakes that failed, the evicted ones too.
+        silent: Connections closed without a byte; no failures.
+    """
 
-    def admit(self) -> None:
-        """Hear that there is a place now; the handshake must start later, not in this call."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-    def time_out(self) -> None:
-        """Hear that the time for the handshake is over."""
+    running: int
+    waiting: int
+    stalled: int
+    max_stalled: int
+    evicted: int
+    completed: int
+    resumed: int
+    failed: int
+    silent: int
 
 
 class Closing(Protocol):
@@ -67,43 +93,51 @@ class Late(Protocol):
 class HandshakeTracker:
     """The handshakes of one server: limits, counts, and the log of those that failed.
 
-    Each client address has a queue of its own, and the queues take turns, so that one that
-    floods waits for itself only.
-
     Args:
-        max_handshakes: How many run at a time.
-        max_per_client: How many run at a time for one client address (IPv6: one /64).
-        max_waiting: How many wait; more are refused.
+        max_handshakes: Slots of a turn of the event loop.
+        max_per_client: How many of them one client gets, if it has to wait for them.
+        max_waiting: How many connections wait for a slot; beyond that the last come go, of the
+            clients with the most.
+        max_stalled: How many handshakes wait for their client; beyond that those go that waited
+            longest, of the clients with the most.
         log: Where failures go.
         on_begin: Called after each new connection has been taken in, or None.
+        plan: Has a function called in the event loop's next turn; by default the running loop's
+            `call_soon`.
+        clock: Seconds that only grow.
 
     Attributes:
         completed: Handshakes that succeeded.
         resumed: How many of them resumed a session.
         silent: Connections closed without a byte, such as health checks; no failures.
+        stalled: The handshakes that wait for their client.
+        running: Slots taken since the event loop was last seen to turn.
         closing: Closed connections whose peer has yet to read what was written; 30 s, as asyncio's
             ssl_shutdown_timeout, then they are aborted.
         connections: All connections whose handshake is not over, those without a hello too.
     """
 
     __slots__ = (
+        "_at_once",
+        "_clock",
         "_deadlines",
+        "_few",
+        "_free",
         "_late",
-        "_per_client",
-        "_queues",
-        "_ready",
+        "_plan",
+        "_queue",
+        "_turn_planned",
         "closing",
         "completed",
         "connections",
         "log",
         "max_handshakes",
-        "max_per_client",
         "max_waiting",
         "on_begin",
         "resumed",
         "running",
         "silent",
-        "waiting",
+        "stalled",
     )
 
     def __init__(
@@ -112,27 +146,33 @@ class HandshakeTracker:
         max_handshakes: int = 256,
         max_per_client: int = 32,
         max_waiting: int = 4096,
+        max_stalled: int = 8192,
         log: FailureLog | None = None,
         on_begin: Callable[[], None] | None = None,
+        plan: Callable[[Callable[[], None]], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_begin = on_begin
         self.max_handshakes = max_handshakes
-        self.max_per_client = max_per_client
         self.max_waiting = max_waiting
         self.log = log or FailureLog()
         self.completed = 0
         self.resumed = 0
         self.silent = 0
         self.running = 0
-        self.waiting = 0
         self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
         self._deadlines: dict[float, Deadlines[Waiter]] = {}
         self._late: list[Late] = []
-        self._per_client: dict[bytes, int] = {}
-        # dicts, for their order: who waits for each client, and the clients whose turn may come
-        self._queues: dict[bytes, dict[Waiter, None]] = {}
-        self._ready: dict[bytes, None] = {}
+        self._plan = plan
+        self._clock = clock
+        self.stalled = Stalled(max_stalled)
+        self._queue = FairQueue(max_per_client, self.stalled.knows)
+        self._turn_planned = False
+        # as few as one client may have, so that nobody need be asked who it is
+        self._at_once = min(AT_ONCE, max_handshakes, max_per_client)
+        self._few = self._at_once - 1  # the last one plans the next turn
+        self._free = self._few  # none while somebody waits: newcomers go behind them
 
     def begin(self, waiter: Waiter, timeout_s: float | None) -> None:
         """Take in a new connection, and start its clock if there is one."""
@@ -171,38 +211,46 @@ class HandshakeTracker:
             connection.send_waiting()
 
     def enter(self, waiter: Waiter) -> Place:
-        """Ask for a place for a handshake; who gets one owes a `leave`, who waits may `cancel`."""
-        key = waiter.key
-        count = self._per_client.get(key, 0)
-        may_run = count < self.max_per_client or not key
-        if may_run and self.running < self.max_handshakes and key not in self._queues:
+        """Ask for a slot for the first step, once the hello is there; who waits may `cancel`.
+
+        A slot is given back by itself: by the turn of the event loop.
+        """
+        if self.running < self._free:
             self.running += 1
-            self._per_client[key] = count + 1
             return NOW
-        if self.waiting >= self.max_waiting:
-            return Place.REFUSED
-        self._queues.setdefault(key, {})[waiter] = None
-        self.waiting += 1
-        if may_run:
-            self._ready[key] = None
-        return Place.QUEUED
+        return self._wait(waiter)
+
+    def go_on(self, waiter: Waiter) -> Place:
+        """Hear that the client of a stalled handshake has sent something; ask for a slot for it."""
+        self.stalled.discard(waiter)
+        if self.running < self._free:
+            self.running += 1
+            return NOW
+        return self._wait(waiter)
 
     def cancel(self, waiter: Waiter) -> None:
-        """Give up waiting."""
-        self._unqueue(waiter)
+        """Hear that a connection has ended that waited for a slot."""
+        self._queue.discard(waiter)
 
-    def leave(self, key: bytes) -> None:
-        """Give back a place; whoever is next gets it."""
-        self.running -= 1
-        count = self._per_client.pop(key) - 1
-        if count:
-            self._per_client[key] = count
-        if not self._queues:
-            return
-        if key in self._queues:
-            self._ready[key] = None
-        while self._ready and self.running < self.max_handshakes:
-            self._admit_next(next(iter(self._ready)))
+    @property
+    def waiting(self) -> int:
+        """How many connections wait for a slot."""
+        return self._queue.crowd.count
+
+    @property
+    def counts(self) -> HandshakeCounts:
+        """Where all handshakes stand."""
+        return HandshakeCounts(
+            running=self.running,
+            waiting=self.waiting,
+            stalled=len(self.stalled),
+            max_stalled=self.stalled.limit,
+            evicted=self.stalled.evicted,
+            completed=self.completed,
+            resumed=self.resumed,
+            failed=sum(self.log.counts.values()),
+            silent=self.silent,
+        )
 
     def abort_all(self) -> None:
         """End every connection whose handshake is not over, as at the end of a server."""
@@ -210,23 +258,62 @@ class HandshakeTracker:
         for connection in list(self.connections):
             connection.abort()
 
-    def _admit_next(self, key: bytes) -> None:
-        waiter = next(iter(self._queues[key]))
-        self._unqueue(waiter)
-        self._ready.pop(key, None)
-        self.running += 1
-        count = self._per_client[key] = self._per_client.get(key, 0) + 1
-        if key in self._queues and (count < self.max_per_client or not key):
-            self._ready[key] = None  # at the end: the others' turn comes first
-        waiter.admit()
+    def _wait(self, waiter: Waiter) -> Place:
+        """Put a connection into the queue; where that is full somebody has to go.
 
-    def _unqueue(self, waiter: Waiter) -> None:
-        queue = self._queues[waiter.key]
-        del queue[waiter]
-        self.waiting -= 1
-        if not queue:
-            del self._queues[waiter.key]
-            self._ready.pop(waiter.key, None)
+        While nobody waits the last slot of a turn is had here: so the next turn is planned when
+        it is used up, and one handshake after the other never waits.
+        """
+        self._plan_turn()
+        queue = self._queue
+        if self.running < self._at_once and not queue.crowd.count:
+            self.running += 1
+            return NOW
+        self._free = 0
+        queue.add(waiter)
+        if queue.crowd.count <= self.max_waiting:
+            return Place.QUEUED
+        place = Place.QUEUED
+        together = max(1, min(EVICTED_TOGETHER, self.max_waiting // 16))
+        for victim in queue.crowd.most_crowded(together, newest=True):
+            if victim is waiter:
+                queue.discard(waiter)
+                place = Place.REFUSED
+            else:
+                victim.evict()
+        return place
+
+    def _plan_turn(self) -> None:
+        if not self._turn_planned:
+            self._turn_planned = True
+            plan = self._plan or asyncio.get_running_loop().call_soon
+            plan(self._turn)
+
+    def _turn(self) -> None:
+        """Give out the slots of this turn to those who wait, as long as there is time."""
+        self._turn_planned = False
+        self.running = 0
+        queue = self._queue
+        if not queue.crowd.count:
+            self._free = self._few
+            self.stalled.close_books()
+            return
+        queue.start_turn()
+        end_s = self._clock() + TURN_S
+        try:
+            while self.running < self.max_handshakes:
+                waiter = queue.take()
+                if waiter is None:
+                    break
+                self.running += 1
+                waiter.admit()
+                if self._clock() >= end_s:
+                    break
+        finally:
+            if queue.crowd.count:
+                self._plan_turn()
+            else:
+                self._free = self._few
 
 
 def _time_out(waiter: Waiter) -> None:

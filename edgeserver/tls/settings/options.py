@@ -54,6 +54,7 @@ _SERVER_KEYS = (
     "handshake_timeout",
     "max_handshakes",
     "max_handshakes_per_client",
+    "max_stalled_handshakes",
     "reload",
 )
 SSL_OPTION_KEYS = (*_HOST_KEYS, *_SERVER_KEYS)
@@ -67,10 +68,17 @@ class MissingCertfileError(TLSConfigurationError, KeyError):
 
 
 class HandshakeLimits(NamedTuple):
-    """How many handshakes may be under way: in all, and per client (/64 for IPv6)."""
+    """How much of a turn of the event loop handshakes get, and how many may wait for clients.
+
+    Attributes:
+        total: Steps of handshakes in one turn.
+        per_client: How many of them for one client (/64 for IPv6; four times as many for a /48).
+        stalled: Handshakes that wait for their client.
+    """
 
     total: int
     per_client: int
+    stalled: int
 
 
 class ClientPolicy(NamedTuple):
@@ -107,8 +115,9 @@ class TLSOptions:
         unknown_sni: `"default"`: an unknown name gets the default certificate; `"reject"`: alert
             112 for a name that neither a host nor the default certificate covers.
         handshake_timeout: Seconds from the connection to the end of the handshake.
-        max_handshakes: How many handshakes may be under way at a time.
+        max_handshakes: Steps of handshakes that one turn of the event loop computes at most.
         max_handshakes_per_client: The same for one client address.
+        max_stalled_handshakes: How many handshakes may wait for their client.
         reload: Seconds between looks at the files; 0 for never.
     """
 
@@ -127,6 +136,7 @@ class TLSOptions:
     handshake_timeout: float = 10.0
     max_handshakes: int = 256
     max_handshakes_per_client: int = 32
+    max_stalled_handshakes: int = 8192
     reload: float = DEFAULT_POLL_S
 
     @property
@@ -141,8 +151,10 @@ class TLSOptions:
 
     @property
     def handshake_limits(self) -> HandshakeLimits:
-        """How many handshakes may be under way."""
-        return HandshakeLimits(self.max_handshakes, self.max_handshakes_per_client)
+        """How many steps of handshakes a turn has, and how many handshakes may be stalled."""
+        return HandshakeLimits(
+            self.max_handshakes, self.max_handshakes_per_client, self.max_stalled_handshakes
+        )
 
     @property
     def versions(self) -> str:
@@ -173,7 +185,12 @@ def parse_ssl_options(ssl_options: Mapping[str, Any] | TLSOptions) -> TLSOptions
     _check_sense(settings, given)
     if "hosts" in given:
         settings["hosts"] = _parse_hosts(given["hosts"], given)
-    for key in ("handshake_timeout", "max_handshakes", "max_handshakes_per_client"):
+    for key in (
+        "handshake_timeout",
+        "max_handshakes",
+        "max_handshakes_per_client",
+        "max_stalled_handshakes",
+    ):
         if key in given:
             settings[key] = parse_positive(key, given[key])
     if "unknown_sni" in given:

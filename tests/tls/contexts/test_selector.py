@@ -187,7 +187,7 @@ def test_a_given_context_is_honoured_and_never_changed(tmp_path):
         given.minimum_version,
     )
     assert contexts.handshake_timeout == 10.0
-    assert contexts.handshake_limits == (256, 32)
+    assert contexts.handshake_limits == (256, 32, 8192)
 
 
 def test_a_clients_context_is_refused():

@@ -1,6 +1,7 @@
 """Tests for `tls.handshake.layer`: every way a connection may begin, and what it is told."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeserver.tls.handshake.layer import HANDSHAKE, HELLO, TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.tls.handshake.layer import HELLO, STALLED, TLSLayer
+from edgeserver.tls.handshake.limiter import HandshakeTracker, Place
 from edgeserver.transport.handover import replace_layer
 from tests.clients import send_until_cut_off
 from tests.tls import pki
@@ -23,6 +24,7 @@ from tests.tls.hellos import (
     split_records,
     versions,
 )
+from tests.tls.waiters import Asker, crowded, v4
 from tests.tls.wire import (
     Client,
     Echo,
@@ -434,12 +436,12 @@ async def test_unfinished_hello_ends_with_the_timeout(cut):
 
 @both_loops
 async def test_unfinished_handshake_ends_with_the_timeout():
-    """Who stops after its hello is closed, with its place given back."""
+    """Who stops after its hello is closed, and is stalled no more."""
     async with serve(timeout=0.02) as server:
         answer = await say(server.port, real_hello())
         assert answer[:1] == b"\x16"
         assert server.reasons == {"timeout": 1}
-        assert server.tracker.running == 0
+        assert len(server.tracker.stalled) == 0
 
 
 @both_loops
@@ -483,7 +485,7 @@ async def test_leaving_in_the_middle_is_a_failure(data, end):
     async with serve() as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(data)
-        reached = HANDSHAKE if len(data) > 30 else HELLO
+        reached = STALLED if len(data) > 30 else HELLO
         while not server.layers or server.layers[0]._state != reached:
             await asyncio.sleep(0)
         if end == "reset":
@@ -538,55 +540,222 @@ async def test_plain_http_without_the_end_of_its_head(end):
         assert server.reasons == {"plain-http": 1}
 
 
+async def waits(tracker, count):
+    """Wait until so many wait for a slot."""
+    while tracker.waiting != count:
+        await asyncio.sleep(0)
+
+
+async def stalls(tracker, count):
+    """Wait until so many wait for their client."""
+    while len(tracker.stalled) != count:
+        await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def stalling(port, count, hello=None):
+    """Hold connections that send a hello and then nothing."""
+    hello = real_hello() if hello is None else hello
+    writers = []
+    for _ in range(count):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(hello)
+        writers.append(writer)
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+
+
 @both_loops
-async def test_handshakes_wait_for_a_place():
-    """With one place, the second client waits until the first has shaken hands."""
-    tracker = HandshakeTracker(max_handshakes=1)
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["tls1.2", "tls1.3"])
+async def test_each_flight_waits_for_a_slot(version):
+    """A handshake waits with its hello and again with its next flight, and is computed then."""
+    tracker, turns = crowded()
+    context = server_context(clients=authority("Clients"))
+    client_side = client_context(show=shown("good"), maximum_version=version)
     async with (
-        serve(tracker=tracker) as server,
-        Client.connect(server.port) as first,
-        Client.connect(server.port) as second,
+        serve(context, tracker=tracker) as server,
+        Client.connect(server.port, client_side) as client,
     ):
-        with pytest.raises(ssl.SSLWantReadError):
-            first.ssl.do_handshake()
-        first.flush()
-        await first.fill()
-        assert tracker.running == 1
-        waiting = asyncio.ensure_future(second.handshake())
-        while not tracker.waiting:
-            await asyncio.sleep(0)
-        assert len(server.asked) == 1
-        await first.handshake()
-        await waiting
-        for client in (first, second):
-            await client.send(b"x")
-            assert await client.read_exactly(1) == b"x"
-        assert tracker.completed == 2
+        shaking = asyncio.ensure_future(client.handshake())
+        await waits(tracker, 1)
+        assert not server.asked
+        turns.give()
+        await waits(tracker, 1)  # the slot of that turn was had: the client's flight has come
+        assert len(tracker.stalled) == 0
+        turns.give()
+        await shaking
+        await client.send(b"ping")
+        assert await client.read_exactly(4) == b"ping"
+        assert tracker.completed == 1
+        assert len(tracker.stalled) == tracker.waiting == 0
 
 
 @both_loops
-async def test_who_waits_too_long_is_closed():
-    """Waiting for a place is part of the handshake's time."""
-    tracker = HandshakeTracker(max_per_client=1)
-    async with serve(tracker=tracker, timeout=0.05) as server:
-        results = await asyncio.gather(*(say(server.port, real_hello()) for _ in range(3)))
-        assert sorted(server.reasons) in (["crowded", "timeout"], ["timeout"])
-        assert any(result[:1] == b"\x16" for result in results)
-        assert tracker.running == tracker.waiting == 0
+async def test_another_round_trip_is_another_slot():
+    """A hello that is answered with HelloRetryRequest is stalled and waits as often as it must."""
+    tracker, turns = crowded()
+    context = server_context()
+    context.set_ecdh_curve("secp521r1")
+    async with serve(context, tracker=tracker) as server, Client.connect(server.port) as client:
+        shaking = asyncio.ensure_future(client.handshake())
+        for _ in range(3):
+            await waits(tracker, 1)
+            turns.give()
+        await shaking
+        await client.send(b"ping")
+        assert await client.read_exactly(4) == b"ping"
+
+
+@both_loops
+async def test_request_and_end_behind_a_waiting_flight():
+    """What a client sends behind its Finished, its half-close too, is there after the wait."""
+    tracker, turns = crowded()
+    async with serve(tracker=tracker) as server, Client.connect(server.port) as client:
+        shaking = asyncio.ensure_future(client.handshake())
+        await waits(tracker, 1)
+        turns.give()
+        await shaking
+        await client.send(b"ping" * 10_000)
+        client.close_notify()
+        client.writer.write_eof()
+        await waits(tracker, 1)
+        turns.give()
+        assert await client.read_to_end() == b"ping" * 10_000
+        assert server.reasons == {}
+
+
+@both_loops
+@pytest.mark.parametrize("flight", ["hello", "finished"])
+@pytest.mark.parametrize("end", ["time", "stop"])
+async def test_end_while_waiting_for_a_slot(flight, end):
+    """Who waits too long is closed and counted, who waits when the server stops is closed."""
+    tracker, turns = crowded()
+    timeout = 0.05 if end == "time" else 10.0
+    async with (
+        serve(tracker=tracker, timeout=timeout) as server,
+        Client.connect(server.port) as client,
+    ):
+        shaking = asyncio.ensure_future(client.handshake())
+        await waits(tracker, 1)
+        if flight == "finished":
+            turns.give()
+            await shaking
+            await waits(tracker, 1)
+        if end == "stop":
+            tracker.abort_all()
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            await shaking
+            await client.read_to_end()
+        assert len(tracker.stalled) == tracker.waiting == 0
+        assert server.reasons == ({"crowded": 1} if end == "time" else {})
+        turns.give()  # and nobody is there to have it
+
+
+@both_loops
+async def test_error_in_a_turn_ends_that_connection_only():
+    """An error of ours in a step that waited ends its connection; the next has its turn."""
+    tracker, turns = crowded(slots=2)
+
+    def select(name, protocols):
+        if name == "a.test":
+            raise RuntimeError("made by the test")
+        return Selected(server_context())
+
+    async with serve(select=select, tracker=tracker) as server:
+        bad = asyncio.ensure_future(say(server.port, real_hello("a.test")))
+        await waits(tracker, 1)
+        async with Client.connect(server.port, name="b.test") as client:
+            shaking = asyncio.ensure_future(client.handshake())
+            await waits(tracker, 2)
+            with pytest.raises(RuntimeError, match="made by the test"):
+                turns.give()
+            assert await bad in (b"", b"reset")
+            turns.give()
+            await shaking
+
+
+@both_loops
+@pytest.mark.parametrize("data", [b"", b"\x16", real_hello()[:60]], ids=["none", "byte", "half"])
+async def test_no_slot_without_a_whole_hello(data):
+    """Connections that send no hello, or half of one, neither hold a slot nor are stalled."""
+    tracker = HandshakeTracker(max_handshakes=2, max_per_client=1)
+    async with serve(tracker=tracker) as server:
+        async with stalling(server.port, 8, data):
+            while len(tracker.connections) < 8:
+                await asyncio.sleep(0)
+            assert (tracker.running, tracker.waiting, len(tracker.stalled)) == (0, 0, 0)
+            async with Client.connect(server.port) as client:
+                await client.handshake()
+        while tracker.connections:
+            await asyncio.sleep(0)
+
+
+@both_loops
+async def test_stalled_connections_do_not_make_others_wait():
+    """64 hellos without a Finished from one address: the next handshake goes on at once."""
+    tracker = HandshakeTracker()
+    async with serve(tracker=tracker) as server, stalling(server.port, 64):
+        await stalls(tracker, 64)
+        async with Client.connect(server.port) as client:
+            await client.handshake()
+            await client.send(b"ping")
+            assert await client.read_exactly(4) == b"ping"
+        assert (len(tracker.stalled), tracker.waiting, tracker.completed) == (64, 0, 1)
+
+
+@both_loops
+async def test_oldest_stalled_is_evicted():
+    """Above their limit the stalled one that waited longest goes, with a line that says it."""
+    tracker = HandshakeTracker(max_stalled=3)
+    async with serve(tracker=tracker) as server, stalling(server.port, 0) as held:
+        for count in (1, 2, 3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(real_hello())
+            held.append(writer)
+            await stalls(tracker, count)
+            if count == 1:
+                oldest = reader
+        async with Client.connect(server.port) as client:
+            await client.handshake()
+            with contextlib.suppress(ConnectionError):
+                await oldest.read()
+            assert server.reasons == {"stalled": 1}
+            assert "too many handshakes wait for their clients: more than 3" in server.lines[0]
+            assert "max_stalled_handshakes" in server.lines[0]
+            await client.send(b"ping")
+            assert await client.read_exactly(4) == b"ping"
+        assert (tracker.stalled.evicted, len(tracker.stalled)) == (1, 2)
 
 
 @both_loops
 async def test_full_queue_refuses():
     """When even the queue is full a connection is closed at once, and it is counted."""
-    tracker = HandshakeTracker(max_handshakes=1, max_waiting=0)
-    async with serve(tracker=tracker) as server, Client.connect(server.port) as first:
-        with pytest.raises(ssl.SSLWantReadError):
-            first.ssl.do_handshake()
-        first.flush()
-        await first.fill()
+    tracker, turns = crowded(max_waiting=0)
+    async with serve(tracker=tracker) as server:
         assert await say(server.port, real_hello()) in (b"", b"reset")
         assert server.reasons == {"crowded": 1}
-        await first.handshake()
+        assert "too many handshakes at a time: more than 0" in server.lines[0]
+        turns.give()
+        async with Client.connect(server.port) as client:
+            with pytest.raises(ssl.SSLWantReadError):
+                client.ssl.do_handshake()
+            client.flush()
+            await client.fill()  # its hello had the slot of that turn
+
+
+@both_loops
+async def test_full_queue_refuses_the_client_with_the_most():
+    """Who waits in a full queue gives way to a client that has fewer there."""
+    tracker, _ = crowded(max_waiting=2)
+    async with serve(tracker=tracker) as server, stalling(server.port, 2):
+        await waits(tracker, 2)
+        other = Asker(v4(1))
+        assert tracker.enter(other) is Place.QUEUED
+        assert server.reasons == {"crowded": 1}
+        tracker.cancel(other)
 
 
 @both_loops
@@ -708,7 +877,7 @@ async def test_broken_context_source_ends_only_its_connection():
             await asyncio.sleep(0)
         async with Client.connect(server.port, name="b.test") as client:
             await client.handshake()
-        assert server.tracker.running == 0
+        assert len(server.tracker.stalled) == server.tracker.waiting == 0
 
 
 @given(st.lists(st.binary(min_size=1, max_size=400), min_size=1, max_size=3), st.booleans())

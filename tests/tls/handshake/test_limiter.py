@@ -1,106 +1,239 @@
-"""Tests for `edgeserver.tls.handshake.limiter`: places, queues and turns."""
+"""Tests for `tls.handshake.limiter`: slots, turns, and what becomes of stalled handshakes."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.tls.handshake.limiter import HandshakeTracker, Place
+from edgeserver.tls.handshake.limiter import AT_ONCE, TURN_S, HandshakeTracker, Place
+from tests.tls.waiters import Asker, Turns, crowded, v4, v6
 
 
-class Asker:
-    """A connection that asks for a place."""
-
-    def __init__(self, key=b"a"):
-        self.key = key
-        self.admitted = 0
-        self.aborted = False
-
-    def admit(self):
-        """Note it."""
-        self.admitted += 1
-
-    def abort(self):
-        """Note it."""
-        self.aborted = True
-
-    def time_out(self):
-        """Never called here: no connection has a clock."""
-        raise AssertionError
+def stall(tracker, *keys):
+    """Return connections with these keys, after a hello that had its slot."""
+    askers = [Asker(key, tracker=tracker) for key in keys]
+    for each in askers:
+        assert tracker.enter(each) is Place.NOW
+        tracker.stalled.add(each)
+        tracker.running = 0  # the loop turns between them
+    return askers
 
 
-def test_limit_in_all():
-    """Above the limit connections wait, and get their places in order."""
-    tracker = HandshakeTracker(max_handshakes=2)
-    askers = [Asker(bytes([n])) for n in range(4)]
-    assert [tracker.enter(each) for each in askers] == [Place.NOW] * 2 + [Place.QUEUED] * 2
-    tracker.leave(askers[0].key)
-    assert [each.admitted for each in askers] == [0, 0, 1, 0]
-    tracker.leave(askers[1].key)
-    assert [each.admitted for each in askers] == [0, 0, 1, 1]
-    assert (tracker.running, tracker.waiting) == (2, 0)
+def test_slots_of_a_turn():
+    """Above the slots of a turn connections wait, and get one in the next, in order."""
+    tracker, turns = crowded(slots=2)
+    askers = [Asker(v4(n)) for n in range(5)]
+    assert [tracker.enter(each) for each in askers] == [Place.QUEUED] * 5
+    assert (tracker.running, tracker.waiting, len(turns.planned)) == (2, 5, 1)
+    turns.give()
+    assert [each.admitted for each in askers] == [1, 1, 0, 0, 0]
+    turns.give()
+    assert [each.admitted for each in askers] == [1, 1, 1, 1, 0]
+    turns.give()
+    assert (tracker.running, tracker.waiting, turns.planned) == (1, 0, [])
+    assert tracker.enter(Asker()) is Place.NOW
 
 
-def test_limit_per_client():
-    """One address waits for itself while another goes on."""
-    tracker = HandshakeTracker(max_per_client=1)
-    first, second, other = Asker(), Asker(), Asker(b"b")
-    assert tracker.enter(first) is Place.NOW
-    assert tracker.enter(second) is Place.QUEUED
-    assert tracker.enter(other) is Place.NOW
-    tracker.leave(other.key)
-    assert not second.admitted
-    tracker.leave(first.key)
-    assert second.admitted == 1
-
-
-def test_unknown_addresses_have_no_limit_of_their_own():
-    """Connections over a unix socket count only in all."""
-    tracker = HandshakeTracker(max_handshakes=5, max_per_client=1)
-    assert [tracker.enter(Asker(b"")) for _ in range(5)] == [Place.NOW] * 5
-
-
-def test_clients_take_turns():
-    """One with many waiting does not keep others from their turn."""
-    tracker = HandshakeTracker(max_handshakes=1)
-    running, many, one = Asker(b"z"), [Asker(b"a") for _ in range(3)], Asker(b"b")
-    tracker.enter(running)
-    for each in (*many, one):
-        tracker.enter(each)
-    tracker.leave(b"z")
-    assert many[0].admitted == 1
-    tracker.leave(b"a")
-    assert one.admitted == 1
-    assert not many[1].admitted
+def test_few_slots_are_had_without_a_turn():
+    """The first of a turn do not wait; a queue of one is over with the next turn."""
+    turns = Turns()
+    tracker = HandshakeTracker(plan=turns, clock=lambda: 0.0)
+    assert [tracker.enter(Asker()) for _ in range(AT_ONCE)] == [Place.NOW] * AT_ONCE
+    assert len(turns.planned) == 1
+    assert tracker.enter(Asker()) is Place.QUEUED
+    turns.give()
+    assert (tracker.waiting, turns.planned) == (0, [])
+    assert tracker.enter(Asker()) is Place.NOW
 
 
 def test_newcomer_does_not_overtake():
-    """Who comes while others of the same address wait, waits behind them."""
-    tracker = HandshakeTracker(max_handshakes=2, max_per_client=1)
+    """While somebody waits newcomers wait too, though the turn has slots left."""
+    tracker, turns = crowded(max_per_client=1)
     first, second, third = Asker(), Asker(), Asker()
     tracker.enter(first)
     tracker.enter(second)
-    tracker.enter(third)
-    tracker.leave(b"a")
-    assert (second.admitted, third.admitted) == (1, 0)
+    turns.give()
+    assert tracker.enter(third) is Place.QUEUED
+    turns.give()
+    assert (first.admitted, second.admitted, third.admitted) == (1, 1, 0)
+
+
+def test_limit_per_client_of_a_turn():
+    """A client's further connections wait for the next turn while another's go on."""
+    tracker, turns = crowded(slots=8, max_per_client=1)
+    mine, other = [Asker(v4(1)) for _ in range(2)], Asker(v4(2))
+    for each in (*mine, other):
+        tracker.enter(each)
+    turns.give()
+    assert [each.admitted for each in (*mine, other)] == [1, 0, 1]
+    turns.give()
+    assert mine[1].admitted == 1
+
+
+def test_turn_has_a_time():
+    """Dear steps end a turn before its slots do, and each turn does one at least."""
+    now = [0.0]
+    tracker, turns = crowded(slots=8, clock=lambda: now[0])
+
+    class Dear(Asker):
+        def admit(self):
+            super().admit()
+            now[0] += TURN_S / 2
+
+    askers = [Dear() for _ in range(4)]
+    for each in askers:
+        tracker.enter(each)
+    turns.give()
+    assert [each.admitted for each in askers] == [1, 1, 0, 0]
+    turns.give()
+    assert [each.admitted for each in askers] == [1, 1, 1, 1]
+
+
+def test_error_in_a_step_does_not_stop_the_turns():
+    """The next in the queue has its turn after one whose step failed."""
+    tracker, turns = crowded(slots=4)
+
+    class Broken(Asker):
+        def admit(self):
+            raise RuntimeError("made by the test")
+
+    after = Asker()
+    tracker.enter(Broken())
+    tracker.enter(after)
+    with pytest.raises(RuntimeError, match="made by the test"):
+        turns.give()
+    turns.give()
+    assert after.admitted == 1
 
 
 def test_cancel_gives_up_the_turn():
     """Who has left is not admitted."""
-    tracker = HandshakeTracker(max_handshakes=1)
-    first, second, third = Asker(), Asker(), Asker(b"b")
-    for each in (first, second, third):
-        tracker.enter(each)
-    tracker.cancel(second)
-    tracker.leave(b"a")
-    assert (second.admitted, third.admitted) == (0, 1)
-    assert tracker.waiting == 0
+    tracker, turns = crowded()
+    first, second = Asker(), Asker(v4(1))
+    tracker.enter(first)
+    tracker.enter(second)
+    tracker.cancel(first)
+    turns.give()
+    assert (first.admitted, second.admitted, tracker.waiting) == (0, 1, 0)
 
 
 def test_full_queue_refuses():
-    """The queue is bounded too."""
-    tracker = HandshakeTracker(max_handshakes=1, max_waiting=1)
-    assert tracker.enter(Asker()) is Place.NOW
-    assert tracker.enter(Asker()) is Place.QUEUED
-    assert tracker.enter(Asker()) is Place.REFUSED
+    """The queue is bounded: of the client with the most the last come goes, or is not let in."""
+    tracker, turns = crowded(max_waiting=2)
+    first, second, third, other = Asker(), Asker(), Asker(), Asker(v4(1))
+    second.evict = lambda: tracker.cancel(second)
+    assert [tracker.enter(each) for each in (first, second)] == [Place.QUEUED] * 2
+    assert tracker.enter(third) is Place.REFUSED
+    assert tracker.enter(other) is Place.QUEUED
+    assert (tracker.waiting, len(turns.planned)) == (2, 1)
+    turns.give()
+    turns.give()
+    assert [each.admitted for each in (first, second, third, other)] == [1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        pytest.param([v4(1)], id="one-address"),
+        pytest.param([v4(n) for n in range(1, 9)], id="eight-addresses"),
+        pytest.param([v6(1, n) for n in range(4500)], id="one-site"),
+        pytest.param([v4(n) for n in range(4500)], id="many-addresses"),
+    ],
+)
+@pytest.mark.parametrize("count", [64, 4500])
+def test_stalled_handshakes_hold_no_slot(addresses, count):
+    """However many are stalled, both flights of the next handshake go on at once."""
+    tracker = HandshakeTracker(plan=Turns())
+    stall(tracker, *(addresses[n % len(addresses)] for n in range(count)))
+    assert len(tracker.stalled) == count
+    honest = Asker(addresses[0], tracker=tracker)
+    assert tracker.enter(honest) is Place.NOW
+    tracker.stalled.add(honest)
+    assert tracker.go_on(honest) is Place.NOW
+    assert (tracker.waiting, len(tracker.stalled), tracker.stalled.evicted) == (0, count, 0)
+
+
+def test_flood_of_hellos_waits_for_itself():
+    """In front of 4,000 hellos of 8 addresses somebody else's two flights take a turn each."""
+    tracker, turns = crowded(slots=16)
+    flood = [Asker(v4(n % 8), tracker=tracker) for n in range(4000)]
+    for each in flood:
+        tracker.enter(each)
+    turns.give()
+    honest = Asker(v4(99), tracker=tracker)
+    assert tracker.enter(honest) is Place.QUEUED
+    turns.give()
+    assert honest.admitted == 1
+    assert tracker.go_on(honest) is Place.QUEUED
+    turns.give()
+    assert honest.admitted == 2
+    assert sum(each.admitted for each in flood) == 16 * 3 - 2
+
+
+def test_flood_of_one_site_waits_for_itself():
+    """4,000 hellos of as many /64s of one /48 are one site's."""
+    tracker, turns = crowded(slots=16)
+    for n in range(4000):
+        tracker.enter(Asker(v6(1, n)))
+    honest = [Asker(v6(n, 1)) for n in range(2, 10)]
+    for each in honest:
+        tracker.enter(each)
+    turns.give()
+    assert all(each.admitted for each in honest)
+
+
+def test_oldest_of_the_most_is_evicted():
+    """Above the limit those go that waited longest, of the client with the most: not others."""
+    tracker = HandshakeTracker(max_stalled=6, plan=Turns())
+    honest = stall(tracker, v4(1), v4(2))
+    flood = stall(tracker, *[v4(9)] * 8)
+    assert [each.evicted for each in flood] == [True] * 4 + [False] * 4
+    assert not any(each.evicted for each in honest)
+    assert (len(tracker.stalled), tracker.stalled.evicted) == (6, 4)
+
+
+def test_flood_of_a_site_evicts_itself():
+    """A /48 with a /64 for every connection evicts its own; a client beside it keeps its two."""
+    tracker = HandshakeTracker(max_stalled=32, plan=Turns())
+    honest = stall(tracker, v4(1), v4(1), v6(2, 1), v6(2, 2))
+    flood = stall(tracker, *(v6(1, n) for n in range(1000)))
+    assert not any(each.evicted for each in honest)
+    assert len(tracker.stalled) == 32 - len(tracker.stalled) % 2
+    assert (
+        tracker.stalled.evicted
+        == sum(each.evicted for each in flood)
+        == 1004 - len(tracker.stalled)
+    )
+
+
+def test_flood_of_single_connections_evicts_the_oldest():
+    """Where nobody has more than others, those go that waited longest."""
+    tracker = HandshakeTracker(max_stalled=16, plan=Turns())
+    askers = stall(tracker, *(v4(n) for n in range(20)))
+    assert [each.evicted for each in askers] == [True] * 4 + [False] * 16
+
+
+def test_handshake_that_goes_on_is_not_evicted():
+    """Whose client has sent something waits for a slot, not for the client."""
+    tracker, turns = crowded(max_stalled=1)
+    turns.planned.clear()
+    tracker.running = 0
+    (first,) = stall(tracker, v4(1))
+    tracker.running = 1
+    assert tracker.go_on(first) is Place.QUEUED
+    stall_next = Asker(v4(2), tracker=tracker)
+    tracker.stalled.add(stall_next)
+    assert (first.evicted, stall_next.evicted, len(tracker.stalled)) == (False, False, 1)
+
+
+def test_counts():
+    """The counts show who has slots, who waits, who is stalled and who was evicted."""
+    tracker, _ = crowded(slots=1, max_stalled=2)
+    tracker.enter(Asker(v4(1)))
+    for each in [Asker(v4(2), tracker=tracker) for _ in range(3)]:
+        tracker.stalled.add(each)
+    counts = tracker.counts
+    assert (counts.running, counts.waiting, counts.stalled, counts.evicted) == (1, 1, 2, 1)
+    assert counts.max_stalled == 2
 
 
 def test_abort_all():
@@ -114,36 +247,57 @@ def test_abort_all():
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["enter", "leave", "cancel"]), st.integers(0, 3))),
+    st.lists(
+        st.tuples(st.sampled_from(["enter", "go on", "leave", "cancel", "turn"]), st.integers(0, 3))
+    ),
     st.integers(1, 4),
     st.integers(1, 3),
 )
 @settings(max_examples=150, deadline=None)
 def test_books_balance(steps, total, per_client):
-    """Whatever comes and goes: limits hold, nobody waits beside a free place, none is lost."""
-    tracker = HandshakeTracker(max_handshakes=total, max_per_client=per_client)
-    running, waiting = [], []
-    for step, number in steps:
-        key = bytes([number])
-        if step == "enter":
-            asker = Asker(key)
-            place = tracker.enter(asker)
-            (running if place is Place.NOW else waiting).append(asker)
-        elif step == "leave":
-            mine = [each for each in running if each.key == key]
-            if mine:
-                running.remove(mine[0])
-                tracker.leave(key)
+    """Whatever comes and goes: limits hold, a turn comes while somebody waits, none is lost."""
+    tracker, turns = crowded(slots=total, max_per_client=per_client)
+    stalled, waiting = [], []
+
+    def ask(asker, place):
+        if place is Place.NOW:
+            tracker.stalled.add(asker)
+            stalled.append(asker)
         else:
-            mine = [each for each in waiting if each.key == key]
-            if mine:
-                waiting.remove(mine[-1])
-                tracker.cancel(mine[-1])
-        running += [each for each in waiting if each.admitted]
-        waiting = [each for each in waiting if not each.admitted]
-        counts = {each.key: sum(other.key == each.key for other in running) for each in running}
-        assert tracker.running == len(running) <= total
-        assert tracker.waiting == len(waiting)
-        assert all(count <= per_client for count in counts.values())
-        if len(running) < total:
-            assert all(counts.get(each.key, 0) == per_client for each in waiting)
+            waiting.append(asker)
+
+    for step, number in steps:
+        if step == "enter":
+            asker = Asker(bytes([number]), tracker=tracker)
+            ask(asker, tracker.enter(asker))
+        elif step == "go on" and stalled:
+            asker = stalled.pop(number % len(stalled))
+            asker.admitted = 0
+            ask(asker, tracker.go_on(asker))
+        elif step == "leave" and stalled:
+            tracker.stalled.discard(stalled.pop(0))
+        elif step == "cancel" and waiting:
+            tracker.cancel(waiting.pop())
+        elif step == "turn" and turns.planned:
+            turns.give()
+            served = [each for each in waiting if each.admitted]
+            waiting = [each for each in waiting if not each.admitted]
+            stalled += served
+            keys = [each.key for each in served]
+            assert len(served) <= total
+            assert all(keys.count(key) <= per_client for key in keys)
+            if len(served) < total:
+                assert all(keys.count(each.key) == per_client for each in waiting)
+        assert tracker.running <= total
+        assert (tracker.waiting, len(tracker.stalled)) == (len(waiting), len(stalled))
+        assert len(turns.planned) >= bool(waiting)
+
+
+def test_one_after_the_other_never_waits():
+    """Where the loop turns between the steps they are had at once, however many come."""
+    turns = Turns()
+    tracker = HandshakeTracker(plan=turns, clock=lambda: 0.0)
+    for _ in range(10 * AT_ONCE):
+        assert tracker.enter(Asker()) is Place.NOW
+        while turns.planned:
+            turns.give()

@@ -19,7 +19,7 @@ def test_defaults_are_those_of_the_specification():
     assert options.cert_reqs is ssl.CERT_NONE
     assert options.alpn == ("http/1.1", "http/1.0")
     assert options.handshake_timeout == 10.0
-    assert options.handshake_limits == (256, 32)
+    assert options.handshake_limits == (256, 32, 8192)
     assert options.reload == 2.0
     assert options.unknown_sni == "default"
     assert options.versions == "TLS 1.2 and 1.3"
@@ -81,7 +81,8 @@ def test_every_key_is_known():
         ({"reload": False}, "reload", 0.0),
         ({"reload": 30}, "reload", 30.0),
         ({"handshake_timeout": 3}, "handshake_timeout", 3),
-        ({"max_handshakes": 7}, "handshake_limits", (7, 32)),
+        ({"max_handshakes": 7}, "handshake_limits", (7, 32, 8192)),
+        ({"max_stalled_handshakes": 9}, "handshake_limits", (256, 32, 9)),
     ],
     ids=str,
 )
