@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeserver.http1 import response
+from tests.http1 import inside
 
 
 def test_status_lines() -> None:
@@ -26,9 +27,10 @@ def test_the_caches_of_answers_are_bounded() -> None:
         response.encode_field("X-Test", str(i))
         response.encode_length(str(i))
         response.status_line(200, str(i))
-    assert len(response._fields) <= response.MAX_CACHED_FIELDS
-    assert len(response._lengths) <= response.MAX_CACHED_LENGTHS
-    assert len(response._status_lines) <= response.MAX_CACHED_STATUSES
+    fields, lengths, statuses = inside.cached_answers()
+    assert fields <= response.MAX_CACHED_FIELDS
+    assert lengths <= response.MAX_CACHED_LENGTHS
+    assert statuses <= response.MAX_CACHED_STATUSES
     long = "x" * (response.MAX_CACHED_FIELD + 1)
     response.encode_field("X-Test", long)
     response.status_line(200, long)

@@ -15,6 +15,7 @@ from edgeserver.tls.failures import (
     render_offer,
     render_peer,
 )
+from tests.tls import inside
 from tests.tls.hellos import alpn, build_hello, versions
 
 
@@ -160,6 +161,6 @@ def test_table_of_addresses_is_bounded(lines):
     for number in range(ADDRESSES_A_MINUTE + 500):
         log.add(failure(), number.to_bytes(4, "big"))
     assert len(lines()) == ADDRESSES_A_MINUTE
-    assert len(log._lines) == ADDRESSES_A_MINUTE
+    assert inside.addresses(log) == ADDRESSES_A_MINUTE
     assert len(log.recent) == KEPT
     assert log.counts["closed"] == ADDRESSES_A_MINUTE + 500

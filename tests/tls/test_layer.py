@@ -13,7 +13,7 @@ from edgeserver.layers import replace_layer
 from edgeserver.tls.handshakes import HandshakeTracker
 from edgeserver.tls.layer import HANDSHAKE, HELLO, TLSLayer
 from tests.clients import send_until_cut_off
-from tests.tls import pki
+from tests.tls import inside, pki
 from tests.tls.hellos import (
     alpn,
     build_hello,
@@ -450,7 +450,7 @@ async def test_no_timer_is_left_after_the_handshake():
         await client.send(b"x")
         await client.read_exactly(1)
         assert not server.tracker.connections
-        assert not any(len(each) for each in server.tracker._deadlines.values())
+        assert inside.waiting_handshakes(server.tracker) == 0
         # a later connection times out, and this one is still there
         assert await say(server.port) == b""
         await client.send(b"y")
@@ -484,7 +484,7 @@ async def test_leaving_in_the_middle_is_a_failure(data, end):
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(data)
         reached = HANDSHAKE if len(data) > 30 else HELLO
-        while not server.layers or server.layers[0]._state != reached:
+        while not server.layers or inside.state(server.layers[0]) != reached:
             await asyncio.sleep(0)
         if end == "reset":
             sock = writer.get_extra_info("socket")

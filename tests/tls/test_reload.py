@@ -11,6 +11,7 @@ import pytest
 
 from edgeserver.tls import ReloadTimer, TLSContexts, build_contexts, parse_ssl_options, start_lines
 from edgeserver.tls.hostcontext import MAX_AGE_S
+from tests.tls import inside
 
 from . import pki
 from .handshake import shake_hands
@@ -279,7 +280,7 @@ async def test_the_timer_looks_and_stops(tmp_path):
     await asyncio.wait_for(replaced.wait(), 10)
     timer.stop()
     assert shown(contexts) == leaf.der
-    assert timer._handle is None
+    assert not inside.is_ticking(timer)
 
 
 def test_the_timer_can_be_off(tmp_path):
