@@ -4,9 +4,10 @@
     python -m benchmarks.instructions --tree ../before --tree .          # with a ratio
     python -m benchmarks.instructions --compiled VENV/bin/python --rows minimal,browser
 
-Decides how a count is taken: one process for each row, same hashes and addresses every time, and
-the machine's instructions between two marks; of several such sections the one with the fewest, as
-the clock's ticks, which come by time, can only add. `counted.py` decides what is done in one.
+Decides how a count is taken: one process for each row, same hashes, addresses and time in each, and
+the machine's instructions between two marks; the mean of several such sections, because what is
+learned from one request and what is forgotten at another differ a little from one to the next.
+`counted.py` decides what is done in a section.
 """
 
 from __future__ import annotations
@@ -40,11 +41,15 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Version:
-    """An edgeserver to be measured: `python` imports it from `home`, or finds it by itself."""
+    """An edgeserver to be measured: `python` imports it from `home`, or finds it by itself.
+
+    One that is `compiled` has to be.
+    """
 
     name: str
     python: Path
     home: Path | None = None
+    compiled: bool = False
 
 
 def need_programs() -> None:
@@ -67,14 +72,14 @@ def count(rows: tuple[Counted, ...], version: Version) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-instructions-") as directory:
         if by_itself:
             for said in _run((), by_itself, version, directory):
-                figures[said["row"]] = float(min(said["counts"]))
+                figures[said["row"]] = sum(said["counts"]) / SECTIONS
         if by_marks:
             for said in _run(_callgrind(directory), by_marks, version, directory):
                 # A file is written at each mark, with what was counted since the last: the start,
                 # a section, what is between two sections, a section, ...
                 out = f"{directory}/out.{said['pid']}"
                 totals = [_total(Path(f"{out}.{2 * n + 2}")) for n in range(SECTIONS)]
-                figures[said["row"]] = min(totals) / REQUESTS
+                figures[said["row"]] = sum(totals) / SECTIONS / REQUESTS
     return figures
 
 
@@ -122,6 +127,8 @@ def _run(
         package = Path(line["package"])
         if version.home is not None and package != version.home / "edgeserver":
             raise BenchmarkError(f"{version.name}: {package} would have been measured instead")
+        if version.compiled and not line["compiled"]:
+            raise BenchmarkError(f"{version.name}: {package} is not compiled: install the wheel")
     return said
 
 
@@ -157,11 +164,20 @@ def run_instructions(
     return {row.name: {each.name: figures[each][row.name] for each in versions} for row in rows}
 
 
+def _tree(tree: Path, python: Path) -> Version:
+    """Return what stands in a directory, and say in its name whether it is compiled."""
+    home = tree.resolve()
+    compiled = any(home.glob("edgeserver/**/*.so"))
+    return Version(f"{tree} (compiled)" if compiled else str(tree), python, home, compiled)
+
+
 def own_versions(python: Path) -> tuple[Version, ...]:
     """Return this checkout, and what it is compiled to where that is there."""
     source = Version("edgeserver", python, environment.ROOT)
     home = compiled_home(python)
-    return (source, Version("edgeserver-compiled", python, home)) if home.exists() else (source,)
+    if not home.exists():
+        return (source,)
+    return source, Version("edgeserver-compiled", python, home, compiled=True)
 
 
 def _rows(text: str) -> tuple[Counted, ...]:
@@ -198,8 +214,8 @@ def main() -> int:
     flags = read_flags()
     trees = flags.tree or ([] if flags.compiled else [environment.ROOT])
     versions = (
-        *(Version(str(tree), flags.python.absolute(), tree.resolve()) for tree in trees),
-        *(Version(str(python), python.absolute()) for python in flags.compiled),
+        *(_tree(tree, flags.python.absolute()) for tree in trees),
+        *(Version(str(python), python.absolute(), compiled=True) for python in flags.compiled),
     )
     say = functools.partial(print, file=sys.stderr, flush=True)
     try:

@@ -445,7 +445,7 @@ async def test_unfinished_handshake_ends_with_the_timeout():
 @both_loops
 async def test_no_timer_is_left_after_the_handshake():
     """An idle connection holds no timer."""
-    async with serve(timeout=0.02) as server, Client.connect(server.port) as client:
+    async with serve(timeout=0.25) as server, Client.connect(server.port) as client:
         await client.handshake()
         await client.send(b"x")
         await client.read_exactly(1)
