@@ -21,6 +21,7 @@ LAYERS = (
     {"httpserver"},
     {"road", "serverchecks"},
     {"tcpserver", "tlsservice", "proxylayer", "rangefile", "accesslog", "auditlog"},
+    {"chains"},
     {"http1", "adapters", "tls", "proxyheaders", "redirect"},
     {"httputil", "iostream", "auditsink"},
     {"ioloop", "netutil", "process", "tasks", "closing", "finders", "util"},
@@ -33,6 +34,7 @@ ONLY = {
     "http1": {"httputil", "iostream", "tasks", "layers", "errors", "escaping", "log"},
     "httputil": {"errors", "escaping", "log"},
     "proxyheaders": {"errors", "escaping"},
+    "chains": {"proxyheaders", "errors", "escaping"},
     "tls": {"layers", "errors", "escaping", "filereading", "log"},
 }
 
@@ -40,6 +42,7 @@ ONLY = {
 FORBIDDEN = {
     # It is pure: data in, data out, time as an argument.
     "proxyheaders": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
+    "chains": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
     # Framing and limits are the server's; the event loop's interfaces are all that it needs.
     "http1": {"socket", "ssl", "os", "threading", "pathlib"},
     "httputil": {"socketserver", "os", "threading", "pathlib"},
@@ -50,6 +53,8 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "cryptography": {"tls"},
+    "crossplane": {"chains"},
+    "yaml": {"chains"},
     "trustme": {"tls"},
     "websockets": {"adapters"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
