@@ -97,7 +97,7 @@ class _Attributes:
         client = CLIENT
         if self._attributes.get("routing.http.xff_client_port.enabled") == "true":
             client = Join((CLIENT, Text(":40000")))  # type: ignore[assignment]
-        steps: list[Step] = []
+        steps: list[Step] = [Step(DropField("connection"), Where(self._path))]
         if mode == "append":
             steps.append(Step(AppendToField(_XFF, client), where))
         elif mode == "remove":

@@ -34,6 +34,7 @@ from edgeserver.chains.model import (
     SetVariable,
     Step,
     Test,
+    Text,
     Unknown,
     UnknownGuard,
     UnknownValue,
@@ -461,6 +462,8 @@ class _HttpReader:
             op = AddField if name in seen else SetField
             seen.add(name)
             steps.append(Step(op(name, value, drop_empty=True), each.where))
+        if "connection" not in seen:
+            steps.append(Step(SetField("connection", Text("close")), passing.where))
         paste = (
             settings[-1].where if settings and settings[-1] in scope.levels[-1] else passing.where
         )

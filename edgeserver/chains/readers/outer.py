@@ -67,6 +67,7 @@ def read_outer(path: str, sources: Sources, *, version: str = "") -> Hop:
                 " drop for X-Forwarded-For, prelude, http or https, keeps-proto, sets=FIELD,"
                 " drops=FIELD",
             )
+    steps.append(Step(DropField("connection"), where))
     if prelude:
         way = Way("", "", where, sends_prelude=True, layer4=True, tls_out=None, paste=where)
     else:
