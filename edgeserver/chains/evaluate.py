@@ -198,6 +198,7 @@ class _State:
     __slots__ = (
         "client",
         "head",
+        "last_word",
         "oracle",
         "peer",
         "prelude",
@@ -216,6 +217,7 @@ class _State:
         self.vars: dict[str, str] = {}
         self.writers: dict[str, Step] = {}
         self.oracle = oracle
+        self.last_word: tuple[str, Step] | None = None
 
 
 def run_way(way: Way, request: Request, oracle: Oracle) -> Passed | None:
@@ -245,6 +247,14 @@ def run_way(way: Way, request: Request, oracle: Oracle) -> Passed | None:
         if _DO[step.op.__class__](step.op, state, step) is False:
             return None
     prelude = (state.client or state.peer) if way.sends_prelude else None
+    if state.last_word is not None:
+        value, step = state.last_word
+        for name in oracle.scope.fields:
+            state.head.pop(name, None)
+            if value:
+                state.head[name] = (value,)
+            state.writers[name] = step
+        prelude = prelude and oracle.scope.forged
     if way.layer4 and not way.sends_prelude and request.prelude is not None and not reads:
         prelude = request.prelude  # unread bytes are passed on
     return Passed(
@@ -493,8 +503,11 @@ def _unknown(op: Unknown, state: _State, step: Step) -> None:
     answer = state.oracle.choose(("step", op.text, step.where), 1 + len(anything), doubt)
     if answer == 0:
         return
+    if not op.fields:
+        state.last_word = (anything[answer - 1], step)  # what is set later need not stay either
+        return
     value = anything[answer - 1]
-    for name in op.fields or scope.fields:
+    for name in op.fields:
         if value:
             state.head[name] = (value,)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from edgeserver.chains.claims import Head, first_address, make_claims
@@ -54,6 +54,7 @@ Verdict = Literal[
 ]
 
 MAX_COMBINATIONS = 2000
+MAX_REMEMBERED = 4096
 MAX_KNOWN = 6
 _STRANGERS = ("203.0.113.66", "198.51.100.66", "192.0.2.66", "192.88.99.66", "9.9.9.66")
 _FORGED = ("203.0.113.250", "198.51.100.250", "192.0.2.250", "192.88.99.250", "9.9.9.250")
@@ -181,7 +182,7 @@ class Judge:
     ) -> None:
         self.hops = tuple(hops)
         self.policy = policy
-        self._cases: dict[tuple[object, ...], Case] = {}
+        self._slices: dict[tuple[int, frozenset[str]], tuple[Way, frozenset[str]]] = {}
         listed = [*_networks_of(self.hops), *map(_peer_network, policy.proxies)]
         narrow = [each for each in listed if each is not None and not _is_wide(each)]
         self.wide = [each for each in listed if each is not None and _is_wide(each)]
@@ -199,6 +200,11 @@ class Judge:
         ranges = [first_address(each) for each in narrow if each.version == 4]
         known = [each for each in (*self._proxies, *ranges, "10.11.12.13") if each != "unix:"]
         self._known = tuple(dict.fromkeys(known))[:MAX_KNOWN]
+        self._setting = (
+            (policy.mode, policy.source, policy.proto, policy.max_hops, policy.proxies),
+            (*self._proxies, self.forged, *self.strangers),
+            self._known,
+        )
 
     def entries(self, first: int, *, ways: Sequence[Way] | None = None) -> Iterator[Entry]:
         """Yield what holds for a stranger who connects to a hop, for each combination of ways.
@@ -234,20 +240,48 @@ class Judge:
         return [ways[0].tls]
 
     def _judge(self, first: int, ways: tuple[Way, ...], *, tls: bool) -> Case:
-        """Return what holds for one combination, from memory where one like it was judged."""
-        wanted = frozenset(
-            name for name in (self.policy.source, self.policy.proto) if name is not None
+        """Return what holds for one combination: on the client, and apart from it on the scheme.
+
+        No step for one field is done for the other, so ways that differ in one of them alone are
+        alike for the other, and are tried once.
+        """
+        policy = self.policy
+        proto = policy.source if policy.source == "forwarded" else policy.proto
+        client = self._judge_field(first, ways, policy.source, tls=tls)
+        scheme = self._judge_field(first, ways, proto, tls=tls)
+        return replace(
+            client,
+            scheme=scheme.scheme,
+            scheme_trial=scheme.scheme_trial,
+            scheme_doubts=scheme.scheme_doubts,
+            tried=client.tried + (scheme.tried if scheme is not client else 0),
         )
+
+    def _judge_field(
+        self, first: int, ways: tuple[Way, ...], name: str | None, *, tls: bool
+    ) -> Case:
+        """Return what holds for one field, from memory where ways like these were judged."""
+        wanted = frozenset(() if name is None else (name,))
         sliced: list[Way] = []
         for way in reversed(ways):
-            cut, wanted = slice_way(way, wanted)
+            cut, wanted = self._slice(way, wanted)
             sliced.insert(0, cut)
         paths_in = tuple(way.path for way in ways) if _tests_path(sliced) else ()
-        key = (first, tuple(sliced), tls, paths_in)
-        case = self._cases.get(key)
+        key = (self._setting, first, tuple(sliced), wanted, tls, paths_in)
+        case = _CASES.get(key)
         if case is None:
-            case = self._cases[key] = self._try_all(first, sliced, ways, wanted, tls=tls)
+            if len(_CASES) >= MAX_REMEMBERED:
+                _CASES.clear()
+            case = _CASES[key] = self._try_all(first, sliced, ways, wanted, tls=tls)
         return case
+
+    def _slice(self, way: Way, wanted: frozenset[str]) -> tuple[Way, frozenset[str]]:
+        """Return a way with the steps that matter, from memory where it was asked for before."""
+        key = (id(way), wanted)
+        known = self._slices.get(key)
+        if known is None:
+            known = self._slices[key] = slice_way(way, wanted)
+        return known
 
     def _try_all(
         self,
@@ -276,7 +310,7 @@ class Judge:
                         tally.add(trial, doubts, stranger, claimed=head, prelude=prelude)
         return tally.case()
 
-    def replay(self, entry: Entry, trial: Trial) -> Trial | None:
+    def replay(self, entry: Entry, trial: Trial, what: Literal["client", "scheme"]) -> Trial | None:
         """Send a request through whole ways once more; None where the answer is another.
 
         The steps that were left out as irrelevant are done too, and the app's answer is resolved
@@ -286,7 +320,7 @@ class Judge:
         request = _complete(trial.peer, trial.tls, trial.head, trial.prelude, path)
         scope = Scope(self.forged, tuple(trial.head), exact=True)
         again = self._through(entry.first, entry.ways, request, Oracle([], scope))
-        if again is None or (again.client, again.scheme) != (trial.client, trial.scheme):
+        if again is None or getattr(again, what) != getattr(trial, what):
             return None
         return again
 
@@ -481,6 +515,10 @@ class _Tally:
         if wrong is None:
             return "right", None
         return ("lost" if self._truth == "https" else "wrong-always"), wrong
+
+
+# what was judged before: many configurations hold the same few kinds of ways
+_CASES: dict[tuple[object, ...], Case] = {}
 
 
 def read_text(text: str) -> str:

@@ -203,6 +203,8 @@ class _Maker:
         self._judge = judge
         self._hops = judge.hops
         self._policy = judge.policy
+        self._reported: set[tuple[object, ...]] = set()
+        self._done: dict[tuple[int, str], tuple[Does, Where | None]] = {}
         self.findings: dict[tuple[object, ...], ReportedFinding] = {}
 
     def entry(self, first: int) -> EntryReport:
@@ -264,10 +266,15 @@ class _Maker:
         doubts: list[Doubt],
     ) -> None:
         """Add one finding, with the line to blame; its proof is replayed first."""
+        # one finding for all listeners of a place
+        place = (code, what, entry.first, tuple(way.where for way in entry.ways))
+        if place in self._reported:
+            return
+        self._reported.add(place)
         if code == "cannot-tell":
             self._doubtful(what, name, entry, doubts)
             return
-        replayed = self._judge.replay(entry, trial) if trial is not None else None
+        replayed = self._judge.replay(entry, trial, what) if trial is not None else None
         if replayed is None:
             self._doubtful(what, name, entry, [Doubt("a request that did not replay", Where(""))])
             return
@@ -394,6 +401,14 @@ class _Maker:
                 yield FieldUse(name, does, where, tuple(ways))
 
     def _does(self, way: Way, name: str) -> tuple[Does, Where | None]:
+        """Return what a way does to a field, from memory where it was asked before."""
+        key = (id(way), name)
+        known = self._done.get(key)
+        if known is None:
+            known = self._done[key] = self._try(way, name)
+        return known
+
+    def _try(self, way: Way, name: str) -> tuple[Does, Where | None]:
         """Return what becomes of a field that a stranger sends, and of one that he does not."""
         stranger, forged = self._judge.strangers[0], self._judge.forged
         claim = "http" if way.tls else "https"

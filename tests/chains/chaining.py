@@ -43,7 +43,7 @@ class Judged:
         for entry in self.entries:
             if entry.case.client == "spoofable":
                 assert entry.case.client_trial is not None
-                trial = self.judge.replay(entry, entry.case.client_trial)
+                trial = self.judge.replay(entry, entry.case.client_trial, "client")
                 assert trial is not None
                 return trial
         raise AssertionError("no client can be chosen")

@@ -48,8 +48,9 @@ def read_case(case: dict[str, Any]) -> tuple[Hop, Hop]:
 def check_replay(judged: Judged) -> None:
     """Send every counterexample through the whole configuration once more."""
     for entry in judged.entries:
-        for trial in (entry.case.client_trial, entry.case.scheme_trial):
-            assert trial is None or judged.judge.replay(entry, trial) is not None
+        client, scheme = entry.case.client_trial, entry.case.scheme_trial
+        assert client is None or judged.judge.replay(entry, client, "client") is not None
+        assert scheme is None or judged.judge.replay(entry, scheme, "scheme") is not None
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['id']}-{case['product']}")

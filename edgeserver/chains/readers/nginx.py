@@ -123,7 +123,7 @@ class _Scope:
 
     levels: list[tuple[Directive, ...]]
     names: tuple[str, ...] = ()
-    memo: dict[str, list[Directive]] = field(default_factory=dict)
+    memo: dict[tuple[str, ...], list[Directive]] = field(default_factory=dict)
 
     def inside(self, block: Directive) -> _Scope:
         """Return the scope of a block in this one."""
@@ -132,11 +132,15 @@ class _Scope:
 
     def array(self, *names: str) -> list[Directive]:
         """Return directives that are inherited as a whole, where a level has none of its own."""
-        for level in reversed(self.levels):
-            found = [each for each in level if each.name in names]
-            if found:
-                return found
-        return []
+        known = self.memo.get(names)
+        if known is None:
+            known = []
+            for level in reversed(self.levels):
+                known = [each for each in level if each.name in names]
+                if known:
+                    break
+            self.memo[names] = known
+        return known
 
     def single(self, name: str) -> Directive | None:
         """Return the directive that counts here: the innermost level's."""
@@ -233,6 +237,8 @@ class _HttpReader:
         self._servers = [each for each in block.block if each.name == "server" and each.block]
         self._set_in: dict[str, int] = {}
         self.skipped: list[Note] = []
+        self._stranges: dict[int, list[Directive]] = {}
+        self._made: dict[int, tuple[tuple[Step, ...], tuple[Note, ...], Where]] = {}
         for server in self._servers:
             for each in _walk(server.block or ()):
                 if each.name == "set" and each.args:
@@ -290,8 +296,10 @@ class _HttpReader:
         """Return one way: a location, through one listener."""
         passing = self._passes(location)
         assert passing is not None
-        key = (id(location), listen.prelude)
-        steps, notes, paste = self._steps(key, passing, location, scope)
+        made = self._made.get(id(location))
+        if made is None:  # the same for every listener
+            made = self._made[id(location)] = self._steps(passing, scope)
+        steps, notes, paste = made
         target = passing.args[0] if passing.args else ""
         bind = scope.single(passing.name.replace("_pass", "_bind"))
         prelude = PreludeRule(EVERY_ADDRESS, where=listen.where) if listen.prelude else None
@@ -310,7 +318,7 @@ class _HttpReader:
         )
 
     def _steps(
-        self, key: object, passing: Directive, location: Directive, scope: _Scope
+        self, passing: Directive, scope: _Scope
     ) -> tuple[tuple[Step, ...], tuple[Note, ...], Where]:
         """Return what is done to the head in a location."""
         local = frozenset(
@@ -336,15 +344,21 @@ class _HttpReader:
 
     def _unknown(self, scope: _Scope) -> Iterator[Step]:
         """Yield a step for each directive that nobody here knows."""
-        known = _known()
         for level in scope.levels:
-            for each in level:
-                if each.name not in known:
-                    fields: tuple[str, ...] = ()
-                    if each.name in ("more_set_input_headers", "more_clear_input_headers"):
-                        names = [lower_name(arg.partition(":")[0]) for arg in each.args]
-                        fields = tuple(name for name in names if name) if None not in names else ()
-                    yield Step(Unknown(each.name, fields), each.where)
+            for each in self._strange(level):
+                fields: tuple[str, ...] = ()
+                if each.name in ("more_set_input_headers", "more_clear_input_headers"):
+                    names = [lower_name(arg.partition(":")[0]) for arg in each.args]
+                    fields = tuple(name for name in names if name) if None not in names else ()
+                yield Step(Unknown(each.name, fields), each.where)
+
+    def _strange(self, level: tuple[Directive, ...]) -> list[Directive]:
+        """Return the directives of a level that nobody here knows; each level is looked at once."""
+        found = self._stranges.get(id(level))
+        if found is None:
+            known = _known()
+            found = self._stranges[id(level)] = [each for each in level if each.name not in known]
+        return found
 
     # -- realip --------------------------------------------------------------------------------
 
