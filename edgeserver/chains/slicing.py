@@ -62,7 +62,7 @@ def slice_way(way: Way, wanted: frozenset[str]) -> tuple[Way, frozenset[str]]:
         kept.append(step)
         needed.update(_reads(step.guard))
         needed.update(_step_reads(step))
-    fields = frozenset(name for name in needed if name[0] not in "$@")
+    fields = frozenset(name for name in needed if name and name[0] not in "$@")
     kept.reverse()
     return (
         replace(

@@ -123,7 +123,7 @@ def _use(use: FieldUse, uses: list[FieldUse], ways: int, width: int) -> list[str
         shown = ", ".join(escape(path, 60) for path in paths[:3])
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         place += f" on {shown}{more}"
-    head = f"  {display_name(use.name):<18} {_DOES[use.does]:<15}"
+    head = f"  {display_name(use.name):<18} {_DOES[use.does]:<16}"
     return _fold(place, head, width)
 
 
@@ -196,6 +196,8 @@ def _verdicts(report: Report, width: int) -> Iterator[str]:
     for what in ("client", "scheme"):
         grouped: dict[str, list[EntryReport]] = {}
         for entry in report.entries:
+            if entry.name == "app" and entry.client == "right" and len(report.entries) > 1:
+                continue  # who is not a listed proxy is the client: nothing to say
             found = entry.client if what == "client" else entry.scheme()
             grouped.setdefault(found, []).append(entry)
         for verdict, entries in grouped.items():

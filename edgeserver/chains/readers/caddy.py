@@ -477,6 +477,6 @@ def _placeholder(name: str, where: Where) -> Value:
     if value is not None:
         return value
     for prefix, kind in _PREFIXES:
-        if name.startswith(prefix):
+        if name.startswith(prefix) and name != prefix:
             return Field(kind + name.removeprefix(prefix).lower(), "first", received=True)
     return UnknownValue(f"{{{name}}}", where)

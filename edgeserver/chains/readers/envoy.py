@@ -185,7 +185,9 @@ def _manager(config: Node, base: Way, clusters: Sequence[Node]) -> Iterator[Way]
     )
     for each in config.get("http_filters").entries:
         kind = _short(each)
-        if kind not in _FILTERS:
+        if kind == "header_mutation":
+            steps += _header_mutation(each.get("typed_config"))
+        elif kind not in _FILTERS:
             steps.append(Step(Unknown(f"the filter {kind}"), each.where))
     for key in ("early_header_mutation_extensions", "scoped_routes", "rds"):
         if config.get(key):
@@ -282,6 +284,20 @@ def _extension(each: Node, append: Step, *, skip_append: bool) -> Iterator[Step]
     # a peer that is not listed is appended all the same
     known = Test(CLIENT, Predicate("ranges", ranges=ranges), each.where)
     yield Step(append.op, each.where, NotGuard(known))
+
+
+def _header_mutation(config: Node) -> Iterator[Step]:
+    """Yield what the filter of this name removes and adds."""
+    for each in config.get("mutations", "request_mutations").entries:
+        removed, added = each.get("remove").text, each.get("append")
+        node = Node(each.where)
+        if removed:
+            node.items["request_headers_to_remove"] = Node(each.where, entries=[each.get("remove")])
+        elif added:
+            node.items["request_headers_to_add"] = Node(each.where, entries=[added])
+        else:
+            yield Step(Unknown("header_mutation"), each.where)
+        yield from _mutations(node)
 
 
 def _mutations(node: Node) -> Iterator[Step]:

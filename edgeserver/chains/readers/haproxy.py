@@ -20,6 +20,7 @@ from edgeserver.chains.model import (
     AllOf,
     AnyOf,
     DropField,
+    Field,
     Guard,
     Hop,
     Join,
@@ -87,6 +88,7 @@ _ACTIONS = split_names(
     set-src-port inspect-delay pause set-retries do-log set-headers-bin
     """
 ) - {"set-headers-bin"}
+_WHOLE = frozenset({"(.*)", "^(.*)$", "^(.*)", "(.*)$"})
 _REFUSALS = frozenset(
     {"deny", "reject", "tarpit", "return", "redirect", "silent-drop", "use-service"}
 )
@@ -419,7 +421,11 @@ def _action(words: Sequence[str], where: Where, port: str) -> Iterator[Step]:
     elif name == "del-header" and field_name:
         yield from _delete(args, field_name, where)
     elif name in ("replace-header", "replace-value") and field_name:
-        yield Step(Unknown(f"{name} {args[0]}", (field_name,)), where)
+        if name == "replace-header" and len(args) > 2 and args[1] in _WHOLE:
+            value = _replaced(field_name, args[2], where, port)
+            yield Step(SetField(field_name, value), where, Present(field_name))
+        else:
+            yield Step(Unknown(f"{name} {args[0]}", (field_name,)), where)
     elif name == "set-src" and args:
         yield Step(SetClient(parse_sample(args[0], where, port=port)), where)
     elif name in ("set-var", "set-var-fmt") and args:
@@ -431,6 +437,17 @@ def _action(words: Sequence[str], where: Where, port: str) -> Iterator[Step]:
         yield Step(SetVariable(variable, UnknownValue(action, where)), where)
     else:
         yield Step(Unknown(action), where)
+
+
+def _replaced(name: str, text: str, where: Where, port: str) -> Value:
+    """Return what `replace-header` writes where its pattern takes in the whole line."""
+    parts: list[Value] = []
+    for number, part in enumerate(text.split("\\1")):
+        if number:
+            parts.append(Field(name, "last"))
+        if part:
+            parts.append(parse_format(part, where, port=port))
+    return Join(tuple(parts))
 
 
 def _variable(name: str, args: Sequence[str], where: Where, port: str) -> Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from edgeserver.chains.model import (
     ALWAYS,
@@ -20,6 +21,7 @@ from edgeserver.chains.model import (
     SCHEME,
     AddField,
     AllOf,
+    AnyOf,
     AppendToField,
     DropField,
     Field,
@@ -237,7 +239,9 @@ def _flat(lines: Iterable[_Line], guard: Guard) -> Iterator[tuple[_Line, Guard]]
         elif line.name in _INLINE:
             yield from _flat(line.block, guard)
         else:
-            condition = UnknownGuard(f"<{' '.join(line.words)}>", line.where)
+            condition: Guard = UnknownGuard(f"<{' '.join(line.words)}>", line.where)
+            if line.name == "if" and len(line.words) > 1:
+                condition = _expression(" ".join(line.words[1:]), line.where)
             both: Guard = condition if guard is ALWAYS else AllOf((guard, condition))
             yield from _flat(line.block, both)
 
@@ -305,9 +309,9 @@ def _way(line: _Line, scope: _Scope, path: str, listen: str, label: str) -> Way:
             rule = PreludeRule(EVERY_ADDRESS, required=False, where=exceptions.where)
     steps = [Step(SetClient(PRELUDE), line.where), *_unknown(scope)]
     headers = scope.all("requestheader")
-    steps += [step for each in headers for step in _change(*each, early=True)]
+    steps += [step for each in headers for step in _change(*each, scope, early=True)]
     steps += _remote_ip(scope)
-    steps += [step for each in headers for step in _change(*each, early=False)]
+    steps += [step for each in headers for step in _change(*each, scope, early=False)]
     steps.append(Step(ForgetNominated(), line.where))
     steps.append(Step(DropField("connection"), line.where))
     adds = scope.last("proxyaddheaders")
@@ -362,7 +366,82 @@ def _remote_ip(scope: _Scope) -> Iterator[Step]:
         yield Step(RealIp(name, ranges, "recursive", consume=True), header.where)
 
 
-def _change(line: _Line, guard: Guard, *, early: bool) -> Iterator[Step]:
+_COMPARED = re.compile(r"%\{([A-Za-z_:-]+)\}\s*(==|!=|=~|!~)\s*(?:['\"]([^'\"]*)['\"]|/([^/]*)/)\Z")
+
+
+def _condition(text: str, scope: _Scope, where: Where) -> Guard:
+    """Return the guard of `env=NAME` or `expr=EXPRESSION`."""
+    kind, _, rest = text.partition("=")
+    if kind == "env":
+        name = rest.removeprefix("!")
+        guard = _environment(name, scope, where)
+        return NotGuard(guard) if rest.startswith("!") else guard
+    if kind == "expr":
+        return _expression(rest.strip("\"'") if rest[:1] == rest[-1:] else rest, where)
+    return UnknownGuard(text, where)
+
+
+def _environment(name: str, scope: _Scope, where: Where) -> Guard:
+    """Return when a variable of the environment is set: by `SetEnvIf`, or TLS for `HTTPS`."""
+    guards: list[Guard] = [_TLS] if name == "HTTPS" else []
+    for line, guard in scope.all("setenvif", "setenvifnocase", "setenv", "setenvifexpr"):
+        sets = [word.partition("=")[0] for word in line.words[3:]]
+        if line.name in ("setenvif", "setenvifnocase") and f"!{name}" not in sets:
+            if name in sets:
+                value = _attribute(line.words[1])
+                if value is None or guard is not ALWAYS:
+                    return UnknownGuard(f"env={name}", where)
+                nocase = line.name == "setenvifnocase"
+                guards.append(
+                    Test(value, Predicate("regex", line.words[2], nocase=nocase), line.where)
+                )
+        elif name in line.words or f"!{name}" in sets or name in " ".join(line.words):
+            return UnknownGuard(f"env={name}", where)
+    return AnyOf(tuple(guards)) if guards else UnknownGuard(f"env={name}", where)
+
+
+def _attribute(name: str) -> Value | None:
+    """Return what `SetEnvIf` looks at: a field, or something of the request."""
+    lower = name.lower()
+    known: dict[str, Value] = {
+        "remote_addr": CLIENT,
+        "request_uri": Field(PATH),
+        "host": Field(HOST),
+    }
+    if lower in known:
+        return known[lower]
+    field_name = lower_name(lower)
+    plain = field_name is not None and "_" not in lower and "^" not in lower
+    return Field(lower, received=True) if plain else None
+
+
+def _expression(text: str, where: Where) -> Guard:
+    """Return the guard of one comparison of httpd's expressions."""
+    bare = text.strip()
+    network = re.fullmatch(r"(!?)\s*(?:-R\s+|%\{REMOTE_ADDR\}\s+-ipmatch\s+)'([^']+)'", bare)
+    if network is not None:
+        ranges, unknown = make_ranges([network[2]])
+        if not unknown:
+            guard: Guard = Test(CLIENT, Predicate("ranges", ranges=ranges), where)
+            return NotGuard(guard) if network[1] else guard
+    found = _COMPARED.match(bare)
+    if found is None:
+        return UnknownGuard(f"expr={text}"[:120], where)
+    value = _VALUES.get(f"expr=%{{{found[1]}}}") or _header_value(found[1])
+    if value is None:
+        return UnknownGuard(f"expr={text}"[:120], where)
+    kind: Literal["equals", "regex"] = "regex" if "~" in found[2] else "equals"
+    test = Test(value, Predicate(kind, found[3] if found[3] is not None else found[4]), where)
+    return NotGuard(test) if found[2].startswith("!") else test
+
+
+def _header_value(name: str) -> Value | None:
+    """Return the field that `HTTP:Name` or `req:Name` stands for."""
+    kind, colon, rest = name.partition(":")
+    return Field(rest.lower()) if colon and rest and kind.lower() in ("http", "req") else None
+
+
+def _change(line: _Line, guard: Guard, scope: _Scope, *, early: bool) -> Iterator[Step]:
     """Yield what a `RequestHeader` does, in one of the two phases."""
     words = [*line.words[1:]]
     if len(words) < 2 or early != (words[-1].lower() == "early"):
@@ -372,8 +451,8 @@ def _change(line: _Line, guard: Guard, *, early: bool) -> Iterator[Step]:
     condition = guard
     most = 2 if words[0].lower() == "unset" else 3
     if len(words) > most:
-        unknown = UnknownGuard(words.pop(), line.where)
-        condition = unknown if guard is ALWAYS else AllOf((guard, unknown))
+        wanted = _condition(words.pop(), scope, line.where)
+        condition = wanted if guard is ALWAYS else AllOf((guard, wanted))
     action, name = words[0].lower(), lower_name(words[1].rstrip(":"))
     if name is None:
         yield Step(Unknown(f"RequestHeader {action}"), line.where, condition)

@@ -12,20 +12,27 @@ from collections.abc import Iterator
 from edgeserver.chains.model import (
     CLIENT,
     HOST,
+    PEER,
     SCHEME,
+    AllOf,
     AppendToField,
     DropField,
     Field,
     Hop,
+    Lookup,
+    Predicate,
+    RealIp,
     SetField,
     Step,
+    Test,
     Text,
     Unknown,
     UnknownGuard,
+    Value,
     Way,
     Where,
 )
-from edgeserver.chains.readers.base import Sources, lower_name, refuse
+from edgeserver.chains.readers.base import Sources, lower_name, make_ranges, refuse
 
 __all__ = ["read_lighttpd"]
 
@@ -59,6 +66,7 @@ class _Config:
         self.settings: dict[str, tuple[str, Where]] = {}
         self._doubts: list[Step] = []
         self._conditional: set[str] = set()
+        self._scheme: Value = SCHEME
         plain = "\n".join(_without_comment(line) for line in text.split("\n"))
         found = [*_ASSIGNMENT.finditer(plain)]
         for number, each in enumerate(found):
@@ -81,11 +89,26 @@ class _Config:
         """Return how many blocks are open."""
         return text.count("{", 0, at) - text.count("}", 0, at)
 
+    def _forwarder(self, value: str, where: Where) -> Iterator[Step]:
+        """Yield what mod_extforward does: it believes the lists and schemes of named peers."""
+        pairs = _PAIR.findall(value)
+        ranges, unknown = make_ranges([key for key, how in pairs if how == "trust"])
+        if unknown or not pairs or any(how != "trust" for _, how in pairs):
+            yield Step(Unknown("extforward.forwarder"), where)
+            return
+        known = Test(PEER, Predicate("ranges", ranges=ranges), where)
+        claimed = Predicate("among", texts=frozenset({"http", "https"}))
+        told = AllOf((known, Test(Field(_PROTO), claimed, where)))
+        self._scheme = Lookup(((told, Field(_PROTO)),), SCHEME)
+        yield Step(RealIp(_XFF, ranges, "recursive", reached="peer"), where)
+
     def steps(self, where: Where) -> Iterator[Step]:
         """Yield what is done to a head."""
         yield from self._doubts
         for name, (value, place) in self.settings.items():
-            if name.startswith(("extforward.", "magnet.", "proxy.forwarded", "proxy.header")):
+            if name == "extforward.forwarder":
+                yield from self._forwarder(value, place)
+            elif name.startswith(("extforward.", "magnet.", "proxy.forwarded", "proxy.header")):
                 yield Step(Unknown(name), place)
             elif name in ("setenv.set-request-header", "setenv.add-request-header"):
                 for key, text in _PAIR.findall(value):
@@ -100,7 +123,7 @@ class _Config:
                         yield Step(op, place)
         yield Step(DropField("connection"), where)
         yield Step(AppendToField(_XFF, CLIENT), where)
-        yield Step(SetField(_PROTO, SCHEME), where)
+        yield Step(SetField(_PROTO, self._scheme), where)
         yield Step(SetField("x-forwarded-host", Field(HOST)), where)
 
 

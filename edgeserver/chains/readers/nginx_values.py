@@ -131,7 +131,7 @@ class Variables:
             return Field(PATH, received=True)
         if name in _CONSTANT:
             return Text(f"({name})")
-        if name.startswith("http_"):
+        if name.startswith("http_") and len(name) > 5:
             return Field(name[5:].replace("_", "-"), received=True)
         if name.startswith("arg_"):
             return Field(QUERY + name[4:], received=True)

@@ -17,6 +17,7 @@ from edgeserver.chains.model import (
     METHOD,
     PATH,
     AllOf,
+    AnyOf,
     AppendToField,
     DropField,
     Field,
@@ -160,9 +161,11 @@ class _Vcl:
         first, where = words[0].text, words[0].where
         name = words[1].text.lower() if len(words) > 1 else ""
         field = re.sub(r"^(?:req|bereq)\.http\.", "", name)
-        if first == "set" and field != name:
+        if not field:
+            yield Step(Unknown(first), where, guard)
+        elif first == "set" and field != name:
             value = self._value(words[3:], where) if len(words) > 3 else Text("")
-            if words[2].text == "+=":
+            if len(words) > 2 and words[2].text == "+=":
                 value = Join((Field(field), value))
             yield Step(SetField(field, value), where, guard)
         elif first in ("unset", "remove") and field != name:
@@ -211,9 +214,12 @@ class _Vcl:
         lower = text.lower()
         if lower.startswith(("req.http.", "bereq.http.")):
             field = lower.split(".http.", 1)[1]
+            if not field:
+                return None
             return Field(HOST if field == "host" else field, "first")
         known: dict[str, Value] = {
             "client.ip": CLIENT,
+            "remote.ip": CLIENT,
             "req.url": Field(PATH),
             "bereq.url": Field(PATH),
             "req.method": Field(METHOD),
@@ -224,6 +230,9 @@ class _Vcl:
     def _condition(self, words: Sequence[_Token], where: Where) -> Guard:
         """Return the guard of a condition: one comparison, or several joined by `&&`."""
         text = " ".join(word.text for word in words)
+        alternatives = [*_split(words, "||")]
+        if len(alternatives) > 1 and "(" not in text:
+            return AnyOf(tuple(self._condition(each, where) for each in alternatives))
         guards: list[Guard] = []
         for part in _split(words, "&&"):
             guard = self._comparison(part, where)
@@ -240,6 +249,8 @@ class _Vcl:
             return None if inner is None else NotGuard(inner)
         if texts[:1] == ["("] and texts[-1] == ")":
             return self._comparison(words[1:-1], where)
+        if texts in (["req.restarts", "==", "0"], ["req.restarts", "<", "1"]):
+            return ALWAYS
         value = self._atom(words[0]) if words else None
         if value is None:
             return None
