@@ -304,7 +304,9 @@ class Judge:
                     request = _complete(stranger, tls, head, prelude, path)
                     tally.tried += 1
                     for trial, doubts in paths(
-                        lambda oracle, r=request: self._through(first, ways, r, oracle),  # type: ignore[misc]
+                        lambda oracle, r=request, h=head: self._through(  # type: ignore[misc]
+                            first, ways, r, oracle, h
+                        ),
                         scope,
                     ):
                         tally.add(trial, doubts, stranger, claimed=head, prelude=prelude)
@@ -319,7 +321,8 @@ class Judge:
         path = entry.ways[0].path if entry.ways else ""
         request = _complete(trial.peer, trial.tls, trial.head, trial.prelude, path)
         scope = Scope(self.forged, tuple(trial.head), exact=True)
-        again = self._through(entry.first, entry.ways, request, Oracle([], scope))
+        shown = {PATH: request.head[PATH], **trial.head}
+        again = self._through(entry.first, entry.ways, request, Oracle([], scope), shown)
         if again is None or getattr(again, what) != getattr(trial, what):
             return None
         return again
@@ -338,12 +341,16 @@ class Judge:
         return [None]
 
     def _through(
-        self, first: int, ways: Sequence[Way], request: Request, oracle: Oracle
+        self,
+        first: int,
+        ways: Sequence[Way],
+        request: Request,
+        oracle: Oracle,
+        claimed: Head,
     ) -> Trial | None:
         """Send one request through ways to the app."""
         at = request
         writers: list[dict[str, Step]] = []
-        visible: str | None = None
         for number, way in enumerate(ways):
             if way.tls != at.tls and number and not way.layer4:
                 return None
@@ -353,8 +360,7 @@ class Judge:
             writers.append(passed.writers)
             following = ways[number + 1].tls if number + 1 < len(ways) else False
             at = self._next(passed, self.hops[first + number].address, following=following)
-            visible = passed.peer
-        return self._resolve(request, at, tuple(writers), visible)
+        return self._resolve(request, at, tuple(writers), claimed)
 
     @staticmethod
     def _next(passed: Passed, address: str, *, following: bool) -> Request:
@@ -367,7 +373,7 @@ class Judge:
         request: Request,
         at: Request,
         writers: tuple[dict[str, Step], ...],
-        visible: str | None,
+        claimed: Head,
     ) -> Trial:
         """Return what the app makes of what it receives."""
         pairs = [
@@ -384,7 +390,7 @@ class Judge:
         return Trial(
             peer=request.peer,
             tls=request.tls,
-            head={name: lines for name, lines in request.head.items() if name not in _DEFAULTS},
+            head=claimed,
             prelude=request.prelude,
             app_head={name: lines for name, lines in at.head.items() if name[0] not in ":?"},
             app_peer=at.peer,
@@ -395,9 +401,6 @@ class Judge:
             verified=resolved.verified,
             writers=writers,
         )
-
-
-_DEFAULTS = frozenset({METHOD})
 
 
 def _complete(peer: str, tls: bool, head: Head, prelude: str | None, path: str) -> Request:

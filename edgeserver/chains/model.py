@@ -457,7 +457,6 @@ class Hop:
         ways: The ways in; empty where the file has none.
         address: What the next hop sees as its peer.
         skipped: What was left out of the judgement, with the reason, for people.
-        ranges: The ranges that the configuration believes, each with its place.
     """
 
     kind: str
@@ -466,4 +465,3 @@ class Hop:
     ways: tuple[Way, ...]
     address: str = ""
     skipped: tuple[Note, ...] = ()
-    ranges: tuple[tuple[Network, Where], ...] = field(default=())

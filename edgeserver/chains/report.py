@@ -17,6 +17,7 @@ from edgeserver.chains.fixes import fix_line, keep_out_line
 from edgeserver.chains.judge import Case, Entry, Judge, Trial, Verdict, worst_client, worst_scheme
 from edgeserver.chains.model import Hop, RealIp, Step, Way, Where
 from edgeserver.chains.names import display_name, url_path
+from edgeserver.chains.slicing import unknowns_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, render_network
 
@@ -292,6 +293,7 @@ class _Maker:
         """Add the finding that something was not understood."""
         hop = self._hops[entry.first] if entry.ways else None
         way = entry.ways[0] if entry.ways else None
+        doubts = _placed(doubts, entry.ways)
         where = next((each.where for each in doubts if each.where.file), None)
         where = where or (way.where if way is not None else Where(""))
         words = "; ".join(dict.fromkeys(each.text for each in doubts[:3]))
@@ -484,6 +486,22 @@ def _explain(
     if code == "client-hidden":
         return f"what a client sends in {shown} can keep it from naming the client", where
     return f"{shown} does not name the client behind this line", where
+
+
+def _placed(doubts: list[Doubt], ways: Sequence[Way]) -> list[Doubt]:
+    """Return doubts with their places on these ways; ways that are alike share what was found."""
+    places: dict[str, Where] = {}
+    files: set[str] = set()
+    for way in ways:
+        files.update(step.where.file for step in way.steps)
+        for text, where in unknowns_of(way.steps):
+            places.setdefault(text, where)
+    return [
+        doubt._replace(where=places.get(doubt.text) or doubt.where)
+        if doubt.text in places or doubt.where.file in files
+        else doubt._replace(where=Where(""))
+        for doubt in doubts
+    ]
 
 
 def _assumptions(hops: Iterable[Hop]) -> Iterator[tuple[str, Where]]:

@@ -33,12 +33,15 @@ from edgeserver.chains.model import (
     Step,
     Test,
     Unknown,
+    UnknownGuard,
+    UnknownValue,
     Value,
     Variable,
     Way,
+    Where,
 )
 
-__all__ = ["fields_of", "slice_way", "tests_of"]
+__all__ = ["fields_of", "slice_way", "tests_of", "unknowns_of"]
 
 Part = Value | Guard
 
@@ -150,14 +153,29 @@ def fields_of(value: Value) -> set[str]:
     return {each.name for each in _parts(value) if isinstance(each, Field)}
 
 
+def unknowns_of(steps: Iterable[Step]) -> Iterator[tuple[str, Where]]:
+    """Yield what is not understood in steps, with its place."""
+    for step in steps:
+        if isinstance(step.op, Unknown):
+            yield step.op.text, step.where
+        for part in _step_parts(step):
+            for each in _parts(part):
+                if isinstance(each, UnknownGuard | UnknownValue):
+                    yield each.text, each.where
+
+
 def tests_of(steps: Iterable[Step]) -> Iterator[Test]:
     """Yield every test in the guards and values of steps."""
     for step in steps:
-        parts: list[Part] = [step.guard]
-        op = step.op
-        if isinstance(op, SetField | AddField | AppendToField | SetVariable | SetClient):
-            parts.append(op.value)
-        for part in parts:
+        for part in _step_parts(step):
             for each in _parts(part):
                 if isinstance(each, Test):
                     yield each
+
+
+def _step_parts(step: Step) -> list[Part]:
+    """Return the guard of a step, and its value where it has one."""
+    op = step.op
+    if isinstance(op, SetField | AddField | AppendToField | SetVariable | SetClient):
+        return [step.guard, op.value]
+    return [step.guard]

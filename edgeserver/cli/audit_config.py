@@ -192,7 +192,8 @@ def _chain(
     if len(typed) > MAX_HOPS:
         raise ConfigurationError(f"{len(typed)} proxies; a chain has at most {MAX_HOPS}")
     specs = [_parse_spec(each) for each in typed]
-    policy = build_policy(values)
+    listed = values.get("trust") or values.get("trust_file")
+    policy = build_policy(values) if listed else None
     specs = _addressed(specs, policy)
     if policy is None:
         policy = build_policy({**values, "trust": tuple(each.address for each in specs)})

@@ -14,7 +14,7 @@ from edgeserver.chains.model import Hop
 from edgeserver.proxyheaders import TrustPolicy
 from tests.chains.sources import Texts
 
-__all__ = ["Judged", "judge", "nginx_location", "outer", "read"]
+__all__ = ["OUTER", "PROXY", "Judged", "judge", "nginx_location", "outer", "read"]
 
 PROXY, OUTER = "192.0.2.10", "192.0.2.5"
 

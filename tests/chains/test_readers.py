@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chains.chaining import judge, outer, read
+from edgeserver.chains.evaluate import Oracle, Request, Scope, run_way
+from edgeserver.chains.kinds import reader_of
+from tests.chains.chaining import PROXY, judge, outer, read
+from tests.chains.sources import Texts
 
 CADDY = """{{
   auto_https off
@@ -236,6 +239,33 @@ def test_reader(case: str) -> None:
     assert set(schemes) == {scheme}
     if case not in ("nlb-instance", "nlb-preserved"):
         assert judge(outer("append"), replace(hop, name="inner")).client == behind
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "version", "client"),
+    [
+        ("caddy", CADDY.format("", ""), "2.4.6", "right"),
+        ("nginx", "X-Real-IP", "1.22.1", "lost"),
+        ("nginx", "X-Real-IP", "", "lost"),
+    ],
+)
+def test_versions(kind: str, text: str, version: str, client: str) -> None:
+    """What an older version does is judged where the version is given."""
+    reader = reader_of(kind)
+    assert reader is not None
+    if kind == "nginx":
+        lines = f"proxy_set_header X-Forwarded-For 192.0.2.10; proxy_set_header {text} $http_x_a;"
+        text = f"server {{ location / {{ proxy_pass http://a; {lines} }} }}\n"
+    hop = replace(reader("main", Texts(main=text), version=version), name="e", address=PROXY)
+    assert judge(hop).client == client
+    head = {":path": ("/",), "x-a": ("1", "2"), "x-forwarded-for": ("9.9.9.9",)}
+    oracle = Oracle([], Scope("203.0.113.250", (), exact=True))
+    passed = run_way(hop.ways[0], Request("203.0.113.66", hop.ways[0].tls, head), oracle)
+    assert passed is not None
+    if kind == "nginx":
+        assert passed.head["x-real-ip"] == (("1",) if version else ("1, 2",))
+    else:
+        assert passed.head["x-forwarded-for"] == ("9.9.9.9, 203.0.113.66",)
 
 
 def test_httpd_forgets_what_connection_names() -> None:

@@ -92,6 +92,8 @@ def test_prose_is_folded(tmp_path: Path) -> None:
         (("outer:append@192.0.2.5", f"{RIGHT}@192.0.2.5"), 2),
         ((RIGHT, "--reachable", "moon"), 2),
         ((RIGHT, "--lan", "moon"), 2),
+        ((RIGHT, "--product-version", "moon"), 2),
+        ((RIGHT, "--product-version", "1.22.1"), 0),
         ((RIGHT, "--server", "nobody.example"), 2),
         ((f"haproxy:{RIGHT}",), 2),
         ((), 2),
@@ -114,6 +116,19 @@ def test_cannot_tell_names_the_line(tmp_path: Path) -> None:
     assert "access_by_lua_file" in result.stdout
     found = as_json(path)["findings"][0]
     assert found["not_understood"][0]["where"]["line"] == 6
+
+
+def test_what_is_not_understood_is_named_where_it_stands(tmp_path: Path) -> None:
+    """Ways that are alike are tried once, and still each doubt has its own line."""
+    location = "location / { proxy_pass http://a; proxy_set_header X-Forwarded-For $magic; }\n"
+    servers = "".join(f"server {{ server_name {n}.example;\n{location}}}\n" for n in "abc")
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"events {{}}\nhttp {{\n{servers}}}\n")
+        found = [
+            (Path(each["where"]["file"]).name, each["where"]["line"])
+            for each in as_json(f"nginx:{tmp_path / name}", "--proto-header", "none")["findings"]
+        ]
+        assert found == [(name, 4), (name, 7), (name, 10)]
 
 
 def test_json() -> None:

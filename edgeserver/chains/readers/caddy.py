@@ -57,6 +57,7 @@ from edgeserver.chains.readers.base import (
     split_names,
 )
 from edgeserver.chains.readers.caddy_syntax import Entry, parse_caddyfile
+from edgeserver.chains.readers.versions import has
 from edgeserver.proxyheaders.networks import PRESETS
 
 __all__ = ["read_caddy"]
@@ -108,6 +109,8 @@ def read_caddy(path: str, sources: Sources, *, version: str = "") -> Hop:
     entries = parse_caddyfile(text, path)
     loader = _Loader(path, sources, entries)
     options = _Options(loader.options, loader)
+    if not has("caddy-distrusts", version):
+        options.trusted = EVERY_ADDRESS
     ways: list[Way] = []
     for site in loader.sites:
         ways.extend(_Site(site, options, loader).ways())

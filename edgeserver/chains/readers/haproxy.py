@@ -53,6 +53,7 @@ from edgeserver.chains.readers.base import (
 )
 from edgeserver.chains.readers.haproxy_rules import Conditions, parse_format, parse_sample
 from edgeserver.chains.readers.haproxy_syntax import Line, Section, parse_haproxy
+from edgeserver.chains.readers.versions import has
 
 __all__ = ["read_haproxy"]
 
@@ -120,6 +121,9 @@ def read_haproxy(path: str, sources: Sources, *, version: str = "") -> Hop:
     """
     sections = parse_haproxy(sources.read(path), path)
     proxies = _proxies(sections)
+    for proxy in proxies:
+        if proxy.forwarded is not None and not has("haproxy-forwarded", version):
+            refuse(proxy.forwarded.where, "option forwarded came with HAProxy 2.8")
     backends = {each.section.name: each for each in proxies if each.section.kind != "frontend"}
     ways: list[Way] = []
     for proxy in proxies:

@@ -448,6 +448,9 @@ def _change(line: _Line, guard: Guard, scope: _Scope, *, early: bool) -> Iterato
         return
     if early:
         words.pop()
+    if len(words) < 2:
+        yield Step(Unknown("RequestHeader"), line.where, guard)
+        return
     condition = guard
     most = 2 if words[0].lower() == "unset" else 3
     if len(words) > most:

@@ -53,6 +53,7 @@ from edgeserver.chains.readers.base import (
 )
 from edgeserver.chains.readers.nginx_syntax import Directive, known_directives, parse_nginx
 from edgeserver.chains.readers.nginx_values import Variables
+from edgeserver.chains.readers.versions import has
 
 __all__ = ["read_nginx", "read_nginx_directives"]
 
@@ -165,11 +166,18 @@ def read_nginx(path: str, sources: Sources, *, version: str = "") -> Hop:
         ReadingError: The syntax is wrong, or there is no server.
         UnreadableFile: A file cannot be read.
     """
-    return read_nginx_directives(parse_nginx(path, sources), path)
+    joins = has("nginx-joined-lines", version)
+    return read_nginx_directives(parse_nginx(path, sources), path, joins=joins)
 
 
-def read_nginx_directives(directives: Sequence[Directive], path: str) -> Hop:
-    """Read a parsed configuration; a file of servers alone counts as within `http`."""
+def read_nginx_directives(directives: Sequence[Directive], path: str, *, joins: bool = True) -> Hop:
+    """Read a parsed configuration; a file of servers alone counts as within `http`.
+
+    Args:
+        directives: The directives of the main file.
+        path: Its path.
+        joins: Whether a variable holds all lines of a field, as from 1.23 on.
+    """
     https = [each for each in directives if each.name == "http" and each.block is not None]
     streams = [each for each in directives if each.name == "stream" and each.block is not None]
     if not https and not streams and any(each.name == "server" for each in directives):
@@ -177,7 +185,7 @@ def read_nginx_directives(directives: Sequence[Directive], path: str) -> Hop:
     ways: list[Way] = []
     skipped: list[Note] = []
     for block in https:
-        reader = _HttpReader(block, path)
+        reader = _HttpReader(block, path, joins=joins)
         ways.extend(reader.read())
         skipped.extend(reader.skipped)
     for block in streams:
@@ -229,11 +237,11 @@ def _shared(servers: Iterable[Directive]) -> dict[str, tuple[bool, bool]]:
 class _HttpReader:
     """One `http` block."""
 
-    def __init__(self, block: Directive, path: str) -> None:
+    def __init__(self, block: Directive, path: str, *, joins: bool) -> None:
         assert block.block is not None
         self._block = block.block
         self._path = path
-        self._vars = Variables(block.block)
+        self._vars = Variables(block.block, joins=joins)
         self._servers = [each for each in block.block if each.name == "server" and each.block]
         self._set_in: dict[str, int] = {}
         self.skipped: list[Note] = []

@@ -15,7 +15,7 @@ from edgeserver.chains.model import Where
 from edgeserver.chains.readers.base import MAX_FILES, Sources, refuse
 from edgeserver.escaping import escape
 
-__all__ = ["Directive", "known_directives", "parse_nginx", "parse_nginx_text"]
+__all__ = ["Directive", "known_directives", "parse_nginx"]
 
 MAX_DEPTH = 64
 MAX_INCLUDE_DEPTH = 32
@@ -64,15 +64,10 @@ def parse_nginx(path: str, sources: Sources) -> tuple[Directive, ...]:
     return _Parser(path, sources).parse_file(path, ())
 
 
-def parse_nginx_text(text: str, where: str) -> tuple[Directive, ...]:
-    """Return the directives of a snippet; its includes stay directives."""
-    return _Parser(where, None).parse_text(text, where, ())
-
-
 class _Parser:
     """One configuration that is being parsed."""
 
-    def __init__(self, main: str, sources: Sources | None) -> None:
+    def __init__(self, main: str, sources: Sources) -> None:
         self._main = main
         self._sources = sources
         self._files = 0
@@ -80,7 +75,6 @@ class _Parser:
 
     def parse_file(self, path: str, stack: tuple[str, ...]) -> tuple[Directive, ...]:
         """Parse one file."""
-        assert self._sources is not None
         return self.parse_text(self._sources.read(path), path, (*stack, path))
 
     def parse_text(self, text: str, path: str, stack: tuple[str, ...]) -> tuple[Directive, ...]:
@@ -125,7 +119,7 @@ class _Parser:
                 if closed is None:
                     refuse(where, f"the block of {escape(name, 40)!r} is not closed")
                 found.append(Directive(name, args, where, tuple(block)))
-            elif name == "include" and self._sources is not None:
+            elif name == "include":
                 found.extend(self._include(args, where, stack))
             else:
                 found.append(Directive(name, args, where))
@@ -142,7 +136,6 @@ class _Parser:
         self, args: tuple[str, ...], where: Where, stack: tuple[str, ...]
     ) -> Iterator[Directive]:
         """Yield the directives of the files that an include names."""
-        assert self._sources is not None
         if len(args) != 1:
             refuse(where, "include takes one file or pattern")
         pattern = self._sources.resolve(args[0], self._main)

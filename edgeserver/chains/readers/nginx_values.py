@@ -82,9 +82,11 @@ class Variables:
 
     Args:
         directives: Those of the `http` or `stream` block: its maps and geos.
+        joins: Whether `$http_name` holds all lines of a field.
     """
 
-    def __init__(self, directives: Iterable[Directive]) -> None:
+    def __init__(self, directives: Iterable[Directive], *, joins: bool = True) -> None:
+        self._joins = joins
         self._maps: dict[str, Directive] = {}
         self._made: dict[str, Value] = {}
         self._making: set[str] = set()
@@ -132,7 +134,9 @@ class Variables:
         if name in _CONSTANT:
             return Text(f"({name})")
         if name.startswith("http_") and len(name) > 5:
-            return Field(name[5:].replace("_", "-"), received=True)
+            field = name[5:].replace("_", "-")
+            joins = self._joins or field in (_XFF, "cookie")
+            return Field(field, "all" if joins else "first", received=True)
         if name.startswith("arg_"):
             return Field(QUERY + name[4:], received=True)
         if name.startswith("cookie_"):
