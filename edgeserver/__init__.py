@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
     from edgeserver.httpserver import HTTPServer
     from edgeserver.httputil import HTTPHeaders, HTTPServerRequest
-    from edgeserver.listening import listen
+    from edgeserver.runtime.listen import listen
 
 __all__ = [
     "EdgeServerError",

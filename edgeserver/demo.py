@@ -12,8 +12,8 @@ import html
 import json
 from typing import Any
 
-from edgeserver.escaping import escape
 from edgeserver.httputil import HTTPHeaders, ResponseStartLine
+from edgeserver.support.escape import escape
 
 __all__ = ["app"]
 

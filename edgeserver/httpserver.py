@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.delegates import delegate_for
-from edgeserver.auditlog import AuditLog
+from edgeserver.audit.log import AuditLog
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
     HTTPConnection,
@@ -23,10 +23,8 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
 )
-from edgeserver.log import gen_log
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.road import ConnectionRoad
-from edgeserver.serverchecks import (
+from edgeserver.server.arguments import (
     check_logs,
     check_timeout,
     connection_limit,
@@ -34,9 +32,11 @@ from edgeserver.serverchecks import (
     limits_given,
     trust_of,
 )
+from edgeserver.server.stack import ConnectionRoad
+from edgeserver.server.tls import TLSService
+from edgeserver.support.loggers import gen_log
 from edgeserver.tcpserver import Listener, TCPServer
 from edgeserver.tls import ReloadResult
-from edgeserver.tlsservice import TLSService
 from edgeserver.util import Configurable
 
 __all__ = ["HTTPRequest", "HTTPServer"]

@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeVar, overload
 
-from edgeserver.log import app_log
+from edgeserver.support.loggers import app_log
 
 __all__ = ["IOLoop", "PeriodicCallback", "call_logged"]
 

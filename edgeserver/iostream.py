@@ -13,9 +13,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, cast
 
-from edgeserver.closing import Closing, closed_error, set_closed_error_factory
 from edgeserver.errors import StreamClosedError
-from edgeserver.finders import (
+from edgeserver.ioloop import IOLoop
+from edgeserver.support.loggers import gen_log
+from edgeserver.transport.lingering import Closing, closed_error, set_closed_error_factory
+from edgeserver.transport.read_until import (
     Finder,
     StreamBufferFullError,
     UnsatisfiableReadError,
@@ -23,8 +25,6 @@ from edgeserver.finders import (
     find_delimiter,
     find_match,
 )
-from edgeserver.ioloop import IOLoop
-from edgeserver.log import gen_log
 
 __all__ = [
     "IOStream",

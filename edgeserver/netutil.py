@@ -16,7 +16,7 @@ import weakref
 from typing import Any
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = [
     "bind_sockets",

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from edgeserver.log import gen_log
+from edgeserver.support.loggers import gen_log
 
 __all__ = ["cpu_count", "fork_processes", "task_id"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from edgeserver.ioloop import IOLoop, call_logged
 from edgeserver.iostream import IOStream
-from edgeserver.log import gen_log
 from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
 from edgeserver.process import fork_processes
+from edgeserver.support.loggers import gen_log
 
 __all__ = ["INHERIT", "Listener", "SSLOptions", "TCPServer"]
 

@@ -9,7 +9,6 @@ import sys
 import pytest
 import trustme
 
-from edgeserver import closing
 from edgeserver.errors import StreamClosedError
 from edgeserver.iostream import (
     IOStream,
@@ -18,7 +17,7 @@ from edgeserver.iostream import (
     closed_error,
     set_closed_error_factory,
 )
-from edgeserver.layers import replace_layer
+from edgeserver.transport.handover import replace_layer
 from tests.loops import on_both_loops
 
 

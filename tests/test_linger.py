@@ -1,9 +1,9 @@
-"""Tests for `edgeserver.closing.linger`: last words reach a peer that still sends."""
+"""Tests for `edgeserver.transport.lingering.linger`: last words reach a peer that still sends."""
 
 import asyncio
 import contextlib
 
-from edgeserver.closing import linger
+from edgeserver.transport.lingering import linger
 from tests.clients import send_until_cut_off
 from tests.tls.wire import both_loops
 
@@ -58,7 +58,7 @@ async def test_client_that_leaves_ends_it_at_once():
 @both_loops
 async def test_client_that_stays_is_cut_off(monkeypatch):
     """Who neither sends nor leaves has only so long."""
-    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.02)
+    monkeypatch.setattr("edgeserver.transport.lingering.CHECK_S", 0.02)
     async with refusing() as (port, transports):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"x")
@@ -88,7 +88,7 @@ async def test_last_words_are_read_by_a_client_that_sends_far_too_much():
 @both_loops
 async def test_client_that_sends_without_end_is_cut_off(monkeypatch):
     """Who goes on sending has only so long."""
-    monkeypatch.setattr("edgeserver.closing.CHECK_S", 0.1)
+    monkeypatch.setattr("edgeserver.transport.lingering.CHECK_S", 0.1)
     async with refusing() as (port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         await send_until_cut_off(writer)

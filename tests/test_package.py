@@ -36,7 +36,7 @@ def run(code: str, *arguments: str) -> str:
         ("import edgeserver", ()),
         ("import edgeserver.errors", ()),
         ("import edgeserver.proxyheaders", ()),
-        ("import edgeserver.rangefile", ()),
+        ("import edgeserver.config.ip_ranges", ()),
         ("import edgeserver.cli", ("click",)),
     ],
     ids=["package", "errors", "proxyheaders", "rangefile", "command"],
@@ -95,7 +95,7 @@ def test_help_costs_no_server(arguments: list[str]) -> None:
         "from edgeserver import httputil; httputil.HTTPHeaders",
         "from edgeserver import *; HTTPServer, listen",
         "import edgeserver.httpserver; assert edgeserver.HTTPServer is edgeserver.HTTPServer",
-        "import edgeserver.listening; assert callable(edgeserver.listen)",
+        "import edgeserver.runtime.listen; assert callable(edgeserver.listen)",
     ],
 )
 def test_each_way_to_a_name(code: str) -> None:

@@ -20,8 +20,8 @@ from edgeserver.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from edgeserver.log import app_log, gen_log
-from edgeserver.tasks import is_being_cancelled, start_task
+from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.tasks import is_being_cancelled, start_task
 
 __all__ = ["CallbackAdapter"]
 

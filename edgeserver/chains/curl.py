@@ -11,7 +11,7 @@ import shlex
 from edgeserver.chains.judge import Trial
 from edgeserver.chains.model import COOKIE, HOST, METHOD, PATH, QUERY, Way
 from edgeserver.chains.names import display_name
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["curl_line"]
 

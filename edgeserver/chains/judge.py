@@ -29,7 +29,7 @@ from edgeserver.chains.slicing import slice_way, tests_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.addresses import parse_peer
 from edgeserver.proxyheaders.networks import Network, parse_network
-from edgeserver.proxyheaders.prelude_model import Prelude
+from edgeserver.proxyheaders.proxyprotocol.model import Prelude
 
 __all__ = [
     "Case",

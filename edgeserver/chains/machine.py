@@ -15,7 +15,7 @@ from edgeserver.chains.curl import curl_line
 from edgeserver.chains.judge import Trial
 from edgeserver.chains.model import Way, Where
 from edgeserver.chains.report import EntryReport, Report, ReportedFinding
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["render_github", "render_json", "render_junit", "render_sarif", "report_as_dict"]
 

@@ -13,7 +13,7 @@ from edgeserver.chains.curl import curl_line
 from edgeserver.chains.model import Hop, Way, Where
 from edgeserver.chains.names import display_name
 from edgeserver.chains.report import EntryReport, FieldUse, Report, ReportedFinding
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["render_text"]
 

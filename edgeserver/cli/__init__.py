@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from edgeserver.cli.failures import EXIT_START, EXIT_USAGE, CommandFailure
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["main"]
 
@@ -100,10 +100,10 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
         return
     from importlib.metadata import version
 
-    from edgeserver import escaping
+    from edgeserver.support import escape
 
     # a small module that `make wheel` compiles; the whole package would be slow to look at
-    built = " (compiled)" if not escaping.__file__.endswith(".py") else ""
+    built = " (compiled)" if not escape.__file__.endswith(".py") else ""
     click.echo(f"edgeserver {version('edgeserver')}{built}")
     ctx.exit()
 

@@ -17,10 +17,10 @@ from edgeserver.cli.failures import EXIT_FINDINGS, reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy
 from edgeserver.errors import ConfigurationError
-from edgeserver.escaping import escape
 from edgeserver.proxyheaders import Finding, Provenance, TrustPolicy
-from edgeserver.proxyheaders.findings import is_serious
-from edgeserver.proxyheaders.render import render_finding, render_provenance
+from edgeserver.proxyheaders.explanation.codes import is_serious
+from edgeserver.proxyheaders.explanation.render import render_finding, render_provenance
+from edgeserver.support.escape import escape
 
 __all__ = ["audit", "explain", "parse_pasted_head"]
 
@@ -92,7 +92,7 @@ def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) ->
         shown["findings"] = [finding.as_dict() for finding in findings]
         click.echo(json.dumps(shown, indent=2))
     elif is_terminal(sys.stdout) and "utf" in sys.stdout.encoding.lower():
-        from edgeserver.cli.chain import draw_chain
+        from edgeserver.cli.draw_chain import draw_chain
 
         draw_chain(provenance, findings, sys.stdout)
     else:

@@ -27,10 +27,10 @@ from edgeserver.cli.failures import EXIT_FINDINGS, EXIT_OK, reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
-from edgeserver.escaping import escape
-from edgeserver.filereading import read_file
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, parse_network
+from edgeserver.support.escape import escape
+from edgeserver.support.files import read_file
 
 __all__ = ["EXIT_CANNOT_TELL", "audit_config"]
 

@@ -11,11 +11,11 @@ from typing import TextIO
 import click
 
 from edgeserver.adapters.detect import describe_interface
-from edgeserver.cli.plan import Listener, ServePlan
 from edgeserver.cli.terminal import is_coloured
-from edgeserver.escaping import escape
-from edgeserver.log import gen_log
 from edgeserver.netutil import render_address
+from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.support.escape import escape
+from edgeserver.support.loggers import gen_log
 
 __all__ = ["print_lines", "render_banner", "render_listener"]
 

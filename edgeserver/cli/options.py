@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = [
     "MAX_SECONDS",

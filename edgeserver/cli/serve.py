@@ -13,7 +13,7 @@ import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
-from edgeserver.cli.plan import ServePlan
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["serve"]
 
@@ -44,7 +44,7 @@ add_flags(serve, GROUPS)
 
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.cli.listening import open_sockets
+    from edgeserver.runtime.sockets import open_sockets
 
     try:
         for listener in (*plan.listeners, *plan.redirects):
@@ -58,7 +58,7 @@ def _open_listeners(plan: ServePlan) -> None:
 
 def _close_listeners(plan: ServePlan) -> None:
     """Close the sockets that were opened."""
-    from edgeserver.cli.listening import close_sockets
+    from edgeserver.runtime.sockets import close_sockets
 
     for listener in (*plan.listeners, *plan.redirects):
         if listener.sockets:
@@ -75,7 +75,7 @@ def _announce(plan: ServePlan, kind: str) -> None:
 
 def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
-    from edgeserver.cli.running import run_process
+    from edgeserver.runtime.worker import run_process
 
     with reported(debug=plan.debug):
         return run_process(plan, ready=lambda kind: _announce(plan, kind))
@@ -85,8 +85,8 @@ def _run_workers(plan: ServePlan) -> int:
     """Serve in several processes, and watch them in this one."""
     import signal
 
-    from edgeserver.cli.running import run_process
-    from edgeserver.cli.workers import Supervisor
+    from edgeserver.runtime.supervisor import Supervisor
+    from edgeserver.runtime.worker import run_process
 
     def body(ready: Any, lifeline: int) -> int:
         try:

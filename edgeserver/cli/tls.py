@@ -58,8 +58,8 @@ def check(
     Files may be given in any order: keys are matched to their certificates. Exit code 1 if
     anything is to be put right.
     """
-    from edgeserver.tls.check import check_targets
-    from edgeserver.tls.pem import load_file
+    from edgeserver.tls.certificates.pem import load_file
+    from edgeserver.tls.doctor.check import check_targets
 
     with reported(debug=debug):
         password = None

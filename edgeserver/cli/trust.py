@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from edgeserver.cli.options import flag, list_flag, switch
+from edgeserver.config.ip_ranges import load_ranges
 from edgeserver.errors import ConfigurationError
-from edgeserver.escaping import escape
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
-from edgeserver.rangefile import load_ranges
+from edgeserver.support.escape import escape
 
 __all__ = ["TRUST_OPTIONS", "XHEADERS_OPTIONS", "build_policy", "describe_policy", "split_list"]
 

@@ -28,9 +28,9 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import StrictTransportExchange
 from edgeserver.http1.head import Head, check_partial_head, parse_head, parse_lines
+from edgeserver.http1.head_cache import KeptFields
 from edgeserver.http1.opening import RequestOpening
-from edgeserver.http1.repetition import KeptFields
-from edgeserver.http1.wire import NEVER
+from edgeserver.http1.output import NEVER
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext
 
 __all__ = ["HTTP1Connection"]

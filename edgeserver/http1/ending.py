@@ -14,19 +14,19 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
-from edgeserver.http1.body import BodyDecoder, ChunkedDecoder
+from edgeserver.http1.body_decoders import BodyDecoder, ChunkedDecoder
 from edgeserver.http1.endpoint import HTTP1Endpoint
 from edgeserver.http1.exchange import HTTP1Exchange
-from edgeserver.http1.rawstream import RawStream
-from edgeserver.http1.response import plain_answer
+from edgeserver.http1.output import Wire
+from edgeserver.http1.raw_stream import RawStream
+from edgeserver.http1.response_head import plain_answer
 from edgeserver.http1.state import FRESH, ExchangeState
-from edgeserver.http1.wire import Wire
 from edgeserver.httputil.context import ConnectionContext
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
-from edgeserver.layers import replace_layer
-from edgeserver.log import app_log, gen_log
+from edgeserver.support.escape import escape
+from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.transport.handover import replace_layer
 
 __all__ = ["ExchangeEnds", "is_input_error"]
 

@@ -13,17 +13,17 @@ from collections.abc import Callable, Collection, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeserver.http1.bulk import make_bulk_buffer
-from edgeserver.http1.response import date_line, encode_field
-from edgeserver.http1.settings import HTTP1Settings
-from edgeserver.http1.wire import NEVER
+from edgeserver.http.limits import HTTP1Settings
+from edgeserver.http1.bulk_reader import make_bulk_buffer
+from edgeserver.http1.output import NEVER
+from edgeserver.http1.response_head import date_line, encode_field
 from edgeserver.httputil.interfaces import HTTPConnection, HTTPMessageDelegate
-from edgeserver.log import gen_log
+from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.http1.connection import HTTP1Connection
     from edgeserver.http1.ending import ExchangeEnds
-    from edgeserver.http1.wire import Wire
+    from edgeserver.http1.output import Wire
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
@@ -97,7 +97,7 @@ class Trust(Protocol):
 
 
 class Auditor(Protocol):
-    """Where the proof of each request's client goes, as `edgeserver.auditlog` takes it."""
+    """Where the proof of each request's client goes, as `edgeserver.audit.log` takes it."""
 
     def record(
         self,

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import HTTPOutputError
-from edgeserver.http1.response import (
+from edgeserver.http1.output import JOIN_BELOW
+from edgeserver.http1.response_head import (
     cached_field,
     cached_length,
     cached_status,
@@ -34,7 +35,6 @@ from edgeserver.http1.state import (
     UPGRADED,
     ExchangeState,
 )
-from edgeserver.http1.wire import JOIN_BELOW
 from edgeserver.httputil.headers import HTTPHeaders
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import re
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
-from edgeserver.http1.abnf import is_token
+from edgeserver.http1.grammar import is_token
 from edgeserver.http1.head import FieldPairs, Fields, RawFields
+from edgeserver.support.escape import escape
 
 __all__ = ["CHUNKED", "parse_body_length", "parse_connection", "parse_expect_continue"]
 

@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
-from edgeserver.http1.abnf import (
+from edgeserver.http1.grammar import (
     FIELD_VALUE_MARKS,
     HEAD_BYTES,
     HOST,
@@ -23,7 +22,8 @@ from edgeserver.http1.abnf import (
     TARGET_MARKS,
     is_token,
 )
-from edgeserver.http1.targets import check_target
+from edgeserver.http1.target import check_target
+from edgeserver.support.escape import escape
 
 __all__ = [
     "FieldPairs",

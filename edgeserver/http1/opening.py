@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
-from edgeserver.http1.bodies import BodyReading
-from edgeserver.http1.decompress import DecompressingDelegate, consume_encoding
+from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
+from edgeserver.http1.body_reader import BodyReading
 from edgeserver.http1.endpoint import Auditor, BoundTrust, HTTP1Endpoint, Trust
 from edgeserver.http1.exchange import HTTP1Exchange
 from edgeserver.http1.framing import (
@@ -25,10 +24,11 @@ from edgeserver.http1.framing import (
     parse_expect_continue,
 )
 from edgeserver.http1.head import FieldPairs, Fields, Head, RawFields
-from edgeserver.http1.repetition import KeptFields
-from edgeserver.http1.targets import authority_of
+from edgeserver.http1.head_cache import KeptFields
+from edgeserver.http1.target import authority_of
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
+from edgeserver.support.escape import escape
 
 __all__ = ["RequestOpening"]
 

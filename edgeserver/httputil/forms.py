@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
 from edgeserver.httputil.headers import HTTPHeaders
 from edgeserver.httputil.parameters import parse_parameters
 from edgeserver.httputil.urls import parse_qs_bytes
+from edgeserver.support.escape import escape
 
 __all__ = [
     "HTTPFile",

@@ -19,8 +19,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from typing import Any, Self, TypeVar, overload
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
 from edgeserver.httputil.fieldnames import raw_of, title_of, title_of_raw
+from edgeserver.support.escape import escape
 
 __all__ = ["HTTPHeaders", "RawHeaders"]
 

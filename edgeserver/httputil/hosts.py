@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["HOST_GRAMMAR", "check_host", "split_absolute_target", "split_host_and_port"]
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeserver.escaping import escape
 from edgeserver.proxyheaders.addresses import parse_ipv6
 from edgeserver.proxyheaders.forwarded import split_rightmost
+from edgeserver.support.escape import escape
 
 __all__ = ["Declared", "read_declared"]
 

@@ -19,13 +19,13 @@ from edgeserver.proxyheaders.addresses import (
     parse_address,
     parse_peer,
 )
-from edgeserver.proxyheaders.bound import MAX_KEY_BYTES, Bound, FieldValues
-from edgeserver.proxyheaders.boundkinds import make_bound
 from edgeserver.proxyheaders.cache import DecisionCache
-from edgeserver.proxyheaders.contract import UNLIMITED
-from edgeserver.proxyheaders.endpoint import Endpoint
-from edgeserver.proxyheaders.findings import CODES, make_finding
+from edgeserver.proxyheaders.connection import MAX_KEY_BYTES, Bound, FieldValues
+from edgeserver.proxyheaders.explanation.codes import CODES, make_finding
+from edgeserver.proxyheaders.fast_path import ShortRoad
 from edgeserver.proxyheaders.networks import NetworkTable, Rule
+from edgeserver.proxyheaders.peer import Endpoint
+from edgeserver.proxyheaders.resolvers import make_bound
 from edgeserver.proxyheaders.results import REASONS, Finding, Provenance, Resolved
 from edgeserver.proxyheaders.settings import (
     Entry,
@@ -36,9 +36,9 @@ from edgeserver.proxyheaders.settings import (
     read_entries,
 )
 from edgeserver.proxyheaders.shapes import Shapes
-from edgeserver.proxyheaders.shortroad import ShortRoad
 from edgeserver.proxyheaders.spellings import Spellings
 from edgeserver.proxyheaders.stripping import StripSet
+from edgeserver.proxyheaders.tornado_rules import UNLIMITED
 from edgeserver.proxyheaders.walk import Memo, Outcome
 
 __all__ = ["TrustPolicy"]

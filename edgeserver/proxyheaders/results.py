@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 if TYPE_CHECKING:
     from edgeserver.proxyheaders.declared import Declared
@@ -187,6 +187,6 @@ class Provenance:
         }
 
     def __str__(self) -> str:
-        from edgeserver.proxyheaders.render import render_provenance
+        from edgeserver.proxyheaders.explanation.render import render_provenance
 
         return render_provenance(self)

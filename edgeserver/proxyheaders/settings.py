@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edgeserver.errors import TrustConfigurationError
-from edgeserver.proxyheaders.findings import make_finding
+from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.networks import (
     PRESETS,
     Network,

@@ -3,12 +3,20 @@
 The names here are the stable ones; the modules behind them each decide one thing.
 """
 
-from edgeserver.tls.certificates import ClientCertificateInfo, client_certificate_info
-from edgeserver.tls.contexts import ssl_options_to_context
-from edgeserver.tls.options import ClientPolicy, HandshakeLimits, TLSOptions, parse_ssl_options
-from edgeserver.tls.reload import ReloadTimer
-from edgeserver.tls.selector import ReloadResult, Selection, TLSContexts, build_contexts
-from edgeserver.tls.status import HostStatus, start_lines
+from edgeserver.tls.connection.client_certificate import (
+    ClientCertificateInfo,
+    client_certificate_info,
+)
+from edgeserver.tls.contexts.build import ssl_options_to_context
+from edgeserver.tls.contexts.reload import ReloadTimer
+from edgeserver.tls.contexts.selector import ReloadResult, Selection, TLSContexts, build_contexts
+from edgeserver.tls.contexts.status import HostStatus, start_lines
+from edgeserver.tls.settings.options import (
+    ClientPolicy,
+    HandshakeLimits,
+    TLSOptions,
+    parse_ssl_options,
+)
 
 __all__ = [
     "ClientCertificateInfo",

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
-from edgeserver.tls.certfiles import parse_certs, public_bytes_of
-from edgeserver.tls.chain import is_issued_by
-from edgeserver.tls.hosts import covers, parse_host_name
-from edgeserver.tls.keys import load_key, public_bytes
-from edgeserver.tls.names import server_names
-from edgeserver.tls.pem import load_file
+from edgeserver.tls.certificates.chain import is_issued_by
+from edgeserver.tls.certificates.files import parse_certs, public_bytes_of
+from edgeserver.tls.certificates.keys import load_key, public_bytes
+from edgeserver.tls.certificates.names import server_names
+from edgeserver.tls.certificates.pem import load_file
+from edgeserver.tls.settings.hosts import covers, parse_host_name
 
 if TYPE_CHECKING:
     import trustme

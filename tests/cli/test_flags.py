@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.cli import cli
-from edgeserver.cli.bind import Bind
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
 from edgeserver.cli.flags.application import ADAPTER_FLAGS
 from edgeserver.cli.options import parse_bytes
-from edgeserver.cli.plan import SHUTDOWN_TIMEOUT_S, ServePlan
 from edgeserver.cli.serve import serve
+from edgeserver.config.bind import Bind
 from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import SHUTDOWN_TIMEOUT_S, ServePlan
 from edgeserver.tls import TLSOptions, parse_ssl_options
 
 

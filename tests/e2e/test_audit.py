@@ -12,7 +12,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from edgeserver.auditlog import AuditLog
+from edgeserver.audit.log import AuditLog
 from edgeserver.cli.audit import audit
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from tests.cli.processes import PATIENCE_S, python, serving, url_of

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import trustme
 
-from edgeserver.proxyheaders.prelude import Prelude
-from edgeserver.proxylayer import PreludeLayer, RefusalLog
+from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
+from edgeserver.transport.proxyprotocol import PreludeLayer, RefusalLog
 from tests.e2e import proxies
 from tests.e2e.proxies import (
     Proxy,

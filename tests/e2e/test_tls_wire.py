@@ -166,7 +166,7 @@ async def test_s_client_updates_its_keys():
 @both_loops
 async def test_flood_of_key_updates_ends(monkeypatch):
     """Key updates without data in between end the connection, for that one client."""
-    monkeypatch.setattr("edgeserver.tls.transport.BARREN_BYTES", 200)
+    monkeypatch.setattr("edgeserver.tls.connection.transport.BARREN_BYTES", 200)
     async with serve() as server, s_client(server.port, "-tls1_3", "-msg") as process:
         await output_until(process, rb"Verify return code")
         protocol = await server.protocol()

@@ -12,7 +12,7 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import parse_head
 from edgeserver.httputil import HTTPHeaders, ResponseStartLine
-from edgeserver.tls.plainhttp import render_plain_http_answer
+from edgeserver.tls.handshake.plain_http import render_plain_http_answer
 from tests.http1.conversation import App, Recorder, Talk
 from tests.http1.corpus import chunked
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from edgeserver.http1.wire import LINGER_BYTES
+from edgeserver.http1.output import LINGER_BYTES
 from tests.http1.conversation import App, Recorder, Talk, served
 from tests.loops import on_both_loops
 

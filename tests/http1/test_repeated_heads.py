@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeserver.http1.endpoint import KEEP_FIELDS_S
-from edgeserver.http1.repetition import KEPT_FIELDS, KEPT_HEAD, LONGEST_WAIT
+from edgeserver.http1.head_cache import KEPT_FIELDS, KEPT_HEAD, LONGEST_WAIT
 from edgeserver.proxyheaders import TrustPolicy
 from tests.http1.conversation import App, TakingApp, Talk
 

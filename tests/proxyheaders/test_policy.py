@@ -10,7 +10,7 @@ import pytest
 
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import REASONS, TrustedProxy, TrustPolicy
-from edgeserver.proxyheaders.findings import make_finding
+from edgeserver.proxyheaders.explanation.codes import make_finding
 from tests.proxyheaders.support import CLIENT, FakePrelude, ask, policy
 
 

@@ -169,7 +169,7 @@ def test_the_answer_was_claimed_by_somebody_trusted(claims: list[bytes], hops: i
 
 ROOM = Path(edgeserver.proxyheaders.__file__).parent
 IMPURE = {"asyncio", "socket", "ssl", "os", "time", "logging", "selectors", "pathlib", "io"}
-BELOW = ("edgeserver.errors", "edgeserver.escaping", "edgeserver.proxyheaders")
+BELOW = ("edgeserver.errors", "edgeserver.support.escape", "edgeserver.proxyheaders")
 
 
 @pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.name)

@@ -13,12 +13,11 @@ from click.testing import CliRunner
 from edgeserver.cli.certs import certs
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.tls import build_contexts
-from edgeserver.tls.check import check_files
-from edgeserver.tls.clientside import build_client_context
+from edgeserver.tls.contexts.client import build_client_context
 from edgeserver.tls.devcerts import ensure_dev_certificates
-
-from . import pki
-from .handshake import shake_hands
+from edgeserver.tls.doctor.check import check_files
+from tests.tls import pki
+from tests.tls.shake import shake_hands
 
 
 def test_what_is_made_works(tmp_path):

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 import pytest
 import uvloop
 
-from edgeserver.closing import linger
-from edgeserver.tls.handshakes import HandshakeTracker
-from edgeserver.tls.layer import TLSLayer
+from edgeserver.tls.handshake.layer import TLSLayer
+from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.transport.lingering import linger
 from tests.tls import pki
 
 __all__ = [

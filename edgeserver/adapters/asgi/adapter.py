@@ -12,10 +12,8 @@ from typing import Any
 
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
-from edgeserver.adapters.asgi.limits import WebSocketSettings
 from edgeserver.adapters.asgi.scope import ConnectionFacts
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
-from edgeserver.adapters.checks import require_seconds
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -24,7 +22,9 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
-from edgeserver.log import app_log
+from edgeserver.support.loggers import app_log
+from edgeserver.support.validate import require_seconds
+from edgeserver.websocket.settings import WebSocketSettings
 
 __all__ = ["ASGIAdapter", "make_delegate"]
 

@@ -18,7 +18,7 @@ from edgeserver.adapters.asgi.messages import Message
 from edgeserver.adapters.asgi.response import DONE, FRESH, Responder
 from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
 from edgeserver.adapters.asgi.waiting import wake
-from edgeserver.adapters.failing import answer_failure
+from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -26,8 +26,8 @@ from edgeserver.httputil import (
     HTTPMessageDelegate,
     RequestStartLine,
 )
-from edgeserver.log import app_log
-from edgeserver.tasks import is_being_cancelled, start_task
+from edgeserver.support.loggers import app_log
+from edgeserver.support.tasks import is_being_cancelled, start_task
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter

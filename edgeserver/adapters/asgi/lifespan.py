@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.adapters.asgi.messages import Message, type_of, unexpected
 from edgeserver.errors import EdgeServerError
-from edgeserver.log import app_log, gen_log
+from edgeserver.support.loggers import app_log, gen_log
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter

@@ -32,9 +32,8 @@ from edgeserver.adapters.asgi.messages import (
 from edgeserver.adapters.asgi.response import DONE, Responder
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
 from edgeserver.adapters.asgi.waiting import wake
-from edgeserver.adapters.asgi.wire import ABNORMAL, INTERNAL_ERROR, WebSocketWire
 from edgeserver.adapters.asgi.wsmessages import DENIAL, payload_of, to_http, to_pairs
-from edgeserver.adapters.failing import answer_failure
+from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -44,8 +43,9 @@ from edgeserver.httputil import (
     ResponseStartLine,
 )
 from edgeserver.iostream import closed_error
-from edgeserver.log import app_log
-from edgeserver.tasks import is_being_cancelled, start_task
+from edgeserver.support.loggers import app_log
+from edgeserver.support.tasks import is_being_cancelled, start_task
+from edgeserver.websocket.connection import ABNORMAL, INTERNAL_ERROR, WebSocketWire
 
 if TYPE_CHECKING:
     from edgeserver.adapters.asgi.adapter import ASGIAdapter

@@ -16,7 +16,6 @@ import weakref
 from contextvars import copy_context
 from typing import Any
 
-from edgeserver.adapters.checks import require_count, require_seconds
 from edgeserver.adapters.wsgi.environ import connection_environ, request_environ
 from edgeserver.adapters.wsgi.files import FileWrapper
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
@@ -30,6 +29,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
+from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = ["ClientDisconnectedError", "FileWrapper", "WSGIAdapter", "make_delegate"]
 

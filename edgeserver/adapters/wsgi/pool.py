@@ -23,7 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from edgeserver.log import app_log
+from edgeserver.support.loggers import app_log
 
 __all__ = ["Mailbox", "ThreadPool"]
 

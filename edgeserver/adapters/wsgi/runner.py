@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from edgeserver.adapters.failing import answer_failure
+from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.wsgi.head import check_fields, parse_status
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
 from edgeserver.adapters.wsgi.output import AnswerStream
 from edgeserver.adapters.wsgi.pool import Mailbox
 from edgeserver.errors import HTTPOutputError
-from edgeserver.escaping import escape
 from edgeserver.httputil import HTTPConnection
-from edgeserver.log import app_log
+from edgeserver.support.escape import escape
+from edgeserver.support.loggers import app_log
 
 __all__ = ["Run", "WSGIApplication"]
 

@@ -10,8 +10,8 @@ from typing import NoReturn, Protocol
 
 from edgeserver.chains.model import Ranges, Where
 from edgeserver.errors import ConfigurationError, EdgeServerError, TrustConfigurationError
-from edgeserver.escaping import escape
 from edgeserver.proxyheaders.networks import Network, parse_network
+from edgeserver.support.escape import escape
 
 __all__ = [
     "MAX_FILES",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from edgeserver.chains.model import Where
 from edgeserver.chains.readers.base import MAX_FILES, Sources, refuse
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["Directive", "known_directives", "parse_nginx"]
 

@@ -17,7 +17,7 @@ from edgeserver.chains.model import (
     Where,
 )
 from edgeserver.chains.readers.base import Sources, lower_name, refuse
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["read_outer"]
 

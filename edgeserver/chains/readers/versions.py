@@ -9,7 +9,7 @@ import re
 
 from edgeserver.chains.model import Where
 from edgeserver.chains.readers.base import refuse
-from edgeserver.escaping import escape
+from edgeserver.support.escape import escape
 
 __all__ = ["CHANGES", "has"]
 

@@ -20,7 +20,7 @@ from edgeserver.cli.options import (
     spell_flag,
     switch,
 )
-from edgeserver.cli.plan import ServePlan
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["ADAPTER_FLAGS", "GROUP"]
 

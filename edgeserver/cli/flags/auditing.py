@@ -1,7 +1,7 @@
 """Flags of the audit log: where the proof of each request's client is written.
 
 Decides their names, and that the log is reopened on SIGHUP and flushed at the end; what a line
-holds is `edgeserver.auditlog`'s.
+holds is `edgeserver.audit.log`'s.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import click
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import file_flag, flag, switch
-from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
-from edgeserver.escaping import escape
+from edgeserver.runtime.plan import ServePlan
+from edgeserver.support.escape import escape
 
 __all__ = ["GROUP"]
 
@@ -31,7 +31,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         return
     if sample is not None and values["audit_findings"]:
         raise ConfigurationError("--audit-sample and --audit-findings exclude each other")
-    from edgeserver.auditlog import AuditLog
+    from edgeserver.audit.log import AuditLog
 
     mode: Literal["all", "findings", "sample"] = "all"
     if sample is not None:

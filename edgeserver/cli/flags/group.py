@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgeserver.cli.plan import ServePlan
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
 

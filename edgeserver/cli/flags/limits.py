@@ -13,8 +13,8 @@ import click
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import bytes_flag, count_flag, seconds_flag, switch
-from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
 

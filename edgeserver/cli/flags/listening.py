@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from edgeserver.cli.bind import DEFAULT_BIND, Bind, parse_bind, render_bind
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import count_flag, flag, list_flag, switch
-from edgeserver.cli.plan import Listener, ServePlan
+from edgeserver.config.bind import DEFAULT_BIND, Bind, parse_bind, render_bind
 from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import Listener, ServePlan
 
 __all__ = ["GROUP"]
 

@@ -12,7 +12,7 @@ import click
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import SECONDS_OR_NONE, count_flag, seconds_flag, switch
-from edgeserver.cli.plan import ServePlan
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from edgeserver.cli.flags.group import FlagGroup
-from edgeserver.cli.plan import ServePlan
 from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, describe_policy
+from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
 

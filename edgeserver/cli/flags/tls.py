@@ -14,11 +14,11 @@ import click
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import file_flag, flag, list_flag, seconds_flag, switch
-from edgeserver.cli.plan import ServePlan
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
-from edgeserver.escaping import escape
-from edgeserver.filereading import read_file
-from edgeserver.log import gen_log
+from edgeserver.runtime.plan import ServePlan
+from edgeserver.support.escape import escape
+from edgeserver.support.files import read_file
+from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
     from edgeserver.httpserver import HTTPServer

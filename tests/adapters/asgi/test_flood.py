@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from edgeserver.adapters.asgi.limits import WebSocketSettings
-from edgeserver.adapters.asgi.wire import WebSocketWire
+from edgeserver.websocket.connection import WebSocketWire
+from edgeserver.websocket.settings import WebSocketSettings
 from tests.http1.conversation import FakeTransport
 
 

@@ -12,9 +12,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from edgeserver.adapters.asgi import MessageError
-from edgeserver.adapters.asgi.limits import HELD_MESSAGES
 from edgeserver.errors import StreamClosedError
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.websocket.settings import HELD_MESSAGES
 from tests.adapters.asgi.serving import serving, split
 from tests.adapters.serving import STEP_S, hang_up, reset, until
 from tests.loops import on_both_loops

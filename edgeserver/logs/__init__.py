@@ -1,0 +1,1 @@
+"""Logs: the access log, and how a record looks."""

@@ -1,0 +1,1 @@
+"""The explanation of one request: hops, findings, and how they are written."""

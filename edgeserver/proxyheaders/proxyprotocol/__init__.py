@@ -1,0 +1,1 @@
+"""The PROXY protocol: preludes parsed and written."""

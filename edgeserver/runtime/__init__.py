@@ -1,0 +1,1 @@
+"""Processes: how an application is found, started, served and stopped."""

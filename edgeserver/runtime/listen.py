@@ -1,0 +1,155 @@
+"""`listen`: a server for any kind of application, in one call.
+
+Decides which of its options are the listener's, the server's and the adapter's. What an
+application is, and what runs it, is for `adapters` to say.
+
+Source: `tornado.web.Application.listen`, which this is to every kind of application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edgeserver.adapters.detect import detect_interface, make_delegate
+from edgeserver.httpserver import HTTPServer
+from edgeserver.ioloop import IOLoop
+from edgeserver.support.loggers import app_log
+from edgeserver.tcpserver import TCPServer
+
+__all__ = ["ApplicationServer", "listen"]
+
+
+_STARTING = "application's start"
+
+
+class ApplicationServer(HTTPServer):
+    """An `HTTPServer` that starts and stops its application, where that has anything to do then.
+
+    Until the application has started, connections wait in the system's queue. It is stopped once,
+    at the end of `drain` or of `close_all_connections`.
+    """
+
+    _application: Any = None
+    _starting: asyncio.Task[None] | None = None
+
+    def run_application(self, delegate: Any) -> None:
+        """Start the application behind `delegate`, and accept connections from then on.
+
+        In a loop that runs, this goes on behind the caller's back; see `started`. In one that
+        does not run yet it is done when this returns.
+
+        Raises:
+            Exception: What the application's start has raised, where that was waited for.
+        """
+        self._application = delegate
+        startup = getattr(delegate, "startup", None)
+        if not inspect.iscoroutinefunction(startup):
+            self.resume_accepting(by=_STARTING)
+            return
+        loop = IOLoop.current().asyncio_loop
+        if loop.is_running():
+            self._starting = loop.create_task(self._start(startup))
+            self._starting.add_done_callback(_log_failure)
+        else:
+            loop.run_until_complete(self._start(startup))
+
+    async def started(self) -> None:
+        """Wait until the application has started and connections are accepted.
+
+        Raises:
+            Exception: The application did not start; nothing is listened on any more.
+        """
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    async def drain(self, timeout: float = 30) -> bool:
+        """Stop accepting, wait for what is in flight, then close and stop the application.
+
+        Args:
+            timeout: How many seconds to wait for what is in flight.
+
+        Returns:
+            Whether everything in flight was finished in time.
+        """
+        in_time = await super().drain(timeout)
+        await self._stop_application()
+        return in_time
+
+    async def close_all_connections(self) -> None:
+        """Close every connection, idle or busy, and stop the application if no more can come."""
+        await super().close_all_connections()
+        if not self.listeners:
+            await self._stop_application()
+
+    async def _start(self, startup: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await startup()
+        except BaseException:
+            self._application = None  # what has not started is not stopped
+            self.stop()
+            raise
+        self.resume_accepting(by=_STARTING)
+
+    async def _stop_application(self) -> None:
+        delegate, self._application = self._application, None
+        shutdown = getattr(delegate, "shutdown", None)
+        if inspect.iscoroutinefunction(shutdown):
+            await shutdown()
+
+
+def listen(
+    app: Any, port: int, address: str = "", *, interface: str = "auto", **options: Any
+) -> HTTPServer:
+    """Serve an application of any kind on a port from now on, and return its server.
+
+    It works before the event loop runs, too. An application with something to do at its start
+    (ASGI's lifespan) does it before the first connection is accepted; await the returned server's
+    `started()` to know of it.
+
+    Args:
+        app: A callback, a delegate, or an ASGI, WSGI or Tornado application.
+        port: The port; 0 for any that is free.
+        address: The address or host name to listen on; all addresses where it is empty.
+        interface: What `app` is, where its shape does not say it; see `detect_interface`.
+        **options: Those of `TCPServer.listen` (`family`, `backlog`, `flags`, `reuse_port`) and of
+            `HTTPServer` (`ssl_options`, `trust`, `max_body_size` ...); all others are the
+            adapter's (`threads` and `root_path` for WSGI, for instance).
+
+    Raises:
+        ConfigurationError: `app` is of no kind that is known, or an option cannot work, or means
+            nothing to the socket, the server and the application's adapter.
+        OSError: The port cannot be bound.
+    """
+    kind = detect_interface(app) if interface == "auto" else interface
+    listening = _take(options, TCPServer.listen)
+    serving = _take(options, HTTPServer.initialize)
+    delegate = make_delegate(kind, app, options)
+    server = ApplicationServer(delegate, **serving)
+    server.pause_accepting(by=_STARTING)
+    server.listen(port, address, **listening)
+    try:
+        server.run_application(delegate)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _take(options: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Remove from `options` those that `function` takes, and return them."""
+    return {
+        name: options.pop(name)
+        for name in inspect.signature(function).parameters
+        if name in options
+    }
+
+
+def _log_failure(starting: asyncio.Task[None]) -> None:
+    if starting.cancelled():
+        return
+    error = starting.exception()
+    if error is not None:
+        app_log.error("the application did not start; its server has stopped", exc_info=error)

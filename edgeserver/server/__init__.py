@@ -1,0 +1,1 @@
+"""What `HTTPServer` is put together from: arguments, protocol stack, TLS, redirects."""

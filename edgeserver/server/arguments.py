@@ -1,0 +1,96 @@
+"""What `HTTPServer` refuses of its arguments, and what stands for those that are None.
+
+Decides which values and combinations cannot work, and says the fix. It must not know what the
+server does with them.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+from edgeserver.audit.log import AuditLog
+from edgeserver.errors import ConfigurationError
+from edgeserver.proxyheaders import TrustPolicy
+
+__all__ = [
+    "check_logs",
+    "check_timeout",
+    "connection_limit",
+    "known_protocol",
+    "limits_given",
+    "trust_of",
+]
+
+FILE_LIMIT_SHARE = 0.8
+
+
+def limits_given(**limits: float | None) -> dict[str, Any]:
+    """Return the limits that are not None: Tornado's None is the default."""
+    return {name: value for name, value in limits.items() if value is not None}
+
+
+def check_timeout(timeout: Any) -> None:
+    """Check what `drain` is given for a time; None is no limit."""
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and timeout == timeout):  # nan equals nothing
+        raise ConfigurationError(
+            f"drain(timeout={timeout!r}) is no time: give seconds, such as drain(timeout=30)"
+        )
+
+
+def check_logs(access_log: Any, audit_log: Any) -> None:
+    """Check that a server's logs are what it can write to."""
+    if access_log is not None and not callable(access_log):
+        raise ConfigurationError(
+            f"access_log={access_log!r} cannot be called: give a function of one exchange, such as"
+            " an edgeserver.logs.access.AccessLog"
+        )
+    if audit_log is not None and not isinstance(audit_log, AuditLog):
+        raise ConfigurationError(
+            f"audit_log={audit_log!r} is not an AuditLog: write audit_log=AuditLog('audit.jsonl')"
+        )
+
+
+def known_protocol(protocol: str | None) -> str | None:
+    """Return `protocol`, which is a scheme or None."""
+    if protocol not in (None, "http", "https"):
+        raise ConfigurationError(
+            f"protocol={protocol!r} is not a scheme: give 'http', 'https' or None"
+        )
+    return protocol
+
+
+def trust_of(
+    trust: TrustPolicy | None, *, xheaders: bool, trusted_downstream: list[str] | None
+) -> TrustPolicy:
+    """Return the policy that the three arguments describe together."""
+    if trust is not None and xheaders:
+        raise ConfigurationError(
+            "trust= and xheaders=True exclude each other: a trust policy says whom to believe,"
+            " xheaders believes everybody; drop xheaders"
+        )
+    if trust is not None and trusted_downstream:
+        raise ConfigurationError(
+            "trust= and trusted_downstream= exclude each other: trusted_downstream is read with"
+            " xheaders alone; put its addresses into the trust policy"
+        )
+    if trust is not None and not isinstance(trust, TrustPolicy):
+        raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+    if xheaders:
+        return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
+    return TrustPolicy.off() if trust is None else trust
+
+
+def connection_limit(given: int | None) -> int:
+    """Return how many connections may be open; None is a share of the limit of open files."""
+    if given is None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return 1_000_000
+        return max(int(soft * FILE_LIMIT_SHARE), 1)
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ConfigurationError(
+            f"max_connections={given!r} is not a limit: give a whole number of 1 or more"
+        )
+    return given

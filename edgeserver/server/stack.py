@@ -1,0 +1,137 @@
+"""The road of an accepted connection: prelude, TLS, HTTP, in that order, each where it is wanted.
+
+Decides which layers a listener's connections pass, and hands each what the one below found out. It
+must not know what any layer does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgeserver.errors import ConfigurationError
+from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
+from edgeserver.proxyheaders import CODES, TrustPolicy
+from edgeserver.proxyheaders.explanation.codes import make_finding
+from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
+from edgeserver.server.tls import TLSService
+from edgeserver.tls import TLSContexts
+from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker
+
+if TYPE_CHECKING:
+    from edgeserver.tcpserver import Listener
+
+__all__ = ["ConnectionRoad"]
+
+PRELUDE_MODES = ("v1", "v2", "any")
+
+
+class ConnectionRoad:
+    """Builds the protocol of each connection of one server.
+
+    Args:
+        endpoint: What the HTTP connections share.
+        tls: The server's TLS.
+        policy: Who may speak the PROXY protocol, and who is believed.
+        on_begin: Called when a connection has begun whose prelude is to come.
+    """
+
+    def __init__(
+        self,
+        endpoint: HTTP1Endpoint,
+        tls: TLSService,
+        policy: TrustPolicy,
+        on_begin: Callable[[], None] | None = None,
+    ) -> None:
+        self.preludes = PreludeTracker(on_begin)
+        self._endpoint = endpoint
+        self._tls = tls
+        self.policy = policy
+        self._prelude_mode = ""
+
+    def set_policy(self, policy: TrustPolicy) -> None:
+        """Judge by `policy` from now on.
+
+        Raises:
+            ConfigurationError: There are connections with preludes, or may be: even when their
+                listener has closed they go on.
+        """
+        if self._prelude_mode:
+            self.check_prelude(self._prelude_mode, policy)
+        self.policy = policy
+
+    def prepare(self, listener: Listener) -> None:
+        """Make ready what the connections of `listener` need.
+
+        Raises:
+            ConfigurationError: Its settings cannot work.
+            KeyError: Its `ssl_options` have no `certfile`.
+        """
+        if listener.proxy_protocol:
+            self.check_prelude(listener.proxy_protocol, self.policy)
+            self._prelude_mode = listener.proxy_protocol
+        if listener.ssl_options is not None:
+            self._tls.prepare(listener.ssl_options)
+            self._tls.start(listener.loop)
+
+    @staticmethod
+    def check_prelude(mode: object, policy: TrustPolicy) -> None:
+        """Accept `mode` as a listener's `proxy_protocol` under `policy`.
+
+        Raises:
+            ConfigurationError: It is none, or nobody says who may speak it.
+        """
+        if mode not in PRELUDE_MODES:
+            raise ConfigurationError(
+                f"proxy_protocol={mode!r} is unknown: give 'v1', 'v2', 'any' or None"
+            )
+        if policy.mode != "policy":
+            raise ConfigurationError(
+                f"proxy_protocol={mode!r} needs a trust policy: pass trust=TrustPolicy([...]) with"
+                " the addresses that may speak it"
+            )
+
+    def build(self, listener: Listener) -> asyncio.Protocol:
+        """Return the lowest protocol of a connection that `listener` has accepted."""
+        if listener.proxy_protocol:
+            return PreludeLayer(
+                mode=listener.proxy_protocol,
+                allowed=self._may_speak,
+                next_protocol=functools.partial(self._after_prelude, listener),
+                on_refusal=self._count_refusal,
+                tracker=self.preludes,
+            )
+        if listener.ssl_options is not None:
+            return self._secure(listener, None)
+        return HTTP1Connection(self._endpoint)
+
+    def _after_prelude(self, listener: Listener, prelude: Prelude) -> asyncio.Protocol:
+        if listener.ssl_options is not None:
+            return self._secure(listener, prelude)
+        return HTTP1Connection(self._endpoint, prelude)
+
+    def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
+        assert listener.ssl_options is not None, "only asked for where there are some"
+        contexts = self._tls.prepare(listener.ssl_options)
+        source = None if prelude is None else prelude.source
+        return self._tls.build_layer(
+            contexts,
+            functools.partial(self._above_tls, contexts, prelude),
+            None if source is None or source.startswith("unix:") else source,
+        )
+
+    def _above_tls(
+        self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport
+    ) -> asyncio.Protocol:
+        return HTTP1Connection(
+            self._endpoint, prelude, contexts.misdirected if contexts.policies_differ else None
+        )
+
+    def _may_speak(self, peer: str) -> bool:
+        return self.policy.trusts(peer)
+
+    def _count_refusal(self, code: str, detail: str) -> None:
+        # A peer that may not speak at all counts as an invalid prelude: the codes are permanent.
+        self.policy.count_findings([make_finding(code if code in CODES else INVALID, detail)])

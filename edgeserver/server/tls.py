@@ -1,0 +1,118 @@
+"""The TLS of one server: whose contexts serve which listener, and when they are looked at again.
+
+Decides that one set of options is read once, however many listeners have it, and that handshakes
+of all listeners count together. It must not know certificates, nor what is spoken after TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
+from edgeserver.tls.connection.transport import TLSTransport
+from edgeserver.tls.handshake.layer import TLSLayer
+from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.transport.lingering import linger
+
+__all__ = ["TLSService"]
+
+
+class TLSService:
+    """Contexts, handshake limits and reloads.
+
+    Args:
+        redirect: Answer plain HTTP on a TLS port with 308 to https rather than with 400.
+        on_begin: Called when `handshaking` has grown, or None.
+    """
+
+    def __init__(
+        self, *, redirect: bool = False, on_begin: Callable[[], None] | None = None
+    ) -> None:
+        self._redirect = redirect
+        self._on_begin = on_begin
+        self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
+        self._timers: dict[int, ReloadTimer] = {}
+        self.tracker: HandshakeTracker | None = None
+
+    def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts) -> TLSContexts:
+        """Return the contexts for `ssl_options`, made when they are first asked for.
+
+        Contexts that were made before a fork may be given as they are: its processes then resume
+        each other's sessions.
+
+        Raises:
+            KeyError: A dict has no `certfile`.
+            TLSConfigurationError: An option or a file is wrong.
+        """
+        # By identity, and the options are kept: an id is only unique while its object lives.
+        known = self._contexts.get(id(ssl_options))
+        if known is not None:
+            return known[1]
+        contexts = build_contexts(ssl_options)
+        self._contexts[id(ssl_options)] = (ssl_options, contexts)
+        if self.tracker is None:
+            limits = contexts.handshake_limits
+            self.tracker = HandshakeTracker(
+                max_handshakes=limits.total,
+                max_per_client=limits.per_client,
+                on_begin=self._on_begin,
+            )
+        return contexts
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the files from now on; a further start does nothing for those looked at."""
+        for key, (_, contexts) in self._contexts.items():
+            if key not in self._timers:
+                self._timers[key] = ReloadTimer(contexts)
+            self._timers[key].start(loop)
+
+    def stop(self) -> None:
+        """Look at no file any more, and give up handshakes that are not complete."""
+        for timer in self._timers.values():
+            timer.stop()
+        self._timers.clear()
+
+    def abort_handshakes(self) -> None:
+        """Close the connections whose handshake is not over."""
+        if self.tracker is not None:
+            self.tracker.abort_all()
+
+    @property
+    def contexts(self) -> tuple[TLSContexts, ...]:
+        """All contexts in use."""
+        return tuple(contexts for _, contexts in self._contexts.values())
+
+    @property
+    def handshaking(self) -> int:
+        """How many connections have not completed their handshake."""
+        return 0 if self.tracker is None else len(self.tracker.connections)
+
+    def build_layer(
+        self,
+        contexts: TLSContexts,
+        build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
+        client: str | None,
+    ) -> TLSLayer:
+        """Return what does TLS on one accepted connection.
+
+        Args:
+            contexts: The listener's, as `prepare` returned them.
+            build_protocol: Makes the protocol above, once the handshake is done.
+            client: The address that a PROXY prelude named; handshakes are limited by it.
+        """
+        assert self.tracker is not None, "prepare makes it"
+        return TLSLayer(
+            contexts=contexts,
+            build_protocol=build_protocol,
+            tracker=self.tracker,
+            linger=linger,
+            client=client,
+            redirect=self._redirect,
+        )
+
+    def reload(self) -> tuple[ReloadResult, ...]:
+        """Read all files again; what is good serves new connections from now on."""
+        return tuple(contexts.reload() for contexts in self.contexts)

@@ -1,0 +1,1 @@
+"""An open TLS connection: its transport, and what is known of it."""

@@ -1,0 +1,177 @@
+"""The context of one host over its life: made at start, replaced when its files change.
+
+Decides when new files may take the place of the last good ones. It knows neither the other hosts
+(`selector` does) nor the event loop (`reload` does).
+"""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from edgeserver.errors import TLSConfigurationError
+from edgeserver.support.loggers import gen_log
+from edgeserver.tls.certificates.material import Material, files_of, load_material
+from edgeserver.tls.contexts.build import build_context
+from edgeserver.tls.contexts.file_stamps import stamp_files
+from edgeserver.tls.doctor.startup import find_weaknesses
+from edgeserver.tls.settings.hosts import covers
+from edgeserver.tls.settings.options import TLSOptions
+
+__all__ = ["MAX_AGE_S", "HostContext", "Outcome"]
+
+MAX_AGE_S = 12 * 3600.0
+"""After this a context is built anew, since its ticket keys should not live longer.
+
+Source: RFC 9325 section 3.4: keys that protect tickets must be changed regularly.
+"""
+
+_RETRY_S = 30.0
+_MAX_REMEMBERED = 50
+
+Outcome = Literal["same", "replaced", "kept"]
+"""Of a reload: nothing new; the new files are in use; the last good ones stay in use."""
+
+
+class HostContext:
+    """One host's current context and material.
+
+    Args:
+        host: The configured name; empty for the default.
+        options: The host's settings.
+        clock: Seconds that only grow, as `time.monotonic`.
+
+    Raises:
+        TLSConfigurationError: The files are wrong; the message names the host too.
+    """
+
+    material: Material
+    context: ssl.SSLContext
+
+    def __init__(
+        self, host: str, options: TLSOptions, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.host = host
+        self.options = options
+        self.files = files_of(options)
+        self.problem = ""
+        self._warned: set[str] = set()
+        self._clock = clock
+        self._stamp = stamp_files(self.files)
+        self._tried_s = clock()
+        try:
+            material = load_material(options)
+            self._use(material, build=True)
+        except TLSConfigurationError as error:
+            if not host:
+                raise
+            raise TLSConfigurationError(f'hosts["{host}"]: {error}') from None
+        self._say_loaded(material)
+
+    @property
+    def label(self) -> str:
+        """How log lines call this host."""
+        return f'host "{self.host}"' if self.host else "the default certificate"
+
+    @property
+    def due(self) -> bool:
+        """Whether the context is so old that its ticket keys must change."""
+        return self._clock() - self.built_s >= MAX_AGE_S
+
+    def covers(self, name: str) -> bool:
+        """Return whether the certificate is for the DNS name `name` (normalized)."""
+        return covers(self._names, name)
+
+    def changed(self) -> bool:
+        """Return whether a look at the files is worth while: by their metadata, or a retry."""
+        stamp = stamp_files(self.files)
+        if stamp.files != self._stamp.files or self._stamp.racy:
+            return True
+        return bool(self.problem) and self._clock() - self._tried_s >= _RETRY_S
+
+    def reload(self, *, force: bool) -> Outcome:
+        """Read the files again; what is wrong with them changes nothing but `problem`.
+
+        Args:
+            force: Whether to build a context, with new ticket keys, from unchanged files too.
+        """
+        self._stamp = stamp_files(self.files)
+        self._tried_s = self._clock()
+        try:
+            material = load_material(self.options, is_reload=True)
+            build = force or material.digest != self.material.digest
+            if build:
+                self._refuse_worse(material)
+            self._use(material, build=build)
+        except Exception as error:  # whatever it is, it may not end a server that works
+            self._keep(error)
+            return "kept"
+        if self.problem:
+            gen_log.warning("TLS: %s can be loaded again", self.label)
+        self.problem = ""
+        self._warned.clear()
+        if not build:
+            return "same"
+        gen_log.info(
+            "TLS: %s reloaded, expires %s", self.label, f"{material.not_after:%Y-%m-%d %H:%M} UTC"
+        )
+        self._say_loaded(material)
+        return "replaced"
+
+    def renew_tickets(self) -> bool:
+        """Build the context anew from the last good files, and so with new ticket keys.
+
+        Returns:
+            Whether it worked; it fails where the process has no file descriptor left, say.
+        """
+        try:
+            self._use(self.material, build=True)
+        except Exception as error:  # as in `reload`
+            gen_log.warning("TLS: ticket keys of %s not renewed: %s", self.label, error)
+            self.built_s = self._clock() - MAX_AGE_S + _RETRY_S
+            return False
+        return True
+
+    def _use(self, material: Material, *, build: bool) -> None:
+        """Let `material` be the one in use; whatever fails, fails before anything changes."""
+        names = frozenset(material.names)
+        if build:
+            context = build_context(material, self.options)
+            self.weaknesses = find_weaknesses(material, self.options)
+            self.context = context
+            self.built_s = self._clock()
+            self.loaded_at = datetime.datetime.now(datetime.UTC)
+        self.material = material
+        self._names = names
+
+    def _refuse_worse(self, material: Material) -> None:
+        """Refuse a pair that clients would refuse, while they accept the one in use."""
+        now = datetime.datetime.now(datetime.UTC)
+        said = material.explain_dates(now)
+        if said and not self.material.explain_dates(now):
+            raise TLSConfigurationError(said[0])
+
+    def _keep(self, error: Exception) -> None:
+        known = isinstance(error, TLSConfigurationError)
+        self.problem = str(error) if known else f"{type(error).__name__}: {error}"
+        if self.problem in self._warned:
+            return
+        if len(self._warned) < _MAX_REMEMBERED:
+            self._warned.add(self.problem)
+        gen_log.warning(
+            "TLS: %s not reloaded, the last good files stay in use (they expire %s): %s",
+            self.label,
+            f"{self.material.not_after:%Y-%m-%d}",
+            self.problem,
+        )
+
+    def _say_loaded(self, material: Material) -> None:
+        for repair in material.chain.repairs:
+            gen_log.warning(
+                'TLS: chain of certfile "%s" repaired in memory: %s', self.options.certfile, repair
+            )
+        for warning in (*material.warnings(), *self.weaknesses):
+            gen_log.warning("TLS: %s", warning)

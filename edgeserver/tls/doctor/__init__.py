@@ -1,0 +1,1 @@
+"""The doctor: what is wrong with files and endpoints, and the fix."""

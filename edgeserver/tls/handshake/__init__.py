@@ -1,0 +1,1 @@
+"""The handshake: hello, limits, failures and their reasons."""

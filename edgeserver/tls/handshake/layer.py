@@ -1,0 +1,378 @@
+"""The first part of a TLS connection: from the first byte to the end of the handshake.
+
+Decides what a connection is (TLS, plain HTTP, garbage), which context serves it, and what a client
+is told that is refused. It must know nothing of what is spoken afterwards: it puts a `TLSTransport`
+in its own place at once, hears from it what comes, and is forgotten when the handshake is done.
+
+The states, each left once, downwards only:
+
+    HELLO      collecting the ClientHello; the clock runs from here to the end of HANDSHAKE
+    QUEUED     the hello is complete, and other handshakes are first
+    HANDSHAKE  OpenSSL has the bytes
+    PLAIN      it was plain HTTP: the rest of the head is awaited, to name the URL
+    OVER       the `TLSTransport` is open, a `Closing` has taken over, or the connection is lost
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from typing import cast
+
+from edgeserver.tls.connection.info import TLSInfo
+from edgeserver.tls.connection.transport import TLSTransport
+from edgeserver.tls.connection.writer import CHUNK
+from edgeserver.tls.contexts.source import ContextSource
+from edgeserver.tls.handshake.alerts import ILLEGAL_PARAMETER, INTERNAL_ERROR, alert_record
+from edgeserver.tls.handshake.clienthello import (
+    ClientHello,
+    HelloReader,
+    Opening,
+    parse_whole_hello,
+)
+from edgeserver.tls.handshake.failures import (
+    REASONS,
+    HandshakeFailure,
+    Reason,
+    explain_alert,
+    explain_error,
+    render_offer,
+    render_peer,
+)
+from edgeserver.tls.handshake.ja4 import JA4Source, keep_for_ja4, render_ja4
+from edgeserver.tls.handshake.limiter import NOW, HandshakeTracker, Place, address_key
+from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_http_answer
+
+__all__ = ["TLSLayer"]
+
+# numbers, since an Enum's member costs a call on some Pythons
+HELLO, QUEUED, HANDSHAKE, PLAIN, OVER = range(5)
+
+# What the first bytes were says more than what OpenSSL makes of them
+_OPENING_REASONS = {
+    Opening.GARBAGE: "not-tls",
+    Opening.SSLV2: "sslv2",
+    Opening.MALFORMED: "malformed-hello",
+}
+
+
+class TLSLayer(asyncio.Protocol):
+    """What stands on an accepted connection until its handshake is done.
+
+    Use it as the protocol of a listening socket, or hand it a live transport with
+    `edgeserver.transport.handover.replace_layer` after a PROXY prelude.
+
+    Args:
+        contexts: Chooses the `SSLContext`.
+        build_protocol: Called with the finished `TLSTransport`; returns the protocol above it.
+        tracker: The limits and the log that all connections of a server share.
+        linger: Ends a transport so that its peer can read what was written to it, though it may
+            still be sending; without it the transport is only closed.
+        client: The client's address where a PROXY prelude named one; limits go by it.
+        redirect: Answer plain HTTP with 308 to https instead of 400.
+    """
+
+    __slots__ = (
+        "_build_protocol",
+        "_client",
+        "_contexts",
+        "_hello",
+        "_host",
+        "_incoming",
+        "_linger",
+        "_lower",
+        "_opening",
+        "_outgoing",
+        "_peer",
+        "_placed",
+        "_raw",
+        "_reader",
+        "_redirect",
+        "_searched",
+        "_sslobject",
+        "_state",
+        "_tracker",
+        "_transport",
+        "key",
+    )
+
+    _lower: asyncio.Transport
+    _transport: TLSTransport
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _sslobject: ssl.SSLObject
+
+    def __init__(
+        self,
+        *,
+        contexts: ContextSource,
+        build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
+        tracker: HandshakeTracker,
+        linger: Callable[[asyncio.Transport], None] | None = None,
+        client: str | None = None,
+        redirect: bool = False,
+    ) -> None:
+        self._contexts = contexts
+        self._build_protocol = build_protocol
+        self._tracker = tracker
+        self._linger = linger or _close
+        self._client = client
+        self._redirect = redirect
+        self._state = HELLO
+        self._hello: ClientHello | None = None
+        self._host = ""
+        self._reader: HelloReader | None = None
+        self._opening = Opening.HELLO
+        self._placed = False
+        self._raw: bytes | bytearray = b""
+        self._searched = 0
+
+    # ---- what the transport below tells us ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock and wait for the hello."""
+        lower = self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
+        self._transport = TLSTransport(lower, self, closings=self._tracker.closing)
+        lower.set_protocol(self._transport)
+        peer = transport.get_extra_info("peername")
+        named = isinstance(peer, tuple)  # a unix socket has a path or nothing
+        self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
+        self.key = address_key(self._client or (peer[0] if named else None))
+        self._tracker.begin(self, self._contexts.handshake_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes, whatever they are."""
+        if self._state == HANDSHAKE:
+            self._shake(data)
+        elif self._state == HELLO:
+            self._read_hello(data)
+        elif self._state == PLAIN:
+            self._raw += data
+            self._answer_plain_http()
+        elif self._state == QUEUED:
+            self._raw += data  # reading is paused: at most one segment more
+
+    def eof_received(self) -> bool | None:
+        """Hear that the peer sends no more: a handshake cannot end that way."""
+        if self._state == PLAIN:  # a half-closing client still wants its answer
+            self._answer_plain_http(ended=True)
+            return True
+        self._end_early(None)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hear that the connection is gone before its handshake was done."""
+        self._end_early(exc)
+
+    def pause_writing(self) -> None:
+        """Have it noted that the transport below is full; a handshake's few kilobytes wait."""
+        self._transport.pause_writing()
+
+    # ---- from the first bytes to OpenSSL ----
+
+    def _read_hello(self, data: bytes) -> None:
+        """Take the first bytes: nearly always a whole hello at once."""
+        reader = self._reader
+        if reader is None:
+            self._hello = parse_whole_hello(data)
+            if self._hello is not None:
+                self._raw = data
+                self._ask_for_place()
+                return
+            reader = self._reader = HelloReader()
+        opening = reader.feed(data)
+        self._raw = reader.raw
+        if opening is not None:
+            self._hello = reader.hello
+            self._opening = opening
+            self._reader = None
+            self._open(opening)
+
+    def _open(self, opening: Opening) -> None:
+        """Act on what the connection turned out to be."""
+        if opening is Opening.HTTP:
+            self._state = PLAIN
+            self._raw = bytearray(self._raw)
+            self._note(REASONS["plain-http"])
+            self._answer_plain_http()
+            return
+        if opening is Opening.TOO_LONG:
+            self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
+            return
+        self._ask_for_place()
+
+    def _ask_for_place(self) -> None:
+        """Go on if no other handshakes are first."""
+        place = self._tracker.enter(self)
+        if place is NOW:
+            self._placed = True
+            self._start()
+        elif place is Place.QUEUED:
+            self._state = QUEUED
+            self._lower.pause_reading()
+        else:
+            self._refuse(REASONS["crowded"])
+
+    def admit(self) -> None:
+        """Hear from the tracker that there is a place now."""
+        self._placed = True
+        asyncio.get_running_loop().call_soon(self._admitted)
+
+    def _admitted(self) -> None:
+        if self._state == QUEUED:  # else it was lost, or timed out, in between
+            self._lower.resume_reading()
+            self._start()
+
+    def _start(self) -> None:
+        """Choose the context and hand OpenSSL what has come."""
+        hello = self._hello
+        asked = (hello.server_name, hello.alpn) if hello else (None, ())
+        selection = self._contexts.select(*asked)
+        if selection.context is None or selection.alert is not None:
+            alert = selection.alert or INTERNAL_ERROR
+            self._refuse(explain_alert(alert), alert_record(alert))
+            return
+        self._state = HANDSHAKE
+        self._host = selection.host
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._sslobject = selection.context.wrap_bio(
+            self._incoming, self._outgoing, server_side=True
+        )
+        raw, self._raw = self._raw, b""
+        self._shake(bytes(raw))
+
+    def _shake(self, data: bytes) -> None:
+        """Feed OpenSSL at most 16 KiB at a time, and send what it says."""
+        rest = b""
+        while True:
+            if len(data) > CHUNK:
+                data, rest = data[:CHUNK], data[CHUNK:]
+            self._incoming.write(data)
+            try:
+                self._sslobject.do_handshake()
+            except ssl.SSLWantReadError:
+                if not rest:
+                    break
+                data, rest = rest, b""
+            except ssl.SSLError as exc:
+                self._refuse(self._explain(exc), self._outgoing.read())
+                return
+            else:
+                self._finish(rest)
+                return
+        if self._outgoing.pending:
+            self._lower.write(self._outgoing.read())
+
+    def _finish(self, rest: bytes) -> None:
+        """Put the finished transport in this layer's place."""
+        tracker = self._tracker
+        tracker.completed += 1
+        if self._sslobject.session_reused:
+            tracker.resumed += 1
+        hello = self._hello
+        info = TLSInfo(
+            self._sslobject,
+            sni=hello.server_name if hello else None,
+            ja4_source=keep_for_ja4(hello) if hello else None,
+            host=self._host,
+        )
+        self._leave()
+        transport = self._transport
+        transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
+        transport.start(self._build_protocol(transport), rest=rest)
+        if self._outgoing.pending:
+            tracker.send_late(transport)
+
+    # ---- ends ----
+
+    def _answer_plain_http(self, *, ended: bool = False) -> None:
+        if not (ended or head_is_complete(self._raw, self._searched)):
+            self._searched = len(self._raw)
+            return
+        self._leave()
+        self._lower.write(render_plain_http_answer(bytes(self._raw), redirect=self._redirect))
+        if ended:
+            self._lower.close()
+        else:
+            self._linger(self._lower)
+
+    def time_out(self) -> None:
+        """Hear that the time for the handshake is over."""
+        if self._state == PLAIN:
+            self._answer_plain_http(ended=True)
+            return
+        if self._state == HELLO and not self._raw:
+            self._note(REASONS["silent"])
+        else:
+            self._note(REASONS["crowded" if self._state == QUEUED else "timeout"])
+        self._leave()
+        # nothing to linger for; and one that does not read must not keep the socket
+        if self._lower.get_write_buffer_size():
+            self._lower.abort()
+        else:
+            self._lower.close()
+
+    def _end_early(self, exc: Exception | None) -> None:
+        """Count a connection that ended by itself; one without a byte is a health check."""
+        if self._state == OVER:
+            return
+        if self._state == HELLO and not self._raw:
+            self._tracker.silent += 1
+        elif self._state != PLAIN:
+            self._note(REASONS["reset" if isinstance(exc, ConnectionError) else "closed"])
+        self._leave()
+
+    def _explain(self, exc: ssl.SSLError) -> Reason:
+        reason = explain_error(exc, self._hello)
+        opening = _OPENING_REASONS.get(self._opening)
+        # an SSLv2 hello may fail for its version, and then that is what to say
+        if opening is None or reason.name == "no-common-version":
+            return reason
+        return REASONS[opening]
+
+    def _refuse(self, reason: Reason, last_words: bytes = b"") -> None:
+        """Log it, tell the client, and close in a way that lets it read what it was told."""
+        self._note(reason)
+        self._leave()
+        if last_words:
+            self._lower.write(last_words)
+            self._linger(self._lower)
+        else:
+            self._lower.close()
+
+    def _note(self, reason: Reason) -> None:
+        hello = self._hello
+        failure = HandshakeFailure(
+            when_s=time.time(),
+            peer=render_peer(self._peer),
+            client=self._client,
+            server_name=hello.server_name if hello else None,
+            offer=render_offer(hello),
+            reason=reason,
+            ja4=render_ja4(JA4Source.of(hello)) if hello else "",
+        )
+        self._tracker.log.add(failure, self.key)
+
+    def _leave(self) -> None:
+        """Stop the clock and give back the place; nothing here happens after this."""
+        waited = self._state == QUEUED and not self._placed
+        self._state = OVER
+        self._transport.end_handshake()
+        self._tracker.end(self)
+        if self._placed:
+            self._placed = False
+            self._tracker.leave(self.key)
+        elif waited:
+            self._tracker.cancel(self)
+
+    def abort(self) -> None:
+        """End the connection at once, as when the server stops."""
+        self._leave()
+        self._lower.abort()
+
+
+def _close(transport: asyncio.Transport) -> None:
+    transport.close()

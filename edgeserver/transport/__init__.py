@@ -1,0 +1,1 @@
+"""Transports: what stands between a socket and HTTP."""

@@ -1,0 +1,1 @@
+"""WebSockets: frames and messages on a connection that HTTP has handed over."""

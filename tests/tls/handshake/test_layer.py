@@ -1,0 +1,748 @@
+"""Tests for `tls.handshake.layer`: every way a connection may begin, and what it is told."""
+
+import asyncio
+import logging
+import socket
+import ssl
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgeserver.tls.handshake.layer import HANDSHAKE, HELLO, TLSLayer
+from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.transport.handover import replace_layer
+from tests.clients import send_until_cut_off
+from tests.tls import pki
+from tests.tls.hellos import (
+    alpn,
+    build_hello,
+    real_hello,
+    record,
+    server_name,
+    split_records,
+    versions,
+)
+from tests.tls.wire import (
+    Client,
+    Echo,
+    Selected,
+    authority,
+    both_loops,
+    client_context,
+    directory,
+    serve,
+    server_context,
+)
+
+TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: a.test:8443\r\n\r\n"
+
+
+async def say(port, *segments, end=False):
+    """Send bytes as they are and return everything that comes back, or `b"reset"`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for segment in segments:
+            writer.write(segment)
+            await writer.drain()
+        if end:
+            writer.write_eof()
+        return await reader.read()
+    except ConnectionError:
+        return b"reset"
+    finally:
+        writer.close()
+
+
+def alert_of(answer):
+    """Return the number of the one unencrypted fatal alert that an answer is."""
+    assert answer[:1] == b"\x15", answer
+    assert answer[3:6] == b"\0\2\2", answer
+    assert len(answer) == 7
+    return answer[6]
+
+
+@both_loops
+async def test_contexts_are_asked_with_name_and_protocols():
+    """What the hello asks for chooses the context, and is known above."""
+    plain, special = server_context(), server_context(protocols=["h2"])
+    client_side = client_context()
+    client_side.set_alpn_protocols(["h2", "http/1.1"])
+
+    def select(name, protocols):
+        return Selected(special, "b.test") if name == "b.test" else Selected(plain)
+
+    async with serve(select=select) as server:
+        async with Client.connect(server.port, client_side, "b.test") as client:
+            await client.handshake()
+            assert client.ssl.selected_alpn_protocol() == "h2"
+            info = (await server.protocol()).transport.tls_info
+            assert (info.sni, info.host, info.alpn) == ("b.test", "b.test", "h2")
+            assert info.ja4.startswith("t13d")
+            assert not info.resumed
+        assert server.asked == [("b.test", ("h2", "http/1.1"))]
+
+
+@both_loops
+@pytest.mark.parametrize("size", [1, 7, 100])
+async def test_handshake_in_small_segments(size):
+    """A client whose every write is a few bytes is served."""
+    async with serve() as server, Client.connect(server.port) as client:
+        client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send = client.writer.write
+        client.writer.write = lambda data: [
+            send(data[at : at + size]) for at in range(0, len(data), size)
+        ]
+        await client.handshake()
+        client.ssl.write(b"ping")
+        client.flush()
+        assert await client.read_exactly(4) == b"ping"
+
+
+@both_loops
+async def test_hello_in_fragments_of_records():
+    """A hello that is cut into many records is served; OpenSSL gets them as they came."""
+    async with serve() as server, Client.connect(server.port) as client:
+        with pytest.raises(ssl.SSLWantReadError):
+            client.ssl.do_handshake()
+        hello = client.outgoing.read()
+        client.writer.write(split_records(hello[5:], 50))
+        await client.handshake()
+        await client.send(b"ping")
+        assert await client.read_exactly(4) == b"ping"
+        assert server.asked[0][0] == "a.test"
+
+
+@both_loops
+async def test_first_data_in_the_segment_of_finished():
+    """Data that comes with the end of the handshake is delivered, however much it is."""
+    data = bytes(range(256)) * 300
+    async with serve() as server, Client.connect(server.port) as client:
+        send = client.writer.write
+        held = []
+        client.writer.write = held.append
+        with pytest.raises(ssl.SSLWantReadError):
+            client.ssl.do_handshake()
+        client.flush()
+        send(b"".join(held))
+        held.clear()
+        await client.handshake()
+        for at in range(0, len(data), 16384):
+            client.ssl.write(data[at : at + 16384])
+        client.flush()
+        send(b"".join(held))
+        assert await client.read_exactly(len(data)) == data
+
+
+@both_loops
+async def test_resumption_is_known():
+    """A session that is resumed is counted and shown."""
+    context = server_context()
+    client_side = client_context(maximum_version=TLS12)
+    async with serve(context) as server:
+        sessions = []
+        for _ in range(2):
+            async with Client.connect(server.port, client_side) as client:
+                if sessions:
+                    client.ssl = client_side.wrap_bio(
+                        client.incoming,
+                        client.outgoing,
+                        server_hostname="a.test",
+                        session=sessions[0],
+                    )
+                await client.handshake()
+                await client.send(b"x")
+                await client.read_exactly(1)
+                sessions.append(client.ssl.session)
+        assert server.tracker.completed == 2
+        assert server.tracker.resumed == 1
+        assert (await server.protocol(1)).transport.tls_info.resumed
+
+
+@both_loops
+@pytest.mark.parametrize(
+    ("alert", "reason"), [(112, "unknown-name"), (120, "no-common-alpn"), (40, "error")]
+)
+async def test_refusal_before_openssl_is_an_alert(alert, reason):
+    """What the choice of contexts refuses is told by that alert, and the socket lingers."""
+    async with serve(select=lambda name, protocols: Selected(None, "", alert)) as server:
+        answer = await say(server.port, real_hello("nobody.test") + b"unread" * 1000, end=True)
+        assert alert_of(answer) == alert
+        assert server.reasons == {reason: 1}
+        assert "SNI nobody.test" in server.lines[0]
+
+
+@both_loops
+async def test_alerts_are_what_real_clients_report():
+    """OpenSSL's client names the alert that was sent."""
+    for alert, name in ((112, "UNRECOGNIZED_NAME"), (120, "no application protocol")):
+        async with (
+            serve(select=lambda *_, alert=alert: Selected(None, "", alert)) as server,
+            Client.connect(server.port) as client,
+        ):
+            with pytest.raises(ssl.SSLError, match=name):
+                await client.handshake()
+
+
+def old_client():
+    """Return a client that speaks TLS 1.1 at most."""
+    context = client_context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
+
+
+def with_ciphers(ciphers):
+    """Return a TLS 1.2 client with certain suites only."""
+    context = client_context(maximum_version=TLS12)
+    context.set_ciphers(ciphers)
+    return context
+
+
+def with_curve(curve):
+    """Return a client with one group only."""
+    context = client_context()
+    context.set_ecdh_curve(curve)
+    return context
+
+
+def curve_server():
+    """Return a server with another one."""
+    context = server_context()
+    context.set_ecdh_curve("secp521r1")
+    return context
+
+
+@both_loops
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("server_side", "client_side", "alert", "reason", "words"),
+    [
+        pytest.param(
+            server_context,
+            old_client,
+            "PROTOCOL_VERSION",
+            "no-common-version",
+            "the client speaks TLS 1.1 only",
+            id="old-client",
+        ),
+        pytest.param(
+            lambda: server_context(minimum_version=TLS13),
+            lambda: client_context(maximum_version=TLS12),
+            "PROTOCOL_VERSION",
+            "no-common-version",
+            "TLS 1.2",
+            id="modern-server",
+        ),
+        pytest.param(
+            server_context,
+            lambda: with_ciphers("ECDHE-RSA-AES128-GCM-SHA256"),
+            "HANDSHAKE_FAILURE",
+            "no-common-cipher",
+            "no cipher suite in common",
+            id="kind-of-key",
+        ),
+        pytest.param(
+            curve_server,
+            lambda: with_curve("prime256v1"),
+            "HANDSHAKE_FAILURE",
+            "no-common-group",
+            "no key agreement group in common",
+            id="groups",
+        ),
+    ],
+)
+async def test_refused_clients_see_an_alert(server_side, client_side, alert, reason, words):
+    """A client that cannot be served sees why, and so does the log."""
+    async with (
+        serve(server_side()) as server,
+        Client.connect(server.port, client_side()) as client,
+    ):
+        with pytest.raises(ssl.SSLError, match=alert):
+            await client.handshake()
+        assert server.reasons == {reason: 1}
+        assert words in server.lines[0]
+        assert "SNI a.test" in server.lines[0]
+
+
+async def shake_and_read(client):
+    """Shake hands and read: in TLS 1.3 a refusal comes after the client's Finished."""
+    await client.handshake()
+    await client.read_some()
+
+
+def shown(kind):
+    """Return a client certificate: none, good, of another authority, or expired."""
+    ours, other = authority("Clients"), authority("Strangers")
+    return {
+        "none": lambda: None,
+        "good": lambda: pki.make_client(ours),
+        "other": lambda: pki.make_client(other, "mallory"),
+        "expired": lambda: pki.make_client(ours, "late", start_days=-9, end_days=-1),
+    }[kind]()
+
+
+@both_loops
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["tls1.2", "tls1.3"])
+@pytest.mark.parametrize(
+    ("kind", "alert", "reason"),
+    [
+        ("none", "HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED", "client-cert-missing"),
+        ("other", "UNKNOWN_CA", "client-cert-unknown-ca"),
+        ("expired", "CERTIFICATE_EXPIRED", "client-cert-expired"),
+    ],
+)
+async def test_wrong_client_certificates(kind, alert, reason, version):
+    """Every wrong kind of client certificate is told by its alert, in both versions."""
+    context = server_context(clients=authority("Clients"))
+    client_side = client_context(show=shown(kind), maximum_version=version)
+    async with serve(context) as server, Client.connect(server.port, client_side) as client:
+        with pytest.raises(ssl.SSLError, match=alert):
+            await shake_and_read(client)
+        assert server.reasons == {reason: 1}
+        assert not server.protocols
+
+
+@both_loops
+async def test_revoked_client_certificate():
+    """A revoked client is told so."""
+    ours = authority("Clients")
+    revoked = shown("good")
+    context = server_context(clients=ours)
+    path = pki.write_crl(directory(), pki.make_crl(ours, revoked), "wire.crl")
+    context.load_verify_locations(path)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    async with (
+        serve(context) as server,
+        Client.connect(server.port, client_context(show=revoked)) as client,
+    ):
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
+            await shake_and_read(client)
+        assert server.reasons == {"client-cert-revoked": 1}
+
+
+@both_loops
+async def test_good_client_certificate_is_known():
+    """The application gets the certificate that was verified."""
+    good = shown("good")
+    context = server_context(clients=authority("Clients"))
+    async with (
+        serve(context) as server,
+        Client.connect(server.port, client_context(show=good)) as client,
+    ):
+        await client.handshake()
+        transport = (await server.protocol()).transport
+        assert transport.tls_info.client_certificate_der == good.der
+        assert transport.get_extra_info("peercert")["subject"]
+
+
+@both_loops
+@pytest.mark.parametrize("version", [TLS12, TLS13], ids=["tls1.2", "tls1.3"])
+async def test_client_that_does_not_trust_us(version):
+    """A client that refuses our certificate is reported with what to look at."""
+    async with (
+        serve() as server,
+        Client.connect(server.port, client_context(trust=False, maximum_version=version)) as client,
+    ):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await client.handshake()
+        await client.reader.read()
+        assert server.reasons == {"distrusted-ca": 1}
+        assert "it does not trust our CA" in server.lines[0]
+
+
+@both_loops
+@pytest.mark.parametrize(
+    ("segments", "alert", "reason"),
+    [
+        ([record(b"\2\0\0\1\0")], 10, "malformed-hello"),
+        ([b"\x16\3\1\xff\xff" + b"a" * 40], 22, "malformed-hello"),
+        ([b"\x15\3\1\0\2\2\x28"], 10, "malformed-hello"),
+        ([record(build_hello(server_name(b"a"), server_name(b"b")))], None, "malformed-hello"),
+        ([record(b"\1\1\0\0" + bytes(60))], 47, "hello-too-long"),
+        ([bytes.fromhex("802e010301001500000010010080") + b"x" * 60], 70, "no-common-version"),
+        ([bytes.fromhex("802e010002001500000010010080") + b"x" * 60], 70, "no-common-version"),
+        ([record(build_hello(versions(0x0302, 0x0301), version=0x0302))], 70, "no-common-version"),
+        ([record(build_hello(alpn(b"h2"), suites=[0x0005]))], 40, "no-common-cipher"),
+    ],
+    ids=[
+        "server-hello",
+        "record-too-long",
+        "alert-first",
+        "extension-twice",
+        "hello-too-long",
+        "sslv2-for-tls1.0",
+        "sslv2",
+        "tls1.1",
+        "no-suite",
+    ],
+)
+async def test_bad_openings_get_the_right_alert(segments, alert, reason):
+    """What is no good hello is answered by the alert that names the fault."""
+    async with serve() as server:
+        answer = await say(server.port, *segments, end=True)
+        number = alert_of(answer)
+        assert alert is None or number == alert
+        assert server.reasons == {reason: 1}
+        assert not server.protocols
+
+
+@both_loops
+@pytest.mark.parametrize(
+    "data",
+    [b"SSH-2.0-OpenSSH_9.2\r\n", b"\0" * 64, b"EHLO a.test\r\n", b"\x16\x02\0\0\0\0\0"],
+    ids=["ssh", "zeros", "smtp", "other-major"],
+)
+async def test_garbage_is_closed_without_an_answer(data):
+    """What does not look like TLS gets no record back, since it could not read one."""
+    async with serve() as server:
+        assert await say(server.port, data + b"x" * 20) in (b"", b"reset")
+        assert server.reasons == {"not-tls": 1}
+
+
+@both_loops
+async def test_largest_hello_reaches_openssl():
+    """A hello of 64 KiB is read, chooses a context and is answered by OpenSSL."""
+    suites = [0x1301, 0xC02B] + [0x00FE] * 31000
+    message = build_hello(
+        server_name(b"a.test"), alpn(b"http/1.1"), versions(0x0304), suites=suites
+    )
+    async with serve() as server:
+        answer = await say(server.port, split_records(message), end=True)
+        assert answer[:1] in (b"\x15", b"\x16")
+        assert server.asked == [("a.test", ("http/1.1",))]
+
+
+@both_loops
+async def test_silence_ends_with_the_timeout():
+    """Who says nothing is closed, and it is a line."""
+    async with serve(timeout=0.02) as server:
+        assert await say(server.port) == b""
+        assert server.reasons == {"silent": 1}
+
+
+@both_loops
+@pytest.mark.parametrize("cut", [1, 5, 60])
+async def test_unfinished_hello_ends_with_the_timeout(cut):
+    """Who stops in the middle of its hello is closed."""
+    async with serve(timeout=0.02) as server:
+        assert await say(server.port, real_hello()[:cut]) == b""
+        assert server.reasons == {"timeout": 1}
+
+
+@both_loops
+async def test_unfinished_handshake_ends_with_the_timeout():
+    """Who stops after its hello is closed, with its place given back."""
+    async with serve(timeout=0.02) as server:
+        answer = await say(server.port, real_hello())
+        assert answer[:1] == b"\x16"
+        assert server.reasons == {"timeout": 1}
+        assert server.tracker.running == 0
+
+
+@both_loops
+async def test_no_timer_is_left_after_the_handshake():
+    """An idle connection holds no timer."""
+    async with serve(timeout=0.02) as server, Client.connect(server.port) as client:
+        await client.handshake()
+        await client.send(b"x")
+        await client.read_exactly(1)
+        assert not server.tracker.connections
+        assert not any(len(each) for each in server.tracker._deadlines.values())
+        # a later connection times out, and this one is still there
+        assert await say(server.port) == b""
+        await client.send(b"y")
+        assert await client.read_exactly(1) == b"y"
+
+
+@both_loops
+@pytest.mark.parametrize("end", ["fin", "reset"])
+async def test_connection_without_a_byte_is_no_failure(end, caplog):
+    """A health check that opens and closes leaves no line."""
+    async with serve() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        while not server.layers:
+            await asyncio.sleep(0)
+        if end == "reset":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+        while not server.tracker.silent:
+            await asyncio.sleep(0)
+        assert server.reasons == {}
+        assert not [each for each in caplog.records if each.name == "edgeserver.general"]
+
+
+@both_loops
+@pytest.mark.parametrize("end", ["fin", "reset"])
+@pytest.mark.parametrize("data", [real_hello()[:30], real_hello()], ids=["in-hello", "after-hello"])
+async def test_leaving_in_the_middle_is_a_failure(data, end):
+    """A client that leaves in the middle of its handshake is a line."""
+    async with serve() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(data)
+        reached = HANDSHAKE if len(data) > 30 else HELLO
+        while not server.layers or server.layers[0]._state != reached:
+            await asyncio.sleep(0)
+        if end == "reset":
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+        while not (server.reasons or server.tracker.silent):
+            await asyncio.sleep(0)
+        if server.tracker.silent:
+            assert len(data) == 30  # it was gone before its bytes were read
+        else:
+            # a kernel may also report a reset as an end, where it came with bytes unread
+            assert server.reasons in ({"closed": 1}, {"reset": 1})
+
+
+@both_loops
+async def test_plain_http_is_answered():
+    """A request without TLS is told the https URL, once its head has come."""
+    async with serve() as server:
+        answer = await say(server.port, REQUEST[:20], REQUEST[20:])
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert answer.endswith(b"use https://a.test:8443/a?b=c\n")
+        assert server.reasons == {"plain-http": 1}
+        assert "plain HTTP sent to the TLS port" in server.lines[0]
+
+
+@both_loops
+async def test_plain_http_with_a_body_gets_its_answer():
+    """The answer is not lost to a reset while the client still sends."""
+    async with serve() as server:
+        head = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n"
+        answer = await say(server.port, head, bytes(100000), end=True)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@both_loops
+async def test_plain_http_is_redirected_if_asked():
+    """With `redirect` it is a 308."""
+    async with serve(redirect=True) as server:
+        answer = await say(server.port, REQUEST)
+        assert answer.startswith(b"HTTP/1.1 308 Permanent Redirect\r\n")
+        assert b"\r\nLocation: https://a.test:8443/a?b=c\r\n" in answer
+
+
+@both_loops
+@pytest.mark.parametrize("end", [True, False], ids=["fin", "timeout"])
+async def test_plain_http_without_the_end_of_its_head(end):
+    """An unfinished plain request is answered when it ends, or when time is up."""
+    async with serve(timeout=10.0 if end else 0.02) as server:
+        answer = await say(server.port, b"GET / HTTP/1.1\r\nHost: a.test\r\n", end=end)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert server.reasons == {"plain-http": 1}
+
+
+@both_loops
+async def test_handshakes_wait_for_a_place():
+    """With one place, the second client waits until the first has shaken hands."""
+    tracker = HandshakeTracker(max_handshakes=1)
+    async with (
+        serve(tracker=tracker) as server,
+        Client.connect(server.port) as first,
+        Client.connect(server.port) as second,
+    ):
+        with pytest.raises(ssl.SSLWantReadError):
+            first.ssl.do_handshake()
+        first.flush()
+        await first.fill()
+        assert tracker.running == 1
+        waiting = asyncio.ensure_future(second.handshake())
+        while not tracker.waiting:
+            await asyncio.sleep(0)
+        assert len(server.asked) == 1
+        await first.handshake()
+        await waiting
+        for client in (first, second):
+            await client.send(b"x")
+            assert await client.read_exactly(1) == b"x"
+        assert tracker.completed == 2
+
+
+@both_loops
+async def test_who_waits_too_long_is_closed():
+    """Waiting for a place is part of the handshake's time."""
+    tracker = HandshakeTracker(max_per_client=1)
+    async with serve(tracker=tracker, timeout=0.05) as server:
+        results = await asyncio.gather(*(say(server.port, real_hello()) for _ in range(3)))
+        assert sorted(server.reasons) in (["crowded", "timeout"], ["timeout"])
+        assert any(result[:1] == b"\x16" for result in results)
+        assert tracker.running == tracker.waiting == 0
+
+
+@both_loops
+async def test_full_queue_refuses():
+    """When even the queue is full a connection is closed at once, and it is counted."""
+    tracker = HandshakeTracker(max_handshakes=1, max_waiting=0)
+    async with serve(tracker=tracker) as server, Client.connect(server.port) as first:
+        with pytest.raises(ssl.SSLWantReadError):
+            first.ssl.do_handshake()
+        first.flush()
+        await first.fill()
+        assert await say(server.port, real_hello()) in (b"", b"reset")
+        assert server.reasons == {"crowded": 1}
+        await first.handshake()
+
+
+@both_loops
+async def test_after_a_prelude():
+    """The layer takes over a live transport with bytes that were read too far."""
+    made = []
+
+    class Prelude(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            line, _, rest = data.partition(b"\r\n")
+            layer = TLSLayer(
+                contexts=server,
+                build_protocol=build,
+                tracker=server.tracker,
+                client=line.split()[2].decode(),
+            )
+            made.append(layer)
+            replace_layer(self.transport, layer, rest)
+
+    def build(transport):
+        server.protocols.append(Echo())
+        return server.protocols[-1]
+
+    async with serve() as server:
+        listener = await asyncio.get_running_loop().create_server(Prelude, "127.0.0.1", 0)
+        async with Client.connect(listener.sockets[0].getsockname()[1]) as client:
+            client.writer.write(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n")
+            await client.handshake()
+            await client.send(b"ping")
+            assert await client.read_exactly(4) == b"ping"
+            assert made[0].key == bytes([203, 0, 113, 9])
+        async with Client.connect(listener.sockets[0].getsockname()[1]) as client:
+            client.writer.write(
+                b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\nnonsense!" + b"!" * 20
+            )
+            await client.reader.read()
+        assert server.lines[0].startswith("SSL Error on 127.0.0.1:")
+        assert " for 203.0.113.9: " in server.lines[0]
+        listener.close()
+        await listener.wait_closed()
+
+
+@both_loops
+async def test_unix_socket():
+    """A connection without an address is served, and named as what it is."""
+    path = str(directory() / "wire.sock")
+    async with serve() as server:
+        listener = await asyncio.get_running_loop().create_unix_server(
+            lambda: TLSLayer(
+                contexts=server, build_protocol=lambda transport: Echo(), tracker=server.tracker
+            ),
+            path,
+        )
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"nonsense!" * 9)
+        await reader.read()
+        assert server.lines[0].startswith("SSL Error on unix socket: ")
+        writer.close()
+        listener.close()
+        await listener.wait_closed()
+
+
+@both_loops
+async def test_failure_is_one_warning_without_traceback(caplog):
+    """The log gets one line on `edgeserver.general`, which Tornado's filters match."""
+    with caplog.at_level(logging.WARNING, logger="edgeserver.general"):
+        async with serve() as server:
+            await say(server.port, b"nonsense\n" * 9)
+    lines = [each for each in caplog.records if each.name == "edgeserver.general"]
+    assert len(lines) == 1
+    assert lines[0].levelno == logging.WARNING
+    assert lines[0].exc_info is None
+    assert lines[0].getMessage().startswith("SSL Error on 127.0.0.1:")
+
+
+@both_loops
+async def test_linger_is_bounded(monkeypatch):
+    """A refused client that neither reads nor leaves is cut off."""
+    monkeypatch.setattr("edgeserver.transport.lingering.CHECK_S", 0.02)
+    async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(real_hello())
+        assert alert_of(await reader.read()) == 112
+        try:
+            while True:
+                writer.write(bytes(1024))
+                await writer.drain()
+                await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        writer.close()
+
+
+@both_loops
+async def test_linger_reads_no_more_than_its_bound(monkeypatch):
+    """A refused client that keeps sending is stopped after 256 KiB, and cut off in time."""
+    monkeypatch.setattr("edgeserver.transport.lingering.CHECK_S", 0.1)
+    async with serve(select=lambda name, protocols: Selected(None, "", 112)) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await send_until_cut_off(writer, real_hello())
+
+
+@both_loops
+async def test_broken_context_source_ends_only_its_connection():
+    """An error of ours in the choice ends that connection, and gives its place back."""
+
+    def select(name, protocols):
+        if name == "a.test":
+            raise RuntimeError("made by the test")
+        return Selected(server_context())
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    async with serve(select=select) as server:
+        assert await say(server.port, real_hello("a.test")) in (b"", b"reset")
+        while server.tracker.connections:
+            await asyncio.sleep(0)
+        async with Client.connect(server.port, name="b.test") as client:
+            await client.handshake()
+        assert server.tracker.running == 0
+
+
+@given(st.lists(st.binary(min_size=1, max_size=400), min_size=1, max_size=3), st.booleans())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_bytes_at_a_real_socket(segments, hello_first):
+    """Whatever is sent, the connection ends in time and another client is served meanwhile."""
+
+    @both_loops
+    async def talk():
+        async with serve(timeout=0.05) as server, Client.connect(server.port) as other:
+            first = [real_hello()[:200]] if hello_first else []
+            bad = asyncio.ensure_future(say(server.port, *first, *segments))
+            await other.handshake()
+            await other.send(b"ping")
+            assert await other.read_exactly(4) == b"ping"
+            await bad
+            while server.tracker.connections:
+                await asyncio.sleep(0)
+
+    talk(asyncio.new_event_loop)
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_mutated_hellos_at_a_real_socket(data):
+    """A hello with a few bytes changed ends in an alert, a handshake or a close."""
+    raw = bytearray(real_hello())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+
+    @both_loops
+    async def talk():
+        async with serve(timeout=0.05) as server:
+            answer = await say(server.port, bytes(raw))
+            assert answer[:1] in (b"", b"\x15", b"\x16", b"r", b"H")
+
+    talk(asyncio.new_event_loop)
