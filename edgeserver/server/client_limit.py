@@ -76,7 +76,8 @@ class ClientCounts:
             refused.abort()
             self._refusals.warn(
                 f"connection from {escape(name)} closed: it has {self.most} open already"
-                " (max_connections_per_client)"
+                " (max_connections_per_client)",
+                name,
             )
             return None
         if key:
@@ -184,7 +185,14 @@ class CountedTLSLayer(TLSLayer):
             self._counted = key
             super().connection_made(transport)
 
+    def _finish(self, rest: bytes) -> None:
+        self._count_out()
+        super()._finish(rest)
+
     def _leave(self) -> None:
+        self._count_out()
+        super()._leave()
+
+    def _count_out(self) -> None:
         key, self._counted = self._counted, NOBODY
         self._clients.leave(key)
-        super()._leave()
