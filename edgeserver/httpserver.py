@@ -321,7 +321,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             Whether everything in flight was finished in time.
 
         Raises:
-            ConfigurationError: `timeout` is no number of seconds; nothing was stopped.
+            ConfigurationError: `timeout` is not a time; nothing was stopped.
         """
         check_timeout(timeout)
         self.stop()

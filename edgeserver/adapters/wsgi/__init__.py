@@ -108,7 +108,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
             Whether everything has ended.
 
         Raises:
-            ConfigurationError: `timeout` is no time.
+            ConfigurationError: `timeout` is not a time.
         """
         require_seconds("timeout", timeout, zero=True)
         return await self._pool.shutdown(timeout)
