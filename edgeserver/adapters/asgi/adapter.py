@@ -27,7 +27,7 @@ from edgeserver.support.loggers import app_log
 from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
 
-__all__ = ["ASGIAdapter", "make_delegate"]
+__all__ = ["ASGIAdapter"]
 
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -197,15 +197,6 @@ class _Upgrade(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         """Pass the loss of the connection on."""
         self._target.on_connection_close()
-
-
-def make_delegate(app: Application, **options: Any) -> ASGIAdapter:
-    """Return the delegate that runs `app`; the options are those of `ASGIAdapter`.
-
-    Raises:
-        ConfigurationError: An option cannot work.
-    """
-    return ASGIAdapter(app, **options)
 
 
 def _checked_root_path(root_path: object) -> str:

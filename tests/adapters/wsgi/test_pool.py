@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.adapters.wsgi import WSGIAdapter, make_delegate
+from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.adapters.wsgi.pool import Mailbox, ThreadPool
 from edgeserver.errors import ConfigurationError
 from tests.adapters.serving import until
@@ -173,13 +173,13 @@ OPTIONS = [
 def test_wrong_options(options: dict[str, Any], part: str) -> None:
     """An option that cannot work is refused by name."""
     with pytest.raises(ConfigurationError, match=part):
-        make_delegate(lambda environ, start_response: [], **options)
+        WSGIAdapter(lambda environ, start_response: [], **options)
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), None, "5"])
 async def test_a_shutdown_in_no_time(timeout: Any) -> None:
     """A time that is none is refused by name, before anything is closed."""
-    adapter = make_delegate(lambda environ, start_response: [])
+    adapter = WSGIAdapter(lambda environ, start_response: [])
     with pytest.raises(ConfigurationError, match=f"timeout={timeout!r} is not a time"):
         await adapter.shutdown(timeout)
     assert await adapter.shutdown(0)
