@@ -11,6 +11,7 @@ import pytest
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import REASONS, TrustedProxy, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
+from tests.proxyheaders import inside
 from tests.proxyheaders.support import CLIENT, FakePrelude, ask, policy
 
 
@@ -234,7 +235,7 @@ def test_peers_are_remembered_in_bounds() -> None:
     for number in range(2000):
         peer = f"203.0.{number // 256}.{number % 256}"
         assert trust.resolve(peer=peer, headers=[]).remote_ip == peer
-    assert len(trust._bounds) <= 256
+    assert inside.peers(trust) <= 256
 
 
 def test_two_connections_in_turn() -> None:
@@ -267,8 +268,7 @@ def test_same_answer_whatever_the_spelling() -> None:
             peer="10.0.0.1", headers=[(odd, b"1"), (odd + b"-b", b"1"), (spelled, CLIENT.encode())]
         )
         assert answer.remote_ip == CLIENT
-    assert len(trust._spellings) <= 1024
-    assert len(trust._spellings.ignored) <= 1024
+    assert max(inside.known_spellings(trust)) <= 1024
 
 
 def test_off_reads_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from tests.proxyheaders import inside
 from tests.proxyheaders.support import CLIENT, PROXY, STRANGER, Head
 
 XFF, PROTO, HOST = b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host"
@@ -60,7 +61,7 @@ def test_other_values_under_known_names() -> None:
             for _ in range(3):
                 answer = trust.resolve(peer=PROXY, headers=list(head))
                 assert (answer.remote_ip, answer.protocol) == (f"198.51.100.{number}", scheme)
-    assert len(trust._shapes) == 1
+    assert len(inside.known_shapes(trust)) == 1
 
 
 def test_a_flood_of_names_is_bounded() -> None:
@@ -71,5 +72,6 @@ def test_a_flood_of_names_is_bounded() -> None:
         assert trust.resolve(peer=PROXY, headers=head).remote_ip == CLIENT
     for head in HEADS[-2:]:
         trust.resolve(peer=PROXY, headers=head)
-    assert len(trust._shapes) <= 256
-    assert all(len(names) <= 32 and sum(map(len, names)) <= 1024 for names in trust._shapes)
+    shapes = inside.known_shapes(trust)
+    assert len(shapes) <= 256
+    assert all(len(names) <= 32 and sum(map(len, names)) <= 1024 for names in shapes)
