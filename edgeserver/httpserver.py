@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeserver.adapters.callback import RequestCallback
-from edgeserver.adapters.delegates import delegate_for
+from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
@@ -321,7 +321,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             Whether everything in flight was finished in time.
 
         Raises:
-            ConfigurationError: `timeout` is no number of seconds; nothing was stopped.
+            ConfigurationError: `timeout` is not a time; nothing was stopped.
         """
         check_timeout(timeout)
         self.stop()

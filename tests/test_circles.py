@@ -14,12 +14,6 @@ PACKAGE = Path(edgeserver.__file__).parent
 # connection that is built of parts.
 STILL_THERE = (
     {
-        "edgeserver.adapters.asgi.adapter",
-        "edgeserver.adapters.asgi.http",
-        "edgeserver.adapters.asgi.lifespan",
-        "edgeserver.adapters.asgi.websocket",
-    },
-    {
         "edgeserver.http1.body_reader",
         "edgeserver.http1.bulk_reader",
         "edgeserver.http1.connection",

@@ -28,23 +28,11 @@ from edgeserver.httputil import (
 from edgeserver.httputil.hosts import split_absolute_target
 from edgeserver.iostream import set_closed_error_factory
 
-__all__ = ["TornadoAdapter", "make_delegate", "share_closed_error"]
+__all__ = ["TornadoAdapter", "share_closed_error"]
 
 
 MAX_ROUTERS = 16
 """Routers within routers that are looked through for the handler's delegate."""
-
-
-def make_delegate(app: Any) -> TornadoAdapter:
-    """Return the delegate that runs a Tornado application.
-
-    Args:
-        app: A `tornado.web.Application`, or another delegate that expects Tornado's classes.
-
-    Raises:
-        ConfigurationError: Tornado has not been imported, so `app` is none of its applications.
-    """
-    return TornadoAdapter(app)
 
 
 def share_closed_error() -> None:

@@ -19,22 +19,22 @@ __all__ = [
 
 def websocket_has_begun(call: Any) -> bool:
     """Whether a call of an ASGI application has accepted its WebSocket."""
-    return hasattr(call, "_wire")
+    return hasattr(call, "_websocket")
 
 
 def websocket_read_paused(call: Any) -> bool:
     """Whether the WebSocket of a call holds its client back."""
-    return bool(call._wire._reading_paused)
+    return bool(call._websocket._reading_paused)
 
 
 def websocket_writing_paused(call: Any) -> bool:
     """Whether the client of a call's WebSocket takes nothing more for now."""
-    return bool(call._wire._writing_paused)
+    return bool(call._websocket._writing_paused)
 
 
 def held_messages(call: Any) -> int:
     """How many messages of a call's WebSocket wait to be received."""
-    return len(call._wire.messages)
+    return len(call._websocket.messages)
 
 
 def pool_of(adapter: Any) -> Any:

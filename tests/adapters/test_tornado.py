@@ -891,14 +891,14 @@ def test_tornado_is_never_imported_by_us():
     """Without Tornado nothing changes, and imported later its `except` clauses still work."""
     program = """
 import sys
-from edgeserver.adapters.tornado import make_delegate
+from edgeserver.adapters.tornado import TornadoAdapter
 from edgeserver.errors import ConfigurationError, StreamClosedError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import closed_error
 HTTPServer(lambda request: None)
 assert type(closed_error()) is StreamClosedError
 try:
-    make_delegate(object())
+    TornadoAdapter(object())
 except ConfigurationError as error:
     assert "tornado.httputil was never imported" in str(error)
 else:

@@ -602,7 +602,7 @@ async def test_a_scope_that_cannot_be_made_answers_500(caplog):
     async def app(scope, receive, send):
         raise AssertionError("it is never called")
 
-    # A lone surrogate is no path; nothing else that a scope is made of can fail.
+    # A lone surrogate is not a path; nothing else that a scope is made of can fail.
     async with serving(app, root_path="/\udcff") as served:
         async with raw_socket(served) as (_, _, head):
             assert head.startswith(b"HTTP/1.1 500 ")

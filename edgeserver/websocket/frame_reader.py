@@ -1,4 +1,4 @@
-"""The bytes of a WebSocket that have come, decoded one frame at a time.
+"""The frame reader: bytes of a WebSocket, decoded one frame at a time.
 
 Decides where a frame ends on the wire, so that the sans-IO layer is never given more than one: what
 comes behind it stays as it came until somebody wants it. It must not know messages or a transport.
@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from edgeserver.websocket.settings import CONTROLS_PER_S, MOST_CONTROLS, POLICY, Excess
 
-__all__ = ["Intake"]
+__all__ = ["FrameReader"]
 
 _FIN: Final = 0x80
 _RSV1: Final = 0x40
@@ -25,7 +25,7 @@ _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 
 
-class Intake:
+class FrameReader:
     """The way of one WebSocket's bytes into the sans-IO layer, and of frames out of it.
 
     Args:
@@ -48,12 +48,18 @@ class Intake:
     )
 
     def __init__(self, protocol: ServerProtocol, clock: Callable[[], float]) -> None:
+        # The sans-IO layer, which is never given more than one frame.
         self._protocol = protocol
+        # Seconds that only grow, for the rate of control frames.
         self._clock = clock
+        # What has come, and where in it the next byte stands that nobody has taken.
         self._data = b""
         self._at = 0
-        self._left_bytes = 0  # of the frame that is under way
-        self._fed_bytes = 0  # of the same, in the sans-IO layer already
+        # How much of the frame that is under way has not been taken.
+        self._left_bytes = 0
+        # How much of the same frame the sans-IO layer has already.
+        self._fed_bytes = 0
+        # Control frames that were not forgotten when one was counted last, and when that was.
         self._controls = 0.0
         self._controls_s = clock()
 

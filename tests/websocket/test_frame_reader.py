@@ -1,4 +1,4 @@
-"""Tests for `edgeserver.websocket.intake`: bytes become frames, one at a time, however cut."""
+"""Tests for `edgeserver.websocket.frame_reader`: bytes become frames, however they are cut."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from edgeserver.websocket.intake import Intake
+from edgeserver.websocket.frame_reader import FrameReader
 
 
-def make() -> Intake:
-    """Return an intake of an open WebSocket."""
-    return Intake(ServerProtocol(state=State.OPEN, max_size=2**20), lambda: 0.0)
+def make() -> FrameReader:
+    """Return the frame reader of an open WebSocket."""
+    return FrameReader(ServerProtocol(state=State.OPEN, max_size=2**20), lambda: 0.0)
 
 
-def take(intake: Intake) -> list[Frame]:
+def take(reader: FrameReader) -> list[Frame]:
     """Return all frames that are whole."""
     found = []
-    while (frame := intake.next()) is not None:
+    while (frame := reader.next()) is not None:
         found.append(frame)
     return found
 
@@ -49,44 +49,44 @@ FRAMES = [
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.booleans())
 def test_cuts_change_nothing(sizes: list[int], eager: bool) -> None:
     """Frames of all lengths come out as they were, wherever segments end."""
-    intake = make()
+    reader = make()
     data = wire(FRAMES)
     found = []
     for size in sizes:
-        intake.put(data[:size])
+        reader.put(data[:size])
         data = data[size:]
         if eager:
-            found += take(intake)
-    intake.put(data)
-    found += take(intake)
+            found += take(reader)
+    reader.put(data)
+    found += take(reader)
     assert same(found) == same(FRAMES)
-    assert not intake.has_more()
-    assert intake.held_bytes == 0
+    assert not reader.has_more()
+    assert reader.held_bytes == 0
 
 
 def test_every_byte_on_its_own() -> None:
     """A frame is there with its last byte, not before, and what is held grows by one each time."""
     data = wire(FRAMES[1:4])
-    intake = make()
+    reader = make()
     found, held = [], 0
     for number in range(len(data)):
-        intake.put(data[number : number + 1])
-        frames = take(intake)
+        reader.put(data[number : number + 1])
+        frames = take(reader)
         held = 0 if frames else held + 1
-        assert intake.held_bytes == held
+        assert reader.held_bytes == held
         found += frames
     assert same(found) == same(FRAMES[1:4])
 
 
 def test_only_one_frame_is_decoded_at_a_time() -> None:
     """What comes behind a frame is still there as it came."""
-    intake = make()
+    reader = make()
     data = wire(FRAMES)
-    intake.put(data)
-    assert same([intake.next()]) == same(FRAMES[:1])
-    assert intake.has_more()
-    intake.clear()
-    assert (intake.has_more(), intake.held_bytes, intake.next()) == (False, 0, None)
+    reader.put(data)
+    assert same([reader.next()]) == same(FRAMES[:1])
+    assert reader.has_more()
+    reader.clear()
+    assert (reader.has_more(), reader.held_bytes, reader.next()) == (False, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,18 @@ def test_only_one_frame_is_decoded_at_a_time() -> None:
 )
 def test_what_is_small_is_known_before_it_is_decoded(data: bytes, small: bool) -> None:
     """A small message is whole, in one frame, and not compressed."""
-    intake = make()
-    intake.put(data)
-    assert intake.is_small(100) is small
+    reader = make()
+    reader.put(data)
+    assert reader.is_small(100) is small
 
 
 def test_a_frame_under_way_is_not_small() -> None:
     """Its length is not known to those who ask in the middle of it."""
-    intake = make()
+    reader = make()
     data = wire([Frame(Opcode.TEXT, b"x" * 50)])
-    intake.put(data[:-1])
-    assert intake.next() is None
-    assert not intake.is_small(100)
+    reader.put(data[:-1])
+    assert reader.next() is None
+    assert not reader.is_small(100)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_frame_under_way_is_not_small() -> None:
 def test_a_frame_that_is_wrong_ends_it(data: bytes) -> None:
     """The sans-IO layer fails the connection; no frame comes of it or of what stands behind."""
     protocol = ServerProtocol(state=State.OPEN, max_size=2**20)
-    intake = Intake(protocol, lambda: 0.0)
-    intake.put(data + wire(FRAMES))
-    assert take(intake) == []
+    reader = FrameReader(protocol, lambda: 0.0)
+    reader.put(data + wire(FRAMES))
+    assert take(reader) == []
     assert protocol.eof_sent
