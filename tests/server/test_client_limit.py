@@ -15,6 +15,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.client_limit import ClientCounts
+from edgeserver.support.ratelimit import RateLimit
 from edgeserver.transport.proxyprotocol import RefusalLog
 from tests.e2e.site import Client, address_of, answer, connected, fetch, serve, tell
 from tests.http1.conversation import FakeTransport
@@ -121,7 +122,7 @@ async def test_only_clients_with_connections_are_known() -> None:
 
 async def test_refusals_are_logged_within_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     """Each says who and which limit, until there are too many."""
-    clients = counts(1, refusals=RefusalLog(3))
+    clients = counts(1, refusals=RefusalLog(RateLimit(in_all=3)))
     clients.enter(FakeTransport(), None)
     for _ in range(10):
         transport = FakeTransport()
