@@ -157,18 +157,23 @@ class CountedConnection(HTTP1Connection):
 
 
 class CountedTLSLayer(TLSLayer):
-    """A handshake that counts for its client; once it is done the connection above does.
-
-    Args:
-        clients: Who counts.
-        source: Whom the connection's PROXY prelude names, if anybody.
-        options: Those of `TLSLayer`.
-    """
+    """A handshake that counts for its client; once it is done the connection above does."""
 
     __slots__ = ("_clients", "_counted", "_source")
 
-    def __init__(self, clients: ClientCounts, source: str | None, **options: Any) -> None:
-        super().__init__(**options)
+    _clients: ClientCounts
+    _counted: bytes
+    _source: str | None
+
+    def count_by(self, clients: ClientCounts, source: str | None) -> None:
+        """Take what is needed to count, before the connection is made.
+
+        Not in the constructor: compiled, one that passes keywords on as they came gets them wrong.
+
+        Args:
+            clients: Who counts.
+            source: Whom the connection's PROXY prelude names, if anybody.
+        """
         self._clients = clients
         self._source = source
         self._counted = NOBODY

@@ -25,6 +25,7 @@ from edgeserver.errors import StreamClosedError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.proxyheaders import TrustPolicy
+from tests import inside
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -100,8 +101,8 @@ class Site:
             await self.server.close_all_connections()
             # Detached ones are the application's: nobody else waits for their last turn.
             async with asyncio.timeout(10):
-                for stream in list(self.server._endpoint._detached):
-                    while stream._transport is not None:
+                for stream in inside.detached_streams(self.server):
+                    while inside.lower_transport(stream) is not None:
                         await asyncio.sleep(0)
 
 

@@ -11,6 +11,7 @@ import pytest
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
 from edgeserver.proxyheaders import TrustPolicy
+from tests.http1 import inside
 from tests.http1.conversation import App, FakeTransport, Recorder, TakingApp, Talk, fields
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -254,10 +255,10 @@ async def test_connections_are_counted() -> None:
 async def test_the_clock_stops_without_connections_and_starts_again() -> None:
     """No timer runs for a server that nobody is connected to."""
     talk = Talk(idle_connection_timeout=10)
-    assert talk.endpoint._ticker is not None
+    assert inside.clock_runs(talk.endpoint)
     talk.transport.abort()
     await talk.later(1)
-    assert talk.endpoint._ticker is None
+    assert not inside.clock_runs(talk.endpoint)
     await talk.later(1000)
     again = FakeTransport()
     again.protocol = HTTP1Connection(talk.endpoint)

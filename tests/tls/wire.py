@@ -129,14 +129,14 @@ class Recorder(asyncio.Protocol):
         self.exc: Exception | None = None
         self._changed = asyncio.Event()
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
         self.heard.append(what)
         self._changed.set()
 
     def connection_made(self, transport):
         """Note it."""
         self.transport = transport
-        self._note("made")
+        self.note("made")
 
     def data_received(self, data):
         """Note it."""
@@ -145,21 +145,21 @@ class Recorder(asyncio.Protocol):
 
     def eof_received(self):
         """Note it."""
-        self._note("eof")
+        self.note("eof")
         return self.keep_open
 
     def connection_lost(self, exc):
         """Note it."""
         self.exc = exc
-        self._note("lost")
+        self.note("lost")
 
     def pause_writing(self):
         """Note it."""
-        self._note("pause")
+        self.note("pause")
 
     def resume_writing(self):
         """Note it."""
-        self._note("resume")
+        self.note("resume")
 
     async def until(self, condition: Callable[[Recorder], bool]) -> None:
         """Wait until `condition` holds; it is asked after every event."""

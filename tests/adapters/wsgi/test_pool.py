@@ -12,6 +12,7 @@ import pytest
 from edgeserver.adapters.wsgi import WSGIAdapter, make_delegate
 from edgeserver.adapters.wsgi.pool import Mailbox, ThreadPool
 from edgeserver.errors import ConfigurationError
+from tests.adapters import inside
 from tests.adapters.serving import until
 from tests.loops import on_both_loops
 
@@ -56,7 +57,7 @@ async def test_a_thread_that_waits_is_woken_again() -> None:
             done = asyncio.Event()
             pool.submit(lambda done=done: pool.mailbox.post(done.set))
             await asyncio.wait_for(done.wait(), 20)
-            await until(lambda: len(pool.pool._idle) == pool.pool.running)
+            await until(lambda: inside.idle_threads(pool.pool) == pool.pool.running)
         assert pool.pool.running == 1
 
 
@@ -147,7 +148,7 @@ async def test_shutdown_of_a_pool_that_was_never_used() -> None:
 async def test_a_forgotten_adapter_ends_its_threads() -> None:
     """Threads do not outlive the server that they belong to."""
     adapter = WSGIAdapter(lambda environ, start_response: [])
-    pool, done = adapter._pool, []
+    pool, done = inside.pool_of(adapter), []
     pool.submit(lambda: done.append(1), Mailbox(asyncio.get_running_loop()))
     await until(lambda: bool(done))
     gone = weakref.ref(adapter)

@@ -3,6 +3,7 @@
 import asyncio
 
 from edgeserver.tls.connection.timeouts import Deadlines
+from tests.tls import inside
 from tests.tls.wire import both_loops
 
 
@@ -23,7 +24,7 @@ async def test_expires_in_order():
     await done.wait()
     assert expired == ["first", "second", "last"]
     assert len(deadlines) == 0
-    assert deadlines._timer is None
+    assert not inside.is_scheduled(deadlines)
 
 
 @both_loops
