@@ -27,14 +27,6 @@ STILL_THERE = (
         "edgeserver.http1.output",
     },
     {
-        "edgeserver.proxyheaders.explanation.oddities",
-        "edgeserver.proxyheaders.connection",
-        "edgeserver.proxyheaders.resolvers",
-        "edgeserver.proxyheaders.explanation.explain",
-        "edgeserver.proxyheaders.policy",
-        "edgeserver.proxyheaders.schemefindings",
-    },
-    {
         "edgeserver.tls.doctor.chain",
         "edgeserver.tls.doctor.files",
         "edgeserver.tls.contexts.host",

@@ -62,7 +62,7 @@ TRUST_OPTIONS: tuple[click.Option, ...] = (
 XHEADERS_OPTIONS: tuple[click.Option, ...] = (
     switch(
         "--xheaders",
-        "Tornado's contract: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
+        "Tornado's rules: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
     ),
     list_flag(
         "--trusted-downstream",
@@ -70,7 +70,7 @@ XHEADERS_OPTIONS: tuple[click.Option, ...] = (
         "With --xheaders: proxies to skip in X-Forwarded-For, from the right.",
     ),
 )
-"""The flags of Tornado's contract."""
+"""The flags of Tornado's rules."""
 
 _ONLY_WITH_TRUST = {
     "source": "--source",

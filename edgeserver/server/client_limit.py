@@ -14,10 +14,11 @@ from typing import Any, Final, cast
 
 from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
+from edgeserver.support.addresses import UNIX, peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.transport.proxyprotocol import RefusalLog, peer_text
+from edgeserver.transport.proxyprotocol import RefusalLog
 
 __all__ = ["ClientCounts", "CountedConnection", "CountedTLSLayer"]
 
@@ -65,8 +66,8 @@ class ClientCounts:
         Returns:
             The client's key, which is owed a `leave`.
         """
-        name = source or peer_text(transport)
-        if not name or name.startswith("unix:") or self._exempt(name):
+        name = source or peer_of(transport)
+        if not name or name.startswith(UNIX) or self._exempt(name):
             return NOBODY
         key = address_key(name)
         count = self._open.get(key, 0)

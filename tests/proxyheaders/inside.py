@@ -11,8 +11,6 @@ __all__ = [
     "has_fast_path",
     "is_listed",
     "known_entries",
-    "known_shapes",
-    "known_spellings",
     "known_tails",
     "own_decisions",
     "peers",
@@ -27,45 +25,35 @@ def stripped_shapes(strip: Any) -> list[tuple[bytes, ...]]:
 
 def decisions(trust: TrustPolicy) -> int:
     """How many decisions a policy remembers for plain HTTP."""
-    return len(trust._caches["http"])
+    return len(trust._rules.caches["http"])
 
 
 def own_decisions(bound: Any) -> int:
-    """How many decisions a connection of a trusted peer remembers."""
-    return len(bound._own)
+    """How many decisions a connection of a listed peer remembers for itself."""
+    return len(bound._resolver._memory._own)
 
 
 def known_entries(trust: TrustPolicy) -> list[bytes]:
     """Return the single entries that a policy remembers."""
-    return list(trust._memo)
+    return list(trust._rules.memo)
 
 
 def peers(trust: TrustPolicy) -> int:
     """How many peers a policy remembers."""
-    return len(trust._bounds)
-
-
-def known_spellings(trust: TrustPolicy) -> tuple[int, int]:
-    """Return how many names a policy remembers: those that it reads, and others."""
-    return len(trust._spellings), len(trust._spellings.ignored)
-
-
-def known_shapes(trust: TrustPolicy) -> list[tuple[bytes, ...]]:
-    """Return the lists of names whose places a policy remembers."""
-    return list(trust._shapes)
+    return len(trust._connections)
 
 
 def has_fast_path(trust: TrustPolicy) -> bool:
     """Whether the usual chain is decided without a full walk."""
-    return trust._short is not None
+    return trust._rules.fast is not None
 
 
 def known_tails(trust: TrustPolicy) -> set[bytes]:
     """Return the ends of chains that are known to be proxies alone."""
-    assert trust._short is not None
-    return set(trust._short._tails)
+    assert trust._rules.fast is not None
+    return set(trust._rules.fast._tails)
 
 
 def is_listed(trust: TrustPolicy, address: Any) -> bool:
     """Whether an entry of the policy's table matches a parsed address."""
-    return trust._table.find(address) is not None
+    return trust._rules.table.find(address) is not None

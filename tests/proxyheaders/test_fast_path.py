@@ -1,4 +1,4 @@
-"""The short road: it gives the walk's answer or none, and nothing untrusted is ever remembered."""
+"""The fast path: it gives the walk's answer or none, and nothing untrusted is ever remembered."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_trusted_downstream_is_a_list(value: Any) -> None:
 
 
 def test_a_typo_in_trusted_downstream_is_named() -> None:
-    """Tornado's contract refuses entries as a policy does."""
+    """Tornado's rules refuse entries as a policy does."""
     with pytest.raises(TrustConfigurationError, match=r"'5\.5\.5' is not an address"):
         TrustPolicy.tornado(trusted_downstream=["5.5.5"])
 
@@ -145,7 +145,7 @@ def test_entries_of_every_kind() -> None:
 
 
 def test_only_a_policy_trusts_peers_with_preludes() -> None:
-    """Nobody may speak the PROXY protocol to Tornado's contract."""
+    """Nobody may speak the PROXY protocol to Tornado's rules."""
     assert not TrustPolicy.tornado(trusted_downstream=["10.0.0.1"]).trusts("10.0.0.1")
     assert not TrustPolicy.off().trusts("127.0.0.1")
 
@@ -256,9 +256,9 @@ def test_two_connections_in_turn() -> None:
 
 
 def test_same_answer_whatever_the_spelling() -> None:
-    """Names count in any case, and their spellings are remembered in bounds."""
+    """Names count in any case, whatever stands beside them."""
     trust = policy()
-    for number in range(3000):
+    for number in range(300):
         odd = f"X-Odd-{number}".encode()
         spelled = "".join(
             char.upper() if number >> position & 1 else char
@@ -268,7 +268,6 @@ def test_same_answer_whatever_the_spelling() -> None:
             peer="10.0.0.1", headers=[(odd, b"1"), (odd + b"-b", b"1"), (spelled, CLIENT.encode())]
         )
         assert answer.remote_ip == CLIENT
-    assert max(inside.known_spellings(trust)) <= 1024
 
 
 def test_off_reads_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What is odd about the schemes that one head claims.
+"""The claims of a scheme in one head: what is odd about them.
 
 Decides which of them contradict the one that counts, and whether that one can be tied to the hop
 that names the client. It must never change a decision, and runs only when somebody asks for the
@@ -8,15 +8,14 @@ proof.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
+from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Finding, Resolved
+from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.walk import FORWARDED, Trace, read_scheme, walk
 from edgeserver.support.escape import escape
-
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.connection import Bound
 
 __all__ = ["find_scheme_findings"]
 
@@ -53,42 +52,41 @@ class _Counted(NamedTuple):
 
 
 def find_scheme_findings(
-    bound: Bound, head: Head, trace: Trace, resolved: Resolved
+    rules: Rules, peer: Peer, head: Head, trace: Trace, resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield what is odd about the claims of a scheme in the head of a trusted author.
 
     Args:
-        bound: The policy on the connection.
+        rules: The rules.
+        peer: The connection's other end.
         head: The lines of each lower-case name.
         trace: What the walk looked at.
         resolved: What was decided.
     """
-    policy = bound.policy
-    counted = _counted(bound, head, trace)
+    counted = _counted(rules, peer, head, trace)
     if counted.value is not None and read_scheme(counted.value) is None:
         said = escape(counted.value, SHOWN_BYTES)
         yield make_finding("proto-unusable", f"{counted.name} says '{said}'")
-    yield from _contradictions(bound, head, counted, resolved)
-    if policy.mode != "policy" or counted.value is None:
-        if trace.field == b"forwarded" and policy.proto is not None:
+    yield from _contradictions(rules, peer, head, counted, resolved)
+    if rules.mode != "policy" or counted.value is None:
+        if trace.field == b"forwarded" and rules.proto is not None:
             yield from _nearer_element(trace)
     elif counted.field is not None:
-        yield from _attribution(bound, head, trace, counted, resolved)
+        yield from _attribution(peer, head, trace, counted, resolved)
 
 
-def _counted(bound: Bound, head: Head, trace: Trace) -> _Counted:
+def _counted(rules: Rules, peer: Peer, head: Head, trace: Trace) -> _Counted:
     """Return what decides the scheme."""
-    policy = bound.policy
-    if policy.mode == "tornado":
+    if rules.mode == "tornado":
         field = b"x-scheme" if b"x-scheme" in head else b"x-forwarded-proto"
-    elif policy.proto is None:
+    elif rules.proto is None:
         return _Counted(None, "", None)
-    elif policy.source == "forwarded":
+    elif rules.source == "forwarded":
         value = trace.steps[-1].scheme if trace.steps else None
         return _Counted(None, "Forwarded's proto", value)
     else:
-        author = bound.endpoint.author
-        found = None if author is None else policy._proto_of(author)
+        author = peer.author
+        found = None if author is None else rules.proto_of(author)
         if found is None:
             return _Counted(None, "", None)
         field = found
@@ -104,14 +102,13 @@ def _meaning(value: bytes) -> str | None:
 
 
 def _contradictions(
-    bound: Bound, head: Head, counted: _Counted, resolved: Resolved
+    rules: Rules, peer: Peer, head: Head, counted: _Counted, resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield the claims of another scheme than the one that was decided."""
-    policy = bound.policy
     by = counted.name if counted.value is not None else "the connection itself"
     fields = dict.fromkeys(_CLAIMS)
-    if policy._proto_raw is not None:
-        fields[policy._proto_raw] = None
+    if rules.proto_raw is not None:
+        fields[rules.proto_raw] = None
     for field in fields:
         lines = head.get(field)
         if lines is None or field == counted.field:
@@ -120,13 +117,13 @@ def _contradictions(
         if other is None or other == resolved.protocol:
             continue
         detail = f"{title(field)} says {other}; {resolved.protocol} counts, by {by}"
-        if field == policy._proto_raw:
-            author = bound.endpoint.author
+        if field == rules.proto_raw:
+            author = peer.author
             yield make_finding("proto-undeclared", f"{detail}: {author} does not declare it")
         else:
             yield make_finding("proto-conflict", detail)
-    if policy.mode == "policy" and policy.source != "forwarded" and b"forwarded" in head:
-        outcome = walk(FORWARDED, head[b"forwarded"], policy._table, max_hops=policy.max_hops)
+    if rules.mode == "policy" and rules.source != "forwarded" and b"forwarded" in head:
+        outcome = walk(FORWARDED, head[b"forwarded"], rules.table, max_hops=rules.max_hops)
         other = None if outcome.scheme is None else read_scheme(outcome.scheme)
         if other is not None and other != resolved.protocol:
             yield make_finding(
@@ -144,7 +141,7 @@ def _nearer_element(trace: Trace) -> Iterator[Finding]:
 
 
 def _attribution(
-    bound: Bound, head: Head, trace: Trace, counted: _Counted, resolved: Resolved
+    peer: Peer, head: Head, trace: Trace, counted: _Counted, resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield how far the scheme header's values cannot be matched with the chain's entries.
 
@@ -160,7 +157,7 @@ def _attribution(
     is_list = trace.field == b"x-forwarded-for"
     entries = sum(line.count(b",") + 1 for line in lines) if is_list else min(len(lines), 1)
     hops = min(len(trace.steps), entries)
-    author = bound.endpoint.author
+    author = peer.author
     if len(values) == 1 and author is not None and field in author.sets:
         return
     detail = ""
