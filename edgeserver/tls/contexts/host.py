@@ -12,16 +12,21 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+from cryptography.hazmat.primitives import hashes
+
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.support.loggers import gen_log
+from edgeserver.tls.certificates.keys import describe_key
 from edgeserver.tls.certificates.material import Material, files_of, load_material
+from edgeserver.tls.certificates.validity import renew_after
 from edgeserver.tls.contexts.build import build_context
 from edgeserver.tls.contexts.file_stamps import stamp_files
+from edgeserver.tls.contexts.status import HostStatus, render_names
 from edgeserver.tls.doctor.startup import find_weaknesses
 from edgeserver.tls.settings.hosts import covers
 from edgeserver.tls.settings.options import TLSOptions
 
-__all__ = ["MAX_AGE_S", "HostContext", "Outcome"]
+__all__ = ["MAX_AGE_S", "HostContext", "ReloadOutcome"]
 
 MAX_AGE_S = 12 * 3600.0
 """After this a context is built anew, since its ticket keys should not live longer.
@@ -32,7 +37,7 @@ Source: RFC 9325 section 3.4: keys that protect tickets must be changed regularl
 _RETRY_S = 30.0
 _MAX_REMEMBERED = 50
 
-Outcome = Literal["same", "replaced", "kept"]
+ReloadOutcome = Literal["same", "replaced", "kept"]
 """Of a reload: nothing new; the new files are in use; the last good ones stay in use."""
 
 
@@ -57,10 +62,10 @@ class HostContext:
         self.host = host
         self.options = options
         self.files = files_of(options)
-        self.problem = ""
-        self._warned: set[str] = set()
+        self.problem = ""  # why the last load has failed
+        self._warned: set[str] = set()  # the problems that were logged since a load was well
         self._clock = clock
-        self._stamp = stamp_files(self.files)
+        self._stamp = stamp_files(self.files)  # what the files were at the last load
         self._tried_s = clock()
         try:
             material = load_material(options)
@@ -85,6 +90,33 @@ class HostContext:
         """Return whether the certificate is for the DNS name `name` (normalized)."""
         return covers(self._names, name)
 
+    def status(self) -> HostStatus:
+        """Return what is served now, its dates judged by today."""
+        material = self.material
+        leaf = material.chain.leaf
+        return HostStatus(
+            host=self.host,
+            versions=self.options.versions,
+            client_policy=str(self.options.client_policy),
+            names=material.names,
+            key=describe_key(leaf.public_key()),
+            fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
+            not_after=material.not_after,
+            renew_after=renew_after(material.chain.certs),
+            loaded_at=self.loaded_at,
+            repairs=material.chain.repairs,
+            warnings=(*material.warnings(), *self._explain_uncovered(), *self.weaknesses),
+            problem=self.problem,
+        )
+
+    def _explain_uncovered(self) -> list[str]:
+        if not self.host or self.covers(self.host):
+            return []
+        return [
+            f'hosts["{self.host}"]: certfile "{self.options.certfile}" is not for that name but '
+            f"for {render_names(self.material.names) or 'none'}: clients that check it refuse"
+        ]
+
     def changed(self) -> bool:
         """Return whether a look at the files is worth while: by their metadata, or a retry."""
         stamp = stamp_files(self.files)
@@ -92,7 +124,7 @@ class HostContext:
             return True
         return bool(self.problem) and self._clock() - self._tried_s >= _RETRY_S
 
-    def reload(self, *, force: bool) -> Outcome:
+    def reload(self, *, force: bool) -> ReloadOutcome:
         """Read the files again; what is wrong with them changes nothing but `problem`.
 
         Args:

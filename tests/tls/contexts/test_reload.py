@@ -11,7 +11,7 @@ import pytest
 
 from edgeserver.tls import ReloadTimer, TLSContexts, build_contexts, parse_ssl_options, start_lines
 from edgeserver.tls.contexts.host import MAX_AGE_S
-from tests.tls import pki
+from tests.tls import inside, pki
 from tests.tls.shake import shake_hands
 
 ROOT = pki.make_ca()
@@ -278,7 +278,7 @@ async def test_the_timer_looks_and_stops(tmp_path):
     await asyncio.wait_for(replaced.wait(), 10)
     timer.stop()
     assert shown(contexts) == leaf.der
-    assert timer._handle is None
+    assert not inside.is_ticking(timer)
 
 
 def test_the_timer_can_be_off(tmp_path):
