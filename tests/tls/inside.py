@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
-    "addresses",
     "below",
     "has_backlog",
     "has_pending_output",
@@ -26,7 +25,7 @@ def below(transport: Any) -> Any:
 
 def put_below(transport: Any, wrap: Callable[[Any], Any]) -> None:
     """Put what `wrap` makes of the transport below a TLS connection in its place."""
-    transport._lower = wrap(transport._lower)
+    transport._lower = transport._writer._lower = wrap(transport._lower)
 
 
 def unread(transport: Any) -> int:
@@ -36,12 +35,12 @@ def unread(transport: Any) -> int:
 
 def has_backlog(transport: Any) -> bool:
     """Whether a TLS connection holds bytes that are not encrypted yet."""
-    return transport._backlog is not None
+    return transport._writer._backlog is not None
 
 
 def has_pending_output(transport: Any) -> bool:
     """Whether a TLS connection holds encrypted bytes that are not written yet."""
-    return bool(transport._outgoing.pending)
+    return bool(transport._writer._outgoing.pending)
 
 
 def state(layer: Any) -> Any:
@@ -49,21 +48,16 @@ def state(layer: Any) -> Any:
     return layer._state
 
 
-def waiting_handshakes(tracker: Any) -> int:
+def waiting_handshakes(limiter: Any) -> int:
     """How many handshakes are watched for their timeout."""
-    return sum(len(each) for each in tracker._deadlines.values())
+    return sum(len(each) for each in limiter._timeouts.values())
 
 
-def is_scheduled(deadlines: Any) -> bool:
-    """Whether a timer of `Deadlines` runs."""
-    return deadlines._timer is not None
+def is_scheduled(timeouts: Any) -> bool:
+    """Whether a timer of `Timeouts` runs."""
+    return timeouts._timer is not None
 
 
 def is_ticking(timer: Any) -> bool:
     """Whether a `ReloadTimer` runs."""
     return timer._handle is not None
-
-
-def addresses(log: Any) -> int:
-    """How many addresses a `FailureLog` has in its table."""
-    return len(log._lines)

@@ -18,7 +18,7 @@ import trustme
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, render_v1, render_v2
 from edgeserver.support.ratelimit import RateLimit
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.tls.handshake.limiter import HandshakeLimiter
 from edgeserver.transport.proxyprotocol import (
     INVALID,
     MISSING,
@@ -223,7 +223,7 @@ def test_tls_stands_behind(run: Run[None], data: bytes) -> None:
         return TLSLayer(
             contexts=contexts,
             build_protocol=lambda transport: Echo(prelude),
-            tracker=HandshakeTracker(),
+            limiter=HandshakeLimiter(),
             client=prelude.source,
         )
 

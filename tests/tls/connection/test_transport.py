@@ -58,7 +58,7 @@ async def test_echo(version):
         assert protocol.heard == ["made", "eof", "lost"]
         assert protocol.exc is None
         assert not protocol.transport.truncated
-        assert server.tracker.completed == 1
+        assert server.limiter.completed == 1
         assert server.reasons == {}
 
 
@@ -387,7 +387,7 @@ async def test_abort_drops_what_waits():
 async def test_close_does_not_wait_for_ever():
     """A client that never reads keeps a closed connection only for so long."""
     async with serve(protocol=Recorder) as server, Client.connect(server.port) as client:
-        server.tracker.closing.length_s = 0.02
+        server.limiter.closing.length_s = 0.02
         await client.handshake()
         protocol = await server.protocol()
         protocol.transport.write(bytes(16 * MIB))
@@ -541,7 +541,7 @@ async def test_asyncio_streams_stand_on_it():
     async with serve() as server:
         listener = await asyncio.get_running_loop().create_server(
             lambda: TLSLayer(
-                contexts=server, build_protocol=lambda transport: build(), tracker=server.tracker
+                contexts=server, build_protocol=lambda transport: build(), limiter=server.limiter
             ),
             "127.0.0.1",
             0,
