@@ -16,6 +16,7 @@ from typing import Any
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.delegates import delegate_for
 from edgeserver.audit.log import AuditLog
+from edgeserver.config.model import library_default
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
     HTTPConnection,
@@ -76,9 +77,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: Most bytes of input held for a connection; 100 MiB.
         trusted_downstream: With `xheaders`, the proxies to skip in X-Forwarded-For, as addresses
             or CIDR ranges.
-        header_timeout: Seconds from the first byte of a head to its last.
-        write_timeout: Seconds in which a client that has bytes to read takes none.
-        max_header_fields: Most field lines of a head.
+        header_timeout: Seconds from the first byte of a head to its last; 60.
+        write_timeout: Seconds in which a client that has bytes to read takes none; 60.
+        max_header_fields: Most field lines of a head; 256.
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
             limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
             in one turn of its loop before it can pause.
@@ -121,9 +122,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: int | None = None,
         trusted_downstream: list[str] | None = None,
         *,
-        header_timeout: float = 60.0,
-        write_timeout: float = 60.0,
-        max_header_fields: int = 256,
+        header_timeout: float = library_default("header_timeout"),
+        write_timeout: float = library_default("write_timeout"),
+        max_header_fields: int = library_default("max_header_fields"),
         max_connections: int | None = None,
         max_connections_per_client: int | None = None,
         max_held: int | None = None,
