@@ -11,7 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.delegates import delegate_for
@@ -24,6 +24,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
 )
+from edgeserver.httputil.interfaces import StartsRequests
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.arguments import (
     check_logs,
@@ -38,9 +39,9 @@ from edgeserver.server.stack import ConnectionRoad
 from edgeserver.server.tls import TLSService
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
-from edgeserver.tcpserver import Listener, TCPServer
+from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
-from edgeserver.util import Configurable
+from edgeserver.util import Configurable, initialized_by
 
 __all__ = ["HTTPRequest", "HTTPServer"]
 
@@ -102,17 +103,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Configurable calls initialize() with the arguments; nothing is left to do.
-        pass
-
     def initialize(
         self,
-        request_callback: HTTPServerConnectionDelegate | RequestCallback,
+        request_callback: StartsRequests | RequestCallback,
         no_keep_alive: bool = False,
         xheaders: bool = False,
-        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
-        protocol: str | None = None,
+        ssl_options: SSLOptions | None = None,
+        protocol: Literal["http", "https"] | None = None,
         decompress_request: bool = False,
         chunk_size: int | None = None,
         max_header_size: int | None = None,
@@ -129,7 +126,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_connections_per_client: int | None = None,
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
-        proxy_protocol: str | None = None,
+        proxy_protocol: Literal["v1", "v2", "any"] | None = None,
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
@@ -177,6 +174,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             audit_log=audit_log,
             strict_transport=strict_transport_security,
         )
+
+    @initialized_by(initialize)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Configurable calls initialize() with the arguments; nothing is left to do.
+        pass
 
     def _join(
         self,
