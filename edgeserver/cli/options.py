@@ -159,24 +159,21 @@ _TYPES: dict[Kind, Callable[[Setting], Any]] = {
 def make_option(setting: Setting) -> click.Option:
     """Return the flag of a setting.
 
-    A flag that nobody gave is None, so that the default stays its taker's own, except where
-    `serve` has one: it is then the value.
+    A flag that nobody gave is None: what is in force then is the setting's to say.
     """
-    default = setting.in_force if setting.taker == "serve" else setting.serve_default
     shown = setting.written_default(serve=True)
     help_text = f"{setting.help} [default: {shown}]" if shown else setting.help
     if setting.kind == "switch":
-        return click.Option([setting.flag], is_flag=True, help=help_text)
+        return click.Option([setting.flag], is_flag=True, default=None, help=help_text)
     if setting.kind == "toggle":
         names = f"{setting.flag}/--no-{setting.name}"
-        return click.Option([names], default=default, help=help_text)
+        return click.Option([names], default=None, help=help_text)
     make_type = _TYPES.get(setting.kind)
     return click.Option(
         [setting.flag],
         metavar=setting.placeholder or None,
         type=make_type(setting) if make_type else None,
         multiple=setting.many,
-        default=None if setting.many else default,
         help=help_text,
     )
 

@@ -26,7 +26,7 @@ def serve(target: str, **values: Any) -> None:
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
     stop it gracefully; a second one ends it at once.
     """
-    plan = ServePlan(target=target, debug=values["debug"])
+    plan = ServePlan(target=target, debug=bool(values["debug"]))
     with reported(debug=plan.debug):
         apply_flags(APPLY_ORDER, values, plan)
         _prepare(plan)

@@ -7,7 +7,7 @@ data: it must not know how a value comes in, nor what is done with it, and costs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -130,6 +130,11 @@ class Setting:
     def placeholder(self) -> str:
         """What stands for the value in `--help`; empty where there is none, or only choices."""
         return self.metavar or _METAVARS.get(self.kind, "")
+
+    def value_in(self, given: Mapping[str, Any]) -> Any:
+        """Return what `given` says by the setting's key, else what `serve` has by default."""
+        value = given[self.key]
+        return self.in_force if value is None else value
 
     def write(self, value: object) -> str:
         """Return `value` as a person writes it: `64K`, `2.5`, `on`; None is an empty text."""
@@ -669,11 +674,22 @@ _PROCESS = (
         help="How long requests in flight may take after SIGTERM or SIGINT.",
     ),
     Setting(
+        name="loop",
+        table="process",
+        kind="choice",
+        choices=("auto", "uvloop", "asyncio"),
+        default="auto",
+        help="The event loop; auto is uvloop where it is installed.",
+    ),
+    Setting(
         name="access-log",
         table="process",
         kind="toggle",
         default=True,
-        help="One line for each request on standard output.",
+        help=(
+            "One line for each request on standard output; a Tornado application has its own, "
+            "and this one where it is asked for."
+        ),
     ),
     Setting(
         name="access-log-format",

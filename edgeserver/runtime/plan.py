@@ -101,6 +101,8 @@ class ServePlan:
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
         access_log_format: `"text"`, `"json"`, or None for no access log.
+        access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
+        loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
@@ -128,6 +130,8 @@ class ServePlan:
     workers: int = 1
     graceful_timeout_s: float = 30.0
     access_log_format: str | None = "text"
+    access_log_asked: bool = False
+    loop: str = "auto"
     debug: bool = False
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)

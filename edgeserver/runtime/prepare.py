@@ -7,6 +7,7 @@ answers, and a file that is open before the fork is there for a worker that is s
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import resource
 from collections.abc import Mapping
@@ -36,12 +37,22 @@ def prepare(plan: ServePlan) -> None:
     Raises:
         ConfigurationError: A file cannot be had, or holds something wrong.
     """
+    _check_loop(plan.loop)
     if plan.tls_request is not None:
         _prepare_tls(plan, plan.tls_request)
     _prepare_trust(plan)
     if plan.audit is not None:
         _prepare_audit(plan, plan.audit)
     _note_connections(plan)
+
+
+def _check_loop(loop: str) -> None:
+    """Refuse an event loop that is not there."""
+    if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        raise ConfigurationError(
+            f"{setting('loop').flag} uvloop: uvloop is not installed; pip install uvloop, or leave "
+            "the flag out"
+        )
 
 
 class _PasswordFile:

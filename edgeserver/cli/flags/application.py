@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.cli.options import spell_flag
-from edgeserver.config.model import settings_of
+from edgeserver.config.model import setting, settings_of
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -18,9 +18,9 @@ __all__ = ["GROUP"]
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the application into `plan`."""
-    plan.app_dir = values["app_dir"]
-    plan.interface = values["interface"]
-    plan.factory = values["factory"]
+    plan.app_dir = setting("app-dir").value_in(values)
+    plan.interface = setting("interface").value_in(values)
+    plan.factory = bool(values["factory"])
     plan.adapter_options.update(
         {
             each.parameter: values[each.key]

@@ -18,9 +18,8 @@ __all__ = ["GROUP"]
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write the limits that were given, and `serve`'s own defaults, into `plan`."""
     for each in settings_of(table="limits"):
-        value = values[each.key]
-        # A switch that was not given is False, which is the server's own default.
-        if value is not None and value is not False:
+        value = each.serve_default if values[each.key] is None else values[each.key]
+        if value is not None:
             plan.server_options[each.parameter] = value
 
 

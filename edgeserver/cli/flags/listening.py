@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.config.bind import Bind, parse_bind, render_bind
-from edgeserver.config.model import DEFAULT_BIND
+from edgeserver.config.model import DEFAULT_BIND, setting
 from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import Listener, ServePlan
 
@@ -37,8 +37,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         )
     if values["http_redirect"] is not None:
         plan.redirects.append(_redirect_listener(values["http_redirect"], plan))
-    plan.backlog = values["backlog"]
-    plan.reuse_port = values["reuse_port"]
+    plan.backlog = setting("backlog").value_in(values)
+    plan.reuse_port = bool(values["reuse_port"])
 
 
 def _require_trust(bind: Bind, plan: ServePlan) -> None:

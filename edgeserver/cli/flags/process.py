@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeserver.cli.flags.group import FlagGroup
+from edgeserver.config.model import setting
+from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -16,10 +18,25 @@ __all__ = ["GROUP"]
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the processes into `plan`."""
-    plan.workers = values["workers"]
-    plan.graceful_timeout_s = values["graceful_timeout"]
-    plan.access_log_format = values["access_log_format"] if values["access_log"] else None
-    plan.debug = values["debug"]
+    plan.workers = setting("workers").value_in(values)
+    plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
+    plan.loop = setting("loop").value_in(values)
+    plan.debug = bool(values["debug"])
+    _apply_access_log(values, plan)
+
+
+def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
+    """Write whether and how requests are logged into `plan`."""
+    log, log_format = values["access_log"], values["access_log_format"]
+    if log is False and log_format is not None:
+        raise ConfigurationError(
+            "--no-access-log and --access-log-format contradict each other; give one of the two"
+        )
+    if setting("access-log").value_in(values):
+        plan.access_log_format = setting("access-log-format").value_in(values)
+    else:
+        plan.access_log_format = None
+    plan.access_log_asked = log is True or log_format is not None
 
 
 GROUP = FlagGroup(table="process", apply=_apply)
