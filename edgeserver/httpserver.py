@@ -11,11 +11,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
+from edgeserver.config.model import library_default
 from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
 from edgeserver.httputil import (
     HTTPConnection,
@@ -23,6 +24,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
 )
+from edgeserver.httputil.interfaces import StartsRequests
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.arguments import (
     check_logs,
@@ -37,9 +39,9 @@ from edgeserver.server.stack import ConnectionRoad
 from edgeserver.server.tls import TLSService
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
-from edgeserver.tcpserver import Listener, TCPServer
+from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
-from edgeserver.util import Configurable
+from edgeserver.util import Configurable, initialized_by
 
 __all__ = ["HTTPRequest", "HTTPServer"]
 
@@ -76,9 +78,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: Most bytes of input held for a connection; 100 MiB.
         trusted_downstream: With `xheaders`, the proxies to skip in X-Forwarded-For, as addresses
             or CIDR ranges.
-        header_timeout: Seconds from the first byte of a head to its last.
-        write_timeout: Seconds in which a client that has bytes to read takes none.
-        max_header_fields: Most field lines of a head.
+        header_timeout: Seconds from the first byte of a head to its last; 60.
+        write_timeout: Seconds in which a client that has bytes to read takes none; 60.
+        max_header_fields: Most field lines of a head; 256.
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
             limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
             in one turn of its loop before it can pause.
@@ -101,17 +103,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Configurable calls initialize() with the arguments; nothing is left to do.
-        pass
-
     def initialize(
         self,
-        request_callback: HTTPServerConnectionDelegate | RequestCallback,
+        request_callback: StartsRequests | RequestCallback,
         no_keep_alive: bool = False,
         xheaders: bool = False,
-        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
-        protocol: str | None = None,
+        ssl_options: SSLOptions | None = None,
+        protocol: Literal["http", "https"] | None = None,
         decompress_request: bool = False,
         chunk_size: int | None = None,
         max_header_size: int | None = None,
@@ -121,14 +119,14 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: int | None = None,
         trusted_downstream: list[str] | None = None,
         *,
-        header_timeout: float = 60.0,
-        write_timeout: float = 60.0,
-        max_header_fields: int = 256,
+        header_timeout: float = library_default("header_timeout"),
+        write_timeout: float = library_default("write_timeout"),
+        max_header_fields: int = library_default("max_header_fields"),
         max_connections: int | None = None,
         max_connections_per_client: int | None = None,
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
-        proxy_protocol: str | None = None,
+        proxy_protocol: Literal["v1", "v2", "any"] | None = None,
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
@@ -176,6 +174,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             audit_log=audit_log,
             strict_transport=strict_transport_security,
         )
+
+    @initialized_by(initialize)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Configurable calls initialize() with the arguments; nothing is left to do.
+        pass
 
     def _join(
         self,

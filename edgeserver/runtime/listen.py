@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal, Unpack
 
 from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.httpserver import HTTPServer
 from edgeserver.ioloop import IOLoop
+from edgeserver.runtime.listen_options import ListenOptions
 from edgeserver.support.loggers import app_log
 from edgeserver.tcpserver import TCPServer
 
@@ -101,8 +102,13 @@ class ApplicationServer(HTTPServer):
 
 
 def listen(
-    app: Any, port: int, address: str = "", *, interface: str = "auto", **options: Any
-) -> HTTPServer:
+    app: Any,
+    port: int,
+    address: str = "",
+    *,
+    interface: Literal["auto", "callback", "asgi", "wsgi", "tornado", "delegate"] = "auto",
+    **options: Unpack[ListenOptions],
+) -> ApplicationServer:
     """Serve an application of any kind on a port from now on, and return its server.
 
     It works before the event loop runs, too. An application with something to do at its start
@@ -119,14 +125,21 @@ def listen(
             adapter's (`threads` and `root_path` for WSGI, for instance).
 
     Raises:
+        TypeError: There is no such option.
         ConfigurationError: `app` is of no kind that is known, or an option cannot work, or means
-            nothing to the socket, the server and the application's adapter.
+            nothing to an application of this kind.
         OSError: The port cannot be bound.
     """
+    given: dict[str, Any] = {**options}
+    for name in given:
+        if name not in ListenOptions.__annotations__:
+            raise TypeError(
+                f"listen() has no option {name!r}; see the options of HTTPServer and the adapters"
+            )
     kind = detect_interface(app) if interface == "auto" else interface
-    listening = _take(options, TCPServer.listen)
-    serving = _take(options, HTTPServer.initialize)
-    delegate = make_delegate(kind, app, options)
+    listening = _take(given, TCPServer.listen)
+    serving = _take(given, HTTPServer.initialize)
+    delegate = make_delegate(kind, app, given)
     server = ApplicationServer(delegate, **serving)
     server.pause_accepting(by=_STARTING)
     server.listen(port, address, **listening)

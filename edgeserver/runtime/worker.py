@@ -65,15 +65,17 @@ def run_process(
         raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
     _configure_logging()
     log = None
-    # Tornado applications log themselves; an output that was closed at start is None.
-    if plan.access_log_format is not None and kind != "tornado" and sys.stdout is not None:
+    # Tornado applications log themselves, so they are asked for; an output that was closed at
+    # start is None.
+    wanted = plan.access_log_asked or kind != "tornado"
+    if plan.access_log_format is not None and wanted and sys.stdout is not None:
         log = AccessLog(sys.stdout, plan.access_log_format)
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     process = _Process(plan, delegate, log)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory(plan.loop)) as runner:
             runner.run(process.serve(lambda: ready(kind), tuple(stop_signals), lifeline))
     finally:
         if log is not None:
@@ -229,8 +231,10 @@ class _Process:
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failures else "")
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the event loop: uvloop where it is installed."""
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop: uvloop's where it is installed and `loop` allows it."""
+    if loop == "asyncio":
+        return asyncio.new_event_loop
     try:
         import uvloop
     except ImportError:
@@ -239,13 +243,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _configure_logging() -> None:
-    """Show our logs on standard error, unless the application has set logging up itself."""
+    """Show our logs on standard error, unless the application has set logging up itself.
+
+    Its handlers then get our lines from INFO on, whatever level it gave the root: a signal that
+    nobody is told of looks like a crash.
+    """
     logger = logging.getLogger("edgeserver")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
     if logger.handlers or logging.getLogger().handlers:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.cli.trust import build_policy, describe_policy, split_list
+from edgeserver.config.trust import build_policy, describe_policy, split_list
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 
