@@ -64,16 +64,17 @@ class ApplicationServer(HTTPServer):
         if self._starting is not None:
             await asyncio.shield(self._starting)
 
-    async def drain(self, timeout: float = 30) -> bool:
+    async def drain(self, timeout: float = 30, *, idle: float = 1.0) -> bool:
         """Stop accepting, wait for what is in flight, then close and stop the application.
 
         Args:
             timeout: How many seconds to wait for what is in flight.
+            idle: How long a connection may be silent before it is closed.
 
         Returns:
             Whether everything in flight was finished in time.
         """
-        in_time = await super().drain(timeout)
+        in_time = await super().drain(timeout, idle=idle)
         await self._stop_application()
         return in_time
 

@@ -62,6 +62,7 @@ class ServePlan:
         tls: The contexts of https listeners, which all workers share; None without TLS.
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
+        drain_idle_s: How long a connection may be silent after a stop before it is closed.
         access_log_format: `"text"`, `"json"`, or None for no access log.
         debug: Whether errors show their traceback.
         notes: Lines to print at start, after the addresses.
@@ -85,6 +86,7 @@ class ServePlan:
     tls: TLSContexts | None = None
     workers: int = 1
     graceful_timeout_s: float = 30.0
+    drain_idle_s: float = 1.0
     access_log_format: str | None = "text"
     debug: bool = False
     notes: list[str] = field(default_factory=list)

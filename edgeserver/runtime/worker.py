@@ -31,6 +31,12 @@ __all__ = ["run_process"]
 
 REDIRECT_IDLE_S = 10.0
 
+REPORT_EVERY_S = 2.0
+"""How often is said, while the end waits for requests, which ones they are."""
+
+NAMED = 5
+"""How many of them are named."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -129,10 +135,18 @@ class _Process:
         ready()
         await self._stopping.wait()
         servers = [server] if redirecting is None else [server, redirecting]
-        timeout_s = self._plan.graceful_timeout_s
-        await asyncio.gather(*(each.drain(timeout=timeout_s) for each in servers))
+        await self._drain(servers)
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
+
+    async def _drain(self, servers: list[HTTPServer]) -> None:
+        """Let what is in flight finish, and say what is waited for."""
+        timeout_s, idle_s = self._plan.graceful_timeout_s, self._plan.drain_idle_s
+        reporting = asyncio.create_task(_report_waiting(servers))
+        try:
+            await asyncio.gather(*(each.drain(timeout_s, idle=idle_s) for each in servers))
+        finally:
+            reporting.cancel()
 
     def _start_redirects(self) -> HTTPServer | None:
         """Start what sends clients of plain ports to https; None where there are none."""
@@ -215,6 +229,17 @@ class _Process:
                 failures += 1
                 app_log.exception("SIGHUP: a reload failed; what was there before stays")
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failures else "")
+
+
+async def _report_waiting(servers: list[HTTPServer]) -> None:
+    """Say every few seconds which requests the end waits for."""
+    while True:
+        await asyncio.sleep(REPORT_EVERY_S)
+        waiting = [request for server in servers for request in server.in_flight()]
+        if waiting:
+            more = f" and {len(waiting) - NAMED} more" if len(waiting) > NAMED else ""
+            what = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
+            gen_log.info("waiting for %s: %s%s", what, ", ".join(waiting[:NAMED]), more)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

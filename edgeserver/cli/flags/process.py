@@ -21,6 +21,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the processes into `plan`."""
     plan.workers = values["workers"]
     plan.graceful_timeout_s = values["graceful_timeout"]
+    plan.drain_idle_s = values["drain_idle"]
     plan.access_log_format = values["access_log_format"] if values["access_log"] else None
     plan.debug = values["debug"]
 
@@ -34,6 +35,12 @@ GROUP = FlagGroup(
             "How long requests in flight may take after SIGTERM or SIGINT. [default: 30]",
             type=SECONDS_OR_NONE,
             default=30.0,
+        ),
+        seconds_flag(
+            "--drain-idle",
+            "How long a connection may be silent after SIGTERM before it is closed. [default: 1]",
+            type=SECONDS_OR_NONE,
+            default=1.0,
         ),
         click.Option(
             ["--access-log/--no-access-log"],
