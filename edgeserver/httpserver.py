@@ -37,8 +37,10 @@ from edgeserver.server.arguments import (
 )
 from edgeserver.server.stack import ConnectionRoad
 from edgeserver.server.tls import TLSService
+from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
+from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.util import Configurable, initialized_by
@@ -47,6 +49,15 @@ __all__ = ["HTTPRequest", "HTTPServer"]
 
 HTTPRequest = HTTPServerRequest
 """Tornado's older name of `HTTPServerRequest`."""
+
+SPREAD_S = 1.0
+"""Over how many seconds WebSockets are closed at most, when a server stops."""
+
+STREAM_S = 1.0
+"""How long an answer without a known length goes on before its application is told of the end."""
+
+OPENING_POLL_S = 0.02
+"""How soon is looked again whether handshakes have ended."""
 
 PAUSE_POLL_S = 0.1
 """How often it is looked whether a paused server may accept again, in seconds."""
@@ -217,6 +228,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """Keep what requests are given to; return whom the connections call."""
         self.request_callback = request_callback
         delegate = delegate_for(request_callback)
+        self._go_away = getattr(delegate, "go_away", None)
         self._start_request = delegate.start_request
         self._on_close = getattr(delegate, "on_close", None)
         # A subclass may override start_request, as Tornado allows; else nothing is between.
@@ -311,36 +323,77 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._endpoint.close()
         await self._endpoint.wait_empty()
 
-    async def drain(self, timeout: float = 30) -> bool:
+    async def drain(self, timeout: float = 30, *, idle: float = 1.0) -> bool:
         """Stop accepting, wait for what is in flight, then close.
 
-        Idle connections are closed at once; a request in flight is answered, with
-        `Connection: close`. What is left after `timeout` seconds is cut.
+        A client cannot know that the server stops: each connection, those still in their
+        handshake too, may bring one more request until it was silent for `idle` seconds. It is
+        answered like those in flight, with `Connection: close`. WebSockets are closed with 1012.
+        An answer that has begun and does not say its length may never end: after a second its
+        application is told that the client has left, and a second later it is cut. What is left
+        after `timeout` seconds is cut.
 
         Args:
             timeout: How many seconds to wait; 0 to cut at once what is in flight.
+            idle: How long a connection may be silent before it is closed; 0 to close at once what
+                is idle. At most `timeout`.
 
         Returns:
             Whether everything in flight was finished in time.
 
         Raises:
-            ConfigurationError: `timeout` is not a time; nothing was stopped.
+            ConfigurationError: `timeout` or `idle` is not a time; nothing was stopped.
         """
         check_timeout(timeout)
+        require_seconds("drain(idle)", idle, zero=True)
+        if timeout is not None:
+            idle = min(idle, max(timeout, 0))
         self.stop()
-        self._road.preludes.abort_all()
-        self._tls.abort_handshakes()
-        self._endpoint.drain()
-        # Idle connections have only to hear that they are closed.
-        await asyncio.sleep(0)
-        if not self._endpoint.connections:
-            return True
+        self._endpoint.drain(idle)
+        if self._go_away is not None:
+            self._go_away(min(idle, SPREAD_S))
         try:
-            await asyncio.wait_for(self._endpoint.wait_empty(), timeout)
+            # Idle connections have only to hear that they are closed.
+            await asyncio.sleep(0)
+            async with asyncio.timeout(timeout):
+                await self._finish(idle)
         except TimeoutError:
             await self.close_all_connections()
             return False
         return True
+
+    async def _finish(self, idle_s: float) -> None:
+        """Wait until no connection is left, and end what would never end by itself."""
+        loop = asyncio.get_running_loop()
+        opening_until = loop.time() + idle_s
+        streams_at = loop.time() + STREAM_S
+        told: list[Any] = []
+        while self._opening or self._endpoint.connections:
+            now = loop.time()
+            if now >= opening_until:
+                self._road.preludes.abort_all()
+                self._tls.abort_handshakes()
+            if now >= streams_at:
+                streams_at = now + STREAM_S
+                for exchange in told:
+                    if exchange.is_open_ended:
+                        exchange.abort()
+                told = self._endpoint.streaming()
+                for exchange in told:
+                    exchange.leave()
+            if self._endpoint.connections:
+                until = min(streams_at, opening_until) if self._opening else streams_at
+                empty = self._endpoint.wait_empty()
+                await asyncio.wait([empty], timeout=max(until - now, OPENING_POLL_S))
+            else:
+                await asyncio.sleep(OPENING_POLL_S)
+
+    def in_flight(self) -> list[str]:
+        """Return the requests in flight as people read them: `GET /sse 40 s`."""
+        return [
+            f"{escape(method, 20)} {escape(target, 80)}" + (f" {age_s:.0f} s" if age_s else "")
+            for method, target, age_s in self._endpoint.in_flight()
+        ]
 
     def stop(self) -> None:
         """Stop listening at once; connections go on. Later calls do nothing."""

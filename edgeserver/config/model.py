@@ -674,6 +674,14 @@ _PROCESS = (
         help="How long requests in flight may take after SIGTERM or SIGINT.",
     ),
     Setting(
+        name="drain-idle",
+        table="process",
+        kind="seconds",
+        default=1.0,
+        least=0,
+        help="How long a connection may be silent after SIGTERM before it is closed.",
+    ),
+    Setting(
         name="loop",
         table="process",
         kind="choice",

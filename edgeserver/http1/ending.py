@@ -134,7 +134,7 @@ class ExchangeEnds(Wire):
                 # Not at once: the delegate may be in the middle of hearing of its body.
                 self.loop.call_soon(self._close_delegate, delegate)
             self.linger()
-        elif not exchange.keep_alive or self.endpoint.must_close:
+        elif not exchange.keep_alive or self.endpoint.closes_each:
             if self._position < len(self._buffer) and not self._eof:
                 self.linger()
             else:
@@ -226,9 +226,24 @@ class ExchangeEnds(Wire):
 
     def close_if_idle(self) -> None:
         """Close the connection if nothing is in flight on it."""
-        idle = self.exchange is None and self._delegate is None
-        if idle and not self._closing and self._position >= len(self._buffer):
+        if self._is_idle():
             self.shut()
+
+    def drain(self) -> None:
+        """Close the connection if nothing is in flight on it, once it was silent for a while."""
+        if self.endpoint.draining:
+            self.close_if_idle()
+        elif self._is_idle():
+            self.deadline = min(self.deadline, self.endpoint.idle_deadline)
+
+    def _is_idle(self) -> bool:
+        idle = self.exchange is None and self._delegate is None and not self._closing
+        return idle and self._position >= len(self._buffer)
+
+    def leave_exchange(self, exchange: ExchangeState) -> None:
+        """Tell the application of a request that nobody waits for its answer any more."""
+        if self.exchange is exchange:
+            self._in_request(self._tell_exchange, exchange)
 
     def _leave(self) -> None:
         """Leave the server: the connection is lost, or somebody else's from now on."""

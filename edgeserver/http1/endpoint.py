@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgeserver.http1.connection import HTTP1Connection
     from edgeserver.http1.ending import ExchangeEnds
     from edgeserver.http1.output import Wire
+    from edgeserver.http1.state import ExchangeState
 
 __all__ = ["BoundTrust", "HTTP1Endpoint", "ServerDelegate", "Trust"]
 
@@ -179,7 +180,9 @@ class HTTP1Endpoint:
         )
         self.protocol = protocol
         self.draining = False
-        self.must_close = settings.no_keep_alive
+        self.must_close = settings.no_keep_alive  # every head says so
+        self.closes_each = settings.no_keep_alive  # whatever the head of an answer has said
+        self._idle_s = settings.idle_connection_timeout
         self.connections: set[ExchangeEnds] = set()
         self._detached: weakref.WeakSet[Any] = weakref.WeakSet()
         self._turns = turns
@@ -314,11 +317,38 @@ class HTTP1Endpoint:
                 missed,
             )
 
-    def drain(self) -> None:
-        """Close what is idle; let what is in flight finish, and close then."""
-        self.draining = self.must_close = True
+    def drain(self, idle_s: float = 0.0) -> None:
+        """Let what is in flight finish, and each connection bring at most one more request.
+
+        Answers whose heads are written from now on say `Connection: close`.
+
+        Args:
+            idle_s: How long a connection may be silent before it is closed, from now on or from
+                the end of an answer that did not say so; 0 takes no further request.
+        """
+        self.must_close = True
+        self.draining = self.closes_each = not idle_s
+        self._idle_s = idle_s
+        self._tick_s = min(self._tick_s, max(SHORTEST_TICK_S, idle_s / 8))
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._tick(asyncio.get_running_loop())
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.drain()
+
+    def streaming(self) -> list[ExchangeState]:
+        """Return the exchanges whose answers have begun without saying how long they are."""
+        exchanges = [connection.exchange for connection in self.connections]
+        return [each for each in exchanges if each is not None and each.is_open_ended]
+
+    def in_flight(self) -> list[tuple[str, str, float]]:
+        """Return method, target and age in seconds (0 where unknown) of each present request."""
+        now = perf_counter()
+        exchanges = [each for connection in self.connections if (each := connection.exchange)]
+        return [
+            (each.method, each.target, now - each.started_s if each.started_s else 0.0)
+            for each in exchanges
+        ]
 
     def close(self) -> None:
         """Close every connection, idle or busy."""
@@ -336,7 +366,7 @@ class HTTP1Endpoint:
     def _set_clock(self, now_s: float) -> None:
         # Read by every request. Both are late by at most one tick; a deadline gets one more.
         self.date_line = date_line(time.time())
-        self.idle_deadline = now_s + self.settings.idle_connection_timeout + self._tick_s
+        self.idle_deadline = now_s + self._idle_s + self._tick_s
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         # One pass over all connections now and then costs less than a timer armed and cancelled for

@@ -116,6 +116,15 @@ class ExchangeState(HTTPConnection):
         self._remaining: int | None = UNSAID
         self._close_callback: Callable[[], None] | None = None
 
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether the answer has begun and does not say how long it is."""
+        return self.state == OPEN and self._framing in (CHUNKED, UNTIL_CLOSE)
+
+    def leave(self) -> None:
+        """Tell the application as if its client had left, though it has not."""
+        self._connection.leave_exchange(self)
+
     # Who is asking, and for what.
 
     def complain(self, text: str, *args: object) -> None:

@@ -100,6 +100,7 @@ class ServePlan:
             TLS.
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
+        drain_idle_s: How long a connection may be silent after a stop before it is closed.
         access_log_format: `"text"`, `"json"`, or None for no access log.
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
@@ -129,6 +130,7 @@ class ServePlan:
     tls: TLSContexts | None = None
     workers: int = 1
     graceful_timeout_s: float = 30.0
+    drain_idle_s: float = 1.0
     access_log_format: str | None = "text"
     access_log_asked: bool = False
     loop: str = "auto"

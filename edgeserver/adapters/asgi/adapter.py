@@ -150,6 +150,16 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         if self._lifespan is not None:
             await self._lifespan.shutdown(self._shutdown_timeout)
 
+    def go_away(self, within_s: float) -> None:
+        """Close all WebSockets, since the server stops, spread over `within_s` seconds.
+
+        Clients that come back all at once would be the next server's first load.
+        """
+        loop = asyncio.get_running_loop()
+        calls = [call for call in self.calls if isinstance(call, WebSocketCycle)]
+        for number, call in enumerate(calls):
+            loop.call_later(within_s * number / len(calls), call.go_away)
+
     async def _end_calls(self) -> None:
         calls = self.application.calls
         for call in list(calls):

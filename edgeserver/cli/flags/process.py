@@ -20,6 +20,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the processes into `plan`."""
     plan.workers = setting("workers").value_in(values)
     plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
+    plan.drain_idle_s = setting("drain-idle").value_in(values)
     plan.loop = setting("loop").value_in(values)
     plan.debug = bool(values["debug"])
     _apply_access_log(values, plan)
