@@ -26,14 +26,6 @@ STILL_THERE = (
         "edgeserver.http1.state",
         "edgeserver.http1.output",
     },
-    {
-        "edgeserver.tls.doctor.chain",
-        "edgeserver.tls.doctor.files",
-        "edgeserver.tls.contexts.host",
-        "edgeserver.tls.contexts.selector",
-        "edgeserver.tls.doctor.startup",
-        "edgeserver.tls.contexts.status",
-    },
 )
 
 Graph = dict[str, set[str]]
