@@ -8,15 +8,16 @@ Source: `tornado.httpserver`, whose constructor, methods and ways to start these
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.delegates import delegate_for
 from edgeserver.audit.log import AuditLog
-from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -33,10 +34,9 @@ from edgeserver.server.arguments import (
     limits_given,
     trust_of,
 )
-from edgeserver.server.stack import ConnectionRoad
+from edgeserver.server.capacity import Capacity
+from edgeserver.server.stack import SPOKEN, ProtocolStack
 from edgeserver.server.tls import TLSService
-from edgeserver.support.loggers import gen_log
-from edgeserver.support.ratelimit import RateLimit
 from edgeserver.tcpserver import Listener, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.util import Configurable
@@ -45,12 +45,6 @@ __all__ = ["HTTPRequest", "HTTPServer"]
 
 HTTPRequest = HTTPServerRequest
 """Tornado's older name of `HTTPServerRequest`."""
-
-PAUSE_POLL_S = 0.1
-"""How often it is looked whether a paused server may accept again, in seconds."""
-
-COUNT_EVERY = 64
-"""Connections that may begin before they are counted, far from `max_connections`."""
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -135,11 +129,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, spoken=SPOKEN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
-            ConnectionRoad.check_prelude(proxy_protocol, policy)
+            ProtocolStack.check_prelude(proxy_protocol, policy)
         TCPServer.__init__(
             self,
             ssl_options=ssl_options,
@@ -152,7 +146,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.trusted_downstream = trusted_downstream
         self.max_connections = connection_limit(max_connections)
         self.max_connections_per_client = client_limit(max_connections_per_client)
-        settings = HTTP1Settings(
+        limits = HTTPLimits(
             no_keep_alive=no_keep_alive,
             decompress_request=decompress_request,
             body_timeout=body_timeout,
@@ -169,7 +163,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ),
         )
         self._join(
-            settings,
+            limits,
             self._take_callback(request_callback),
             policy,
             access_log=access_log,
@@ -179,7 +173,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _join(
         self,
-        settings: HTTP1Settings,
+        limits: HTTPLimits,
         delegate: HTTPServerConnectionDelegate,
         policy: TrustPolicy,
         *,
@@ -187,9 +181,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         audit_log: AuditLog | None,
         strict_transport: str | None,
     ) -> None:
-        """Put the rooms together: HTTP with whom it calls and tells, and the road there."""
-        self._endpoint = HTTP1Endpoint(
-            settings,
+        """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
+        self._service = HTTPService(
+            limits,
             delegate,
             trust=policy,
             access_log=access_log,
@@ -199,16 +193,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             on_open=self._count_begun,
             on_close=self._count_ended,
         )
-        self._road = ConnectionRoad(
-            self._endpoint,
+        self._capacity = Capacity(
+            self.max_connections,
+            self._service.connections,
+            self._count_opening,
+            functools.partial(self.pause_accepting, by="max_connections"),
+            functools.partial(self.resume_accepting, by="max_connections"),
+        )
+        self._stack = ProtocolStack(
+            self._service,
             self._tls,
             policy,
             self._count_begun,
             self.max_connections_per_client,
         )
-        self._accepting_paused: asyncio.TimerHandle | None = None
-        self._until_count = 0
-        self._full_warnings = RateLimit(in_all=1)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
@@ -230,11 +228,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """Return the default implementation."""
         return HTTPServer
 
-    # The road: a connection is accepted.
+    # The stack: a connection is accepted.
 
     def build_protocol(self, listener: Listener) -> asyncio.Protocol:
         """Return the protocol for a connection that `listener` has accepted."""
-        return self._road.build(listener)
+        return self._stack.build(listener)
 
     def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
         """Read the certificates before any socket is there; see `TCPServer`."""
@@ -243,7 +241,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""
-        self._road.prepare(listener)
+        self._stack.prepare(listener)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -261,7 +259,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     @property
     def trust(self) -> TrustPolicy:
         """The trust policy in force; `TrustPolicy.off()` where no header is read."""
-        return self._road.policy
+        return self._stack.policy
 
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
@@ -275,8 +273,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._road.set_policy(policy)
-        self._endpoint.trust = policy
+        self._stack.set_policy(policy)
+        self._service.trust = policy
 
     # TLS.
 
@@ -303,10 +301,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
         Source: `tornado.httpserver.HTTPServer.close_all_connections`.
         """
-        self._road.preludes.abort_all()
+        self._stack.preludes.abort_all()
         self._tls.abort_handshakes()
-        self._endpoint.close()
-        await self._endpoint.wait_empty()
+        self._service.connections.close()
+        await self._service.connections.wait_empty()
 
     async def drain(self, timeout: float = 30) -> bool:
         """Stop accepting, wait for what is in flight, then close.
@@ -325,15 +323,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         check_timeout(timeout)
         self.stop()
-        self._road.preludes.abort_all()
+        self._stack.preludes.abort_all()
         self._tls.abort_handshakes()
-        self._endpoint.drain()
+        self._service.drain()
         # Idle connections have only to hear that they are closed.
         await asyncio.sleep(0)
-        if not self._endpoint.connections:
+        if not self._service.connections.open:
             return True
         try:
-            await asyncio.wait_for(self._endpoint.wait_empty(), timeout)
+            await asyncio.wait_for(self._service.connections.wait_empty(), timeout)
         except TimeoutError:
             await self.close_all_connections()
             return False
@@ -347,59 +345,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     @property
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
-        endpoint = self._endpoint
-        return len(endpoint.connections) + endpoint.detached_count() + self._opening
+        return self._capacity.open_connections
 
     @property
     def held_bytes(self) -> int:
         """How many bytes of bodies and messages are held at present; see `max_held`."""
-        return self._endpoint.budget.held
+        return self._service.budget.held
 
-    @property
-    def _opening(self) -> int:
-        """How many connections have not come as far as HTTP."""
-        return len(self._road.preludes.layers) + self._tls.handshaking
+    def _count_opening(self) -> int:
+        """Return how many connections have not come as far as HTTP."""
+        return len(self._stack.preludes.layers) + self._tls.handshaking
 
     def _count_begun(self) -> None:
-        """Hear that a connection has begun, or has come as far as HTTP; count now and then."""
-        self._until_count -= 1
-        if self._until_count <= 0:
-            self._bound_connections()
+        """Called when a connection has begun, or has come as far as HTTP."""
+        self._capacity.count_begun()
 
     def _count_ended(self) -> None:
-        """Hear that a connection has gone: where accepting pauses there may be room again."""
-        if self._accepting_paused is not None:
-            self._bound_connections()
-
-    def _bound_connections(self) -> None:
-        """Count the connections, and pause accepting or resume it."""
-        endpoint = self._endpoint
-        # Detached streams are not looked at each time: there may be many thousands of them.
-        at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._opening
-        # Until so many more have begun they cannot be too many.
-        self._until_count = min(self.max_connections - at_most, COUNT_EVERY)
-        if self._accepting_paused is not None:
-            if at_most < self.max_connections:
-                self._accepting_paused.cancel()
-                self._accepting_paused = None
-                self.resume_accepting(by="max_connections")
-        elif at_most >= self.max_connections and self.open_connections >= self.max_connections:
-            self.pause_accepting(by="max_connections")
-            self._look_again()
-            # At the limit every connection pauses it once.
-            if self._full_warnings.permits(time.monotonic()):
-                gen_log.warning(
-                    "%d connections are open (max_connections): accepting pauses until one closes",
-                    self.open_connections,
-                )
-
-    def _look_again(self) -> None:
-        # Not every end is told: a handshake that fails, a detached stream that closes.
-        self._accepting_paused = asyncio.get_running_loop().call_later(
-            PAUSE_POLL_S, self._while_paused
-        )
-
-    def _while_paused(self) -> None:
-        self._look_again()
-        self._endpoint.detached_count()  # forgets those that have closed
-        self._bound_connections()
+        """Called when a connection has gone."""
+        self._capacity.count_ended()

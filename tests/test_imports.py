@@ -35,7 +35,7 @@ LAYERS = (
 ONLY = {
     "adapters": {"httputil", "iostream", "websocket", "support", "errors"},
     "http1": {"http", "httputil", "iostream", "transport", "support", "errors"},
-    "http": {"httputil", "support", "errors"},
+    "http": {"httputil", "iostream", "support", "errors"},
     "httputil": {"support", "errors"},
     "proxyheaders": {"support", "errors"},
     "tls": {"support", "errors"},

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.held import DEFAULT_MAX_HELD
 
-__all__ = ["HTTP1Settings"]
+__all__ = ["HTTPLimits"]
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True)
-class HTTP1Settings:
+class HTTPLimits:
     """What a connection may cost, in bytes, counts and seconds.
 
     Args:
