@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import environment, report
 from benchmarks.hostile import run_hostile
 from benchmarks.idle import raise_file_limit, run_idle
+from benchmarks.instructions import own_versions, run_instructions
 from benchmarks.linear import run_linear
 from benchmarks.model import HERE, BenchmarkError, Server
 from benchmarks.rounds import Plan, Rounds
@@ -109,7 +110,8 @@ class Selection:
 
 
 def run(flags: argparse.Namespace) -> dict[str, Any]:
-    environment.need_programs()
+    if flags.only != ["instructions"]:
+        environment.need_programs()
     raise_file_limit()
     python = environment.make_environment(flags.python, say)
     if flags.servers is None or EDGESERVER_COMPILED.name in flags.servers:
@@ -176,6 +178,11 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
             say=say,
             failed=failed,
         )
+    if "instructions" in flags.only:
+        try:
+            results["instructions"] = run_instructions(own_versions(python), say=say)
+        except BenchmarkError as error:
+            failed["instructions"] = str(error)
     return results
 
 

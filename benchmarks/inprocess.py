@@ -7,17 +7,18 @@ used on it: `connection_made`, `data_received`, `connection_lost`.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.model import SERVERS
+from benchmarks.load import vary
+from benchmarks.model import SERVERS, Workload
 
 sys.path.insert(0, str(SERVERS))  # the scripts there find each other so, and so do we
 
 import common
-import serve_edgeserver
 
 PEER = ("127.0.0.1", 40000)
 
@@ -88,15 +89,17 @@ class CountingTransport(asyncio.Transport):
 
 
 async def protocol_factory(
-    *options: str,
+    *options: str, script: str = "serve_edgeserver"
 ) -> tuple[Callable[[], asyncio.Protocol], Callable[[], None]]:
     """Return what makes the protocols of a server, and what stops that server.
 
     Args:
         options: Those of `servers/common.py`, without the port.
+        script: Which of `servers/` makes the server, by its `build_server`.
     """
     seen: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    server = serve_edgeserver.build_server(common.parser().parse_args(["0", *options]))
+    build_server = importlib.import_module(script).build_server
+    server = build_server(common.parser().parse_args(["0", *options]))
     build: Callable[[Any], asyncio.Protocol] = server.build_protocol
 
     def spy(listener: Any) -> asyncio.Protocol:
@@ -120,3 +123,12 @@ def connect(make_protocol: Callable[[], asyncio.Protocol]) -> CountingTransport:
     transport = CountingTransport(protocol)
     protocol.connection_made(transport)
     return transport
+
+
+def requests_of(workload: Workload, count: int, start: int) -> list[bytes]:
+    """Return `count` requests; those of a varied workload all differ."""
+    template = workload.template()
+    if workload.varied:
+        return [vary(template, start + n) for n in range(count)]
+    # Each a copy of its own, as a socket would give it: the hash of bytes is kept with the object.
+    return [bytes(bytearray(template)) for _ in range(count)]

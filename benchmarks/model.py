@@ -134,3 +134,19 @@ class IdleCase:
     few: int = 500
     many: int = 3000
     quick: tuple[int, int] = (100, 600)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted in process, without a network, and of which workload.
+
+    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request
+    or "bytecodes" of a connection.
+    """
+
+    name: str
+    about: str
+    workload: Workload
+    options: tuple[str, ...] = ()
+    script: str = "serve_edgeserver"
+    unit: str = "instructions"

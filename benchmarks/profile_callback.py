@@ -18,8 +18,7 @@ import time
 
 import uvloop
 
-from benchmarks.inprocess import CountingTransport, connect, protocol_factory
-from benchmarks.load import vary
+from benchmarks.inprocess import CountingTransport, connect, protocol_factory, requests_of
 from benchmarks.model import Workload
 from benchmarks.tables import BROWSER, MINIMAL, VARIED
 
@@ -39,15 +38,6 @@ def read_flags() -> argparse.Namespace:
     add("--sort", choices=("tottime", "cumtime"), default="tottime")
     add("--asyncio", action="store_true", help="on asyncio's own loop instead of uvloop")
     return flags.parse_args()
-
-
-def requests_of(workload: Workload, count: int, start: int) -> list[bytes]:
-    """Return `count` requests; those of a varied workload all differ."""
-    template = workload.template()
-    if workload.varied:
-        return [vary(template, start + n) for n in range(count)]
-    # Each a copy of its own, as a socket would give it: the hash of bytes is kept with the object.
-    return [bytes(bytearray(template)) for _ in range(count)]
 
 
 async def feed(transports: list[CountingTransport], requests: list[bytes]) -> float:

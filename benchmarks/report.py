@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import hostile
 from benchmarks.linear import JOBS
 from benchmarks.model import IdleCase, Suite
-from benchmarks.tables import IDLES, STREAM_LIMIT_MIB
+from benchmarks.tables import COUNTED, IDLES, STREAM_LIMIT_MIB
 
 Rows = list[list[str]]
 # A share of the core: the kernel and an idle system take less.
@@ -161,6 +161,24 @@ def _hostile(rows: list[hostile.Row]) -> list[str]:
     return [*lines, _verdict("edgeserver", worst, hostile.LIMIT_MS, "ms"), ""]
 
 
+def render_instructions(results: dict[str, dict[str, float]]) -> list[str]:
+    """Return the table of `instructions`: a column for each version, and its part of the first."""
+    names = list(next(iter(results.values())))
+    first, *others = names
+    known = {row.name: row for row in COUNTED}
+    rows = [
+        [
+            row,
+            *(f"{figures[name]:,.0f}" for name in names),
+            *(f"{figures[name] / figures[first]:.4f}" for name in others),
+        ]
+        for row, figures in results.items()
+    ]
+    head = ["a request's instructions", *names, *(f"{name} x {first}" for name in others)]
+    abouts = [f"- {row}: {known[row].about}" for row in results]
+    return [*_table(head, rows), *abouts, ""]
+
+
 def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     """Return the whole report as Markdown."""
     lines = ["# Results", "", *_environment(results["environment"])]
@@ -182,4 +200,7 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
         lines += _linear(results["linear"])
     if "hostile" in results:
         lines += _hostile(results["hostile"])
+    if "instructions" in results:
+        lines += ["## Instructions per request (`instructions`)", ""]
+        lines += render_instructions(results["instructions"])
     return "\n".join(lines)

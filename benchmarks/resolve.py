@@ -178,7 +178,7 @@ def targets(results: dict[str, dict[str, float]]) -> list[tuple[str, float, floa
         ),
         (
             "the same through policy.resolve",
-            0.6,
+            1.3,
             results["three hops, repeated, call"]["of_ip_address"],
         ),
         ("fresh chain of three hops", 8.0, results["three hops, fresh, server"]["of_ip_address"]),

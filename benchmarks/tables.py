@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.model import IdleCase, Server, Suite, Target, Workload
+from benchmarks.model import Counted, IdleCase, Server, Suite, Target, Workload
 
 MIB = 1 << 20
 
@@ -469,12 +469,38 @@ STREAM_LIMIT_MIB = 8.0
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
+_FRESH = replace(VARIED, proxied=False)
+_ASGI = "serve_edgeserver_asgi"
+
+
+def _counted_policies(name: str, about: str, *options: str) -> tuple[Counted, Counted]:
+    return (
+        Counted(name, f"browser, {about}", FORWARDED, options),
+        Counted(f"{name} varied", f"varied, {about}", _FRESH, options),
+    )
+
+
+COUNTED = (
+    Counted("minimal", MINIMAL.about, MINIMAL),
+    Counted("browser", BROWSER.about, BROWSER),
+    Counted("page", PAGE.about, PAGE),
+    Counted("varied", VARIED.about, VARIED),
+    Counted("asgi", "browser to a bare ASGI application", BROWSER, script=_ASGI),
+    Counted("asgi varied", "varied to a bare ASGI application", VARIED, script=_ASGI),
+    Counted("tls", "browser over an open TLS connection", TLS_BROWSER),
+    *_counted_policies("off", "proxy headers off"),
+    *_counted_policies("listed", "a TrustPolicy that lists the peer", "--trust", "listed"),
+    *_counted_policies("unlisted", "one that does not: claims removed", "--trust", "unlisted"),
+    Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
+)
+
 PARTS = (
     *(suite.name for suite in SUITES),
     *(case.name for case in IDLES),
     "stream",
     "linear",
     "hostile",
+    "instructions",
 )
 # What one issue asks for, by one name.
 GROUPS = {

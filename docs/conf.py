@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "commandhelp",
+    "settingstable",
 ]
 exclude_patterns = ["_build"]
 

@@ -11,11 +11,12 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from edgeserver.adapters.callback import RequestCallback
-from edgeserver.adapters.delegates import delegate_for
+from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
+from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
 from edgeserver.httputil import (
@@ -24,6 +25,7 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     HTTPServerRequest,
 )
+from edgeserver.httputil.interfaces import StartsRequests
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.arguments import (
     check_logs,
@@ -37,14 +39,25 @@ from edgeserver.server.arguments import (
 from edgeserver.server.capacity import Capacity
 from edgeserver.server.stack import SPOKEN, ProtocolStack
 from edgeserver.server.tls import TLSService
-from edgeserver.tcpserver import Listener, TCPServer
+from edgeserver.support.escape import escape
+from edgeserver.support.validate import require_seconds
+from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
-from edgeserver.util import Configurable
+from edgeserver.util import Configurable, initialized_by
 
 __all__ = ["HTTPRequest", "HTTPServer"]
 
 HTTPRequest = HTTPServerRequest
 """Tornado's older name of `HTTPServerRequest`."""
+
+SPREAD_S = 1.0
+"""Over how many seconds WebSockets are closed at most, when a server stops."""
+
+STREAM_S = 1.0
+"""How long an answer without a known length goes on before its application is told of the end."""
+
+OPENING_POLL_S = 0.02
+"""How soon is looked again whether handshakes have ended."""
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -70,9 +83,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: Most bytes of input held for a connection; 100 MiB.
         trusted_downstream: With `xheaders`, the proxies to skip in X-Forwarded-For, as addresses
             or CIDR ranges.
-        header_timeout: Seconds from the first byte of a head to its last.
-        write_timeout: Seconds in which a client that has bytes to read takes none.
-        max_header_fields: Most field lines of a head.
+        header_timeout: Seconds from the first byte of a head to its last; 60.
+        write_timeout: Seconds in which a client that has bytes to read takes none; 60.
+        max_header_fields: Most field lines of a head; 256.
         max_connections: Most connections at a time; beyond that accepting pauses. 80 % of the
             limit of open files where it is None. Plain asyncio accepts up to `backlog` connections
             in one turn of its loop before it can pause.
@@ -95,17 +108,13 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Configurable calls initialize() with the arguments; nothing is left to do.
-        pass
-
     def initialize(
         self,
-        request_callback: HTTPServerConnectionDelegate | RequestCallback,
+        request_callback: StartsRequests | RequestCallback,
         no_keep_alive: bool = False,
         xheaders: bool = False,
-        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
-        protocol: str | None = None,
+        ssl_options: SSLOptions | None = None,
+        protocol: Literal["http", "https"] | None = None,
         decompress_request: bool = False,
         chunk_size: int | None = None,
         max_header_size: int | None = None,
@@ -115,14 +124,14 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_buffer_size: int | None = None,
         trusted_downstream: list[str] | None = None,
         *,
-        header_timeout: float = 60.0,
-        write_timeout: float = 60.0,
-        max_header_fields: int = 256,
+        header_timeout: float = library_default("header_timeout"),
+        write_timeout: float = library_default("write_timeout"),
+        max_header_fields: int = library_default("max_header_fields"),
         max_connections: int | None = None,
         max_connections_per_client: int | None = None,
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
-        proxy_protocol: str | None = None,
+        proxy_protocol: Literal["v1", "v2", "any"] | None = None,
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
@@ -171,6 +180,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             strict_transport=strict_transport_security,
         )
 
+    @initialized_by(initialize)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Configurable calls initialize() with the arguments; nothing is left to do.
+        pass
+
     def _join(
         self,
         limits: HTTPLimits,
@@ -212,6 +226,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """Keep what requests are given to; return whom the connections call."""
         self.request_callback = request_callback
         delegate = delegate_for(request_callback)
+        self._go_away = getattr(delegate, "go_away", None)
         self._start_request = delegate.start_request
         self._on_close = getattr(delegate, "on_close", None)
         # A subclass may override start_request, as Tornado allows; else nothing is between.
@@ -306,36 +321,77 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._service.connections.close()
         await self._service.connections.wait_empty()
 
-    async def drain(self, timeout: float = 30) -> bool:
+    async def drain(self, timeout: float = 30, *, idle: float = 1.0) -> bool:
         """Stop accepting, wait for what is in flight, then close.
 
-        Idle connections are closed at once; a request in flight is answered, with
-        `Connection: close`. What is left after `timeout` seconds is cut.
+        A client cannot know that the server stops: each connection, those still in their
+        handshake too, may bring one more request until it was silent for `idle` seconds. It is
+        answered like those in flight, with `Connection: close`. WebSockets are closed with 1012.
+        An answer that has begun and does not say its length may never end: after a second its
+        application is told that the client has left, and a second later it is cut. What is left
+        after `timeout` seconds is cut.
 
         Args:
             timeout: How many seconds to wait; 0 to cut at once what is in flight.
+            idle: How long a connection may be silent before it is closed; 0 to close at once what
+                is idle. At most `timeout`.
 
         Returns:
             Whether everything in flight was finished in time.
 
         Raises:
-            ConfigurationError: `timeout` is no number of seconds; nothing was stopped.
+            ConfigurationError: `timeout` or `idle` is not a time; nothing was stopped.
         """
         check_timeout(timeout)
+        require_seconds("drain(idle)", idle, zero=True)
+        if timeout is not None:
+            idle = min(idle, max(timeout, 0))
         self.stop()
-        self._stack.preludes.abort_all()
-        self._tls.abort_handshakes()
-        self._service.drain()
-        # Idle connections have only to hear that they are closed.
-        await asyncio.sleep(0)
-        if not self._service.connections.open:
-            return True
+        self._service.drain(idle)
+        if self._go_away is not None:
+            self._go_away(min(idle, SPREAD_S))
         try:
-            await asyncio.wait_for(self._service.connections.wait_empty(), timeout)
+            # Idle connections have only to hear that they are closed.
+            await asyncio.sleep(0)
+            async with asyncio.timeout(timeout):
+                await self._finish(idle)
         except TimeoutError:
             await self.close_all_connections()
             return False
         return True
+
+    async def _finish(self, idle_s: float) -> None:
+        """Wait until no connection is left, and end what would never end by itself."""
+        loop = asyncio.get_running_loop()
+        opening_until = loop.time() + idle_s
+        streams_at = loop.time() + STREAM_S
+        told: list[Any] = []
+        while self._count_opening() or self._service.connections.open:
+            now = loop.time()
+            if now >= opening_until:
+                self._stack.preludes.abort_all()
+                self._tls.abort_handshakes()
+            if now >= streams_at:
+                streams_at = now + STREAM_S
+                for exchange in told:
+                    if exchange.is_open_ended:
+                        exchange.abort()
+                told = self._service.connections.streaming()
+                for exchange in told:
+                    exchange.leave()
+            if self._service.connections.open:
+                until = min(streams_at, opening_until) if self._count_opening() else streams_at
+                empty = self._service.connections.wait_empty()
+                await asyncio.wait([empty], timeout=max(until - now, OPENING_POLL_S))
+            else:
+                await asyncio.sleep(OPENING_POLL_S)
+
+    def in_flight(self) -> list[str]:
+        """Return the requests in flight as people read them: `GET /sse 40 s`."""
+        return [
+            f"{escape(method, 20)} {escape(target, 80)}" + (f" {age_s:.0f} s" if age_s else "")
+            for method, target, age_s in self._service.connections.requests()
+        ]
 
     def stop(self) -> None:
         """Stop listening at once; connections go on. Later calls do nothing."""

@@ -54,7 +54,7 @@ class IOLoop:
     ) -> IOLoop:
         """Return the face of `asyncio_loop`, the same one for the same loop."""
         if asyncio_loop is None:
-            asyncio_loop = _new_asyncio_loop()
+            asyncio_loop = asyncio.new_event_loop()
             if make_current:
                 asyncio.set_event_loop(asyncio_loop)
         face: IOLoop | None = getattr(asyncio_loop, _FACE, None)
@@ -74,8 +74,8 @@ class IOLoop:
     def current(instance: bool = True) -> IOLoop | None:
         """Return the face of the loop that runs here, else of the one set for this thread.
 
-        Where there is neither, a loop is made and set: uvloop's, or asyncio's where uvloop is
-        missing.
+        Where there is neither, a loop is made and set, as the program's own policy makes it: plain
+        asyncio's unless the program says otherwise.
 
         Args:
             instance: False to get None rather than a new loop.
@@ -361,16 +361,6 @@ async def _await_result(
         if not limit.expired():
             raise  # it is the function's own
         raise TimeoutError(f"Operation timed out after {timeout} seconds") from error
-
-
-def _new_asyncio_loop() -> asyncio.AbstractEventLoop:
-    """Make a loop without setting it: uvloop's, else asyncio's."""
-    try:
-        import uvloop  # only here: a program that brings its own loop need not load it
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 def _loop_of_this_thread() -> asyncio.AbstractEventLoop | None:

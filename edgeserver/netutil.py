@@ -16,6 +16,7 @@ import weakref
 from typing import Any
 
 from edgeserver.errors import ConfigurationError
+from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "is_valid_ip",
     "listen_backlog",
     "remove_unix_socket_file",
-    "render_address",
     "socket_from_fd",
     "systemd_sockets",
 ]
@@ -217,18 +217,6 @@ def is_valid_ip(ip: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def render_address(address: Any) -> str:
-    """Return a socket's address as people write it: `127.0.0.1:80`, `[::1]:80`, `unix:/path`.
-
-    A name in Linux's abstract namespace begins with `@`, an unnamed one is `unix:`.
-    """
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = os.fsdecode(address or "")
-    return "unix:" + escape("@" + name[1:] if name.startswith("\0") else name)
 
 
 def _require_port(port: object) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from edgeserver.ioloop import IOLoop, call_logged
 from edgeserver.iostream import IOStream
-from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog, render_address
+from edgeserver.netutil import DEFAULT_BACKLOG, bind_sockets, listen_backlog
 from edgeserver.process import fork_processes
+from edgeserver.support.addresses import render_address
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
 

@@ -6,10 +6,15 @@ any such interface: they derive from it.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import Any, Self, cast
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-__all__ = ["Configurable", "import_object"]
+__all__ = ["Configurable", "import_object", "initialized_by"]
+
+_P = ParamSpec("_P")
+_Self = TypeVar("_Self")
 
 
 def import_object(name: str) -> Any:
@@ -41,6 +46,23 @@ def import_object(name: str) -> Any:
             f"{module_name!r} has neither an attribute nor a module {attribute!r}; "
             f"correct the dotted name {name!r}"
         ) from error
+
+
+def initialized_by(
+    initialize: Callable[Concatenate[_Self, _P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[_Self, _P], None]]:
+    """Give a constructor that does nothing the signature of `initialize`, for readers and tools.
+
+    `Configurable` calls `initialize` with the arguments, where those that do not fit are refused; a
+    subclass's own `initialize` may take others. So the constructor itself refuses nothing.
+    """
+
+    def decorate(constructor: Callable[..., None]) -> Callable[Concatenate[_Self, _P], None]:
+        shown = functools.update_wrapper(constructor, initialize)
+        shown.__name__, shown.__qualname__ = "__init__", f"{initialize.__qualname__}.__init__"
+        return cast("Callable[Concatenate[_Self, _P], None]", shown)
+
+    return decorate
 
 
 class Configurable:

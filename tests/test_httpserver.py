@@ -1,6 +1,8 @@
 """`HTTPServer` as a whole: what its constructor takes and refuses."""
 
 import asyncio
+import inspect
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,47 @@ async def test_a_drain_for_no_time(timeout):
             await server.drain(timeout=timeout)
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         await hang_up(writer)
+
+
+def test_the_constructor_shows_its_arguments() -> None:
+    """Whoever asks for the signature, in a shell or an editor, gets the real one."""
+    shown = inspect.signature(HTTPServer).parameters
+    taken = dict(inspect.signature(HTTPServer.initialize).parameters)
+    assert taken.pop("self")
+    assert dict(shown) == taken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"max_conections": 3}, "unexpected keyword argument 'max_conections'"),
+        ({"request_callback": print}, "multiple values for argument 'request_callback'"),
+    ],
+    ids=["unknown", "twice"],
+)
+def test_an_argument_that_is_none(arguments: dict[str, Any], words: str) -> None:
+    """An argument that there is not is an ordinary TypeError that names it."""
+    with pytest.raises(TypeError, match=words):
+        HTTPServer(print, **arguments)
+
+
+def test_no_callback() -> None:
+    """Without anything to call it is a TypeError too."""
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        HTTPServer()
+
+
+class Renamed(HTTPServer):
+    """A subclass as Tornado's users write it: with arguments of its own."""
+
+    def initialize(self, name: str, *, limit: int = 1000) -> None:
+        self.name = name
+        super().initialize(print, max_body_size=limit)
+
+
+def test_a_subclass_with_other_arguments() -> None:
+    """What a subclass's own `initialize` takes is what its constructor takes."""
+    server = Renamed("a", limit=7)
+    assert (server.name, server.request_callback) == ("a", print)
+    with pytest.raises(TypeError, match="max_body_size"):
+        Renamed("a", max_body_size=7)

@@ -25,6 +25,7 @@ LAYERS = (
     {"http", "websocket", "tcpserver"},
     {"iostream", "accesslog", "auditlog", "rangefile"},
     {"audit", "logs", "config", "transport"},
+    {"chains"},
     {"tls", "proxyheaders", "httputil"},
     {"ioloop", "netutil", "process", "util"},
     {"support"},
@@ -35,10 +36,11 @@ LAYERS = (
 ONLY = {
     "adapters": {"httputil", "iostream", "websocket", "support", "errors"},
     "http1": {"http", "httputil", "iostream", "transport", "support", "errors"},
-    "http": {"httputil", "iostream", "support", "errors"},
+    "http": {"config", "httputil", "iostream", "support", "errors"},
     "httputil": {"support", "errors"},
     "proxyheaders": {"support", "errors"},
     "tls": {"support", "errors"},
+    "chains": {"proxyheaders", "support", "errors"},
     "websocket": {"httputil", "iostream", "support", "errors"},
 }
 
@@ -46,6 +48,7 @@ ONLY = {
 FORBIDDEN = {
     # It is pure: data in, data out, time as an argument.
     "proxyheaders": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
+    "chains": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
     # Framing and limits are the server's; the event loop's interfaces are all that it needs.
     "http1": {"socket", "ssl", "os", "threading", "pathlib"},
     "httputil": {"socketserver", "os", "threading", "pathlib"},
@@ -56,6 +59,8 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "cryptography": {"tls"},
+    "crossplane": {"chains"},
+    "yaml": {"chains"},
     "trustme": {"tls"},
     "websockets": {"websocket", "adapters"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported

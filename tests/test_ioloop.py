@@ -1,7 +1,6 @@
 """Tests of `edgeserver.ioloop`: the face over asyncio's loops."""
 
 import asyncio
-import builtins
 import concurrent.futures
 import datetime
 import gc
@@ -17,6 +16,7 @@ import pytest
 import uvloop
 
 from edgeserver.ioloop import IOLoop, PeriodicCallback
+from tests import inside
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -64,8 +64,8 @@ def test_importing_sets_nothing():
     assert out == "False\n"
 
 
-def test_current_makes_uvloop_where_none_is_set():
-    """A plain program gets uvloop's loop, set for the thread, without a warning."""
+def test_current_makes_a_loop_where_none_is_set():
+    """A plain program gets asyncio's loop, set for the thread, without a warning."""
     out = run_program(
         """
         import asyncio
@@ -76,24 +76,50 @@ def test_current_makes_uvloop_where_none_is_set():
         print(type(face.asyncio_loop).__module__)
         face.close()
         assert IOLoop.current(instance=False) is None
+        import sys
+        print("uvloop" in sys.modules)
         """
     )
-    assert out == "uvloop\n"
+    assert out == "asyncio.unix_events\nFalse\n"
 
 
-def test_current_makes_asyncio_loop_without_uvloop(monkeypatch):
-    """Where uvloop is missing the loop is asyncio's own."""
-    real_import = builtins.__import__
+@pytest.mark.parametrize("tornado", [False, True], ids=["ours", "tornados"])
+@pytest.mark.parametrize(
+    "first", ["", "asyncio.set_event_loop(uvloop.new_event_loop())"], ids=["none-set", "set"]
+)
+def test_a_synchronous_program(first, tornado):
+    """A server that merely listens leaves the same loop behind as Tornado's does."""
+    package = "tornado" if tornado else "edgeserver"
+    out = run_program(
+        f"""
+        import asyncio, uvloop
+        from {package}.httpserver import HTTPServer
+        from {package}.ioloop import IOLoop
+        {first}
+        HTTPServer(lambda request: None).listen(0, "127.0.0.1")
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        assert IOLoop.current().asyncio_loop is loop
+        print(type(loop).__module__)
+        """
+    )
+    assert out == ("uvloop\n" if first else "asyncio.unix_events\n")
 
-    def without_uvloop(name, *args, **kwargs):
-        if name == "uvloop":
-            raise ImportError(name)
-        return real_import(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without_uvloop)
-    face = IOLoop(make_current=False)
-    assert isinstance(face.asyncio_loop, asyncio.BaseEventLoop)
-    face.close()
+def test_a_policy_is_asked():
+    """A program that has chosen a policy gets its loops."""
+    out = run_program(
+        """
+        import asyncio
+        from edgeserver.ioloop import IOLoop
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                print("asked")
+                return super().new_event_loop()
+        asyncio.set_event_loop_policy(Policy())
+        IOLoop.current().close()
+        """
+    )
+    assert out == "asked\n"
 
 
 def test_current_is_the_set_loop(face):
@@ -400,9 +426,8 @@ def test_periodic_callback_leaves_out_missed_turns(face):
     """After a long call the next turn is in the future, not a burst."""
     periodic = PeriodicCallback(face.stop, 1000)
     periodic.start()
-    periodic._next_s -= 100
-    periodic._plan(periodic._run)
-    assert 0 < periodic._timeout.when() - face.asyncio_loop.time() <= 1.1
+    inside.miss_turns(periodic, 100)
+    assert 0 < inside.until_next_s(periodic, face.asyncio_loop.time()) <= 1.1
     periodic.stop()
 
 

@@ -19,6 +19,7 @@ from edgeserver.iostream import (
 )
 from edgeserver.transport import lingering
 from edgeserver.transport.handover import replace_layer
+from tests import inside
 from tests.loops import on_both_loops
 
 
@@ -47,8 +48,9 @@ class Connections:
         """Close everything, at once."""
         for stream, client in self.opened:
             client.close()
-            if stream._transport is not None:
-                stream._transport.abort()
+            transport = inside.lower_transport(stream)
+            if transport is not None:
+                transport.abort()
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -177,7 +179,7 @@ class TestReading:
         stream, client = await connect()
         stream.read_until_close().cancel()
         await send(client, b"abc")
-        while not stream._buffer:
+        while not inside.held_bytes(stream):
             await asyncio.sleep(0)
         assert await stream.read_bytes(3) == b"abc"
 
@@ -230,9 +232,9 @@ class TestBounds:
         stream, client = await connect(read_chunk_size=1000)
         total = 8 * 1024 * 1024
         sending = asyncio.ensure_future(send(client, b"x" * total))
-        while not stream._reads_paused:
+        while not inside.reads_are_paused(stream):
             await asyncio.sleep(0)
-        assert len(stream._buffer) <= 1000 + 256 * 1024
+        assert inside.held_bytes(stream) <= 1000 + 256 * 1024
         assert not sending.done()
         received = 0
         while received < total:
@@ -324,7 +326,7 @@ class TestWriting:
         """Last words reach a peer that is still sending: no reset overtakes them."""
         stream, client = await connect(read_chunk_size=1000)
         await send(client, b"x" * 300_000)
-        while not stream._reads_paused:
+        while not inside.reads_are_paused(stream):
             await asyncio.sleep(0)
         stream.write(b"too much")
         stream.close()
@@ -334,7 +336,7 @@ class TestWriting:
         """A peer that goes on sending after the close is not listened to for ever."""
         stream, client = await connect(read_chunk_size=1000)
         await send(client, b"x" * 300_000)
-        while not stream._reads_paused:
+        while not inside.reads_are_paused(stream):
             await asyncio.sleep(0)
         stream.close()
         with pytest.raises(ConnectionError):
@@ -350,7 +352,7 @@ class TestWriting:
         with pytest.raises(StreamClosedError) as caught:
             await future
         assert isinstance(caught.value.real_error, TimeoutError)
-        assert stream._transport is None
+        assert inside.lower_transport(stream) is None
 
     async def test_idle_peer_is_let_go_after_the_last_words(self, connect, monkeypatch):
         """A peer with unread input that never closes its side is dropped after a moment."""
@@ -359,7 +361,7 @@ class TestWriting:
         await send(client, b"unread")
         assert await stream.read_bytes(1) == b"u"
         stream.close()
-        while stream._transport is not None:
+        while inside.lower_transport(stream) is not None:
             await asyncio.sleep(0)
         assert await receive_all(client) == b""
 
@@ -421,7 +423,7 @@ class TestClosing:
         for close in (lambda s, c: s.close(), lambda s, c: c.close()):
             stream, client = await connect()
             close(stream, client)
-            while not (stream.closed() or stream._eof):
+            while not (stream.closed() or inside.has_ended(stream)):
                 await asyncio.sleep(0)
             closed = asyncio.Event()
             stream.set_close_callback(closed.set)
@@ -453,7 +455,7 @@ class TestClosing:
         await send(client, b"ab")
         assert await stream.read_bytes(1) == b"a"
         client.shutdown(socket.SHUT_WR)
-        while not stream._eof:
+        while not inside.has_ended(stream):
             await asyncio.sleep(0)
         assert not stream.closed()
         assert await stream.read_bytes(1) == b"b"
@@ -465,7 +467,7 @@ class TestClosing:
         await send(client, b"question")
         client.shutdown(socket.SHUT_WR)
         assert await stream.read_bytes(8) == b"question"
-        while not stream._eof:
+        while not inside.has_ended(stream):
             await asyncio.sleep(0)
         await stream.write(b"answer")
         stream.close()
@@ -556,7 +558,7 @@ class TestFace:
         """A stream gets what the layer before had read, and its pause of writing and reading."""
         before, client = await connect()
         await send(client, b"later")
-        transport = before._transport
+        transport = inside.lower_transport(before)
         transport.pause_reading()
         stream = IOStream()
         replace_layer(transport, stream, b"leftover ", paused=True)

@@ -17,7 +17,6 @@ from edgeserver.netutil import (
     is_valid_ip,
     listen_backlog,
     remove_unix_socket_file,
-    render_address,
     socket_from_fd,
     systemd_sockets,
 )
@@ -344,23 +343,6 @@ def test_valid_ips(ip):
 def test_invalid_ips(ip):
     """Names, ports, brackets and space are not."""
     assert not is_valid_ip(ip)
-
-
-@pytest.mark.parametrize(
-    ("address", "text"),
-    [
-        (("127.0.0.1", 80), "127.0.0.1:80"),
-        (("::1", 80, 0, 0), "[::1]:80"),
-        ("/run/s", "unix:/run/s"),
-        (b"\0name", "unix:@name"),
-        ("", "unix:"),
-        (None, "unix:"),
-        ("/a\x1b[31m", r"unix:/a\x1b[31m"),
-    ],
-)
-def test_render_address(address, text):
-    """An address is shown as people write it, with nothing that a terminal obeys."""
-    assert render_address(address) == text
 
 
 def test_nothing_stays_open_after_a_failure():

@@ -636,11 +636,16 @@ def test_start_in_one_process():
     assert out == "None 2\nthis server was started before; call start once\n"
 
 
-def test_stop_before_start_closes_what_was_bound():
+def test_stop_before_start_closes_what_was_bound(monkeypatch):
     """Sockets that were bound and never started are closed by stop."""
+    made = []
+    bind_sockets = tcpserver.bind_sockets
+    monkeypatch.setattr(
+        tcpserver, "bind_sockets", lambda *a, **k: made.extend(bind_sockets(*a, **k)) or made
+    )
     server = TCPServer()
     server.bind(0, "127.0.0.1")
-    (sock,) = server._pending
+    (sock,) = made
     server.stop()
     assert sock.fileno() == -1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 import common
 import uvloop
@@ -11,21 +12,24 @@ import uvloop
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.httpserver import HTTPServer
 
-options = common.parser().parse_args()
-os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
 
+def build_server(options: Any) -> HTTPServer:
+    os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
+    import asgi_app  # reads that
 
-async def main() -> None:
-    import asgi_app
-
-    server = HTTPServer(
+    return HTTPServer(
         ASGIAdapter(getattr(asgi_app, options.app), lifespan="off"),
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_body_size=common.MOST_BODY,
     )
+
+
+async def main(options: Any) -> None:
+    server = build_server(options)
     server.listen(options.port, common.HOST, backlog=common.BACKLOG)
     await asyncio.Event().wait()
 
 
-uvloop.run(main())
+if __name__ == "__main__":
+    uvloop.run(main(common.parser().parse_args()))

@@ -1,19 +1,28 @@
-"""What kind of application an object is, and which adapter puts it behind the waist.
+"""The kind of application that an object is, and the delegate that calls it.
 
 Decides by what the object is, never by its name. It must know neither a server nor a socket, and
-imports an adapter only when an application needs it.
+imports the adapters of ASGI and WSGI only when an application needs them.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
+from edgeserver.adapters.callback import CallbackAdapter
+from edgeserver.adapters.tornado import TornadoAdapter, share_closed_error
 from edgeserver.errors import ConfigurationError
+from edgeserver.httputil import HTTPServerConnectionDelegate
 
-__all__ = ["INTERFACES", "describe_interface", "detect_interface", "make_delegate"]
+__all__ = [
+    "INTERFACES",
+    "delegate_for",
+    "describe_interface",
+    "detect_interface",
+    "make_delegate",
+]
 
 INTERFACES = ("callback", "asgi", "wsgi", "tornado", "delegate")
 
@@ -33,14 +42,14 @@ _SHAPES = (
 )
 
 _ADAPTERS = {
-    "asgi": "edgeserver.adapters.asgi",
-    "wsgi": "edgeserver.adapters.wsgi",
-    "tornado": "edgeserver.adapters.tornado",
+    "asgi": ("edgeserver.adapters.asgi", "ASGIAdapter"),
+    "wsgi": ("edgeserver.adapters.wsgi", "WSGIAdapter"),
+    "tornado": ("edgeserver.adapters.tornado", "TornadoAdapter"),
 }
+"""Where the adapter of a kind is; its constructor takes the application and the options."""
 
-
-_CLASSES = {"asgi": "ASGIAdapter", "wsgi": "WSGIAdapter"}
-"""Whose constructor takes the options of each kind."""
+_NOT_OPTIONS = ("app", "delegate")
+"""What such a constructor calls the application itself."""
 
 
 def describe_interface(kind: str) -> str:
@@ -101,14 +110,14 @@ def make_delegate(
     if kind in ("tornado", "delegate"):
         if not callable(getattr(app, "start_request", None)):
             raise ConfigurationError(
-                f"{_name(app)} has no start_request, so it is no {kind} application; "
+                f"{_name(app)} has no start_request, so it is not a {kind} application; "
                 "leave out --interface, or name the kind that it is"
             )
     elif not callable(app):
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     options = options or {}
     make, known = _adapter(kind)
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - known)
     if unknown:
         raise ConfigurationError(
             f"{spelled(unknown[0])} means nothing to {_DESCRIPTIONS[kind]}; leave it out"
@@ -116,13 +125,45 @@ def make_delegate(
     return make(app, **options)
 
 
-def _adapter(kind: str) -> tuple[Callable[..., Any], Iterable[str]]:
+def _adapter(kind: str) -> tuple[Callable[..., Any], set[str]]:
     """Return what makes the delegate of an application of this kind, and which options it takes."""
     if kind not in _ADAPTERS:
-        return lambda app: app, ()
-    adapters = importlib.import_module(_ADAPTERS[kind])
-    make = adapters.make_delegate
-    return make, inspect.signature(getattr(adapters, _CLASSES.get(kind, ""), make)).parameters
+        return lambda app: app, set()
+    module, name = _ADAPTERS[kind]
+    adapter = getattr(importlib.import_module(module), name)
+    return adapter, set(inspect.signature(adapter).parameters).difference(_NOT_OPTIONS)
+
+
+def delegate_for(request_callback: Any) -> HTTPServerConnectionDelegate:
+    """Return the delegate that a server calls for what it was given, a callback or a delegate.
+
+    Raises:
+        TypeError: `request_callback` is neither callable nor has it `start_request`.
+    """
+    # Functions, too, may catch Tornado's error for a closed connection.
+    share_closed_error()
+    # start_request is tested first: Tornado's Application is callable, too.
+    if callable(getattr(request_callback, "start_request", None)):
+        if _is_tornados(request_callback):
+            return TornadoAdapter(request_callback)
+        return cast(HTTPServerConnectionDelegate, _with_on_close(request_callback))
+    if callable(request_callback):
+        return CallbackAdapter(request_callback)
+    raise TypeError(
+        f"request_callback={request_callback!r} is neither callable nor has it start_request():"
+        " give a function of one request, or an HTTPServerConnectionDelegate"
+    )
+
+
+def _with_on_close(delegate: Any) -> Any:
+    return delegate if hasattr(delegate, "on_close") else _Closable(delegate)
+
+
+class _Closable(HTTPServerConnectionDelegate):
+    """A delegate of the right shape that has no `on_close`."""
+
+    def __init__(self, delegate: Any) -> None:
+        self.start_request = delegate.start_request  # type: ignore[method-assign]  # no frame in between
 
 
 def _is_tornados(app: object) -> bool:

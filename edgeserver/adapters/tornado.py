@@ -12,8 +12,10 @@ Source: Tornado 6.4 to 6.6; `tornado.routing` asserts the class of the start lin
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -28,23 +30,14 @@ from edgeserver.httputil import (
 from edgeserver.httputil.hosts import split_absolute_target
 from edgeserver.iostream import set_closed_error_factory
 
-__all__ = ["TornadoAdapter", "make_delegate", "share_closed_error"]
+__all__ = ["TornadoAdapter", "share_closed_error"]
 
+
+SERVICE_RESTART = 1012
+"""Why a WebSocket is closed when its server stops. Source: RFC 6455 section 7.4.1's registry."""
 
 MAX_ROUTERS = 16
 """Routers within routers that are looked through for the handler's delegate."""
-
-
-def make_delegate(app: Any) -> TornadoAdapter:
-    """Return the delegate that runs a Tornado application.
-
-    Args:
-        app: A `tornado.web.Application`, or another delegate that expects Tornado's classes.
-
-    Raises:
-        ConfigurationError: Tornado has not been imported, so `app` is none of its applications.
-    """
-    return TornadoAdapter(app)
 
 
 def share_closed_error() -> None:
@@ -75,6 +68,7 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         self._make_start_line = tornado_httputil.RequestStartLine
         self._start_request = delegate.start_request
         self._on_close = getattr(delegate, "on_close", None)
+        self._websockets: weakref.WeakSet[Any] = weakref.WeakSet()  # their handlers
         share_closed_error()
 
     def start_request(
@@ -82,7 +76,10 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
     ) -> HTTPMessageDelegate:
         """Return the delegate for one request."""
         return _TornadoMessage(
-            self._start_request(server_conn, request_conn), self._make_start_line, request_conn
+            self._start_request(server_conn, request_conn),
+            self._make_start_line,
+            request_conn,
+            self._websockets,
         )
 
     def on_close(self, server_conn: object) -> None:
@@ -90,18 +87,36 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         if self._on_close is not None:
             self._on_close(server_conn)
 
+    def go_away(self, within_s: float) -> None:
+        """Close all WebSockets, since the server stops, spread over `within_s` seconds."""
+        loop = asyncio.get_running_loop()
+        handlers = list(self._websockets)
+        for number, handler in enumerate(handlers):
+            loop.call_later(within_s * number / len(handlers), _close_websocket, handler)
+
+
+def _close_websocket(handler: Any) -> None:
+    """Close the WebSocket of a handler of Tornado's, unless that has ended or was never one."""
+    if handler.ws_connection is not None:
+        handler.close(SERVICE_RESTART)
+
 
 class _TornadoMessage(HTTPMessageDelegate):
     """One request, given to a delegate of Tornado's with a start line of Tornado's class."""
 
-    __slots__ = ("_collects", "_connection", "_delegate", "_make_start_line")
+    __slots__ = ("_collects", "_connection", "_delegate", "_make_start_line", "_websockets")
 
     def __init__(
-        self, delegate: Any, make_start_line: Callable[..., Any], connection: HTTPConnection
+        self,
+        delegate: Any,
+        make_start_line: Callable[..., Any],
+        connection: HTTPConnection,
+        websockets: weakref.WeakSet[Any],
     ) -> None:
         self._delegate = delegate
         self._make_start_line = make_start_line
         self._connection = connection
+        self._websockets = websockets
         self._collects: bool | None = None
 
     def headers_received(
@@ -126,8 +141,12 @@ class _TornadoMessage(HTTPMessageDelegate):
         return self._connection.room_to_hold() if waiting is None else waiting
 
     def finish(self) -> None:
-        """Pass the end of the request on."""
+        """Pass the end of the request on; know of the handler of a WebSocket."""
         self._delegate.finish()
+        if self._connection.upgrades:
+            handler = getattr(_innermost(self._delegate), "handler", None)
+            if hasattr(handler, "ws_connection"):
+                self._websockets.add(handler)
 
     def on_connection_close(self) -> None:
         """Pass the loss of the connection on."""
@@ -140,14 +159,20 @@ def _collects_body(delegate: Any) -> bool:
     As that of a `RequestHandler` does that is not decorated with `stream_request_body`, and that of
     a plain function behind a `tornado.routing.Rule`. What another class does is not known.
     """
+    delegate = _innermost(delegate)
+    if getattr(delegate, "stream_request_body", None) is False:
+        return True
+    return type(delegate).__name__ == "_CallableAdapter"
+
+
+def _innermost(delegate: Any) -> Any:
+    """Return the delegate that routers have found."""
     for _ in range(MAX_ROUTERS):
         inner = getattr(delegate, "delegate", None)
         if inner is None:
             break
         delegate = inner
-    if getattr(delegate, "stream_request_body", None) is False:
-        return True
-    return type(delegate).__name__ == "_CallableAdapter"
+    return delegate
 
 
 def _in_origin_form(target: str) -> str:

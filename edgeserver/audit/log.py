@@ -31,7 +31,7 @@ from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
 
 if TYPE_CHECKING:
-    from edgeserver.proxyheaders.results import Provenance
+    from edgeserver.proxyheaders.explanation.render import Provenance
 
 __all__ = ["AuditLog", "render_audit_line"]
 

@@ -12,8 +12,8 @@ import click
 
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.terminal import is_coloured
-from edgeserver.netutil import render_address
 from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 

@@ -14,8 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edgeserver.proxyheaders.explanation.render import hop_address, render_summary
-from edgeserver.proxyheaders.results import Finding, Provenance
+from edgeserver.proxyheaders.explanation.render import Provenance, hop_address, render_summary
+from edgeserver.proxyheaders.results import Finding
 from edgeserver.support.escape import escape
 
 __all__ = ["draw_chain"]

@@ -1,7 +1,7 @@
 """The command `edgeserver serve`: from flags to a plan, from a plan to processes.
 
-Decides the order: flags, addresses, then one process or several. What a flag means is its group's
-(`flags/`), what a process does is `runtime/worker.py`'s.
+Decides the order: flags, what they name, addresses, then one process or several. What a flag means
+is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def serve(target: str, **values: Any) -> None:
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
     stop it gracefully; a second one ends it at once.
     """
-    plan = ServePlan(target=target, debug=values["debug"])
+    plan = ServePlan(target=target, debug=bool(values["debug"]))
     with reported(debug=plan.debug):
         apply_flags(APPLY_ORDER, values, plan)
+        _prepare(plan)
         _open_listeners(plan)
     try:
         code = _run_workers(plan) if plan.workers > 1 else _run_alone(plan)
@@ -40,6 +41,13 @@ def serve(target: str, **values: Any) -> None:
 
 
 add_flags(serve, GROUPS)
+
+
+def _prepare(plan: ServePlan) -> None:
+    """Read and build what the flags ask for, once, for all workers."""
+    from edgeserver.runtime.prepare import prepare
+
+    prepare(plan)
 
 
 def _open_listeners(plan: ServePlan) -> None:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
 
-__all__ = ["DEFAULT_BIND", "Bind", "parse_bind", "render_bind"]
-
-DEFAULT_BIND = "127.0.0.1:8000"
+__all__ = ["Bind", "parse_bind", "render_bind"]
 
 _SCHEMES = ("http", "https")
 _PROXY_VERSIONS = ("v1", "v2", "any")

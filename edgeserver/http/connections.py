@@ -7,13 +7,40 @@ know what is spoken on a connection; see `ServedConnection`.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from edgeserver.http.protocols import ServedConnection
+from edgeserver.http.exchange import Exchange
 
-__all__ = ["ConnectionRegistry"]
+__all__ = ["ConnectionRegistry", "ServedConnection"]
+
+
+class ServedConnection(Protocol):
+    """A connection as the registry knows it, whatever version of HTTP is spoken on it."""
+
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        """The requests that it serves at present."""
+        ...
+
+    @property
+    def next_deadline(self) -> float:
+        """When `check_deadlines` has something to do, in loop seconds; at any time before too."""
+        ...
+
+    def check_deadlines(self, now_s: float) -> None:
+        """Act on what is overdue."""
+        ...
+
+    def close(self) -> None:
+        """Close, idle or busy, without waiting for the application."""
+        ...
+
+    def drain(self) -> None:
+        """Close if nothing is in flight, once it was silent for as long as the clock says."""
+        ...
 
 
 class ConnectionRegistry:
@@ -63,7 +90,22 @@ class ConnectionRegistry:
     @property
     def in_flight(self) -> int:
         """How many requests are being served."""
-        return sum(connection.in_flight for connection in self.open)
+        return sum(len(connection.exchanges) for connection in self.open)
+
+    def requests(self) -> list[tuple[str, str, float]]:
+        """Return method, target and age in seconds (0 where unknown) of each of them."""
+        now = time.perf_counter()
+        return [
+            (each.method, each.target, now - each.started_s if each.started_s else 0.0)
+            for connection in self.open
+            for each in connection.exchanges
+        ]
+
+    def streaming(self) -> list[Exchange]:
+        """Return the exchanges whose answers have begun without saying how long they are."""
+        return [
+            each for connection in self.open for each in connection.exchanges if each.is_open_ended
+        ]
 
     def check_deadlines(self, now_s: float) -> None:
         """Have those act that are waiting for somebody who is late."""
@@ -76,10 +118,10 @@ class ConnectionRegistry:
         for connection in list(self.open):
             connection.close()
 
-    def close_idle(self) -> None:
-        """Close those on which nothing is in flight."""
+    def drain(self) -> None:
+        """Close those on which nothing is in flight, once they were silent for a while."""
         for connection in list(self.open):
-            connection.close_if_idle()
+            connection.drain()
 
     def wait_empty(self) -> asyncio.Future[None]:
         """Return a future that is done once no connection is left, if only for a moment."""

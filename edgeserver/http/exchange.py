@@ -40,6 +40,10 @@ class ExchangeOwner(Protocol):
         """Called when the answer cannot be completed as it was declared."""
         ...
 
+    def exchange_left(self, exchange: Exchange) -> None:
+        """Called when nobody waits for the answer any more: the application is to be told."""
+        ...
+
     def limit_body(self, max_bytes: int) -> None:
         """Called with another limit of the body that is being read."""
         ...
@@ -224,6 +228,16 @@ class Exchange(HTTPConnection):
         return self._owner.held_budget()
 
     # How far the answer is.
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether the answer has begun and does not say how long it is."""
+        raise NotImplementedError  # each version of HTTP says how
+
+    def leave(self) -> None:
+        """Tell the application as if its client had left, though it has not."""
+        if self.state != DONE:
+            self._owner.exchange_left(self)
 
     @property
     def duration_s(self) -> float:

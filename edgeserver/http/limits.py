@@ -1,6 +1,7 @@
 """The limits of an HTTP/1.1 connection, in one value.
 
-Decides the defaults and what a wrong limit is called; it must not know who sets them.
+Decides what a wrong limit is called; the defaults are the table of settings'. It must not know who
+sets them.
 """
 
 from __future__ import annotations
@@ -8,13 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edgeserver.config.model import library_default
 from edgeserver.errors import ConfigurationError
-from edgeserver.support.held import DEFAULT_MAX_HELD
 
 __all__ = ["HTTPLimits"]
-
-KIB = 1024
-MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +36,16 @@ class HTTPLimits:
 
     no_keep_alive: bool = False
     decompress_request: bool = False
-    chunk_size: int = 64 * KIB
-    max_header_size: int = 64 * KIB
-    max_header_fields: int = 256
-    max_body_size: int = 100 * MIB
-    max_buffer_size: int = 100 * MIB
-    max_held: int = DEFAULT_MAX_HELD
-    idle_connection_timeout: float = 3600.0
-    header_timeout: float = 60.0
-    body_timeout: float | None = None
-    write_timeout: float = 60.0
+    chunk_size: int = library_default("chunk_size")
+    max_header_size: int = library_default("max_header_size")
+    max_header_fields: int = library_default("max_header_fields")
+    max_body_size: int = library_default("max_body_size")
+    max_buffer_size: int = library_default("max_buffer_size")
+    max_held: int = library_default("max_held")
+    idle_connection_timeout: float = library_default("idle_connection_timeout")
+    header_timeout: float = library_default("header_timeout")
+    body_timeout: float | None = library_default("body_timeout")
+    write_timeout: float = library_default("write_timeout")
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot work.

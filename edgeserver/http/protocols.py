@@ -16,7 +16,6 @@ __all__ = [
     "Auditor",
     "BoundTrust",
     "ClientGate",
-    "ServedConnection",
     "ServerDelegate",
     "StripNames",
     "TakesRequests",
@@ -102,32 +101,6 @@ class Auditor(Protocol):
         pairs: Collection[tuple[bytes, bytes]],
     ) -> None:
         """Take a callable that gives the proof of `pairs`; it is called later, elsewhere."""
-        ...
-
-
-class ServedConnection(Protocol):
-    """A connection as the registry knows it, whatever version of HTTP is spoken on it."""
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests it serves at present."""
-        ...
-
-    @property
-    def next_deadline(self) -> float:
-        """When `check_deadlines` has something to do, in loop seconds; at any time before too."""
-        ...
-
-    def check_deadlines(self, now_s: float) -> None:
-        """Act on what is overdue."""
-        ...
-
-    def close(self) -> None:
-        """Close, idle or busy, without waiting for the application."""
-        ...
-
-    def close_if_idle(self) -> None:
-        """Close if nothing is in flight; else do so once that is no longer so."""
         ...
 
 

@@ -13,13 +13,12 @@ from typing import Any, Final
 
 from edgeserver.http.batching import WriteBatch
 from edgeserver.http.clock import Clock, tick_for
-from edgeserver.http.connections import ConnectionRegistry
+from edgeserver.http.connections import ConnectionRegistry, ServedConnection
 from edgeserver.http.exchange import Exchange
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.protocols import (
     Auditor,
     ClientGate,
-    ServedConnection,
     ServerDelegate,
     TakesRequests,
     Trust,
@@ -63,7 +62,8 @@ class HTTPService:
         on_tick: Called at each tick of the clock with the loop's time.
         turns: The time of a turn of the event loop, over all connections; from the first one on.
         draining: Whether a connection that falls idle is closed.
-        must_close: Whether each answer is the last of its connection.
+        must_close: Whether each head of an answer says that it is the last of its connection.
+        closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
     """
 
@@ -102,6 +102,7 @@ class HTTPService:
         self.clients = clients
         self.draining = False
         self.must_close = limits.no_keep_alive
+        self.closes_each = limits.no_keep_alive
         self.plain_answers = not self.must_close and strict_transport is None
         self.budget = HeldBudget(limits.max_held)
         self.batch = WriteBatch()
@@ -148,11 +149,20 @@ class HTTPService:
         self.closed(connection)
         self.connections.add_detached(stream)
 
-    def drain(self) -> None:
-        """Close what is idle; let what is in flight finish, and close then."""
-        self.draining = self.must_close = True
+    def drain(self, idle_s: float = 0.0) -> None:
+        """Let what is in flight finish, and each connection bring at most one more request.
+
+        Answers whose heads are written from now on say that they are the last.
+
+        Args:
+            idle_s: How long a connection may be silent before it is closed, from now on or from
+                the end of an answer that did not say so; 0 takes no further request.
+        """
+        self.must_close = True
         self.plain_answers = False
-        self.connections.close_idle()
+        self.draining = self.closes_each = not idle_s
+        self.clock.shorten(idle_s)
+        self.connections.drain()
 
     # What is said in logs.
 

@@ -667,7 +667,7 @@ class HTTP1Connection(asyncio.Protocol):
                 # Not at once: the delegate may be in the middle of hearing of its body.
                 self.loop.call_soon(close_delegate, delegate)
             self.linger()
-        elif (answered is not None and not answered.keep_alive) or service.must_close:
+        elif (answered is not None and not answered.keep_alive) or service.closes_each:
             if self.requests.buffer and self.requests.untaken and not self._eof:
                 self.linger()
             else:
@@ -695,6 +695,10 @@ class HTTP1Connection(asyncio.Protocol):
             exchange.end()
             self._service.log_access(exchange)
         return exchange
+
+    def exchange_left(self, exchange: Exchange) -> None:
+        """Called when nobody waits for the answer any more: tell the application."""
+        self._in_request(exchange.tell_closed)
 
     def limit_body(self, max_bytes: int) -> None:
         """Replace the limit of the body that is being read."""
@@ -866,9 +870,9 @@ class HTTP1Connection(asyncio.Protocol):
     # Deadlines; see `ServedConnection`.
 
     @property
-    def in_flight(self) -> int:
-        """How many requests are served: one or none."""
-        return int(self.exchange is not None or self._delegate is not None)
+    def exchanges(self) -> tuple[HTTP1Exchange, ...]:
+        """The present exchange, if there is one."""
+        return () if self.exchange is None else (self.exchange,)
 
     @property
     def next_deadline(self) -> float:
@@ -924,8 +928,19 @@ class HTTP1Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close the connection if nothing is in flight on it."""
-        if not (self.in_flight or self._closing or self.requests.untaken):
+        if self._is_idle():
             self.shut()
+
+    def drain(self) -> None:
+        """Close the connection if nothing is in flight on it, once it was silent for a while."""
+        if self._service.draining:
+            self.close_if_idle()
+        elif self._is_idle():
+            self.deadline = min(self.deadline, self._service.clock.idle_deadline)
+
+    def _is_idle(self) -> bool:
+        idle = self.exchange is None and self._delegate is None and not self._closing
+        return idle and not self.requests.untaken
 
     def shut(self) -> None:
         """Close once all output has been delivered."""

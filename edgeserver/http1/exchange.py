@@ -349,6 +349,11 @@ class HTTP1Exchange(Exchange):
         self._trailers = encode_trailers(fields)
 
     @property
+    def is_open_ended(self) -> bool:
+        """Whether the answer has begun and does not say how long it is."""
+        return self.state == OPEN and self._framing in (IN_CHUNKS, UNTIL_CLOSE)
+
+    @property
     def until_close(self) -> bool:
         """Whether only the end of the connection ends the body."""
         return self._framing == UNTIL_CLOSE

@@ -17,6 +17,7 @@ from edgeserver.support.loggers import gen_log
 if TYPE_CHECKING:
     from edgeserver.httputil.context import ConnectionContext
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
+    from edgeserver.httputil.peers import ClientDetails, ClientProof
     from edgeserver.httputil.startlines import RequestStartLine
     from edgeserver.support.held import HeldBudget
 
@@ -28,6 +29,7 @@ __all__ = [
     "HTTPServerConnectionDelegate",
     "HeadersLike",
     "StartLineLike",
+    "StartsRequests",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -84,6 +86,14 @@ class HTTPServerConnectionDelegate:
         Args:
             server_conn: The object that `start_request` got.
         """
+
+
+class StartsRequests(Protocol):
+    """What else a server takes for a delegate: anything that starts requests, as Tornado's do."""
+
+    def start_request(self, server_conn: Any, request_conn: Any, /) -> Any:
+        """Return the delegate for one request."""
+        ...
 
 
 class HTTPMessageDelegate:
@@ -151,7 +161,7 @@ class HTTPConnection:
         raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property
-    def client(self) -> Any:
+    def client(self) -> ClientDetails | None:
         """Who the client of this request is, a `proxyheaders.Resolved`; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 
@@ -181,7 +191,7 @@ class HTTPConnection:
         """The sum of what the server holds, for messages after `detach_to`; None without one."""
         return None
 
-    def explain(self) -> Any:
+    def explain(self) -> ClientProof | None:
         """Return the proof of `client`, a `proxyheaders.Provenance`; None if unknown."""
         raise NotImplementedError  # an interface: the HTTP layer says how
 

@@ -13,6 +13,7 @@ import asyncio
 import ssl
 import time
 import warnings
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from edgeserver.httputil.hosts import (
 )
 from edgeserver.httputil.interfaces import HTTPConnection
 from edgeserver.httputil.lazy import lazy
+from edgeserver.httputil.peers import ClientDetails, ClientProof, TLSDetails
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.httputil.urls import parse_qs_bytes
 
@@ -69,13 +71,16 @@ class HTTPServerRequest:
         body: The body, `bytes`.
         remote_ip: The address of the client: the result of resolving.
         protocol: The scheme of the client: `"http"` or `"https"`.
-        connection: Where the answer is written.
+        connection: Where the answer is written; None only in a request that was made by hand
+            without one.
         server_connection: The same object for all requests of one connection.
 
     Raises:
         HTTPInputError: The host is missing, where it must not be, or invalid; or the query has
             more arguments than `ParseUrlEncodedConfig` allows.
     """
+
+    connection: HTTPConnection
 
     # As class attributes, what most requests never set costs nothing for each request.
     body: bytes = b""
@@ -112,7 +117,7 @@ class HTTPServerRequest:
             self.body = body
         if files:
             self.files = files
-        self.connection = connection
+        self.connection = connection  # type: ignore[assignment]  # None: see the class
         self.server_connection = server_connection
         context = getattr(connection, "context", None)
         self.remote_ip: str | None = getattr(context, "remote_ip", None)
@@ -180,8 +185,7 @@ class HTTPServerRequest:
     @lazy
     def headers(self) -> HTTPHeaders:
         """The header fields."""
-        headers: HTTPHeaders = self.connection.headers  # type: ignore[union-attr]  # there is one
-        return headers
+        return self.connection.headers
 
     # The target
 
@@ -331,17 +335,18 @@ class HTTPServerRequest:
         return getattr(getattr(self.connection, "context", None), "peer_ip", None)
 
     @lazy
-    def tls(self) -> Any:
-        """What the TLS layer knows (`edgeserver.tls.TLSInfo`), or None."""
+    def tls(self) -> TLSDetails | None:
+        """What the TLS layer knows (a `TLSInfo` of `edgeserver.tls`), or None."""
         return getattr(getattr(self.connection, "context", None), "tls", None)
 
     @lazy
-    def client(self) -> Any:
+    def client(self) -> ClientDetails | None:
         """Who the client is (`edgeserver.proxyheaders.Resolved`), or None if nothing was asked."""
         return getattr(self.connection, "client", None)
 
-    def explain(self) -> Any:
+    def explain(self) -> ClientProof | None:
         """Return the proof of `client` (`Provenance`), or None if there is nothing to prove."""
+        explain: Callable[[], ClientProof | None] | None
         explain = getattr(self.connection, "explain", None)
         return None if explain is None else explain()
 

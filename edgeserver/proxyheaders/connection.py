@@ -1,77 +1,54 @@
-"""A policy on one connection: what is decided once, and what is remembered for its requests.
+"""A trust policy bound to one connection: who its clients are, and the proof of it.
 
-Decides nothing about trust; it joins what the connection says (peer, prelude, scheme) with what the
-walk says. It must not know sockets or HTTP.
+Decides what is said once for a connection and not with each of its requests. It must not know
+sockets or HTTP, nor how a client is found: that is the resolver's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.explanation.codes import STANDING
 from edgeserver.proxyheaders.explanation.explain import explain_request
-from edgeserver.proxyheaders.fast_path import FieldValues
-from edgeserver.proxyheaders.peer import Endpoint
-from edgeserver.proxyheaders.results import Provenance, Resolved
+from edgeserver.proxyheaders.explanation.render import Provenance
+from edgeserver.proxyheaders.peer import Peer
+from edgeserver.proxyheaders.resolvers import RawPairs, make_resolver, strip_of
+from edgeserver.proxyheaders.results import Resolved
+from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.stripping import StripSet
-from edgeserver.proxyheaders.walk import Outcome, Trace
+from edgeserver.proxyheaders.walk import Trace
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.policy import TrustPolicy
-
-__all__ = [
-    "MAX_KEY_BYTES",
-    "Bound",
-    "CachedBound",
-    "FieldValues",
-    "FixedBound",
-    "RawPairs",
-]
-
-RawPairs = Collection[tuple[bytes, bytes]]
-
-MAX_KEY_BYTES = 256
-"""A longer value is never a key: to decide costs less than the memory, and a stranger chose it."""
-
-_MAX_OWN = 8
-
-_NO_KEY: FieldValues = ()
+__all__ = ["ConnectionPolicy"]
 
 _NOTHING: frozenset[str] = frozenset()
 
 
-class Bound:
-    """A policy on one connection; made by `TrustPolicy.bind`.
+class ConnectionPolicy:
+    """A policy bound to one connection; made by `TrustPolicy.bind`.
 
     Args:
-        policy: The policy.
-        endpoint: The connection.
+        rules: The policy.
+        peer: The other end, judged where the policy judges peers.
+
+    Attributes:
+        resolve: Returns who the client of one request is, given its head twice: `(lower-case name,
+            value)` pairs in order, and the same as a dict if no name repeats, else None. Never
+            raises, never changes its arguments.
         strip: The names that the application does not get to see; None if it sees all.
     """
 
-    __slots__ = ("_reasons", "_told", "direct", "endpoint", "policy", "strip")
+    __slots__ = ("_peer", "_reasons", "_resolver", "_rules", "_told", "resolve", "strip")
 
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
-    ) -> None:
-        self.policy = policy
-        self.endpoint = endpoint
-        self.strip = strip
-        self._reasons = policy._reasons
+    def __init__(self, rules: Rules, peer: Peer) -> None:
+        self._rules = rules
+        self._peer = peer
+        self._reasons = rules.tally.reasons
+        # Codes of findings about the proxy's setup that a log has been told.
         self._told = _NOTHING
-        # Where answers are kept under (source, scheme) alone, and nothing else counts; or None.
-        self.direct: DecisionCache[FieldValues, Resolved] | None = None
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client of one request is; never raises, never changes its arguments.
-
-        Args:
-            raw: The head's `(lower-case name, value)` pairs, in order.
-            fields: The same as a dict, if no name repeats; else None.
-        """
-        raise NotImplementedError  # one of the kinds, in `boundkinds`
+        resolver = self._resolver = make_resolver(rules, peer)
+        # Asked for each request whose fields differ: one call, not two.
+        self.resolve: Callable[[RawPairs, dict[bytes, bytes] | None], Resolved] = resolver.resolve
+        self.strip: StripSet | None = strip_of(rules, peer)
 
     def count(self, resolved: Resolved) -> None:
         """Count one more request with fields of which `resolve` said `resolved`."""
@@ -83,9 +60,9 @@ class Bound:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        provenance = explain_request(self, raw)
-        self.policy.count_findings(provenance.findings)
-        return provenance
+        proof = self._prove(raw)
+        self._rules.tally.count_findings(proof.findings)
+        return proof
 
     def report(self, raw: RawPairs) -> Provenance:
         """Return the proof for a log, where a finding about the proxy's setup stands once.
@@ -93,118 +70,20 @@ class Bound:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        proof = explain_request(self, raw)
+        proof = self._prove(raw)
         told = self._told
         findings = tuple([each for each in proof.findings if each.code not in told])
         self._told = told.union([each.code for each in findings if each.code in STANDING])
-        self.policy.count_findings(findings)
+        self._rules.tally.count_findings(findings)
         if len(findings) == len(proof.findings):
             return proof
         return Provenance(proof.resolved, proof.hops, findings, proof.unseen)
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""
-        raise NotImplementedError  # one of the kinds, in `boundkinds`
+        return self._resolver.decide(raw, trace)
 
-
-class FixedBound(Bound):
-    """Where no header counts: the answer is the same for every request of the connection."""
-
-    __slots__ = ("_fixed",)
-
-    def __init__(
-        self,
-        policy: TrustPolicy,
-        endpoint: Endpoint,
-        outcome: Outcome,
-        strip: StripSet | None = None,
-    ) -> None:
-        super().__init__(policy, endpoint, strip)
-        self._fixed = endpoint.resolved(outcome, None)
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return the one answer of this connection."""
-        fixed = self._fixed
-        self._reasons[fixed.reason] += 1
-        return fixed
-
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
-        """Return the one answer of this connection."""
-        return self._fixed
-
-
-class CachedBound(Bound):
-    """Where headers count: remembers what the same values meant."""
-
-    __slots__ = ("_cache", "_own", "_short")
-
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet | None = None
-    ) -> None:
-        super().__init__(policy, endpoint, strip)
-        # What was said over a connection with a prelude carries it, so it stays with it.
-        self._cache = (
-            policy._caches[endpoint.scheme] if endpoint.prelude is None else DecisionCache(_MAX_OWN)
-        )
-        self._own: dict[FieldValues, Resolved] = {}
-        self._short = policy._short
-
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
-        """Decide without any memory, and keep every step in `trace`."""
-        return self._decide(raw, trace)
-
-    def _decide(
-        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
-    ) -> Resolved:
-        """Decide from the headers alone; this is what may be remembered.
-
-        Args:
-            raw: The head's pairs.
-            trace: Keeps every step, if given.
-            values: What the head's relevant fields hold, if each is one value and at hand.
-        """
-        raise NotImplementedError  # one of the kinds, in `boundkinds`
-
-    def _look(self, key: FieldValues, raw: RawPairs) -> Resolved:
-        """Decide what the cache does not have at hand, and remember it.
-
-        Args:
-            key: The values of the fields, none of them too long to be kept.
-            raw: The head's pairs.
-        """
-        cache = self._cache
-        resolved = None
-        if cache.old:
-            resolved = cache.recall(key)
-        if resolved is None and self._own:
-            resolved = self._own.get(key)
-        if resolved is None:
-            resolved = self._decide(raw, None, key)
-            if resolved.reason in _SHARED_REASONS:
-                cache.admit(key, resolved, hash(key))
-            else:  # the peer's own address must not be remembered for another peer
-                if len(self._own) >= _MAX_OWN:
-                    self._own.clear()
-                self._own[key] = resolved
-        self._reasons[resolved.reason] += 1
-        return resolved
-
-    def _look_long(self, raw: RawPairs, line: bytes | None, claimed: bytes | None) -> Resolved:
-        """Decide what is too long to be remembered.
-
-        Args:
-            raw: The head's pairs.
-            line: The source's value, if nothing else can name the client.
-            claimed: The value that names the scheme, or None.
-        """
-        resolved = None
-        if line is not None and self._short is not None:
-            resolved = self._short.resolve(_NO_KEY, line, claimed, self.endpoint, None)
-        if resolved is None:
-            resolved = self._decide(raw)
-        self._reasons[resolved.reason] += 1
-        return resolved
-
-
-_SHARED_REASONS = frozenset({"first-untrusted", "all-hops-trusted", "max-hops", "x-real-ip"})
-"""The reasons with which a header entry is the client, whoever the peer is."""
+    def _prove(self, raw: RawPairs) -> Provenance:
+        trace = Trace(self._rules.source_raw)
+        resolved = self._resolver.decide(raw, trace)
+        return explain_request(self._rules, self._peer, raw, trace, resolved)

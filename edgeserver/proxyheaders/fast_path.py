@@ -1,4 +1,4 @@
-"""The short road: the client of one line of addresses, where it stands left of known proxies.
+"""The fast path: the client of one line of addresses, where it stands left of known proxies.
 
 Decides the one case that nearly every request is: an untrusted address, right of which stand a few
 listed proxies. It must give the answer of `walk.walk` or none at all; findings, reasons for a
@@ -7,18 +7,14 @@ refusal and everything odd are the walk's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgeserver.proxyheaders.addresses import OCTETS, UnusableClaim, parse_address
+from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.networks import NetworkTable
+from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Resolved
 from edgeserver.proxyheaders.walk import SCHEMES, Memo, new_tuple, read_scheme, remember
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.cache import DecisionCache
-    from edgeserver.proxyheaders.peer import Endpoint
-
-__all__ = ["FieldValues", "ShortRoad"]
+__all__ = ["FastPath", "FieldValues"]
 
 _MAX_BYTES = 256
 """Of a longer line only so much is looked at, from the right."""
@@ -31,7 +27,7 @@ FieldValues = tuple[bytes | None, ...]
 """The values of the fields that a kind of policy reads, in an order of its own."""
 
 
-class ShortRoad:
+class FastPath:
     """Reads lines of addresses under one table.
 
     Remembered are, by their exact bytes, entries that are listed proxies and tails: what stands
@@ -61,7 +57,7 @@ class ShortRoad:
         key: FieldValues,
         line: bytes,
         claimed: bytes | None,
-        endpoint: Endpoint,
+        peer: Peer,
         cache: DecisionCache[FieldValues, Resolved] | None,
     ) -> Resolved | None:
         """Return the client if the answer is `first-untrusted`, or None: the walk has to say.
@@ -70,7 +66,7 @@ class ShortRoad:
             key: What the answer is remembered under; it is not in the cache's `main`.
             line: The whole value of the source.
             claimed: The value that names the scheme, or None.
-            endpoint: The connection.
+            peer: The connection's other end.
             cache: Remembers the answer; None for a line too long for that.
         """
         if cache is None:
@@ -98,9 +94,9 @@ class ShortRoad:
         if claimed is not None:
             scheme = SCHEMES.get(claimed) or read_scheme(claimed)
         if scheme is None:
-            scheme = endpoint.scheme
+            scheme = peer.scheme
         resolved = new_tuple(
-            Resolved, (host, port, zone, scheme, True, "first-untrusted", endpoint.prelude, None)
+            Resolved, (host, port, zone, scheme, True, "first-untrusted", peer.prelude, None)
         )
         if cache is not None:
             cache.admit(key, resolved, hash(line))  # a line has one scheme, as a rule

@@ -1,33 +1,25 @@
 """The trust policy: whom to believe, and about what.
 
-Decides whether a configuration makes sense, once, and hands out its working form. It must not know
-how a request is decided; nothing here runs per request but a look-up.
+Decides whether a configuration makes sense, once, and binds its rules to connections. It must not
+know how a request is decided; nothing here runs per request but a look-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
-from threading import Lock
 from types import MappingProxyType
 from typing import Any, Literal
 
-from edgeserver.proxyheaders.addresses import (
-    Address,
-    UnusableClaim,
-    parse_address,
-    parse_peer,
-)
-from edgeserver.proxyheaders.cache import DecisionCache
-from edgeserver.proxyheaders.connection import MAX_KEY_BYTES, Bound, FieldValues
-from edgeserver.proxyheaders.explanation.codes import CODES, make_finding
-from edgeserver.proxyheaders.fast_path import ShortRoad
-from edgeserver.proxyheaders.networks import NetworkTable, Rule
-from edgeserver.proxyheaders.peer import Endpoint
-from edgeserver.proxyheaders.proxyprotocol.model import UNIX_PREFIX
-from edgeserver.proxyheaders.resolvers import make_bound
-from edgeserver.proxyheaders.results import REASONS, Finding, Provenance, Resolved
+from edgeserver.proxyheaders.addresses import parse_peer
+from edgeserver.proxyheaders.connection import ConnectionPolicy
+from edgeserver.proxyheaders.explanation.codes import make_finding
+from edgeserver.proxyheaders.explanation.render import Provenance
+from edgeserver.proxyheaders.networks import NetworkTable
+from edgeserver.proxyheaders.peer import Peer
+from edgeserver.proxyheaders.results import Finding, Resolved
+from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.settings import (
+    Entries,
     Entry,
     check_choice,
     check_max_hops,
@@ -35,20 +27,10 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
-from edgeserver.proxyheaders.shapes import Shapes
-from edgeserver.proxyheaders.spellings import Spellings
-from edgeserver.proxyheaders.stripping import DECLARABLE, StripSet
-from edgeserver.proxyheaders.tornado_rules import UNLIMITED
-from edgeserver.proxyheaders.walk import Memo, Outcome
 
 __all__ = ["TrustPolicy"]
 
-_CACHE_SIZE = 2048
-_MAX_BOUNDS = 256
-_NAME = itemgetter(0)
-
-# Stands for "none yet": no peer equals None, so its bound is never asked.
-_NO_PLACE: Any = (None, None, None, None)
+_MAX_CONNECTIONS = 256
 
 
 class TrustPolicy:
@@ -106,7 +88,7 @@ class TrustPolicy:
 
     @classmethod
     def tornado(cls, trusted_downstream: Iterable[str] | None = None) -> TrustPolicy:
-        """Return Tornado's contract: what `HTTPServer(..., xheaders=True)` means.
+        """Return Tornado's rules: what `HTTPServer(..., xheaders=True)` means.
 
         Args:
             trusted_downstream: Addresses or ranges to skip in `X-Forwarded-For`, from the right.
@@ -150,7 +132,7 @@ class TrustPolicy:
         self,
         *,
         mode: str,
-        proxies: Any,
+        proxies: Entries,
         source: str,
         proto: str | None,
         max_hops: int,
@@ -167,51 +149,26 @@ class TrustPolicy:
         self.unlisted = unlisted
         self.undeclared = undeclared
         self.allow_all = allow_all
-        self._table = NetworkTable(proxies.networks, proxies.unix)
-        self._source_raw = source.encode("ascii")
-        self._proto_raw = proto.encode("ascii") if proto and source != "forwarded" else None
-        declared = proxies.declared
-        # Where proxies say what they set, a scheme that nobody says to set is a client's.
-        self._proto_is_declared = mode == "policy" and bool(declared)
+        rules = self._rules = Rules(
+            mode=mode,
+            table=NetworkTable(proxies.networks, proxies.unix),
+            source=source,
+            proto=proto,
+            max_hops=max_hops,
+            unlisted=unlisted,
+            undeclared=undeclared,
+            declared=proxies.declared,
+            trusts_all=mode == "tornado" or proxies.trusts_all,
+        )
         warnings = list(proxies.warnings)
-        if mode == "tornado" or proxies.trusts_all:
+        if rules.trusts_all:
             warnings.insert(0, make_finding("any-peer-trusted", _ANY_PEER[mode]))
-        proto_raw = self._proto_raw
-        if self._proto_is_declared and proto_raw is not None and proto_raw not in declared:
+        proto_raw = rules.proto_raw
+        if rules.proto_is_declared and proto_raw is not None and proto_raw not in proxies.declared:
             warnings.append(make_finding("proto-undeclared", f"no proxy has {proto} in its sets"))
         self.warnings: tuple[Finding, ...] = tuple(warnings)
-        self._extra = frozenset(
-            {self._source_raw} | ({self._proto_raw} if self._proto_raw is not None else set())
-        )
-        self._strip_unlisted = StripSet(everything=True, extra=self._extra)
-        self._strips: dict[frozenset[bytes], StripSet] = {}
-        relevant = self._extra | (declared & DECLARABLE)
-        if mode == "tornado":
-            relevant |= {b"x-real-ip", b"x-scheme"}
-        self._spellings = Spellings(relevant)
-        self._ignored = self._spellings.ignored
-        self._shapes = Shapes((self._source_raw, self._proto_raw))
-        self._caches: dict[str, DecisionCache[FieldValues, Resolved]] = {
-            "http": DecisionCache(_CACHE_SIZE),
-            "https": DecisionCache(_CACHE_SIZE),
-        }
-        self._memo: Memo = {}
-        # RFC 7239's elements are read by its own grammar, and so by the walk alone.
-        self._short = (
-            ShortRoad(
-                self._table,
-                self._memo,
-                is_list=self._source_raw == b"x-forwarded-for",
-                max_hops=max_hops if mode == "policy" else UNLIMITED,
-            )
-            if source != "forwarded"
-            else None
-        )
-        self._bounds: dict[object, Bound] = {}
-        self._last: tuple[str, int | None, str, Bound] = _NO_PLACE
-        self._reasons = dict.fromkeys(REASONS, 0)
-        self._findings = dict.fromkeys(CODES, 0)
-        self._counting = Lock()
+        # Connections that `resolve` was asked about, by peer, port and scheme; bounded.
+        self._connections: dict[tuple[str, int | None, str], ConnectionPolicy] = {}
 
     # -- the two questions ---------------------------------------------------------------------
 
@@ -234,58 +191,20 @@ class TrustPolicy:
             prelude: The connection's PROXY prelude, if there was one.
 
         Raises:
-            ValueError: `peer` or `scheme` is wrong, or a prelude meets Tornado's contract.
+            ValueError: `peer` or `scheme` is wrong, or a prelude meets Tornado's rules.
         """
-        last_peer, last_port, last_scheme, bound = self._last
-        if (
-            peer != last_peer
-            or peer_port != last_port
-            or scheme != last_scheme
-            or prelude is not None
-        ):
-            bound = self._recall_bound(peer, peer_port, scheme, prelude)
-        if headers.__class__ is list:
-            shape = self._shapes.get(tuple(map(_NAME, headers)))
-            if shape is not None:
-                at, proto_at, places = shape
-                cache = bound.direct
-                if at >= 0 and cache is not None:
-                    key = (headers[at][1], headers[proto_at][1])
-                    if len(key[0]) + len(key[1]) <= MAX_KEY_BYTES:
-                        resolved = cache.main.get(key)
-                        if resolved is not None:
-                            self._reasons[resolved.reason] += 1
-                            return resolved
-                known = {name: headers[index][1] for name, index in places}
-                return bound.resolve(known.items(), known)
-        ignored, spellings = self._ignored, self._spellings
-        fields: dict[bytes, bytes] = {}
-        picked = 0
-        for name, value in headers:
-            if name not in ignored:
-                picked += 1
-                fields[spellings[name]] = value
-        if len(fields) == picked:
-            if headers.__class__ is list:
-                self._shapes.learn(headers, spellings)
-            return bound.resolve(fields.items(), fields)
-        raw = [(lower, value) for name, value in headers if (lower := spellings[name])]
-        fields = dict(raw)
-        return bound.resolve(raw, fields if len(fields) == len(raw) else None)
-
-    def _recall_bound(self, peer: str, peer_port: int | None, scheme: str, prelude: Any) -> Bound:
-        """Return this policy on a connection that may have been asked about before."""
-        if prelude is not None:
-            return self.bind(peer=peer, peer_port=peer_port, scheme=scheme, prelude=prelude)
         place = (peer, peer_port, scheme)
-        bound = self._bounds.get(place)
+        bound = self._connections.get(place) if prelude is None else None
         if bound is None:
-            bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme)
-            if len(self._bounds) >= _MAX_BOUNDS:
-                self._bounds.clear()
-            self._bounds[place] = bound
-        self._last = (*place, bound)
-        return bound
+            bound = self.bind(peer=peer, peer_port=peer_port, scheme=scheme, prelude=prelude)
+            if prelude is None:
+                if len(self._connections) >= _MAX_CONNECTIONS:
+                    self._connections.clear()
+                self._connections[place] = bound
+        fields = {name.lower(): value for name, value in headers}
+        if len(fields) == len(headers):
+            return bound.resolve(fields.items(), fields)
+        return bound.resolve([(name.lower(), value) for name, value in headers], None)
 
     def explain(
         self,
@@ -307,94 +226,45 @@ class TrustPolicy:
         peer_port: int | None = None,
         scheme: str | None = "http",
         prelude: Any = None,
-    ) -> Bound:
-        """Return this policy on one connection, for the requests that come over it.
+    ) -> ConnectionPolicy:
+        """Return this policy bound to one connection, for the requests that come over it.
 
         Raises:
-            ValueError: `peer` or `scheme` is wrong, or a prelude meets Tornado's contract.
+            ValueError: `peer` or `scheme` is wrong, or a prelude meets Tornado's rules.
         """
         if scheme is None:
             scheme = "http"
         elif scheme not in ("http", "https"):
             raise ValueError(f"scheme={scheme!r}: give 'http', 'https' or None")
-        endpoint = Endpoint(parse_peer(peer), peer, peer_port, scheme, prelude)
+        end = Peer(parse_peer(peer), peer, peer_port, scheme, prelude)
         if self.mode == "policy":
-            self._judge(endpoint)
+            end.judge(self._rules.table)
         elif prelude is not None:
             raise ValueError(
                 "a PROXY prelude needs a trust policy: pass trust=TrustPolicy([...]) with the "
                 "addresses that may speak it, in place of xheaders"
             )
-        return make_bound(self, endpoint)
+        return ConnectionPolicy(self._rules, end)
 
     def trusts(self, peer: str) -> bool:
         """Return whether a peer is a listed proxy, and may so speak the PROXY protocol."""
-        return self.mode == "policy" and self._table.find(parse_peer(peer)) is not None
-
-    def _judge(self, endpoint: Endpoint) -> None:
-        """Decide what the connection itself says: the peer, then the PROXY source."""
-        rule = endpoint.peer_rule = self._table.find(endpoint.peer)
-        if rule is None:
-            endpoint.outcome = Outcome("untrusted-peer", None)
-            return
-        prelude = endpoint.prelude
-        if prelude is None:
-            endpoint.author = rule
-            return
-        unnamed = _why_unnamed(prelude)
-        if unnamed:
-            # The peer passes on somebody's bytes and does not say whose: nobody vouches for them.
-            endpoint.outcome = Outcome("prelude-names-nobody", None, None, unnamed)
-            return
-        try:
-            source = endpoint.source = _prelude_source(prelude.source, prelude.source_port)
-        except UnusableClaim as error:
-            endpoint.outcome = Outcome(error.code, None, None, error.detail)
-            return
-        if prelude.ssl is not None and prelude.ssl.client_ssl:
-            endpoint.scheme = "https"
-        # The head was written by whom the prelude names: only then does it count.
-        endpoint.author = endpoint.source_rule = self._table.find(source)
-        if endpoint.author is None:
-            endpoint.outcome = Outcome("first-untrusted", source)
-
-    def _strip_for(self, author: Rule) -> StripSet:
-        """Return what is hidden of the head of a trusted author."""
-        found = self._strips.get(author.sets)
-        if found is None:  # bounded by the number of entries
-            kept = author.sets | {self._source_raw}
-            proto = self._proto_of(author)
-            found = StripSet(
-                everything=self.undeclared == "strip",
-                extra=self._extra,
-                kept=kept if proto is None else kept | {proto},
-            )
-            self._strips[author.sets] = found
-        return found
-
-    def _proto_of(self, author: Rule) -> bytes | None:
-        """Return the scheme header as far as it counts from a trusted author."""
-        if self._proto_is_declared and self._proto_raw not in author.sets:
-            return None
-        return self._proto_raw
+        return self.mode == "policy" and self._rules.table.find(parse_peer(peer)) is not None
 
     # -- what has happened so far ----------------------------------------------------------------
 
     @property
     def reason_counts(self) -> MappingProxyType[str, int]:
         """How many requests were decided for each reason; a live view."""
-        return MappingProxyType(self._reasons)
+        return MappingProxyType(self._rules.tally.reasons)
 
     @property
     def finding_counts(self) -> MappingProxyType[str, int]:
         """How many findings of each code were explained; a live view."""
-        return MappingProxyType(self._findings)
+        return MappingProxyType(self._rules.tally.findings)
 
     def count_findings(self, findings: Iterable[Finding]) -> None:
         """Count findings, those of an explanation or of a refused prelude; from any thread."""
-        with self._counting:
-            for finding in findings:
-                self._findings[finding.code] += 1
+        self._rules.tally.count_findings(findings)
 
     def __repr__(self) -> str:
         if self.mode != "policy":
@@ -403,26 +273,6 @@ class TrustPolicy:
 
 
 _ANY_PEER = {
-    "tornado": "Tornado's contract believes the headers of whoever can connect",
+    "tornado": "Tornado's rules believe the headers of whoever can connect",
     "policy": "the policy trusts every address, so whoever can connect names the client",
 }
-
-
-def _why_unnamed(prelude: Any) -> str:
-    """Return why a prelude names nobody by its own words, or "" where it has an IP address."""
-    if prelude.command != "PROXY":
-        return f"it says {prelude.command}"
-    if prelude.source is None:
-        return "its address family is unspecified"
-    if prelude.source.startswith(UNIX_PREFIX):
-        return "its source is a Unix socket, which anybody behind the proxy may be"
-    return ""
-
-
-def _prelude_source(source: str, port: int | None) -> Address:
-    """Return the address that a PROXY prelude names.
-
-    Raises:
-        UnusableClaim: No client has such an address.
-    """
-    return parse_address(source.encode("ascii", "replace"))._replace(port=port)

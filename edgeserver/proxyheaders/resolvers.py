@@ -1,4 +1,4 @@
-"""The kinds of policy on one connection: which fields each reads, and what they mean together.
+"""The resolvers: which fields each kind of policy reads on a connection, and to what end.
 
 Decides what is handed to the walk, and under which key its answer is kept. It must not know sockets
 or HTTP, nor how an address is judged.
@@ -6,22 +6,18 @@ or HTTP, nor how an address is judged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol
 
-from edgeserver.proxyheaders.connection import (
-    MAX_KEY_BYTES,
-    Bound,
-    CachedBound,
-    FieldValues,
-    FixedBound,
-    RawPairs,
-)
+from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.declared import read_declared
-from edgeserver.proxyheaders.peer import Endpoint
+from edgeserver.proxyheaders.fast_path import FieldValues
+from edgeserver.proxyheaders.networks import Rule
+from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Resolved
-from edgeserver.proxyheaders.stripping import DECLARABLE
-from edgeserver.proxyheaders.tornado_rules import Claims, decide_contract, read_claims
+from edgeserver.proxyheaders.rules import Rules
+from edgeserver.proxyheaders.stripping import DECLARABLE, StripSet
+from edgeserver.proxyheaders.tornado_rules import Claims, decide_tornado, read_claims
 from edgeserver.proxyheaders.walk import (
     FORWARDED,
     PLAIN,
@@ -33,30 +29,171 @@ from edgeserver.proxyheaders.walk import (
     walk_single,
 )
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.networks import Rule
-    from edgeserver.proxyheaders.policy import TrustPolicy
-    from edgeserver.proxyheaders.stripping import StripSet
+__all__ = [
+    "DeclaringResolver",
+    "FixedResolver",
+    "Memory",
+    "PolicyResolver",
+    "RawPairs",
+    "Resolver",
+    "TornadoResolver",
+    "make_resolver",
+    "strip_of",
+]
 
-__all__ = ["ContractBound", "DeclaringBound", "PolicyBound", "make_bound"]
+RawPairs = Collection[tuple[bytes, bytes]]
+"""The `(lower-case name, value)` pairs of one head, in order."""
+
+MAX_KEY_BYTES: Final = 256
+"""A longer value is never a key: to decide costs less than the memory, and a stranger chose it."""
+
+MAX_OWN: Final = 8
+
+_NO_KEY: FieldValues = ()
 
 _LISTS = {b"x-forwarded-for": PLAIN, b"forwarded": FORWARDED}
 """The sources that hold a list; every other holds one address."""
 
+_SHARED_REASONS = frozenset({"first-untrusted", "all-hops-trusted", "max-hops", "x-real-ip"})
+"""The reasons with which a header entry is the client, whoever the peer is."""
 
-class PolicyBound(CachedBound):
-    """A trust policy, on a connection whose other end is trusted."""
+Decide = Callable[[RawPairs, FieldValues | None], Resolved]
+"""Decides from a head's pairs, and from what its relevant fields hold, if each is one value."""
 
-    __slots__ = ("_proto", "_source")
 
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet, author: Rule
-    ) -> None:
-        super().__init__(policy, endpoint, strip)
-        self._source = policy._source_raw
-        self._proto = policy._proto_of(author)
-        # The direct way takes the value of the scheme header for one that counts.
-        self.direct = self._cache if self._proto == policy._proto_raw else None
+class Resolver(Protocol):
+    """What finds the client of each request of one connection."""
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is, and count it.
+
+        Args:
+            raw: The head's pairs.
+            fields: The same as a dict, if no name repeats; else None.
+        """
+        ...
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Decide without any memory, and keep every step in `trace`."""
+        ...
+
+
+class FixedResolver:
+    """Where no header counts: the answer is the same for every request of the connection.
+
+    Args:
+        rules: The policy.
+        fixed: The answer.
+    """
+
+    __slots__ = ("_fixed", "_reasons")
+
+    def __init__(self, rules: Rules, fixed: Resolved) -> None:
+        self._fixed = fixed
+        self._reasons = rules.tally.reasons
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return the one answer of this connection."""
+        fixed = self._fixed
+        self._reasons[fixed.reason] += 1
+        return fixed
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Return the one answer of this connection."""
+        return self._fixed
+
+
+class Memory:
+    """What is remembered of decisions on one connection, and how what is not is found.
+
+    Args:
+        rules: The policy.
+        peer: The other end.
+    """
+
+    __slots__ = ("_fast", "_own", "_peer", "cache")
+
+    def __init__(self, rules: Rules, peer: Peer) -> None:
+        self._peer = peer
+        self._fast = rules.fast
+        # What was said over a connection with a prelude carries it, so it stays with it.
+        self.cache: DecisionCache[FieldValues, Resolved] = (
+            rules.caches[peer.scheme] if peer.prelude is None else DecisionCache(MAX_OWN)
+        )
+        # Answers that are the peer's own address, which must not be another peer's.
+        self._own: dict[FieldValues, Resolved] = {}
+
+    def look(self, key: FieldValues, raw: RawPairs, decide: Decide) -> Resolved:
+        """Decide what the cache does not have at hand, and remember it.
+
+        Args:
+            key: The values of the fields, none of them too long to be kept.
+            raw: The head's pairs.
+            decide: Decides from the headers alone; this is what may be remembered.
+        """
+        cache = self.cache
+        resolved = None
+        if cache.old:
+            resolved = cache.recall(key)
+        if resolved is None and self._own:
+            resolved = self._own.get(key)
+        if resolved is None:
+            resolved = decide(raw, key)
+            if resolved.reason in _SHARED_REASONS:
+                cache.admit(key, resolved, hash(key))
+            else:
+                if len(self._own) >= MAX_OWN:
+                    self._own.clear()
+                self._own[key] = resolved
+        return resolved
+
+    def look_long(
+        self, raw: RawPairs, line: bytes | None, claimed: bytes | None, decide: Decide
+    ) -> Resolved:
+        """Decide what is too long to be remembered.
+
+        Args:
+            raw: The head's pairs.
+            line: The source's value, if nothing else can name the client.
+            claimed: The value that names the scheme, or None.
+            decide: Decides from the headers alone.
+        """
+        resolved = None
+        if line is not None and self._fast is not None:
+            resolved = self._fast.resolve(_NO_KEY, line, claimed, self._peer, None)
+        return decide(raw, None) if resolved is None else resolved
+
+
+class PolicyResolver:
+    """A trust policy, on a connection whose other end is listed.
+
+    Args:
+        rules: The policy.
+        peer: The other end.
+        author: The entry that lists whoever writes the heads.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_fast",
+        "_memory",
+        "_peer",
+        "_proto",
+        "_reasons",
+        "_rules",
+        "_source",
+    )
+
+    def __init__(self, rules: Rules, peer: Peer, author: Rule) -> None:
+        self._rules = rules
+        self._peer = peer
+        self._memory = Memory(rules, peer)
+        # These three are asked for each request.
+        self._cache = self._memory.cache
+        self._fast = rules.fast
+        self._reasons = rules.tally.reasons
+        self._source = rules.source_raw
+        self._proto = rules.proto_of(author)
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is."""
@@ -76,10 +213,19 @@ class PolicyBound(CachedBound):
         cache = self._cache
         resolved = cache.main.get(key)
         if resolved is None:
-            if source is not None and self._short is not None:
-                resolved = self._short.resolve(key, source, claimed, self.endpoint, cache)
+            if source is not None and self._fast is not None:
+                resolved = self._fast.resolve(key, source, claimed, self._peer, cache)
             if resolved is None:
-                return self._look(key, raw)
+                resolved = self._memory.look(key, raw, self._decide)
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Walk the configured source, and read the scheme, without any memory of decisions."""
+        return self._decide(raw, None, trace)
+
+    def _look_long(self, raw: RawPairs, source: bytes | None, claimed: bytes | None) -> Resolved:
+        resolved = self._memory.look_long(raw, source, claimed, self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -96,10 +242,10 @@ class PolicyBound(CachedBound):
         return lines, claimed
 
     def _decide(
-        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
+        self, raw: RawPairs, values: FieldValues | None = None, trace: Trace | None = None
     ) -> Resolved:
         """Walk the configured source, and read the scheme."""
-        policy = self.policy
+        rules = self._rules
         lines: Sequence[bytes]
         if values is None:
             lines, claimed = self._read(raw)
@@ -108,50 +254,52 @@ class PolicyBound(CachedBound):
             lines = () if source is None else (source,)
         scheme = None if claimed is None else read_scheme(claimed)
         if not lines:
-            return self.endpoint.resolved(self._unclaimed(), scheme)
+            return self._peer.resolved(self._unclaimed(), scheme)
         family = _LISTS.get(self._source)
         if family is not None:
             outcome = walk(
                 family,
                 lines,
-                policy._table,
-                max_hops=policy.max_hops,
+                rules.table,
+                max_hops=rules.max_hops,
                 trace=trace,
-                memo=policy._memo,
+                memo=rules.memo,
             )
-            if outcome.scheme is not None and policy.proto is not None:
+            if outcome.scheme is not None and rules.proto is not None:
                 scheme = read_scheme(outcome.scheme)
         else:
-            outcome = walk_single(lines, policy._table, trace=trace)
-        return self.endpoint.resolved(outcome, scheme)
+            outcome = walk_single(lines, rules.table, trace=trace)
+        return self._peer.resolved(outcome, scheme)
 
     def _unclaimed(self) -> Outcome:
         """Return the outcome where the configured source is absent."""
-        source = self.endpoint.source
+        source = self._peer.source
         if source is not None:
             return Outcome("all-hops-trusted", source)
         return Outcome("trusted-peer-as-client", None)
 
 
-class DeclaringBound(PolicyBound):
-    """The same, where the author of the head declares headers that it sets."""
+class DeclaringResolver:
+    """A trust policy, where the author of the head declares headers that it sets.
 
-    __slots__ = ("_declares",)
+    Args:
+        client: Finds the client.
+        declares: The lower-case names that the author sets, and that this server reads.
+    """
 
-    def __init__(
-        self, policy: TrustPolicy, endpoint: Endpoint, strip: StripSet, author: Rule
-    ) -> None:
-        super().__init__(policy, endpoint, strip, author)
-        self.direct = None  # what is declared counts, too
-        self._declares = author.sets & DECLARABLE
+    __slots__ = ("_client", "_declares")
+
+    def __init__(self, client: PolicyResolver, declares: frozenset[bytes]) -> None:
+        self._client = client
+        self._declares = declares
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, and what else the proxy says."""
-        return self._with_declared(super().resolve(raw, fields), raw)
+        return self._with_declared(self._client.resolve(raw, fields), raw)
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Walk, and read the declared headers."""
-        return self._with_declared(self._decide(raw, trace), raw)
+        return self._with_declared(self._client.decide(raw, trace), raw)
 
     def _with_declared(self, resolved: Resolved, raw: RawPairs) -> Resolved:
         declares = self._declares
@@ -173,13 +321,27 @@ class DeclaringBound(PolicyBound):
         )
 
 
-class ContractBound(CachedBound):
-    """Tornado's contract, which believes any peer."""
+class TornadoResolver:
+    """Tornado's rules, which believe any peer.
 
-    __slots__ = ()
+    Args:
+        rules: The policy.
+        peer: The other end.
+    """
+
+    __slots__ = ("_cache", "_fast", "_memory", "_peer", "_reasons", "_rules")
+
+    def __init__(self, rules: Rules, peer: Peer) -> None:
+        self._rules = rules
+        self._peer = peer
+        self._memory = Memory(rules, peer)
+        # These three are asked for each request.
+        self._cache = self._memory.cache
+        self._fast = rules.fast
+        self._reasons = rules.tally.reasons
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client of one request is, by Tornado's contract."""
+        """Return who the client of one request is, by Tornado's rules."""
         if fields is None:
             chain, proto, single, x_scheme = read_claims(raw).joined()
         else:
@@ -206,15 +368,24 @@ class ContractBound(CachedBound):
                 or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
             ):
                 return self._look_long(raw, chain, proto)
-            if chain is not None and self._short is not None:
-                resolved = self._short.resolve(key, chain, proto, self.endpoint, self._cache)
+            if chain is not None and self._fast is not None:
+                resolved = self._fast.resolve(key, chain, proto, self._peer, self._cache)
             if resolved is None:
-                return self._look(key, raw)
+                resolved = self._memory.look(key, raw, self._decide)
+        self._reasons[resolved.reason] += 1
+        return resolved
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Apply Tornado's rules, without any memory of decisions."""
+        return self._decide(raw, None, trace)
+
+    def _look_long(self, raw: RawPairs, chain: bytes | None, claimed: bytes | None) -> Resolved:
+        resolved = self._memory.look_long(raw, chain, claimed, self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
     def _decide(
-        self, raw: RawPairs, trace: Trace | None = None, values: FieldValues | None = None
+        self, raw: RawPairs, values: FieldValues | None = None, trace: Trace | None = None
     ) -> Resolved:
         """Apply Tornado's rules."""
         if values is None:
@@ -230,25 +401,30 @@ class ContractBound(CachedBound):
                     proto,
                 ),
             )
-        policy = self.policy
         # An explanation keeps every step, so it walks without what was remembered.
-        memo = policy._memo if trace is None else None
-        outcome, scheme = decide_contract(claims, policy._table, memo=memo, trace=trace)
-        return self.endpoint.resolved(outcome, scheme)
+        memo = self._rules.memo if trace is None else None
+        outcome, scheme = decide_tornado(claims, self._rules.table, memo=memo, trace=trace)
+        return self._peer.resolved(outcome, scheme)
 
 
-def make_bound(policy: TrustPolicy, endpoint: Endpoint) -> Bound:
-    """Return the bound for one connection: which of the classes above fits."""
-    if policy.mode == "off":
-        return FixedBound(policy, endpoint, Outcome("proxy-headers-off", None))
-    if policy.mode == "tornado":
-        return ContractBound(policy, endpoint)
-    author = endpoint.author
+def make_resolver(rules: Rules, peer: Peer) -> Resolver:
+    """Return the resolver for one connection: which of the classes above fits."""
+    if rules.mode == "off":
+        return FixedResolver(rules, peer.resolved(Outcome("proxy-headers-off", None), None))
+    if rules.mode == "tornado":
+        return TornadoResolver(rules, peer)
+    author = peer.author
     if author is None:
-        assert endpoint.outcome is not None, "an untrusted author is the client"
-        strip = policy._strip_unlisted if policy.unlisted == "strip" else None
-        return FixedBound(policy, endpoint, endpoint.outcome, strip)
-    strip = policy._strip_for(author)
-    if author.sets & DECLARABLE:
-        return DeclaringBound(policy, endpoint, strip, author)
-    return PolicyBound(policy, endpoint, strip, author)
+        assert peer.outcome is not None, "an author who is not listed is the client"
+        return FixedResolver(rules, peer.resolved(peer.outcome, None))
+    client = PolicyResolver(rules, peer, author)
+    declares = author.sets & DECLARABLE
+    return DeclaringResolver(client, declares) if declares else client
+
+
+def strip_of(rules: Rules, peer: Peer) -> StripSet | None:
+    """Return the names that are hidden of the heads of one connection; None if none is."""
+    if rules.mode != "policy":
+        return None
+    author = peer.author
+    return rules.strip_unlisted if author is None else rules.strip_for(author)

@@ -1,25 +1,22 @@
-"""What resolving answers with: the client, the proof, and what was odd about it.
+"""The results of a decision: the client, the reason, and what was odd about the request.
 
-Decides only the shape of the results. It must not know how any of them is found.
+Decides only their shape. It must not know how any of them is found.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from edgeserver.support.escape import escape
+from edgeserver.proxyheaders.declared import Declared
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.declared import Declared
-
-__all__ = ["REASONS", "UNVERIFIED", "Finding", "Hop", "Provenance", "Resolved"]
+__all__ = ["REASONS", "UNVERIFIED", "Finding", "Resolved"]
 
 REASONS = {
     "proxy-headers-off": "no header is read: the peer is the client",
     "untrusted-peer": "the peer is not a listed proxy, so it is the client itself",
     "first-untrusted": "the nearest address that is not a listed proxy",
-    "x-real-ip": "X-Real-Ip replaces every other claim in Tornado's contract",
+    "x-real-ip": "X-Real-Ip replaces every other claim by Tornado's rules",
     "all-hops-trusted": "every address is a listed proxy: the leftmost is taken",
     "max-hops": "as many entries as max_hops allows were listed proxies: the last one is taken",
     "trusted-peer-as-client": "a listed proxy sent no claim, so it is the client itself",
@@ -82,58 +79,11 @@ class Resolved(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """One element of the chain between the peer and whoever is claimed to be behind it.
-
-    Args:
-        address: The address as resolved; None where it was not parsed or is unusable.
-        port: The port that came with it.
-        zone: The zone that came with it.
-        claimed: The bytes as claimed; for the TCP peer its own text.
-        said_by: `TCP`, `PROXY`, or the address of the hop that wrote this entry.
-        field: The lower-case field name, or `TCP` or `PROXY`.
-        line: Which line of that field, from 0; None for TCP and PROXY.
-        index: Which entry of that line, counted from the right from 0; None for TCP and PROXY.
-        rule: The entry of the policy that matched, such as `10.0.0.0/8 (private)`.
-        verdict: `trusted`, `client`, `ignored` or `unusable`.
-        why: The verdict in words.
-    """
-
-    address: str | None
-    port: int | None
-    zone: str | None
-    claimed: bytes
-    said_by: str
-    field: str
-    line: int | None
-    index: int | None
-    rule: str | None
-    verdict: str
-    why: str
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the hop as JSON values, with what was claimed escaped."""
-        return {
-            "address": self.address,
-            "port": self.port,
-            "zone": self.zone,
-            "claimed": escape(self.claimed),
-            "said_by": self.said_by,
-            "field": self.field,
-            "line": self.line,
-            "index": self.index,
-            "rule": self.rule,
-            "verdict": self.verdict,
-            "why": self.why,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that a person should know about a request or a policy.
 
     Args:
-        code: A permanent kebab-case code, a key of `findings.CODES`.
+        code: A permanent kebab-case code, a key of `CODES`.
         severity: `info`, `warning` or `error`.
         detail: What was seen; whatever a stranger wrote is escaped.
         fix: What to do about it.
@@ -152,45 +102,3 @@ class Finding:
             "detail": self.detail,
             "fix": self.fix,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """The whole proof of one decision.
-
-    Args:
-        resolved: What `resolve` answers for the same input.
-        hops: The chain, nearest first.
-        findings: What was odd, in the order found.
-        unseen: How many entries left of the client are not in `hops`.
-    """
-
-    resolved: Resolved
-    hops: tuple[Hop, ...]
-    findings: tuple[Finding, ...] = ()
-    unseen: int = 0
-    reason: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", self.resolved.reason)
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the proof as JSON values, with everything that was claimed escaped."""
-        resolved = self.resolved
-        return {
-            "client": resolved.remote_ip,
-            "port": resolved.port,
-            "zone": resolved.zone,
-            "scheme": resolved.protocol,
-            "verified": resolved.verified,
-            "reason": resolved.reason,
-            "declared": resolved.declared.as_dict() if resolved.declared is not None else None,
-            "hops": [hop.as_dict() for hop in self.hops],
-            "unseen": self.unseen,
-            "findings": [finding.as_dict() for finding in self.findings],
-        }
-
-    def __str__(self) -> str:
-        from edgeserver.proxyheaders.explanation.render import render_provenance
-
-        return render_provenance(self)

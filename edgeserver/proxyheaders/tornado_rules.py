@@ -1,7 +1,7 @@
-"""Tornado's contract: what `xheaders=True` and `trusted_downstream` mean.
+"""Tornado's rules: what `xheaders=True` and `trusted_downstream` mean.
 
 Decides the address and the scheme as Tornado does, with our grammar. It must not know the peer,
-which this contract believes whoever it is.
+which these rules believe whoever it is.
 
 Source: `tornado.httpserver`, "xheaders" and "trusted_downstream"; checked against Tornado 6.6.
 """
@@ -22,14 +22,14 @@ from edgeserver.proxyheaders.walk import (
     walk_single,
 )
 
-__all__ = ["UNLIMITED", "Claims", "decide_contract", "read_claims"]
+__all__ = ["UNLIMITED", "Claims", "decide_tornado", "read_claims"]
 
 UNLIMITED = 1 << 30
 """Tornado has no limit of hops."""
 
 
 class Claims(NamedTuple):
-    """What the fields of this contract hold: each its lines, and the last scheme of each name."""
+    """What the four fields hold: each its lines, and the last scheme of each name."""
 
     chain: Sequence[bytes]
     single: Sequence[bytes]
@@ -65,7 +65,7 @@ def read_claims(raw: Collection[tuple[bytes, bytes]]) -> Claims:
     return Claims(chain, single, x_scheme, proto)
 
 
-def decide_contract(
+def decide_tornado(
     claims: Claims, table: NetworkTable, *, memo: Memo | None = None, trace: Trace | None = None
 ) -> tuple[Outcome, str | None]:
     """Return the client and the scheme that the headers claim.

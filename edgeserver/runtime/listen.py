@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, Unpack
 
 from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.httpserver import HTTPServer
 from edgeserver.ioloop import IOLoop
+from edgeserver.runtime.lifecycle import Lifecycle
+from edgeserver.runtime.listen_options import ListenOptions
 from edgeserver.support.loggers import app_log
 from edgeserver.tcpserver import TCPServer
 
@@ -32,8 +34,8 @@ class ApplicationServer(HTTPServer):
     at the end of `drain` or of `close_all_connections`.
     """
 
-    _application: Any = None
-    _starting: asyncio.Task[None] | None = None
+    _lifecycle: Lifecycle | None = None  # of the application, once it was given one
+    _starting: asyncio.Task[None] | None = None  # the start, where the loop ran already
 
     def run_application(self, delegate: Any) -> None:
         """Start the application behind `delegate`, and accept connections from then on.
@@ -44,17 +46,15 @@ class ApplicationServer(HTTPServer):
         Raises:
             Exception: What the application's start has raised, where that was waited for.
         """
-        self._application = delegate
-        startup = getattr(delegate, "startup", None)
-        if not inspect.iscoroutinefunction(startup):
-            self.resume_accepting(by=_STARTING)
-            return
+        lifecycle = self._lifecycle = Lifecycle(delegate)
         loop = IOLoop.current().asyncio_loop
-        if loop.is_running():
-            self._starting = loop.create_task(self._start(startup))
+        if not loop.is_running():
+            loop.run_until_complete(self._start(lifecycle))
+        elif lifecycle.has_startup:
+            self._starting = loop.create_task(self._start(lifecycle))
             self._starting.add_done_callback(_log_failure)
         else:
-            loop.run_until_complete(self._start(startup))
+            self.resume_accepting(by=_STARTING)
 
     async def started(self) -> None:
         """Wait until the application has started and connections are accepted.
@@ -65,16 +65,17 @@ class ApplicationServer(HTTPServer):
         if self._starting is not None:
             await asyncio.shield(self._starting)
 
-    async def drain(self, timeout: float = 30) -> bool:
+    async def drain(self, timeout: float = 30, *, idle: float = 1.0) -> bool:
         """Stop accepting, wait for what is in flight, then close and stop the application.
 
         Args:
             timeout: How many seconds to wait for what is in flight.
+            idle: How long a connection may be silent before it is closed.
 
         Returns:
             Whether everything in flight was finished in time.
         """
-        in_time = await super().drain(timeout)
+        in_time = await super().drain(timeout, idle=idle)
         await self._stop_application()
         return in_time
 
@@ -84,25 +85,27 @@ class ApplicationServer(HTTPServer):
         if not self.listeners:
             await self._stop_application()
 
-    async def _start(self, startup: Callable[[], Awaitable[None]]) -> None:
+    async def _start(self, lifecycle: Lifecycle) -> None:
         try:
-            await startup()
+            await lifecycle.start()
         except BaseException:
-            self._application = None  # what has not started is not stopped
             self.stop()
             raise
         self.resume_accepting(by=_STARTING)
 
     async def _stop_application(self) -> None:
-        delegate, self._application = self._application, None
-        shutdown = getattr(delegate, "shutdown", None)
-        if inspect.iscoroutinefunction(shutdown):
-            await shutdown()
+        if self._lifecycle is not None:
+            await self._lifecycle.stop()
 
 
 def listen(
-    app: Any, port: int, address: str = "", *, interface: str = "auto", **options: Any
-) -> HTTPServer:
+    app: Any,
+    port: int,
+    address: str = "",
+    *,
+    interface: Literal["auto", "callback", "asgi", "wsgi", "tornado", "delegate"] = "auto",
+    **options: Unpack[ListenOptions],
+) -> ApplicationServer:
     """Serve an application of any kind on a port from now on, and return its server.
 
     It works before the event loop runs, too. An application with something to do at its start
@@ -119,14 +122,21 @@ def listen(
             adapter's (`threads` and `root_path` for WSGI, for instance).
 
     Raises:
+        TypeError: There is no such option.
         ConfigurationError: `app` is of no kind that is known, or an option cannot work, or means
-            nothing to the socket, the server and the application's adapter.
+            nothing to an application of this kind.
         OSError: The port cannot be bound.
     """
+    given: dict[str, Any] = {**options}
+    for name in given:
+        if name not in ListenOptions.__annotations__:
+            raise TypeError(
+                f"listen() has no option {name!r}; see the options of HTTPServer and the adapters"
+            )
     kind = detect_interface(app) if interface == "auto" else interface
-    listening = _take(options, TCPServer.listen)
-    serving = _take(options, HTTPServer.initialize)
-    delegate = make_delegate(kind, app, options)
+    listening = _take(given, TCPServer.listen)
+    serving = _take(given, HTTPServer.initialize)
+    delegate = make_delegate(kind, app, given)
     server = ApplicationServer(delegate, **serving)
     server.pause_accepting(by=_STARTING)
     server.listen(port, address, **listening)

@@ -1,24 +1,26 @@
-"""What `serve` is going to do: everything that its flags decided, in one value.
+"""The plan of `serve`: everything that its flags decided, in one value.
 
-Decides nothing itself: each group of flags (`cli/flags/`) writes its part here, and `worker.py`
-and `supervisor.py` carry it out. It must not know a flag's name.
+Decides nothing itself: each group of flags (`cli/flags/`) writes here what was asked for,
+`prepare.py` builds what that takes, and `worker.py` and `supervisor.py` carry it out. It must not
+know a flag's name.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeserver.config.bind import Bind
+from edgeserver.config.model import setting
 
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["Hook", "Listener", "ServePlan"]
+__all__ = ["AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
 
-SHUTDOWN_TIMEOUT_S = 10.0
+SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
 
 KILL_GRACE_S = 5.0
@@ -26,6 +28,36 @@ KILL_GRACE_S = 5.0
 
 Hook = Callable[[Any], Awaitable[None] | None]
 """Called with the server, in the process that serves; it may be a coroutine function."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLSRequest:
+    """Which TLS https listeners are to have.
+
+    Args:
+        options: An `ssl_options` dict, without what is still to be read or made.
+        password_file: The file with the key's password.
+        development: Whether a certificate for development is to be made where it is missing.
+    """
+
+    options: Mapping[str, Any]
+    password_file: str | None = None
+    development: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRequest:
+    """Which audit log there is to be.
+
+    Args:
+        path: The file that is appended to.
+        mode: Which requests get a line.
+        sample: The share of them with mode `"sample"`.
+    """
+
+    path: str
+    mode: Literal["all", "findings", "sample"]
+    sample: float = 0.01
 
 
 @dataclass(kw_only=True)
@@ -54,15 +86,24 @@ class ServePlan:
         factory: Whether to call the attribute first.
         adapter_options: What the application's adapter is given.
         spell_option: Writes an adapter's option as its user has.
-        server_options: Keyword arguments of `HTTPServer`.
+        server_options: Keyword arguments of `HTTPServer`; those that have to be built (trust, the
+            audit log) are added when the plan is prepared.
+        trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
+        lists_proxies: Whether that lists proxies whose word counts.
+        audit: The audit log that is wanted.
+        tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The contexts of https listeners, which all workers share; None without TLS.
+        tls: The contexts of https listeners, which all workers share, once prepared; None without
+            TLS.
         workers: How many processes serve.
         graceful_timeout_s: How long requests in flight may take after a stop.
+        drain_idle_s: How long a connection may be silent after a stop before it is closed.
         access_log_format: `"text"`, `"json"`, or None for no access log.
+        access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
+        loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
@@ -78,6 +119,10 @@ class ServePlan:
     adapter_options: dict[str, Any] = field(default_factory=dict)
     spell_option: Callable[[str], str] = repr
     server_options: dict[str, Any] = field(default_factory=dict)
+    trust: Mapping[str, Any] = field(default_factory=dict)
+    lists_proxies: bool = False
+    audit: AuditRequest | None = None
+    tls_request: TLSRequest | None = None
     listeners: list[Listener] = field(default_factory=list)
     redirects: list[Listener] = field(default_factory=list)
     backlog: int = 128
@@ -85,7 +130,10 @@ class ServePlan:
     tls: TLSContexts | None = None
     workers: int = 1
     graceful_timeout_s: float = 30.0
+    drain_idle_s: float = 1.0
     access_log_format: str | None = "text"
+    access_log_asked: bool = False
+    loop: str = "auto"
     debug: bool = False
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)

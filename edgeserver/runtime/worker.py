@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import logging
 import os
 import signal
@@ -21,8 +20,10 @@ from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
 from edgeserver.runtime.exits import EXIT_OK, StartError
+from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.loading import load_application
-from edgeserver.runtime.plan import Hook, ServePlan
+from edgeserver.runtime.memory import keep_freed_memory
+from edgeserver.runtime.plan import ServePlan
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
@@ -30,6 +31,12 @@ from edgeserver.support.loggers import app_log, gen_log
 __all__ = ["run_process"]
 
 REDIRECT_IDLE_S = 10.0
+
+REPORT_EVERY_S = 2.0
+"""How often is said, while the end waits for requests, which ones they are."""
+
+NAMED = 5
+"""How many of them are named."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -64,16 +71,19 @@ def run_process(
     except ConfigurationError as error:
         raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
     _configure_logging()
+    keep_freed_memory()
     log = None
-    # Tornado applications log themselves; an output that was closed at start is None.
-    if plan.access_log_format is not None and kind != "tornado" and sys.stdout is not None:
+    # Tornado applications log themselves, so they are asked for; an output that was closed at
+    # start is None.
+    wanted = plan.access_log_asked or kind != "tornado"
+    if plan.access_log_format is not None and wanted and sys.stdout is not None:
         log = AccessLog(sys.stdout, plan.access_log_format)
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     process = _Process(plan, delegate, log)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory(plan.loop)) as runner:
             runner.run(process.serve(lambda: ready(kind), tuple(stop_signals), lifeline))
     finally:
         if log is not None:
@@ -94,6 +104,7 @@ class _Process:
     def __init__(self, plan: ServePlan, delegate: Any, log: AccessLog | None) -> None:
         self._plan = plan
         self._delegate = delegate
+        self._lifecycle = Lifecycle(delegate)
         self._log = log
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
@@ -113,7 +124,7 @@ class _Process:
             signal.signal(number, self._on_stop_signal)
         server = self._make_server()
         await self._start_application()
-        await self._run_hooks(self._plan.on_start, server)
+        await run_hooks(self._plan.on_start, server)
         for listener in self._plan.listeners:
             options: dict[str, Any] = {}
             if listener.is_tls:
@@ -128,10 +139,18 @@ class _Process:
         ready()
         await self._stopping.wait()
         servers = [server] if redirecting is None else [server, redirecting]
-        timeout_s = self._plan.graceful_timeout_s
-        await asyncio.gather(*(each.drain(timeout=timeout_s) for each in servers))
-        await self._call_application("shutdown")
-        await self._run_hooks(self._plan.on_stop, server)
+        await self._drain(servers)
+        await self._lifecycle.stop()
+        await run_hooks(self._plan.on_stop, server)
+
+    async def _drain(self, servers: list[HTTPServer]) -> None:
+        """Let what is in flight finish, and say what is waited for."""
+        timeout_s, idle_s = self._plan.graceful_timeout_s, self._plan.drain_idle_s
+        reporting = asyncio.create_task(_report_waiting(servers))
+        try:
+            await asyncio.gather(*(each.drain(timeout_s, idle=idle_s) for each in servers))
+        finally:
+            reporting.cancel()
 
     def _start_redirects(self) -> HTTPServer | None:
         """Start what sends clients of plain ports to https; None where there are none."""
@@ -161,24 +180,11 @@ class _Process:
     async def _start_application(self) -> None:
         """Let the application start, where its adapter has something to start."""
         try:
-            await self._call_application("startup")
+            await self._lifecycle.start()
         except EdgeServerError:
             raise
         except Exception as error:
             raise StartError(f"the application did not start: {error}") from error
-
-    async def _call_application(self, name: str) -> None:
-        """Call the delegate's method `name` if it has one."""
-        method = getattr(self._delegate, name, None)
-        if inspect.iscoroutinefunction(method):
-            await method()
-
-    async def _run_hooks(self, hooks: Iterable[Hook], server: HTTPServer) -> None:
-        """Call each hook with the server."""
-        for hook in hooks:
-            result = hook(server)
-            if inspect.isawaitable(result):
-                await result
 
     def _on_stop_signal(self, number: int, frame: object) -> None:
         """Begin the graceful end; asked again, end the process at once."""
@@ -219,7 +225,7 @@ class _Process:
         failures = 0
         for hook in self._plan.on_reload:
             try:
-                await self._run_hooks([hook], server)
+                await run_hooks([hook], server)
             except EdgeServerError as error:
                 failures += 1
                 gen_log.error("SIGHUP: %s; what was there before stays", error)
@@ -229,8 +235,21 @@ class _Process:
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failures else "")
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes the event loop: uvloop where it is installed."""
+async def _report_waiting(servers: list[HTTPServer]) -> None:
+    """Say every few seconds which requests the end waits for."""
+    while True:
+        await asyncio.sleep(REPORT_EVERY_S)
+        waiting = [request for server in servers for request in server.in_flight()]
+        if waiting:
+            more = f" and {len(waiting) - NAMED} more" if len(waiting) > NAMED else ""
+            what = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
+            gen_log.info("waiting for %s: %s%s", what, ", ".join(waiting[:NAMED]), more)
+
+
+def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the event loop: uvloop's where it is installed and `loop` allows it."""
+    if loop == "asyncio":
+        return asyncio.new_event_loop
     try:
         import uvloop
     except ImportError:
@@ -239,13 +258,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _configure_logging() -> None:
-    """Show our logs on standard error, unless the application has set logging up itself."""
+    """Show our logs on standard error, unless the application has set logging up itself.
+
+    Its handlers then get our lines from INFO on, whatever level it gave the root: a signal that
+    nobody is told of looks like a crash.
+    """
     logger = logging.getLogger("edgeserver")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
     if logger.handlers or logging.getLogger().handlers:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)

@@ -12,6 +12,7 @@ from typing import Any
 from edgeserver.audit.log import AuditLog
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = [
     "check_logs",
@@ -32,12 +33,8 @@ def limits_given(**limits: float | None) -> dict[str, Any]:
 
 
 def check_timeout(timeout: Any) -> None:
-    """Check what `drain` is given for a time; None is no limit."""
-    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if timeout is not None and not (is_number and timeout == timeout):  # nan equals nothing
-        raise ConfigurationError(
-            f"drain(timeout={timeout!r}) is no time: give seconds, such as drain(timeout=30)"
-        )
+    """Check what `drain` is given for a time: one that is over is none left, None is no limit."""
+    require_seconds("timeout", timeout, past=True, none=True)
 
 
 def check_logs(access_log: Any, audit_log: Any) -> None:
@@ -90,17 +87,11 @@ def connection_limit(given: int | None) -> int:
         if soft == resource.RLIM_INFINITY:
             return 1_000_000
         return max(int(soft * FILE_LIMIT_SHARE), 1)
-    return _count("max_connections", given)
+    require_count("max_connections", given)
+    return given
 
 
 def client_limit(given: int | None) -> int | None:
     """Return how many connections one client may have; None is no limit."""
-    return None if given is None else _count("max_connections_per_client", given)
-
-
-def _count(name: str, given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ConfigurationError(
-            f"{name}={given!r} is not a limit: give a whole number of 1 or more"
-        )
+    require_count("max_connections_per_client", given, none=True)
     return given

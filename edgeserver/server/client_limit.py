@@ -12,10 +12,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from edgeserver.support.addresses import UNIX, peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.transport.proxyprotocol import RefusalLog, peer_text
+from edgeserver.transport.proxyprotocol import RefusalLog
 
 __all__ = ["ClientCounts", "ConnectionGate", "CountedTLSLayer"]
 
@@ -63,8 +64,8 @@ class ClientCounts:
         Returns:
             The client's key, which is owed a `leave`.
         """
-        name = source or peer_text(transport)
-        if not name or name.startswith("unix:") or self._exempt(name):
+        name = source or peer_of(transport)
+        if not name or name.startswith(UNIX) or self._exempt(name):
             return NOBODY
         key = address_key(name)
         count = self._open.get(key, 0)
@@ -74,7 +75,8 @@ class ClientCounts:
             refused.abort()
             self._refusals.warn(
                 f"connection from {escape(name)} closed: it has {self.most} open already"
-                " (max_connections_per_client)"
+                " (max_connections_per_client)",
+                name,
             )
             return None
         if key:
@@ -140,18 +142,23 @@ class ConnectionGate:
 
 
 class CountedTLSLayer(TLSLayer):
-    """A handshake that counts for its client; once it is done the connection above does.
-
-    Args:
-        clients: Who counts.
-        source: Whom the connection's PROXY prelude names, if anybody.
-        options: Those of `TLSLayer`.
-    """
+    """A handshake that counts for its client; once it is done the connection above does."""
 
     __slots__ = ("_clients", "_counted", "_source")
 
-    def __init__(self, clients: ClientCounts, source: str | None, **options: Any) -> None:
-        super().__init__(**options)
+    _clients: ClientCounts
+    _counted: bytes
+    _source: str | None
+
+    def count_by(self, clients: ClientCounts, source: str | None) -> None:
+        """Take what is needed to count, before the connection is made.
+
+        Not in the constructor: compiled, one that passes keywords on as they came gets them wrong.
+
+        Args:
+            clients: Who counts.
+            source: Whom the connection's PROXY prelude names, if anybody.
+        """
         self._clients = clients
         self._source = source
         self._counted = NOBODY
@@ -163,7 +170,14 @@ class CountedTLSLayer(TLSLayer):
             self._counted = key
             super().connection_made(transport)
 
+    def _finish(self, rest: bytes) -> None:
+        self._count_out()
+        super()._finish(rest)
+
     def _leave(self) -> None:
+        self._count_out()
+        super()._leave()
+
+    def _count_out(self) -> None:
         key, self._counted = self._counted, NOBODY
         self._clients.leave(key)
-        super()._leave()

@@ -136,16 +136,15 @@ class ProtocolStack:
         assert listener.ssl_options is not None, "only asked for where there are some"
         contexts = self._tls.prepare(listener.ssl_options)
         source = None if prelude is None else prelude.source
-        return self._tls.build_layer(
+        layer = self._tls.build_layer(
             contexts,
             functools.partial(self._above_tls, contexts, prelude),
             None if source is None or source.startswith("unix:") else source,
-            make=(
-                TLSLayer
-                if self._clients is None
-                else functools.partial(CountedTLSLayer, self._clients, source)
-            ),
+            make=TLSLayer if self._clients is None else CountedTLSLayer,
         )
+        if self._clients is not None and isinstance(layer, CountedTLSLayer):
+            layer.count_by(self._clients, source)
+        return layer
 
     def _above_tls(
         self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport

@@ -16,7 +16,7 @@ from edgeserver.support.escape import escape
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeTracker
+from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeLimiter
 from edgeserver.transport.lingering import linger
 
 __all__ = ["TLSService"]
@@ -43,7 +43,7 @@ class TLSService:
         self._on_begin = on_begin
         self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
         self._timers: dict[int, ReloadTimer] = {}
-        self.tracker: HandshakeTracker | None = None
+        self.limiter: HandshakeLimiter | None = None
 
     def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts) -> TLSContexts:
         """Return the contexts for `ssl_options`, made when they are first asked for.
@@ -62,9 +62,9 @@ class TLSService:
         contexts = build_contexts(ssl_options)
         self._check_alpn(contexts)
         self._contexts[id(ssl_options)] = (ssl_options, contexts)
-        if self.tracker is None:
+        if self.limiter is None:
             limits = contexts.handshake_limits
-            self.tracker = HandshakeTracker(
+            self.limiter = HandshakeLimiter(
                 max_handshakes=limits.total,
                 max_per_client=limits.per_client,
                 max_stalled=limits.stalled,
@@ -99,8 +99,8 @@ class TLSService:
 
     def abort_handshakes(self) -> None:
         """Close the connections whose handshake is not over."""
-        if self.tracker is not None:
-            self.tracker.abort_all()
+        if self.limiter is not None:
+            self.limiter.abort_all()
 
     @property
     def contexts(self) -> tuple[TLSContexts, ...]:
@@ -110,12 +110,12 @@ class TLSService:
     @property
     def handshaking(self) -> int:
         """How many connections have not completed their handshake."""
-        return 0 if self.tracker is None else len(self.tracker.connections)
+        return 0 if self.limiter is None else len(self.limiter.connections)
 
     @property
     def handshakes(self) -> HandshakeCounts | None:
         """Where the handshakes stand: running, waiting, stalled, evicted; None without TLS."""
-        return None if self.tracker is None else self.tracker.counts
+        return None if self.limiter is None else self.limiter.counts
 
     def build_layer(
         self,
@@ -132,11 +132,11 @@ class TLSService:
             client: The address that a PROXY prelude named; handshakes are limited by it.
             make: Makes the layer of the same options.
         """
-        assert self.tracker is not None, "prepare makes it"
+        assert self.limiter is not None, "prepare makes it"
         return make(
             contexts=contexts,
             build_protocol=build_protocol,
-            tracker=self.tracker,
+            limiter=self.limiter,
             linger=linger,
             client=client,
             redirect=self._redirect,

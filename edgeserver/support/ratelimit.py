@@ -1,16 +1,19 @@
-"""How often a warning may repeat: for one address, and in all, in a minute.
+"""The limit of a warning: how often it may repeat, for one address and in all, in a minute.
 
 Decides which lines are written where a stranger can cause as many as it likes, and counts the
-others. It must not know what they say nor where they go: time and addresses come in, yes or no
-and a count go out.
+others. It must not know what they say: to `RateLimit` time and addresses come in, yes or no and a
+count go out, and `LimitedLog` asks it for each line.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["IN_ALL", "PER_ADDRESS", "WINDOW_S", "RateLimit", "address_key"]
+__all__ = ["IN_ALL", "PER_ADDRESS", "WINDOW_S", "LimitedLog", "RateLimit", "address_key"]
 
 PER_ADDRESS: Final = 5
 """Lines about one address in a minute."""
@@ -102,3 +105,54 @@ class RateLimit:
     def _is_over(self, now_s: float) -> bool:
         # A clock of the day may be set back: nobody is to be silent until it has caught up.
         return not 0 < self._window_ends_s - now_s <= 2 * WINDOW_S
+
+
+class LimitedLog:
+    """The lines of one kind in a log: so many a minute, about one address and in all.
+
+    Once that minute is over the next line says how many were not written.
+
+    Args:
+        logger: Where they go.
+        level: Of what level they are.
+        what: What they are called when those not written are counted, in the plural.
+        limit: How many there may be.
+        clock: Seconds that only grow.
+    """
+
+    __slots__ = ("_clock", "_level", "_limit", "_logger", "_what")
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        level: int,
+        what: str,
+        *,
+        limit: RateLimit | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logger = logger
+        self._level = level
+        self._what = what
+        self._limit = limit or RateLimit()
+        self._clock = clock
+
+    def write(self, address: str, text: str, *args: object) -> None:
+        """Write a line, or count it where there were so many already.
+
+        Args:
+            address: Whom it is about; what is not an IP address has no limit of its own.
+            text: The line, with `%` for each of `args`, which are escaped already.
+            args: What stands in it.
+        """
+        now = self._clock()
+        missed = self._limit.missed(now)
+        if missed:
+            self._logger.log(
+                self._level,
+                "%s: %d more in the minute before were not logged one by one",
+                self._what,
+                missed,
+            )
+        if self._limit.permits(now, address_key(address)):
+            self._logger.log(self._level, text, *args)

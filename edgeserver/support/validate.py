@@ -1,6 +1,6 @@
-"""What every adapter refuses of its options, and in which words.
+"""Which numbers are a time, a count or a size, and what is said of the others.
 
-Decides which numbers can be a time or a count. It must not know what they limit.
+The one place that decides it, for every setting of this package. It must not know what they limit.
 """
 
 from __future__ import annotations
@@ -12,44 +12,81 @@ from edgeserver.errors import ConfigurationError
 __all__ = ["require_count", "require_seconds"]
 
 
-def require_seconds(name: str, value: Any, *, zero: bool = False, none: bool = False) -> None:
-    """Check an option that is a time.
+def require_seconds(
+    name: str,
+    value: Any,
+    *,
+    zero: bool = False,
+    past: bool = False,
+    none: bool = False,
+    finite: bool = False,
+    error: type[ConfigurationError] = ConfigurationError,
+) -> None:
+    """Check a setting that is a time in seconds.
 
     Args:
-        name: The option, as the user knows it.
+        name: The setting, as the user knows it.
         value: What was given for it.
-        zero: Whether no time at all is one.
-        none: Whether None stands for no limit.
+        zero: Whether 0 is allowed.
+        past: Whether negative numbers are as well, as what is left of a time that is over.
+        none: Whether None is allowed, which stands for no limit.
+        finite: Whether infinity is refused.
+        error: What is raised.
 
     Raises:
-        ConfigurationError: It is no number, not a number, negative, or 0 where that is no time.
+        ConfigurationError: It is not a number or is nan; or it is infinite, 0, negative or None,
+            where that is not allowed.
     """
     if value is None and none:
         return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # So put, because no comparison with nan holds.
-    if is_number and (value > 0 or (zero and value == 0)):
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (value > 0 or (zero and value == 0) or (past and value <= 0))
+        and not (finite and value == float("inf"))
+    ):
         return
-    least = "seconds, 0 or more" if zero else "seconds, more than 0"
-    raise ConfigurationError(
-        f"{name}={value!r} is no time: give {least}{', or None for none' if none else ''}"
-    )
+    least = "" if past else ", 0 or more" if zero else ", more than 0"
+    finitely = ", and not infinity" if finite else ""
+    nothing = ", or None for no limit" if none else ""
+    raise error(f"{name}={value!r} is not a time: give seconds{least}{finitely}{nothing}")
 
 
-def require_count(name: str, value: object, what: str, *, most: int | None = None) -> None:
-    """Check an option that is a number of things, at least one.
+def require_count(
+    name: str,
+    value: object,
+    what: str = "",
+    *,
+    least: int = 1,
+    most: int | None = None,
+    none: bool = False,
+    error: type[ConfigurationError] = ConfigurationError,
+) -> None:
+    """Check a setting that is a whole number: of things, or of bytes.
 
     Args:
-        name: The option, as the user knows it.
+        name: The setting, as the user knows it.
         value: What was given for it.
-        what: What is counted.
-        most: How many may be.
+        what: What is counted, in the plural; empty where the name says it.
+        least: The smallest number allowed.
+        most: The largest number allowed; None for no bound.
+        none: Whether None is allowed, which stands for no limit.
+        error: What is raised.
 
     Raises:
-        ConfigurationError: It is no whole number, or is not within its bounds.
+        ConfigurationError: It is not a whole number, or is not within its bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigurationError(f"{name}={value!r} is not a whole number: give one of {what}")
-    if value < 1 or (most is not None and value > most):
-        bounds = "1 or more" if most is None else f"within 1 to {most}"
-        raise ConfigurationError(f"{name}={value} is not {bounds}: give a number of {what}")
+    if value is None and none:
+        return
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and value >= least
+        and (most is None or value <= most)
+    ):
+        return
+    number = f"a whole number of {what}" if what else "a whole number"
+    bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+    nothing = ", or None for no limit" if none else ""
+    raise error(f"{name}={value!r} is not a count: give {number}, {bounds}{nothing}")

@@ -81,7 +81,7 @@ def ensure_dev_certificates(
         force: Whether files that were not made here may be overwritten.
 
     Raises:
-        TLSConfigurationError: A name is no name, or a file in the way was made by somebody else.
+        TLSConfigurationError: A name is not one, or a file in the way was made by somebody else.
         ConfigurationError: Something must be made and trustme is not installed, or the directory
             cannot be written.
     """

@@ -7,13 +7,13 @@ It must not know what the prelude means for a request, nor what protocol comes n
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from typing import Literal, cast
 
 from edgeserver.errors import ProxyProtocolError
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, is_prelude_start, parse_prelude
+from edgeserver.support.addresses import peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
@@ -27,7 +27,6 @@ __all__ = [
     "PreludeLayer",
     "PreludeTracker",
     "RefusalLog",
-    "peer_text",
 ]
 
 PRELUDE_TIMEOUT = 5.0
@@ -78,27 +77,6 @@ class RefusalLog:
         if self._limit.last:
             line += " (more in this minute are counted, not logged)"
         gen_log.warning("%s", line)
-
-
-def peer_text(transport: asyncio.BaseTransport) -> str:
-    """Return the peer's address as text, with its zone, or `"unix:"`.
-
-    A connection whose peer is gone before anybody asked has the text `""`.
-    """
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family == socket.AF_UNIX:
-        return "unix:"
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return ""
-    host = str(name[0])
-    if len(name) == 4 and name[3] and "%" not in host:
-        try:
-            return f"{host}%{socket.if_indextoname(name[3])}"
-        except OSError:
-            # the interface went away; an index is a zone too (RFC 4007 section 11.2)
-            return f"{host}%{name[3]}"
-    return host
 
 
 class PreludeTracker:
@@ -167,7 +145,7 @@ class PreludeLayer(asyncio.Protocol):
         """Check the peer, and start the time limit."""
         # uvloop's transports do not derive from asyncio.Transport
         self._transport = cast(asyncio.Transport, transport)
-        self._peer = peer_text(transport)
+        self._peer = peer_of(transport)
         if not self._peer:
             self._refuse(MISSING, "the peer was gone before it could be asked who it is")
             return

@@ -1,4 +1,4 @@
-"""What has come over a WebSocket and was not received: frames made into messages, and counted.
+"""The message assembler: frames of a WebSocket made into messages, and counted until received.
 
 Decides what a message is, of how many frames it may be, and when so much waits that no more should
 be read. It must not know a transport: `connection.py` says when frames are read, and what a frame
@@ -23,10 +23,10 @@ from edgeserver.websocket.settings import (
     Excess,
 )
 
-__all__ = ["Inbox"]
+__all__ = ["MessageAssembler"]
 
 
-class Inbox:
+class MessageAssembler:
     """The messages of one WebSocket, from their frames until the application receives them.
 
     Attributes:
@@ -37,7 +37,7 @@ class Inbox:
     """
 
     __slots__ = (
-        "_deaf",
+        "_closed",
         "_fragments",
         "_partial",
         "_partial_is_text",
@@ -50,10 +50,12 @@ class Inbox:
         self.messages: deque[str | bytes] = deque()
         self.held_bytes = 0
         self.count = 0
-        self._deaf = False
-        self._fragments = 0
+        # Whether frames are passed over: nobody will receive what they would make.
+        self._closed = False
+        # What has come of a message that is not complete, of how many frames, and of what kind.
         self._partial: bytearray | None = None
         self._partial_is_text = False
+        self._fragments = 0
 
     @property
     def begun_bytes(self) -> int:
@@ -64,10 +66,10 @@ class Inbox:
         """Take a frame; those of control make no message.
 
         Raises:
-            UnicodeDecodeError: It ends a text that is no UTF-8.
+            UnicodeDecodeError: It ends a text that is not UTF-8.
             Excess: The message is of too many frames.
         """
-        if self._deaf:
+        if self._closed:
             return
         opcode = frame.opcode
         data: bytes | bytearray | memoryview = frame.data
@@ -109,7 +111,7 @@ class Inbox:
 
     def stop(self) -> None:
         """Pass over what comes from now on, and what has begun."""
-        self._deaf = True
+        self._closed = True
         self._partial = None
 
     def clear(self) -> None:

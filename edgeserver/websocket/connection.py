@@ -1,4 +1,4 @@
-"""A WebSocket on the wire: frames in and out, pings, limits, and how it closes.
+"""A WebSocket connection: frames in and out, pings, limits, and the end.
 
 Decides what is read and written when, over the sans-IO layer of `websockets`. It must not know
 what an application does with messages, nor how frames make one: `assembler.py` has what has come.
@@ -24,11 +24,11 @@ from websockets.server import ServerProtocol
 from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
 from edgeserver.support.held import HeldBudget
-from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import LimitedLog
 from edgeserver.support.tasks import notify_all
 from edgeserver.support.turns import TurnBudget, turns_of
-from edgeserver.websocket.assembler import Inbox
-from edgeserver.websocket.intake import Intake
+from edgeserver.websocket.assembler import MessageAssembler
+from edgeserver.websocket.frame_reader import FrameReader
 from edgeserver.websocket.settings import (
     CLOSE_TIMEOUT_S,
     HELD_BYTES,
@@ -40,7 +40,7 @@ from edgeserver.websocket.settings import (
     WebSocketSettings,
 )
 
-__all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketWire"]
+__all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketConnection"]
 
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
@@ -52,13 +52,14 @@ INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 
 
-class WebSocketWire(Detached):
-    """The protocol of a connection that has become a WebSocket.
+class WebSocketConnection(Detached):
+    """A connection that has become a WebSocket.
 
     Args:
         protocol: The sans-IO layer, whose handshake has been accepted.
         settings: Limits and keepalive.
         held: What the server holds of bodies and messages, this WebSocket's own included.
+        log: Where it is said that the peer broke a rule, or was silent.
         turns: The event loop's time for frames; that of the running loop where it is None.
         name: The peer, for the log.
 
@@ -70,14 +71,15 @@ class WebSocketWire(Detached):
 
     __slots__ = (
         "__weakref__",
+        "_assembler",
         "_counted_bytes",
+        "_frames",
         "_has_closed",
-        "_heard",
+        "_has_come",
         "_held",
-        "_inbox",
-        "_intake",
         "_keepalive",
         "_last_write_size",
+        "_log",
         "_loop",
         "_name",
         "_planned",
@@ -103,33 +105,47 @@ class WebSocketWire(Detached):
         settings: WebSocketSettings,
         *,
         held: HeldBudget,
+        log: LimitedLog,
         turns: TurnBudget | None = None,
         name: str = "a client",
     ) -> None:
-        self._inbox = inbox = Inbox()
-        self.messages = inbox.messages
+        self._assembler = assembler = MessageAssembler()
+        self.messages = assembler.messages
         self.close_code: int | None = None
         self.close_reason = ""
+        # The sans-IO layer, and what cuts its input into frames.
         self._protocol = protocol
         self._settings = settings
         self._loop = loop = asyncio.get_running_loop()
+        self._frames = FrameReader(protocol, loop.time)
         self._turns = turns_of(loop) if turns is None else turns
-        self._intake = Intake(protocol, loop.time)
+        # The server's budget, and how much of it is counted for this WebSocket.
         self._held = held
         self._counted_bytes = 0
         self._name = name
+        self._log = log
+        # None before connection_made and after connection_lost.
         self._transport: asyncio.Transport | None = None
+        # Whether another turn of the event loop will go on with what has come.
         self._planned = False
+        # Whether this has told the transport to wait, and whether the transport has told this to.
         self._reading_paused = False
         self._writing_paused = False
+        # Who waits in receive(), and who in send().
         self._receivers: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.Future[None]] = []
+        # Whether this end has sent its Close frame because the application wanted to.
         self._has_closed = False
-        self._heard = True
+        # Whether anything came since the last ping; and what was not taken then.
+        self._has_come = True
         self._last_write_size = 0
+        # The next ping, or the look at what came after it.
         self._keepalive: asyncio.TimerHandle | None = None
+        # The end of the time that the peer has to close.
         self._timer: asyncio.TimerHandle | None = None
+        # The next look whether the server holds less.
         self._retry: asyncio.TimerHandle | None = None
+        # The end of the time that a message may take while the server holds too much.
         self._unfinished: asyncio.TimerHandle | None = None
 
     def closed(self) -> bool:
@@ -147,7 +163,7 @@ class WebSocketWire(Detached):
             waiter = self._loop.create_future()
             self._receivers.append(waiter)
             await waiter
-        message = self._inbox.pop()
+        message = self._assembler.pop()
         self._count_held()
         if self._reading_paused:
             self._resume_reading()
@@ -155,7 +171,7 @@ class WebSocketWire(Detached):
 
     def let_go(self) -> None:
         """Forget what has come and nobody will receive: the application has ended."""
-        self._inbox.clear()
+        self._assembler.clear()
         self._count_held()
         self._resume_reading()
 
@@ -199,7 +215,7 @@ class WebSocketWire(Detached):
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection over from HTTP."""
+        """Called when the connection has been taken over from HTTP."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HELD_BYTES)
         if not self._transport.is_reading():
@@ -208,11 +224,11 @@ class WebSocketWire(Detached):
             self._keepalive = self._loop.call_later(self._settings.ping_interval, self._ping)
 
     def data_received(self, data: bytes) -> None:
-        """Take what may be taken now of what has come."""
-        self._heard = True
+        """Called with bytes that have come; what may be taken now is taken."""
+        self._has_come = True
         if self.close_code is not None or self._protocol.eof_sent:
             return  # nothing is read any more
-        self._intake.put(data)
+        self._frames.put(data)
         if self._reading_paused:  # the transport had it already; there is an order to keep
             self._count_held()
         else:
@@ -260,18 +276,20 @@ class WebSocketWire(Detached):
 
     def _take_frames(self) -> bool:
         """Take frames while they may be taken; return whether it is time that was not enough."""
-        protocol, intake, inbox = self._protocol, self._intake, self._inbox
+        protocol, frames, assembler = self._protocol, self._frames, self._assembler
         while self._may_take():
-            frame = intake.next()
+            frame = frames.next()
             if frame is None:
                 break
             if frame.opcode >= _CONTROL:
                 self._write()  # the answer: whether the peer takes it is to be known
             else:
-                if protocol.state is not State.OPEN and (inbox.is_full() or self._held.exceeded):
-                    inbox.stop()  # the end is waited for, not what comes before it
-                inbox.put(frame)
-            if not intake.has_more():
+                if protocol.state is not State.OPEN and (
+                    assembler.is_full() or self._held.exceeded
+                ):
+                    assembler.stop()  # the end is waited for, not what comes before it
+                assembler.put(frame)
+            if not frames.has_more():
                 break
             if self._turns.spent():
                 return True
@@ -283,7 +301,7 @@ class WebSocketWire(Detached):
             return False
         if self._protocol.state is not State.OPEN:
             return not self._protocol.eof_sent
-        if self._inbox.is_full():
+        if self._assembler.is_full():
             return False
         return not self._held.exceeded or not self._must_wait()
 
@@ -294,27 +312,29 @@ class WebSocketWire(Detached):
         """
         if not self._held.exceeded:
             return False
-        inbox = self._inbox
-        return bool(self.messages or inbox.begun_bytes or not self._intake.is_small(SMALL_BYTES))
+        assembler = self._assembler
+        return bool(
+            self.messages or assembler.begun_bytes or not self._frames.is_small(SMALL_BYTES)
+        )
 
     def eof_received(self) -> bool:
-        """Hear that the peer sends no more, with or without a Close frame before."""
+        """Called when the peer sends no more, with or without a Close frame before."""
         return False
 
     def pause_writing(self) -> None:
-        """Hold back senders, and answers to pings with them."""
+        """Called when the peer takes no more: senders wait, and answers to pings with them."""
         self._writing_paused = True
         self._last_write_size = 0
         self._pause_reading()
 
     def resume_writing(self) -> None:
-        """Let senders go on."""
+        """Called when the peer takes more again: senders go on."""
         self._writing_paused = False
         notify_all(self._writers)
         self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hear that the connection is gone."""
+        """Called when the connection is gone."""
         self._transport = None
         for timer in (self._keepalive, self._timer, self._retry, self._unfinished):
             if timer is not None:
@@ -369,7 +389,8 @@ class WebSocketWire(Detached):
             self.close_code = ABNORMAL if sent is None else sent.code
             self.close_reason = "" if sent is None else sent.reason
             if not self._has_closed:
-                gen_log.info(
+                self._log.write(
+                    self._name,
                     "WebSocket from %s: closed with %d: %s",
                     self._name,
                     self.close_code,
@@ -401,7 +422,7 @@ class WebSocketWire(Detached):
         transport = self._transport
         if transport is None or self._protocol.state is not State.OPEN:
             return
-        self._heard = False
+        self._has_come = False
         if not self._writing_paused:
             self._protocol.send_ping(b"")
             self._write()
@@ -422,7 +443,7 @@ class WebSocketWire(Detached):
             self._last_write_size = size
         else:
             # While the application does not receive, nothing is read and nothing can be heard.
-            silent = not self._heard and not self._reading_paused
+            silent = not self._has_come and not self._reading_paused
         if silent:
             self._fail(INTERNAL_ERROR, "keepalive ping timeout")
             self._write()
@@ -448,12 +469,12 @@ class WebSocketWire(Detached):
         if not self._reading_paused or self._transport is None or self._writing_paused:
             return
         if self._protocol.state is State.OPEN:
-            if not self._inbox.has_room():
+            if not self._assembler.has_room():
                 return
             if self._must_wait():
                 self._retry_later()
                 return
-        if self._intake.has_more():
+        if self._frames.has_more():
             self._take_later()
         elif not self._planned:
             self._read_on()
@@ -475,9 +496,9 @@ class WebSocketWire(Detached):
 
     def _count_held(self) -> None:
         """Tell the server's budget what is held by now, and watch what is not finished."""
-        inbox = self._inbox
-        unfinished = self._intake.held_bytes + inbox.begun_bytes
-        more = unfinished + inbox.held_bytes - self._counted_bytes
+        assembler = self._assembler
+        unfinished = self._frames.held_bytes + assembler.begun_bytes
+        more = unfinished + assembler.held_bytes - self._counted_bytes
         if more > 0:
             self._held.take(more)
         elif more:
@@ -488,7 +509,7 @@ class WebSocketWire(Detached):
 
     def _watch_unfinished(self) -> None:
         self._unfinished = self._loop.call_later(
-            UNFINISHED_S, self._check_unfinished, self._inbox.count
+            UNFINISHED_S, self._check_unfinished, self._assembler.count
         )
 
     def _check_unfinished(self, count: int) -> None:
@@ -497,17 +518,17 @@ class WebSocketWire(Detached):
         Source: RFC 6455 section 7.4.1, as registered since: 1013, "Try Again Later".
         """
         self._unfinished = None
-        if self._held.exceeded and self._inbox.count == count and self._has_unfinished():
+        if self._held.exceeded and self._assembler.count == count and self._has_unfinished():
             self._fail(TRY_AGAIN_LATER, "the server holds too much (max_held)")
             self._write()
             self._note_close()
         self._count_held()
 
     def _has_unfinished(self) -> bool:
-        return bool(self._intake.held_bytes or self._inbox.begun_bytes)
+        return bool(self._frames.held_bytes or self._assembler.begun_bytes)
 
     def _stop_taking(self) -> None:
         """Forget what is no message yet: nothing is decoded any more."""
-        self._intake.clear()
-        self._inbox.stop()
+        self._frames.clear()
+        self._assembler.stop()
         self._count_held()

@@ -1,4 +1,4 @@
-"""What kind of application an object is taken for."""
+"""What kind of application an object is taken for, and which delegate a server calls for it."""
 
 import functools
 from typing import Any
@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 import tornado.web
 
+from edgeserver.adapters.callback import CallbackAdapter
 from edgeserver.adapters.detect import (
     INTERFACES,
+    delegate_for,
     describe_interface,
     detect_interface,
     make_delegate,
 )
+from edgeserver.adapters.tornado import TornadoAdapter
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil.interfaces import HTTPServerConnectionDelegate
 
@@ -113,3 +116,44 @@ def test_an_option_is_named_as_the_user_wrote_it(kind: str, app: object, sentenc
     with pytest.raises(ConfigurationError) as caught:
         make_delegate(kind, app, {"threads": 3}, spelled=lambda name: f"-{name}-")
     assert str(caught.value).startswith(sentence)
+
+
+class OnlyStarts:
+    """Something with the one method that a delegate must have."""
+
+    def start_request(self, server_conn: object, request_conn: Any) -> str:
+        """Say who was called."""
+        return "started"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        pytest.param(lambda request: None, CallbackAdapter, id="function"),
+        pytest.param(tornado.web.Application(), TornadoAdapter, id="tornado"),
+    ],
+)
+def test_what_has_an_adapter(given: Any, kind: type) -> None:
+    """Functions and Tornado's applications are called through their adapters."""
+    assert type(delegate_for(given)) is kind
+
+
+def test_a_delegate_is_called_itself() -> None:
+    """Nothing stands before an object that has both methods."""
+    delegate = HTTPServerConnectionDelegate()
+    assert delegate_for(delegate) is delegate
+
+
+def test_a_delegate_need_not_hear_of_the_end() -> None:
+    """`start_request` is the object's own; an `on_close` that does nothing is added."""
+    given = OnlyStarts()
+    delegate = delegate_for(given)
+    assert delegate.start_request == given.start_request
+    assert delegate.on_close(object()) is None
+
+
+@pytest.mark.parametrize("given", [None, 7, object()], ids=["None", "number", "object"])
+def test_anything_else_is_refused(given: object) -> None:
+    """What cannot be called at all is named, and what would do."""
+    with pytest.raises(TypeError, match="neither callable nor has it start_request"):
+        delegate_for(given)

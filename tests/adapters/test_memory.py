@@ -31,6 +31,7 @@ LIMIT_S = 30
 COMMON = """
 import asyncio, json, re, sys, threading
 import edgeserver
+from tests import inside
 
 CHUNK = bytes(65536)
 
@@ -43,9 +44,9 @@ def memory():
     return json.dumps(found).encode()
 
 def waits():
-    connections = list(server._endpoint.connections)
-    found = {"to write": any(each._paused for each in connections)}
-    found["to read"] = any(each._reading_paused for each in connections)
+    connections = inside.connections(server)
+    found = {"to write": any(map(inside.is_writing_paused, connections))}
+    found["to read"] = any(map(inside.is_read_paused, connections))
     return json.dumps(found).encode()
 """
 
@@ -154,6 +155,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=Path(__file__).parents[2],  # it imports from `tests`
     )
     assert process.stdout is not None
     port = int(process.stdout.readline())

@@ -25,6 +25,7 @@ from edgeserver.errors import StreamClosedError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.proxyheaders import TrustPolicy
+from tests import inside
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -100,8 +101,8 @@ class Site:
             await self.server.close_all_connections()
             # Detached ones are the application's: nobody else waits for their last turn.
             async with asyncio.timeout(10):
-                for stream in list(self.server._endpoint._detached):
-                    while stream._transport is not None:
+                for stream in inside.detached_streams(self.server):
+                    while inside.lower_transport(stream) is not None:
                         await asyncio.sleep(0)
 
 
@@ -890,14 +891,14 @@ def test_tornado_is_never_imported_by_us():
     """Without Tornado nothing changes, and imported later its `except` clauses still work."""
     program = """
 import sys
-from edgeserver.adapters.tornado import make_delegate
+from edgeserver.adapters.tornado import TornadoAdapter
 from edgeserver.errors import ConfigurationError, StreamClosedError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import closed_error
 HTTPServer(lambda request: None)
 assert type(closed_error()) is StreamClosedError
 try:
-    make_delegate(object())
+    TornadoAdapter(object())
 except ConfigurationError as error:
     assert "tornado.httputil was never imported" in str(error)
 else:

@@ -19,7 +19,7 @@ import pytest
 
 from edgeserver.audit.log import MAX_PENDING_BYTES, MAX_TARGET, AuditLog, render_audit_line
 from edgeserver.errors import ConfigurationError
-from edgeserver.proxyheaders.results import Finding, Hop, Provenance, Resolved
+from edgeserver.proxyheaders import Finding, Hop, Provenance, Resolved
 
 NOW = 1_700_000_000.25
 

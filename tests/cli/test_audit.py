@@ -158,7 +158,7 @@ def test_flags(flags: tuple[str, ...], code: int, words: str) -> None:
         (("--peer", "10.0.0.1", "--trust", "0.0.0.0/0"), "is every address"),
         (("--peer", "10.0.0.1", "--source", "forwarded"), "add --trust"),
         (("--peer", "10.0.0.1", "--max-hops", "3"), "add --trust"),
-        (("--peer", "10.0.0.1", "--max-hops", "0", "--trust", "private"), "at least 1"),
+        (("--peer", "10.0.0.1", "--max-hops", "0", "--trust", "private"), "from 1 on"),
         (("--peer", "10.0.0.1", "--xheaders", "--trust", "private"), "one of the two"),
         (("--peer", "10.0.0.1", "--xheaders", "--source", "forwarded"), "add --trust"),
         (("--peer", "10.0.0.1", "--trusted-downstream", "5.5.5.5"), "add --xheaders"),

@@ -1,6 +1,8 @@
 """What the flags of `serve` decide."""
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.cli import cli
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
-from edgeserver.cli.flags.application import ADAPTER_FLAGS
 from edgeserver.cli.options import parse_bytes
 from edgeserver.cli.serve import serve
 from edgeserver.config.bind import Bind
+from edgeserver.config.model import settings_of
 from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import SHUTDOWN_TIMEOUT_S, ServePlan
+from edgeserver.runtime.prepare import prepare
 from edgeserver.tls import TLSOptions, parse_ssl_options
 
 
@@ -30,9 +33,16 @@ def _plan(*arguments: str) -> ServePlan:
     return plan
 
 
+def _prepared(*arguments: str) -> ServePlan:
+    """Return that plan, with what it takes read and built."""
+    plan = _plan(*arguments)
+    prepare(plan)
+    return plan
+
+
 def test_defaults() -> None:
     """Without flags it is one worker on loopback, with serve's own two time limits."""
-    plan = _plan()
+    plan = _prepared()
     assert plan.target == "a:b"
     assert [(each.bind, each.is_tls) for each in plan.listeners] == [
         (Bind(host="127.0.0.1", port=8000), False)
@@ -101,8 +111,9 @@ def test_the_adapters_know_each_option() -> None:
         for adapter in (ASGIAdapter, WSGIAdapter)
         for name in inspect.signature(adapter).parameters
     }
-    assert set(ADAPTER_FLAGS) <= known
-    assert known - set(ADAPTER_FLAGS) == {"app", "multiprocess"}  # told by --workers
+    told = {each.parameter for each in settings_of(taker="adapter")}
+    assert told <= known
+    assert known - told == {"app", "multiprocess"}  # told by --workers
 
 
 def test_a_worker_is_not_killed_before_its_time() -> None:
@@ -134,7 +145,7 @@ def test_no_time(flag: str, value: str) -> None:
         (["sevre"], "edgeserver: no such command 'sevre'"),
         (["--nonsense"], "edgeserver: no such option"),
         (["serve", "a:b", "--wokers", "2"], "--workers"),
-        (["serve", "a:b", "--workers", "0"], "0 is not in the range 1<=x<=1024"),
+        (["serve", "a:b", "--workers", "0"], "0 is not a whole number from 1 to 1024; give one"),
         (["serve", "a:b", "--interface", "cgi"], "'callback', 'asgi', 'wsgi', 'tornado'"),
         (["serve", "a:b", "--\x1b[2J\n\udcff"], "\\x1b[2J"),
         (["audit", "explain"], "see edgeserver audit explain --help"),
@@ -163,7 +174,7 @@ def test_process_flags() -> None:
 def test_a_trust_policy(tmp_path: Path) -> None:
     """The trust flags become one policy, and what is in force is said."""
     (tmp_path / "ranges").write_text("192.0.2.0/24  # the CDN\n")
-    plan = _plan("--trust", "10.0.0.0/8", "--trust-file", str(tmp_path / "ranges"))
+    plan = _prepared("--trust", "10.0.0.0/8", "--trust-file", str(tmp_path / "ranges"))
     policy = plan.server_options["trust"]
     headers = [(b"X-Forwarded-For", b"203.0.113.9, 192.0.2.7")]
     assert policy.resolve(peer="10.1.2.3", headers=headers).remote_ip == "203.0.113.9"
@@ -172,7 +183,7 @@ def test_a_trust_policy(tmp_path: Path) -> None:
 
 def test_tornados_contract_is_warned_about() -> None:
     """--xheaders believes whoever can connect, which is said at start."""
-    plan = _plan("--xheaders", "--trusted-downstream", "10.1.1.1, 10.2.2.2")
+    plan = _prepared("--xheaders", "--trusted-downstream", "10.1.1.1, 10.2.2.2")
     policy = plan.server_options["trust"]
     headers = [(b"X-Forwarded-For", b"203.0.113.9, 10.2.2.2, 10.1.1.1")]
     assert policy.resolve(peer="198.51.100.1", headers=headers).remote_ip == "203.0.113.9"
@@ -190,9 +201,9 @@ def test_tornados_contract_is_warned_about() -> None:
         (["--keyfile", "k"], "--keyfile without a certificate"),
         (["--cert-reqs", "required"], "--cert-reqs without a certificate"),
         (["--certfile", "a", "--dev-tls"], "contradict"),
-        (["--chunk-size", "0"], "--chunk-size 0"),
-        (["--max-header-size", "0"], "--max-header-size 0"),
-        (["--max-buffer-size", "0K"], "--max-buffer-size 0"),
+        (["--chunk-size", "0"], "'--chunk-size': nothing fits into 0; write 64K, say"),
+        (["--max-header-size", "0"], "'--max-header-size': nothing fits into 0"),
+        (["--max-buffer-size", "0K"], "'--max-buffer-size': nothing fits into 0K"),
         (["--bind", "127.0.0.1:1,proxy=v2"], "--bind 127.0.0.1:1,proxy=v2: nobody may send"),
         (["--xheaders", "--bind", "unix:s,proxy=any"], "name the proxies with --trust"),
         (["--tls-host", "a=b:c"], "--tls-host without a certificate"),
@@ -235,7 +246,7 @@ def test_contradictions(
 def test_cert_reqs_needs_a_ca(certificate: Path) -> None:
     """Asking for client certificates without saying whose is refused."""
     with pytest.raises(ConfigurationError, match="no authority could have signed"):
-        _plan("--certfile", str(certificate), "--cert-reqs", "required")
+        _prepared("--certfile", str(certificate), "--cert-reqs", "required")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +308,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_certificate_makes_https(certificate: Path) -> None:
     """A bind without a scheme is https where a certificate is given, http:// stays http."""
-    plan = _plan(
+    plan = _prepared(
         "--certfile", str(certificate), "--bind", "127.0.0.1:1", "--bind", "http://127.0.0.1:2"
     )
     assert _served(plan)[""].certfile == str(certificate)
@@ -308,7 +319,7 @@ def test_a_certificate_makes_https(certificate: Path) -> None:
 def test_dev_tls_makes_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--dev-tls makes a certificate below the current directory, and says whom to trust."""
     monkeypatch.chdir(tmp_path)
-    plan = _plan("--dev-tls", "--bind", "https://127.0.0.1:1")
+    plan = _prepared("--dev-tls", "--bind", "https://127.0.0.1:1")
     served = _served(plan)[""]
     assert (served.certfile, served.keyfile) == ("certs/server.pem", "certs/server.key")
     assert (tmp_path / "certs" / "ca.pem").exists()
@@ -318,7 +329,7 @@ def test_dev_tls_makes_its_certificate(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_certificate_that_nobody_serves(certificate: Path) -> None:
     """A certificate with only http:// addresses is a mistake."""
     with pytest.raises(ConfigurationError, match="every --bind says http://"):
-        _plan("--certfile", str(certificate), "--bind", "http://127.0.0.1:2")
+        _prepared("--certfile", str(certificate), "--bind", "http://127.0.0.1:2")
 
 
 def test_a_certificate_that_is_none(tmp_path: Path) -> None:
@@ -326,13 +337,13 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("hello")
     with pytest.raises(ConfigurationError, match=r"wrong\.pem"):
-        _plan("--certfile", str(wrong))
+        _prepared("--certfile", str(wrong))
 
 
 def test_tls_flags_are_tls_options(certificate: Path) -> None:
     """Each TLS flag becomes the option of the same meaning, and is checked at once."""
     pem = str(certificate)
-    plan = _plan(
+    plan = _prepared(
         "--certfile", pem, "--keyfile", pem, "--ca-certs", pem, "--cert-reqs", "optional",
         "--tls-policy", "modern", "--handshake-timeout", "3",
         "--tls-host", f"localhost={pem}:{pem}",
@@ -373,9 +384,47 @@ def test_a_password_file(tmp_path: Path, ending: str) -> None:
     arguments = ["--certfile", str(tmp_path / "cert.pem"), "--keyfile", str(tmp_path / "key.pem")]
     password = tmp_path / "password"
     password.write_text("s3cret pass" + ending, newline="")
-    assert _plan(*arguments, "--key-password-file", str(password)).tls is not None
+    assert _prepared(*arguments, "--key-password-file", str(password)).tls is not None
     password.write_text("wrong")
     with pytest.raises(ConfigurationError):
-        _plan(*arguments, "--key-password-file", str(password))
+        _prepared(*arguments, "--key-password-file", str(password))
     with pytest.raises(ConfigurationError, match="--key-password-file"):
-        _plan(*arguments, "--key-password-file", str(tmp_path / "absent"))
+        _prepared(*arguments, "--key-password-file", str(tmp_path / "absent"))
+
+
+EVERYTHING = (
+    "--certfile absent.pem --keyfile absent.key --key-password-file absent --ca-certs absent "
+    "--crl absent --tls-host a.example=absent:absent --hsts 60 --trust-file absent "
+    "--audit-log absent/audit.jsonl --bind 127.0.0.1:0 --bind unix:absent/a.sock "
+    "--http-redirect 0 --app-dir absent --max-connections 1000000000"
+)
+
+READ_FLAGS = """
+import os, sys
+from edgeserver.cli.flags import APPLY_ORDER, apply_flags
+from edgeserver.cli.serve import serve
+from edgeserver.runtime.plan import ServePlan
+context = serve.make_context("serve", ["a:b", *sys.argv[1:]])
+plan = ServePlan(target=context.params.pop("target"))
+opened = []
+sys.addaudithook(
+    lambda event, arguments: opened.append((event, str(arguments[0])))
+    if event in ("open", "os.mkdir", "socket.__new__", "subprocess.Popen", "os.fork") else None
+)
+apply_flags(APPLY_ORDER, context.params, plan)
+print([each for each in opened if not each[1].endswith((".py", ".pyc"))], os.listdir())
+print(sorted({"asyncio", "ssl", "cryptography"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [EVERYTHING, "--dev-tls"], ids=["everything", "dev-tls"])
+def test_reading_flags_has_no_side_effects(tmp_path: Path, arguments: str) -> None:
+    """What flags name is neither read, made nor opened before the plan is prepared."""
+    done = subprocess.run(
+        [sys.executable, "-c", READ_FLAGS, *arguments.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[] []\n[]\n", "")

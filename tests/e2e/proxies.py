@@ -51,9 +51,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 
 # Debian keeps both where only root's PATH looks
-_SEARCH_PATH = os.pathsep.join(
-    [os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
-)
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def nginx_binary() -> str:
 
     Without one the test is skipped, or fails where `EDGESERVER_REQUIRE_E2E=1`.
     """
-    found = shutil.which("nginx", path=_SEARCH_PATH)
+    found = shutil.which("nginx", path=SEARCH_PATH)
     if found is not None:
         return found
     try:
@@ -113,7 +111,7 @@ def haproxy_binary() -> str:
 
     Without one the test is skipped, or fails where `EDGESERVER_REQUIRE_E2E=1`.
     """
-    return shutil.which("haproxy", path=_SEARCH_PATH) or _missing(
+    return shutil.which("haproxy", path=SEARCH_PATH) or _missing(
         "haproxy", "apt-get install haproxy"
     )
 
@@ -133,7 +131,7 @@ def _nginx_build(binary: str) -> str:
     return subprocess.run([binary, "-V"], capture_output=True, text=True, check=True).stderr
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
@@ -154,7 +152,7 @@ def _start(
     answers on it proves nothing, so `is_ready(home, pid, control_port)` asks this very process.
     """
     for attempt in range(5):
-        port, control_port = _free_port(), _free_port()
+        port, control_port = free_port(), free_port()
         home = directory / f"{name}-{port}"
         home.mkdir()
         (home / "conf").write_text(configure(home, port, control_port), "utf-8")

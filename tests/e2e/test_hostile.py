@@ -16,6 +16,7 @@ import pytest
 
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
+from tests import inside
 from tests.e2e.conftest import Scheme
 from tests.e2e.site import address_of, answer, connected, fetch, serve
 from tests.http1.corpus import REFUSED, SERVED
@@ -94,7 +95,7 @@ async def test_detached_connections_are_counted_without_a_look_at_each() -> None
     async with serve(max_connections=1000) as server:
         held = [Held() for _ in range(100)]
         for stream in held:
-            server._endpoint.detached(stream)
+            inside.detach(server, stream)
         for _ in range(3):
             assert (await fetch(address_of(server))).status == 200
         assert looked == 0

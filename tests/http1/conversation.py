@@ -41,6 +41,10 @@ class FakeTransport(asyncio.Transport):
         self.protocol: Any = None
         self.inbox: list[bytes] = []
 
+    def tell(self, **facts: Any) -> None:
+        """Answer `get_extra_info` with these from now on."""
+        self._extra.update(facts)
+
     def write(self, data: Any) -> None:
         """Keep `data`, unless the write side is closed."""
         assert not self.eof_written

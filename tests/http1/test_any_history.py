@@ -93,7 +93,7 @@ def connect(kind: str) -> Talk:
         # Hosts differ in what they ask of clients: this connection was made for `a`.
         talk.connection = HTTP1Connection(talk.http1, None, lambda a, asked: asked == "b")
         talk.transport = FakeTransport()
-        talk.transport._extra.update(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
+        talk.transport.tell(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
         talk.transport.protocol = talk.connection
         talk.connection.connection_made(talk.transport)
     return talk

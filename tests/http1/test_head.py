@@ -12,16 +12,15 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1 import head as module
 from edgeserver.http1.grammar import TOKEN
 from edgeserver.http1.head import check_partial_head, parse_field, parse_head
+from tests.http1 import inside
 
 
 @pytest.fixture(autouse=True)
 def clean_caches() -> Iterator[None]:
     """Let no test depend on what another has parsed."""
-    module._lines.clear()
-    module._names.clear()
+    inside.forget_heads()
     yield
-    module._lines.clear()
-    module._names.clear()
+    inside.forget_heads()
 
 
 def lines_of(head: bytes) -> list[tuple[bytes, bytes]]:
@@ -122,22 +121,22 @@ def test_only_short_lines_of_known_names_are_kept() -> None:
     ):
         for _ in range(2):
             parse_field(line)
-    assert not module._lines
+    assert not inside.cached_lines()
     parse_field(b"user-AGENT: x")
-    assert list(module._lines) == [b"user-AGENT: x"]
+    assert inside.cached_lines() == [b"user-AGENT: x"]
 
 
 def test_caches_are_bounded() -> None:
     """A stranger's ever new lines and names cost a bounded amount of memory."""
     for i in range(module.MAX_CACHED_LINES + 50):
         parse_field(b"User-Agent: %d" % i)
-    assert 0 < len(module._lines) <= module.MAX_CACHED_LINES
+    assert 0 < len(inside.cached_lines()) <= module.MAX_CACHED_LINES
     for i in range(module.MAX_CACHED_NAMES + 50):
         parse_field(b"X-%d: y" % i)
-    assert 0 < len(module._names) <= module.MAX_CACHED_NAMES
-    before = len(module._names)
+    assert 0 < len(inside.cached_names()) <= module.MAX_CACHED_NAMES
+    before = len(inside.cached_names())
     parse_field(b"X" * (module.MAX_CACHED_NAME + 1) + b": y")
-    assert len(module._names) == before
+    assert len(inside.cached_names()) == before
 
 
 # Before the end.

@@ -25,7 +25,7 @@ def secure_talk(misdirected: Any = None, **shared: Any) -> Talk:
     talk = Talk(shared=shared)
     talk.connection = HTTP1Connection(talk.http1, None, misdirected)
     talk.transport = transport = FakeTransport()
-    transport._extra.update(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
+    transport.tell(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
     transport.protocol = talk.connection
     talk.connection.connection_made(transport)
     return talk
@@ -51,7 +51,7 @@ async def test_the_head_as_the_application_sees_it() -> None:
 async def test_the_local_address() -> None:
     """An application may ask where the connection came in, as long as it is there."""
     talk, request = request_of()
-    talk.transport._extra["sockname"] = ("127.0.0.1", 80)
+    talk.transport.tell(sockname=("127.0.0.1", 80))
     assert request.connection.local_address == ("127.0.0.1", 80)
     talk.transport.abort()
     await talk.turn()
@@ -247,7 +247,7 @@ async def test_a_peer_that_nobody_can_name() -> None:
     """A connection that was reset before it was accepted is not taken for a Unix socket's."""
     http1 = HTTP1Shared(HTTPService(HTTPLimits(), App()))
     transport = FakeTransport(None)
-    transport._extra["socket"] = SimpleNamespace(family=2)
+    transport.tell(socket=SimpleNamespace(family=2))
     transport.protocol = connection = HTTP1Connection(http1)
     connection.connection_made(transport)
     assert transport.aborted

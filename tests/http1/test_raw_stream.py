@@ -13,9 +13,10 @@ async def test_the_socket() -> None:
     talk, request = request_of()
     stream = request.connection.stream
     assert stream.socket is None
-    talk.transport._extra["socket"] = plain = object()
+    plain, secure = object(), object()
+    talk.transport.tell(socket=plain)
     assert stream.socket is plain
-    talk.transport._extra["ssl_object"] = secure = object()
+    talk.transport.tell(ssl_object=secure)
     assert stream.socket is secure
     talk.transport.abort()
     await talk.turn()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgeserver.http1.head_cache import KEPT_FIELDS, KEPT_HEAD, LONGEST_WAIT
 from edgeserver.http1.shared import KEEP_FIELDS_S
 from edgeserver.proxyheaders import TrustPolicy
+from tests.http1 import inside
 from tests.http1.conversation import App, TakingApp, Talk
 
 FIELDS = b"\r\nHost: a\r\nCookie: c=1\r\nX-Forwarded-For: 198.51.100.9\r\n\r\n"
@@ -27,7 +28,7 @@ def kept(talk: Talk) -> list[bool]:
 
 def fields_kept(talk: Talk) -> Any:
     """Return the fields that the connection keeps, or None."""
-    return talk.connection.requests.kept_fields
+    return inside.kept_fields(talk.connection)
 
 
 def seen(talk: Talk) -> list[tuple[Any, ...]]:
@@ -127,7 +128,7 @@ async def test_what_only_ends_like_the_one_before(start: bytes) -> None:
     """What stands before the fields is one request line, or is read as if nothing were kept."""
     talk, plain = Talk(), Talk()
     talk.receive(GET, GET)
-    assert talk.connection.requests._cache.tail == FIELDS
+    assert inside.kept_tail(talk.connection) == FIELDS
     talk.receive(start + FIELDS)
     plain.receive(GET, GET, (start + FIELDS)[:1], (start + FIELDS)[1:])
     assert seen(talk) == seen(plain)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeserver.http1 import response_head
+from tests.http1 import inside
 
 
 def test_status_lines() -> None:
@@ -26,9 +27,10 @@ def test_the_caches_of_answers_are_bounded() -> None:
         response_head.encode_field("X-Test", str(i))
         response_head.encode_length(str(i))
         response_head.status_line(200, str(i))
-    assert len(response_head._fields) <= response_head.MAX_CACHED_FIELDS
-    assert len(response_head._lengths) <= response_head.MAX_CACHED_LENGTHS
-    assert len(response_head._status_lines) <= response_head.MAX_CACHED_STATUSES
+    fields, lengths, statuses = inside.cached_answers()
+    assert fields <= response_head.MAX_CACHED_FIELDS
+    assert lengths <= response_head.MAX_CACHED_LENGTHS
+    assert statuses <= response_head.MAX_CACHED_STATUSES
     long = "x" * (response_head.MAX_CACHED_FIELD + 1)
     response_head.encode_field("X-Test", long)
     response_head.status_line(200, long)

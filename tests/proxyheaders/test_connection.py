@@ -9,6 +9,7 @@ import pytest
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.proxyheaders.cache import DecisionCache
 from edgeserver.proxyheaders.stripping import DECLARABLE, SAFE_NAMES, StripSet
+from tests.proxyheaders import inside
 from tests.proxyheaders.support import CLIENT, NAMELESS, PROXY, STRANGER, FakePrelude, policy
 
 FORWARDING = [
@@ -166,8 +167,8 @@ def test_names_are_learned_in_bounds() -> None:
     assert not strip.among(SAFE_NAMES)
     assert strip.among(set(strip)) == strip
     assert strip.learned <= 1024 + len(SAFE_NAMES) + len(strip)
-    assert len(strip._shapes) <= 256
-    assert all(sum(map(len, shape)) <= 512 for shape in strip._shapes)
+    assert len(inside.stripped_shapes(strip)) <= 256
+    assert all(sum(map(len, shape)) <= 512 for shape in inside.stripped_shapes(strip))
 
 
 def resolved(trust: TrustPolicy, value: bytes, peer: str = PROXY) -> str:
@@ -214,7 +215,7 @@ def test_long_values_are_never_keys() -> None:
             assert trust.bind(peer=PROXY).resolve(raw, dict(raw)).remote_ip == CLIENT
     raw = [(b"x-forwarded-for", CLIENT.encode()), (b"x-forwarded-proto", b" " * 300 + b"https")]
     assert trust.bind(peer=PROXY).resolve(raw, dict(raw)).protocol == "https"
-    assert len(trust._caches["http"]) == 0
+    assert inside.decisions(trust) == 0
 
 
 def test_a_flood_of_new_keys_pushes_out_nothing() -> None:
@@ -249,8 +250,8 @@ def test_only_entries_of_proxies_are_remembered_apart() -> None:
     for number in range(3000):
         chain = f"198.51.{number >> 8}.{number & 255}, 10.0.0.2:{number + 1}, 10.0.0.3"
         assert resolved(trust, chain.encode()) == chain.partition(",")[0]
-    assert len(trust._memo) <= 512
-    assert all(entry.strip().startswith(b"10.") for entry in trust._memo)
+    assert len(inside.known_entries(trust)) <= 512
+    assert all(entry.strip().startswith(b"10.") for entry in inside.known_entries(trust))
 
 
 def test_a_flood_through_the_policy_is_bounded() -> None:
@@ -263,5 +264,5 @@ def test_a_flood_through_the_policy_is_bounded() -> None:
         raw = [(b"x-forwarded-for", b"198.51.%d.%d" % (number >> 8, number & 255))]
         bound.resolve(raw, dict(raw))
         bound.resolve(raw, dict(raw))
-    assert len(trust._caches["http"]) <= 3 * 2048
-    assert len(bound._own) <= 8  # type: ignore[attr-defined]  # the bound of a trusted peer
+    assert inside.decisions(trust) <= 3 * 2048
+    assert inside.own_decisions(bound) <= 8

@@ -194,7 +194,7 @@ IMPURE = {"asyncio", "socket", "ssl", "os", "time", "logging", "selectors", "pat
 BELOW = ("edgeserver.errors", "edgeserver.support.escape", "edgeserver.proxyheaders")
 
 
-@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOM.rglob("*.py")), ids=lambda path: path.name)
 def test_the_room_is_pure(path: Path) -> None:
     """No module imports I/O, time or logs, nor anything of the project but what lies below."""
     imported = set()

@@ -1,4 +1,4 @@
-"""Tornado's contract, rule by rule; `tests/e2e/test_tornado_oracle.py` asks Tornado itself."""
+"""Tornado's rules, rule by rule; `tests/e2e/test_tornado_oracle.py` asks Tornado itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIRST, BAD, ALL = "first-untrusted", "malformed-boundary", "all-hops-trusted"
 
 
 def tornado(*trusted: str) -> TrustPolicy:
-    """Return Tornado's contract."""
+    """Return Tornado's rules."""
     return TrustPolicy.tornado(trusted_downstream=list(trusted))
 
 
@@ -84,7 +84,7 @@ def test_any_peer_is_believed() -> None:
 
 
 def test_nothing_is_hidden() -> None:
-    """In Tornado's contract the application sees every header."""
+    """By Tornado's rules the application sees every header."""
     bound = tornado().bind(peer=PEER)
     assert bound.strip is None
 

@@ -1,6 +1,7 @@
 """`edgeserver.listen`: every kind of application, its options, its start and its end."""
 
 import asyncio
+import inspect
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import tornado.web
 
 import edgeserver
+from edgeserver.adapters.asgi import ASGIAdapter
+from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.errors import ConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.httputil import (
@@ -20,6 +23,8 @@ from edgeserver.httputil import (
 )
 from edgeserver.ioloop import IOLoop
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.runtime.listen_options import ListenOptions
+from edgeserver.tcpserver import TCPServer
 from tests.tls.pki import client_context, make_ca, make_leaf, write_pair
 
 HEAD = (ResponseStartLine("HTTP/1.1", 200, "OK"), {"Content-Length": "5"})
@@ -116,9 +121,7 @@ async def test_options_go_where_they_belong(tmp_path: Path) -> None:
 
 
 WRONG = [
-    pytest.param(
-        wsgi, {"thread": 3}, ConfigurationError, "'thread' means nothing", id="unknown-for-wsgi"
-    ),
+    pytest.param(wsgi, {"thread": 3}, TypeError, "no option 'thread'", id="unknown"),
     pytest.param(
         asgi, {"threads": 3}, ConfigurationError, "'threads' means", id="unknown-for-asgi"
     ),
@@ -247,3 +250,12 @@ def test_before_the_loop_runs(fails: bool) -> None:
         assert app.heard == ["startup", "request", "shutdown"]
     finally:
         io_loop.close(all_fds=True)
+
+
+def test_the_options_are_those_of_who_takes_them() -> None:
+    """`listen` has an option for each argument of the socket, the server and the adapters."""
+    taken: set[str] = set()
+    for each in (TCPServer.listen, HTTPServer.initialize, ASGIAdapter, WSGIAdapter):
+        taken |= inspect.signature(each).parameters.keys()
+    given = {"self", "port", "address", "request_callback", "app"}
+    assert ListenOptions.__annotations__.keys() == taken - given

@@ -15,6 +15,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.server.client_limit import ClientCounts
+from edgeserver.support.ratelimit import RateLimit
 from edgeserver.transport.proxyprotocol import RefusalLog
 from tests.e2e.site import Client, address_of, answer, connected, fetch, serve, tell
 from tests.http1.conversation import FakeTransport
@@ -121,7 +122,7 @@ async def test_only_clients_with_connections_are_known() -> None:
 
 async def test_refusals_are_logged_within_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     """Each says who and which limit, until there are too many."""
-    clients = counts(1, refusals=RefusalLog(3))
+    clients = counts(1, refusals=RefusalLog(RateLimit(per_address=3)))
     clients.enter(FakeTransport(), None)
     for _ in range(10):
         transport = FakeTransport()
@@ -169,7 +170,7 @@ async def test_handshakes_count(tmp_path: Path, caplog: pytest.LogCaptureFixture
         while server.open_connections < 2:
             await asyncio.sleep(0)
         assert await refused(await stack.enter_async_context(connected(address)))
-        await silent.send(b"\x16\x03\x01\x00\x02no")
+        await silent.send(bytes(64))
         with contextlib.suppress(ConnectionError):
             await silent.reader.read()
         again = await stack.enter_async_context(connected(address, tls=trusting))

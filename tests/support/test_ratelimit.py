@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from edgeserver.support.ratelimit import IN_ALL, PER_ADDRESS, WINDOW_S, RateLimit, address_key
+from edgeserver.support.ratelimit import (
+    IN_ALL,
+    PER_ADDRESS,
+    WINDOW_S,
+    LimitedLog,
+    RateLimit,
+    address_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,23 @@ def test_the_last_line_is_known(per_address: int, in_all: int) -> None:
         last.append(limit.last)
     assert last == [False, True]
     assert not limit.permits(0.0, b"a")
+
+
+def test_lines_of_a_log_are_limited(caplog: pytest.LogCaptureFixture) -> None:
+    """Each address has its share; what was not written is counted, and told with the next line."""
+    now = [0.0]
+    logger = logging.getLogger("edgeserver.test")
+    caplog.set_level(logging.INFO, logger.name)
+    log = LimitedLog(
+        logger, logging.INFO, "odd knocks", limit=RateLimit(per_address=1), clock=lambda: now[0]
+    )
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        log.write(address, "a knock from %s", address)
+    now[0] = WINDOW_S
+    log.write("192.0.2.1", "a knock")
+    assert caplog.messages == [
+        "a knock from 192.0.2.1",
+        "a knock from 192.0.2.2",
+        "odd knocks: 2 more in the minute before were not logged one by one",
+        "a knock",
+    ]

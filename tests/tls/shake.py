@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 
-__all__ = ["Outcome", "shake_hands"]
+__all__ = ["ReloadOutcome", "shake_hands"]
 
 
-class Outcome:
+class ReloadOutcome:
     """Both ends of a handshake in memory; talking on is possible with `exchange`."""
 
     def __init__(
@@ -24,7 +24,7 @@ class Outcome:
             self.to_client, self.to_server, server_hostname=name, session=session
         )
 
-    def run(self) -> Outcome:
+    def run(self) -> ReloadOutcome:
         """Shake hands, and carry one message each way so that tickets and alerts arrive."""
         left = [self.client, self.server]
         for _ in range(10):
@@ -47,10 +47,10 @@ def shake_hands(
     *,
     name: str | None = None,
     session: ssl.SSLSession | None = None,
-) -> Outcome:
+) -> ReloadOutcome:
     """Shake hands in memory.
 
     Raises:
         ssl.SSLError: One of the two refuses.
     """
-    return Outcome(server, client, name=name, session=session).run()
+    return ReloadOutcome(server, client, name=name, session=session).run()

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 __all__ = ["Asker", "Turns", "crowded", "v4", "v6"]
 
-from edgeserver.tls.handshake.limiter import AT_ONCE, HandshakeTracker, Place
+from edgeserver.tls.handshake.limiter import AT_ONCE, Admission, HandshakeLimiter
 
 
 class Asker:
     """A connection that asks for slots, and notes what it hears."""
 
-    def __init__(self, key=b"a", *, tracker=None):
+    def __init__(self, key=b"a", *, limiter=None):
         self.key = key
-        self.tracker = tracker
+        self.limiter = limiter
         self.admitted = 0
         self.aborted = False
         self.evicted = False
 
     def admit(self):
-        """Use the slot; with a tracker the handshake is stalled then."""
+        """Use the slot; with a limiter the handshake is stalled then."""
         self.admitted += 1
-        if self.tracker is not None:
-            self.tracker.stalled.add(self)
+        if self.limiter is not None:
+            self.limiter.stalled.add(self)
 
     def abort(self):
         """Note it."""
@@ -30,8 +30,8 @@ class Asker:
     def evict(self):
         """Note it, and be gone."""
         self.evicted = True
-        if self.tracker is not None:
-            self.tracker.stalled.discard(self)
+        if self.limiter is not None:
+            self.limiter.stalled.discard(self)
 
     def time_out(self):
         """Never called here: no connection has a clock."""
@@ -54,15 +54,15 @@ class Turns:
 
 
 def crowded(*, slots=1, max_per_client=32, **settings):
-    """Return a tracker without a free slot before its first turn, and its turns."""
+    """Return a limiter without a free slot before its first turn, and its turns."""
     turns = Turns()
     settings = {"clock": lambda: 0.0, **settings}
-    tracker = HandshakeTracker(
+    limiter = HandshakeLimiter(
         max_handshakes=slots, max_per_client=max_per_client, plan=turns, **settings
     )
     for _ in range(min(slots, max_per_client, AT_ONCE)):
-        assert tracker.enter(Asker()) is Place.NOW
-    return tracker, turns
+        assert limiter.acquire(Asker()) is Admission.NOW
+    return limiter, turns
 
 
 def v4(number):

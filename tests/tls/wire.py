@@ -21,7 +21,7 @@ import pytest
 import uvloop
 
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.tls.handshake.limiter import HandshakeLimiter
 from edgeserver.transport.lingering import linger
 from tests.tls import pki
 
@@ -129,14 +129,14 @@ class Recorder(asyncio.Protocol):
         self.exc: Exception | None = None
         self._changed = asyncio.Event()
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
         self.heard.append(what)
         self._changed.set()
 
     def connection_made(self, transport):
         """Note it."""
         self.transport = transport
-        self._note("made")
+        self.note("made")
 
     def data_received(self, data):
         """Note it."""
@@ -145,21 +145,21 @@ class Recorder(asyncio.Protocol):
 
     def eof_received(self):
         """Note it."""
-        self._note("eof")
+        self.note("eof")
         return self.keep_open
 
     def connection_lost(self, exc):
         """Note it."""
         self.exc = exc
-        self._note("lost")
+        self.note("lost")
 
     def pause_writing(self):
         """Note it."""
-        self._note("pause")
+        self.note("pause")
 
     def resume_writing(self):
         """Note it."""
-        self._note("resume")
+        self.note("resume")
 
     async def until(self, condition: Callable[[Recorder], bool]) -> None:
         """Wait until `condition` holds; it is asked after every event."""
@@ -210,7 +210,7 @@ class Served:
 
     select_one: Callable[[str | None, tuple[str, ...]], Selected]
     handshake_timeout: float | None
-    tracker: HandshakeTracker
+    limiter: HandshakeLimiter
     asked: list[tuple[str | None, tuple[str, ...]]] = field(default_factory=list)
     protocols: list[Recorder] = field(default_factory=list)
     layers: list[TLSLayer] = field(default_factory=list)
@@ -232,24 +232,24 @@ class Served:
     @property
     def reasons(self) -> dict[str, int]:
         """The counts of failures."""
-        return dict(self.tracker.log.counts)
+        return dict(self.limiter.log.counts)
 
     @property
     def lines(self) -> list[str]:
         """What was or would have been logged."""
-        return [failure.render() for failure in self.tracker.log.recent]
+        return [failure.render() for failure in self.limiter.log.recent]
 
 
 @contextlib.asynccontextmanager
 async def serve(
-    context=None, *, protocol=Echo, select=None, timeout=10.0, tracker=None, **layer_settings
+    context=None, *, protocol=Echo, select=None, timeout=10.0, limiter=None, **layer_settings
 ) -> AsyncIterator[Served]:
     """Run a server whose connections are `TLSLayer`s; `select` chooses contexts."""
     context = context or server_context()
     served = Served(
         select_one=select or (lambda name, alpn: Selected(context)),
         handshake_timeout=timeout,
-        tracker=tracker or HandshakeTracker(),
+        limiter=limiter or HandshakeLimiter(),
     )
 
     def build_protocol(transport):
@@ -262,7 +262,7 @@ async def serve(
             TLSLayer(
                 contexts=served,
                 build_protocol=build_protocol,
-                tracker=served.tracker,
+                limiter=served.limiter,
                 linger=linger,
                 **layer_settings,
             )
@@ -276,15 +276,15 @@ async def serve(
         yield served
     finally:
         server.close()
-        served.tracker.abort_all()
+        served.limiter.abort_all()
         for each in served.protocols:
             if each.transport is not None:
                 each.transport.abort()
         for each in served.protocols:
             await each.hears("lost")
         await server.wait_closed()
-        assert not served.tracker.connections
-        assert len(served.tracker.stalled) == served.tracker.waiting == 0
+        assert not served.limiter.connections
+        assert len(served.limiter.stalled) == served.limiter.waiting == 0
 
 
 class Client:

@@ -7,6 +7,7 @@ import pytest
 
 from edgeserver.transport import lingering
 from edgeserver.transport.lingering import Closing
+from tests import inside
 from tests.loops import on_both_loops
 
 
@@ -103,11 +104,11 @@ async def test_progress_renews_the_time():
     last = Closing(above, asyncio.get_running_loop())
     last.take_over(transport, unread=False)
     written = transport.get_write_buffer_size()
-    last._patience_s = lingering.CHECK_S
+    inside.run_out_of_patience(last, lingering.CHECK_S)
     while transport.get_write_buffer_size() == written:
         await asyncio.get_running_loop().sock_recv(client, 1_000_000)
-    last._check()
-    assert last._patience_s == lingering.PATIENCE_S
+    inside.check_progress(last)
+    assert inside.patience_s(last) == lingering.PATIENCE_S
     assert not above.lost.done()
     transport.abort()
     await above.lost

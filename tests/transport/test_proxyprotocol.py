@@ -18,7 +18,7 @@ import trustme
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, render_v1, render_v2
 from edgeserver.support.ratelimit import RateLimit
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeTracker
+from edgeserver.tls.handshake.limiter import HandshakeLimiter
 from edgeserver.transport.proxyprotocol import (
     INVALID,
     MISSING,
@@ -26,7 +26,6 @@ from edgeserver.transport.proxyprotocol import (
     PreludeLayer,
     PreludeTracker,
     RefusalLog,
-    peer_text,
 )
 
 T = TypeVar("T")
@@ -224,7 +223,7 @@ def test_tls_stands_behind(run: Run[None], data: bytes) -> None:
         return TLSLayer(
             contexts=contexts,
             build_protocol=lambda transport: Echo(prelude),
-            tracker=HandshakeTracker(),
+            limiter=HandshakeLimiter(),
             client=prelude.source,
         )
 
@@ -341,35 +340,6 @@ def test_unix_peer(run: Run[None], tmp_path: Path) -> None:
         assert listener.asked == ["unix:"]
 
     run(talk())
-
-
-class Named:
-    """A transport as far as `peer_text` looks: link-local peers cannot be had everywhere."""
-
-    def __init__(self, peername: object) -> None:
-        self.peername = peername
-
-    def get_extra_info(self, name: str) -> object:
-        """Return the peer's name, and no socket."""
-        return self.peername if name == "peername" else None
-
-
-@pytest.mark.parametrize(
-    ("peername", "text"),
-    [
-        (("192.0.2.1", 80), "192.0.2.1"),
-        (("2001:db8::1", 80, 0, 0), "2001:db8::1"),
-        (("fe80::1", 80, 0, 1), "fe80::1%lo"),
-        (("fe80::1%lo", 80, 0, 1), "fe80::1%lo"),
-        (("fe80::1", 80, 0, 2**31 - 1), "fe80::1%2147483647"),
-        (None, ""),
-    ],
-    ids=["ipv4", "ipv6", "zone", "zone-already", "zone-gone", "gone"],
-)
-def test_peer_text(peername: object, text: str) -> None:
-    """The peer's text carries the zone that its socket address names."""
-    transport: Any = Named(peername)
-    assert peer_text(transport) == text
 
 
 def test_refusals_are_rate_limited(caplog: pytest.LogCaptureFixture) -> None:

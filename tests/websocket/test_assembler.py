@@ -7,7 +7,7 @@ from sys import getsizeof
 import pytest
 from websockets.frames import Frame, Opcode
 
-from edgeserver.websocket.assembler import Inbox
+from edgeserver.websocket.assembler import MessageAssembler
 from edgeserver.websocket.settings import (
     FRAGMENT_BYTES,
     FREE_FRAGMENTS,
@@ -26,10 +26,10 @@ def frames(opcode: Opcode, *pieces: bytes) -> list[Frame]:
     ]
 
 
-def put(inbox: Inbox, given: list[Frame]) -> None:
-    """Give all frames to an inbox."""
+def put(assembler: MessageAssembler, given: list[Frame]) -> None:
+    """Give all frames to an assembler."""
     for frame in given:
-        inbox.put(frame)
+        assembler.put(frame)
 
 
 PING = Frame(Opcode.PING, b"?")
@@ -59,23 +59,23 @@ PING = Frame(Opcode.PING, b"?")
 )
 def test_frames_become_messages(given: list[Frame], messages: list[str | bytes]) -> None:
     """Pieces are joined, texts decoded as a whole, and control frames passed over."""
-    inbox = Inbox()
-    put(inbox, given)
-    assert [inbox.pop() for _ in range(len(inbox.messages))] == messages
-    assert inbox.held_bytes == 0
-    assert inbox.count == len(messages)
+    assembler = MessageAssembler()
+    put(assembler, given)
+    assert [assembler.pop() for _ in range(len(assembler.messages))] == messages
+    assert assembler.held_bytes == 0
+    assert assembler.count == len(messages)
 
 
 @pytest.mark.parametrize("pieces", [[b"\xff"], [b"\xc3", b"a"]], ids=["whole", "in-pieces"])
-def test_a_text_that_is_no_utf8_is_refused(pieces: list[bytes]) -> None:
+def test_a_text_that_is_not_utf8_is_refused(pieces: list[bytes]) -> None:
     """The last frame of such a text raises, and nothing of it is kept."""
-    inbox = Inbox()
+    assembler = MessageAssembler()
     *begun, last = frames(Opcode.TEXT, *pieces)
-    put(inbox, begun)
+    put(assembler, begun)
     with pytest.raises(UnicodeDecodeError):
-        inbox.put(last)
-    assert not inbox.messages
-    assert inbox.begun_bytes == 0
+        assembler.put(last)
+    assert not assembler.messages
+    assert assembler.begun_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_a_text_that_is_no_utf8_is_refused(pieces: list[bytes]) -> None:
 )
 def test_what_waits_is_bounded(size: int, most: int) -> None:
     """One message too many is when it is full; it has room again once half of them are gone."""
-    inbox = Inbox()
+    assembler = MessageAssembler()
     for _ in range(most):
-        put(inbox, frames(Opcode.BINARY, bytes(size)))
-        assert not inbox.is_full()
-    put(inbox, frames(Opcode.BINARY, bytes(size)))
-    assert inbox.is_full()
-    while not inbox.has_room():
-        inbox.pop()
-    assert len(inbox.messages) == most // 2
+        put(assembler, frames(Opcode.BINARY, bytes(size)))
+        assert not assembler.is_full()
+    put(assembler, frames(Opcode.BINARY, bytes(size)))
+    assert assembler.is_full()
+    while not assembler.has_room():
+        assembler.pop()
+    assert len(assembler.messages) == most // 2
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_what_waits_is_bounded(size: int, most: int) -> None:
 )
 def test_messages_are_counted_as_what_they_are(text: str, least: int) -> None:
     """What counts is memory: an empty message costs some, and an emoji makes a text wide."""
-    inbox = Inbox()
-    put(inbox, frames(Opcode.TEXT, text.encode()))
-    assert least <= inbox.held_bytes < least + 100
-    assert inbox.pop() == text
-    assert inbox.held_bytes == 0
+    assembler = MessageAssembler()
+    put(assembler, frames(Opcode.TEXT, text.encode()))
+    assert least <= assembler.held_bytes < least + 100
+    assert assembler.pop() == text
+    assert assembler.held_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -124,30 +124,30 @@ def test_messages_are_counted_as_what_they_are(text: str, least: int) -> None:
 )
 def test_small_fragments_are_numbered(size: int, most: int) -> None:
     """A message is of so many fragments, and of more as long as they have content."""
-    inbox = Inbox()
-    inbox.put(Frame(Opcode.BINARY, b"", fin=False))
+    assembler = MessageAssembler()
+    assembler.put(Frame(Opcode.BINARY, b"", fin=False))
     with pytest.raises(Excess, match="fragments"):
-        put(inbox, [Frame(Opcode.CONT, bytes(size), fin=False)] * 2 * most)
-    assert inbox.begun_bytes >= (most - FREE_FRAGMENTS) * FRAGMENT_BYTES
+        put(assembler, [Frame(Opcode.CONT, bytes(size), fin=False)] * 2 * most)
+    assert assembler.begun_bytes >= (most - FREE_FRAGMENTS) * FRAGMENT_BYTES
 
 
 def test_fragments_are_counted_for_each_message() -> None:
     """The next message begins anew."""
-    inbox = Inbox()
+    assembler = MessageAssembler()
     for _ in range(3):
-        put(inbox, frames(Opcode.BINARY, *[b""] * FREE_FRAGMENTS))
-    assert inbox.count == 3
+        put(assembler, frames(Opcode.BINARY, *[b""] * FREE_FRAGMENTS))
+    assert assembler.count == 3
 
 
 @pytest.mark.parametrize("clear", [False, True], ids=["stop", "clear"])
-def test_an_inbox_that_was_stopped_takes_nothing(clear: bool) -> None:
+def test_an_assembler_that_was_stopped_takes_nothing(clear: bool) -> None:
     """What has begun is forgotten, what is complete only where nobody will receive it."""
-    inbox = Inbox()
-    put(inbox, frames(Opcode.BINARY, b"whole"))
-    put(inbox, frames(Opcode.BINARY, b"begun", b"end")[:1])
-    (inbox.clear if clear else inbox.stop)()
-    put(inbox, frames(Opcode.BINARY, b"begun", b"end")[1:])
-    put(inbox, frames(Opcode.BINARY, b"late"))
-    assert list(inbox.messages) == ([] if clear else [b"whole"])
-    assert inbox.begun_bytes == 0
-    assert bool(inbox.held_bytes) is not clear
+    assembler = MessageAssembler()
+    put(assembler, frames(Opcode.BINARY, b"whole"))
+    put(assembler, frames(Opcode.BINARY, b"begun", b"end")[:1])
+    (assembler.clear if clear else assembler.stop)()
+    put(assembler, frames(Opcode.BINARY, b"begun", b"end")[1:])
+    put(assembler, frames(Opcode.BINARY, b"late"))
+    assert list(assembler.messages) == ([] if clear else [b"whole"])
+    assert assembler.begun_bytes == 0
+    assert bool(assembler.held_bytes) is not clear

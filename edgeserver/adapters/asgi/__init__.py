@@ -5,8 +5,8 @@ Decides nothing; it names what the server and the command line use.
 Source: https://asgi.readthedocs.io (specification 3.0, message format 2.5).
 """
 
-from edgeserver.adapters.asgi.adapter import ASGIAdapter, make_delegate
+from edgeserver.adapters.asgi.adapter import ASGIAdapter
 from edgeserver.adapters.asgi.lifespan import LifespanError
 from edgeserver.adapters.asgi.messages import MessageError
 
-__all__ = ["ASGIAdapter", "LifespanError", "MessageError", "make_delegate"]
+__all__ = ["ASGIAdapter", "LifespanError", "MessageError"]

@@ -1,18 +1,19 @@
-"""`ASGIAdapter`: what a server is given for an ASGI application.
+"""`ASGIAdapter`: the delegate that a server is given for an ASGI application.
 
 Decides which connection scope a request opens, and what starts and ends with the server. It knows
-only the waist.
+only the delegate interface.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
+from edgeserver.adapters.asgi.application import Application, ASGICallable, Call
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
-from edgeserver.adapters.asgi.scope import ConnectionFacts
+from edgeserver.adapters.asgi.scope import ConnectionInfo
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
@@ -22,14 +23,11 @@ from edgeserver.httputil import (
     HTTPServerConnectionDelegate,
     RequestStartLine,
 )
-from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
 from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
 
-__all__ = ["ASGIAdapter", "make_delegate"]
-
-Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+__all__ = ["ASGIAdapter"]
 
 
 class ASGIAdapter(HTTPServerConnectionDelegate):
@@ -52,9 +50,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         ws_per_message_deflate: Whether compression is accepted where a client offers it.
 
     Attributes:
-        state: What the lifespan scope's `state` holds; every scope gets a shallow copy.
-        calls: The calls of the application that go on.
-        held: What its WebSockets hold behind a connection that has no budget of its own.
+        application: The application, with what its calls need.
 
     Raises:
         ConfigurationError: An option cannot work.
@@ -64,7 +60,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
 
     def __init__(
         self,
-        app: Application,
+        app: ASGICallable,
         *,
         root_path: str = "",
         lifespan: str = "auto",
@@ -79,20 +75,31 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
                 f"lifespan={lifespan!r} is unknown: give {', '.join(map(repr, MODES))}"
             )
         require_seconds("shutdown_timeout", shutdown_timeout, zero=True)
-        self.app = app
-        self.root_path = _checked_root_path(root_path)
-        self.websockets = WebSocketSettings(
-            max_size=ws_max_size,
-            ping_interval=ws_ping_interval,
-            ping_timeout=ws_ping_timeout,
-            per_message_deflate=ws_per_message_deflate,
+        self.application = Application(
+            app,
+            root_path=_checked_root_path(root_path),
+            websockets=WebSocketSettings(
+                max_size=ws_max_size,
+                ping_interval=ws_ping_interval,
+                ping_timeout=ws_ping_timeout,
+                per_message_deflate=ws_per_message_deflate,
+            ),
         )
-        self.shutdown_timeout = shutdown_timeout
-        self.state: dict[str, Any] = {}
-        self.calls: set[HTTPCycle | WebSocketCycle] = set()
-        self.held = HeldBudget()
-        self._facts: dict[object, ConnectionFacts] = {}
-        self._lifespan = None if lifespan == "off" else Lifespan(self, mode=lifespan)
+        self._shutdown_timeout = shutdown_timeout
+        # Of each connection, from its first request to its end.
+        self._connections: dict[object, ConnectionInfo] = {}
+        # None where no lifespan events are sent.
+        self._lifespan = None if lifespan == "off" else Lifespan(self.application, mode=lifespan)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the lifespan scope's `state` holds; every scope gets a shallow copy."""
+        return self.application.state
+
+    @property
+    def calls(self) -> set[Call]:
+        """The calls of the application that go on."""
+        return self.application.calls
 
     # A request.
 
@@ -100,22 +107,22 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Return the delegate for one request."""
-        facts = self._facts.get(server_conn)
-        if facts is None:
-            facts = self._facts[server_conn] = ConnectionFacts(request_conn)
+        info = self._connections.get(server_conn)
+        if info is None:
+            info = self._connections[server_conn] = ConnectionInfo(request_conn)
         if request_conn.upgrades:
-            return _Upgrade(self, facts, request_conn)
-        return HTTPCycle(self, facts, request_conn)
+            return _Upgrade(self.application, info, request_conn)
+        return HTTPCycle(self.application, info, request_conn)
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the application with a request that has no body."""
-        facts = self._facts.get(server_conn)
-        if facts is None:
-            facts = self._facts[server_conn] = ConnectionFacts(request_conn)
+        info = self._connections.get(server_conn)
+        if info is None:
+            info = self._connections[server_conn] = ConnectionInfo(request_conn)
         if not request_conn.upgrades:
-            HTTPCycle(self, facts, request_conn).finish()
+            HTTPCycle(self.application, info, request_conn).finish()
             return
-        delegate = _Upgrade(self, facts, request_conn)
+        delegate = _Upgrade(self.application, info, request_conn)
         delegate.headers_received(
             RequestStartLine(request_conn.method, request_conn.target, request_conn.version),
             request_conn.headers,
@@ -124,7 +131,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
-        self._facts.pop(server_conn, None)
+        self._connections.pop(server_conn, None)
 
     # The life of the server.
 
@@ -141,21 +148,32 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         """Let what goes on end, then the application; to be awaited once requests have ended."""
         await self._end_calls()
         if self._lifespan is not None:
-            await self._lifespan.shutdown(self.shutdown_timeout)
+            await self._lifespan.shutdown(self._shutdown_timeout)
+
+    def go_away(self, within_s: float) -> None:
+        """Close all WebSockets, since the server stops, spread over `within_s` seconds.
+
+        Clients that come back all at once would be the next server's first load.
+        """
+        loop = asyncio.get_running_loop()
+        calls = [call for call in self.calls if isinstance(call, WebSocketCycle)]
+        for number, call in enumerate(calls):
+            loop.call_later(within_s * number / len(calls), call.go_away)
 
     async def _end_calls(self) -> None:
-        for call in list(self.calls):
+        calls = self.application.calls
+        for call in list(calls):
             call.go_away()
-        tasks = [call.task for call in self.calls if call.task is not None]
+        tasks = [call.task for call in calls if call.task is not None]
         if not tasks:
             return
-        _, pending = await asyncio.wait(tasks, timeout=self.shutdown_timeout)
+        _, pending = await asyncio.wait(tasks, timeout=self._shutdown_timeout)
         if pending:
             app_log.warning(
                 "%d calls of the application have not ended in %g s (shutdown_timeout): they are"
                 " cancelled",
                 len(pending),
-                self.shutdown_timeout,
+                self._shutdown_timeout,
             )
             for task in pending:
                 task.cancel()
@@ -166,15 +184,15 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
 class _Upgrade(HTTPMessageDelegate):
     """A request that offers to change the protocol: a WebSocket, or a plain request after all."""
 
-    __slots__ = ("_adapter", "_connection", "_facts", "_target")
+    __slots__ = ("_application", "_connection", "_info", "_target")
 
     _target: HTTPMessageDelegate
 
     def __init__(
-        self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
+        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
     ) -> None:
-        self._adapter = adapter
-        self._facts = facts
+        self._application = application
+        self._info = info
         self._connection = connection
 
     def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Any:
@@ -183,7 +201,7 @@ class _Upgrade(HTTPMessageDelegate):
         RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field".
         """
         make = WebSocketCycle if WebSocketCycle.is_for(start_line, headers) else HTTPCycle
-        self._target = make(self._adapter, self._facts, self._connection)
+        self._target = make(self._application, self._info, self._connection)
         return self._target.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -199,16 +217,7 @@ class _Upgrade(HTTPMessageDelegate):
         self._target.on_connection_close()
 
 
-def make_delegate(app: Application, **options: Any) -> ASGIAdapter:
-    """Return the delegate that runs `app`; the options are those of `ASGIAdapter`.
-
-    Raises:
-        ConfigurationError: An option cannot work.
-    """
-    return ASGIAdapter(app, **options)
-
-
 def _checked_root_path(root_path: object) -> str:
     if not isinstance(root_path, str) or (root_path and not root_path.startswith("/")):
-        raise ConfigurationError(f"root_path={root_path!r} is no path: start it with a slash")
+        raise ConfigurationError(f"root_path={root_path!r} is not a path: start it with a slash")
     return root_path.removesuffix("/")

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from edgeserver.adapters.asgi.application import Application
 from edgeserver.adapters.asgi.messages import Message
-from edgeserver.adapters.asgi.response import DONE, FRESH, Responder
-from edgeserver.adapters.asgi.scope import ConnectionFacts, Scope
+from edgeserver.adapters.asgi.response import DONE, Responder
+from edgeserver.adapters.asgi.scope import ConnectionInfo, Scope
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -27,9 +28,6 @@ from edgeserver.httputil import (
 )
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
-
-if TYPE_CHECKING:
-    from edgeserver.adapters.asgi.adapter import ASGIAdapter
 
 __all__ = ["HTTPCycle"]
 
@@ -42,12 +40,12 @@ HELD_PIECES: Final = 1024
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
-class HTTPCycle(Responder, HTTPMessageDelegate):
+class HTTPCycle(HTTPMessageDelegate):
     """The life of one request: what the server tells it, and what the application does.
 
     Args:
-        adapter: Whose application is called.
-        facts: What is known of the connection.
+        application: What is called.
+        info: What is known of the connection.
         connection: Where the answer goes.
 
     Attributes:
@@ -55,34 +53,44 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
         task: Where it runs, unless it ended in its first step.
     """
 
-    # What every request reads stands in slots, the rest on the class: see Responder.
-    __slots__ = ("_adapter", "_called", "_complete", "_facts", "scope", "task")
+    # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
+    __slots__ = (
+        "__dict__",
+        "_application",
+        "_called",
+        "_complete",
+        "_connection",
+        "_info",
+        "_response",
+        "scope",
+        "task",
+    )
 
-    # The body: pieces not yet received, whether its end was received.
+    # What few requests have stands on the class.
+    # The body: pieces not yet received, their size, and whether its end was received.
     _body: list[bytes] | None = None
     _body_bytes = 0
     _ended = False
-    # Who waits: the server for room, tasks of the application for a message; see _waiting.
+    # Who waits: the server for room, tasks of the application for a message.
     _held: asyncio.Future[None] | None = None
     _waiters: list[asyncio.Future[None]] | None = None
 
     def __init__(
-        self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
+        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
     ) -> None:
-        self.connection = connection
-        self.stage = FRESH
-        self._waiting = False
-        self._trailers = None
-        self._adapter = adapter
-        self._facts = facts
+        self._application = application
+        self._info = info
+        self._connection = connection
+        self._response = Responder(connection)
+        # Whether the whole request has come, and whether the application was called.
         self._complete = False
         self._called = False
         self.task: asyncio.Task[None] | None = None
         self.scope: Scope | None = None
 
     def __str__(self) -> str:
-        asked = self.connection
-        return f"{asked.method} {asked.target} {asked.version} from {self._facts.name(self.scope)}"
+        asked = self._connection
+        return f"{asked.method} {asked.target} {asked.version} from {self._info.name(self.scope)}"
 
     # What the server tells.
 
@@ -93,7 +101,8 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Keep a piece of the body; beyond `HELD_BODY` the next waits until it is received."""
-        if self.stage == DONE:
+        response = self._response
+        if response.stage == DONE:
             return None  # nobody will ask for it
         if self._body is None:
             self._body = [chunk]
@@ -101,20 +110,20 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._body.append(chunk)
         size = len(chunk)
         self._body_bytes += size
-        self.connection.hold(size)
+        self._connection.hold(size)
         if not self._called:
             self._call()
         elif self._waiters is not None:
             self._wake()
         too_much = self._body_bytes > HELD_BODY or len(self._body or b"") > HELD_PIECES
-        if too_much and self.stage != DONE and not self.gone:
-            self._waiting = True
+        if too_much and response.stage != DONE and not response.gone:
+            response.on_completed = self._answered
             self._held = asyncio.get_running_loop().create_future()
             return self._held
         return None
 
     def finish(self) -> None:
-        """Hear that the body is complete."""
+        """Called when the request is complete."""
         self._complete = True
         if not self._called:
             self._call()
@@ -122,32 +131,35 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._wake()
 
     def on_connection_close(self) -> None:
-        """Hear that the rest of the request will not come; one not yet called never is."""
+        """Called when the rest will not come; an application not yet called never is."""
         if self._called:
-            self.leave()
+            self._leave()
 
-    def leave(self) -> None:
-        """Hear that the client has left."""
-        self.gone = True
+    def _leave(self) -> None:
+        """Called when the client has left."""
+        response = self._response
+        response.gone = True
+        response.on_completed = None  # it would keep this, which keeps the response
         self._release()
         if self._waiters is not None:
             self._wake()
 
     def go_away(self) -> None:
-        """Hear that the server stops: a call that still goes on is told as if its client left."""
-        self.leave()
+        """Called when the server stops: a call that goes on is told as if its client had left."""
+        self._leave()
 
     # What the application calls.
 
     async def receive(self) -> Message:
         """Return the next piece of the body, or `http.disconnect` once all is over."""
+        response = self._response
         while True:
-            if self.gone or self.stage == DONE:
+            if response.gone or response.stage == DONE:
                 return {"type": "http.disconnect"}
             if self._body is not None:
                 body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
                 self._body = None
-                self.connection.release(self._body_bytes)
+                self._connection.release(self._body_bytes)
                 self._body_bytes = 0
                 self._ended = self._complete
                 self._release()
@@ -156,43 +168,36 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
                 self._ended = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting = True
+            response.on_completed = self._answered
             if self._waiters is None:
                 self._waiters = [waiter]
             else:
                 self._waiters.append(waiter)
             await waiter
 
-    def completed(self) -> None:
-        """Let whoever still asks for the body, or for its end, know that all is over."""
+    def _answered(self) -> None:
+        """Called when the answer is complete: nobody waits for the body, or for its end."""
         self._release()
-        if self._waiters is not None:
-            self._wake()
-
-    def wants_trailers(self) -> bool:
-        """Tell whether the client said `TE: trailers`."""
-        values = [value for name, value in self.connection.raw if name == b"te"]
-        codings = b",".join(values).lower().split(b",")
-        return b"trailers" in [coding.strip(b" \t") for coding in codings]
+        self._wake()
 
     # The call.
 
     def _call(self) -> None:
         self._called = True
-        task = start_task(self._run(), self._facts.loop)
+        task = start_task(self._run(), self._info.loop)
         if not task.done():
             # The event loop keeps only weak references to tasks.
             self.task = task
-            self._adapter.calls.add(self)
-            self.connection.set_close_callback(self.leave)
+            self._application.calls.add(self)
+            self._connection.set_close_callback(self._leave)
 
     async def _run(self) -> None:
-        adapter = self._adapter
+        application = self._application
         try:
-            self.scope = scope = self._facts.make_scope(
-                self.connection, adapter.state, adapter.root_path
+            self.scope = scope = self._info.make_scope(
+                self._connection, application.state, application.root_path
             )
-            await adapter.app(scope, self.receive, self.send)
+            await application.app(scope, self.receive, self._response.send)
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 self._cut()
@@ -202,42 +207,42 @@ class HTTPCycle(Responder, HTTPMessageDelegate):
             self._cut()
             raise
         else:
-            if self.stage != DONE:
+            if self._response.stage != DONE:
                 self._left_open()
         finally:
             if self.task is not None:
-                adapter.calls.discard(self)
+                application.calls.discard(self)
 
     def _cut(self) -> None:
         """End the connection in the middle of the answer."""
-        if self.stage != DONE:
-            self.connection.abort()
+        if self._response.stage != DONE:
+            self._response.on_completed = None
+            self._connection.abort()
 
     def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
-        if self.gone and _is_about_leaving(error):
+        if self._response.gone and _is_about_leaving(error):
             # "Servers must be prepared to catch this exception if they raised it and should not
             # log it as an error in their server logs."
             app_log.info("The client left before the answer was complete: %s", self)
         else:
             app_log.error("Uncaught exception in %s", self, exc_info=error)
-        if self.stage != DONE or not self.connection.status:
+        if self._response.stage != DONE or not self._connection.status:
             self._answer_failure()
 
     def _left_open(self) -> None:
         """Act on an application that returned before its answer was complete."""
-        if self.gone:
-            self.stage = DONE
-            self.connection.abort()
+        if self._response.gone:
+            self._response.stage = DONE
+            self._connection.abort()
             return
-        what = "starting" if self.stage == 0 else "completing"
+        what = "starting" if self._response.stage == 0 else "completing"
         app_log.error("The application returned without %s its answer: %s", what, self)
         self._answer_failure()
 
     def _answer_failure(self) -> None:
-        self.stage = DONE
-        answer_failure(self.connection)
-        self.completed()
+        answer_failure(self._connection)
+        self._response.complete()
 
     # Who waits.
 

@@ -1,4 +1,4 @@
-"""The `lifespan` connection scope: how an application starts and ends with its server.
+"""The `lifespan` connection scope: start and end of an application with its server.
 
 Decides when a start has failed and when lifespan events are simply not taken. It must not know
 what a server does between the two.
@@ -9,14 +9,12 @@ Source: ASGI, "Lifespan Protocol" 2.0.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from edgeserver.adapters.asgi.application import Application
 from edgeserver.adapters.asgi.messages import Message, type_of, unexpected
 from edgeserver.errors import EdgeServerError
 from edgeserver.support.loggers import app_log, gen_log
-
-if TYPE_CHECKING:
-    from edgeserver.adapters.asgi.adapter import ASGIAdapter
 
 __all__ = ["MODES", "Lifespan", "LifespanError"]
 
@@ -33,18 +31,21 @@ class Lifespan:
     """One call of the application with the `lifespan` scope.
 
     Args:
-        adapter: Whose application is called, and whose `state` it fills.
+        application: What is called, and fills its `state`.
         mode: `"auto"` or `"on"`; see `ASGIAdapter`.
     """
 
-    def __init__(self, adapter: ASGIAdapter, *, mode: str) -> None:
-        self._adapter = adapter
+    def __init__(self, application: Application, *, mode: str) -> None:
+        self._application = application
         self._mode = mode
+        # The call, from the start until the end; None where it takes no lifespan events.
         self._task: asyncio.Task[None] | None = None
+        # Whether it has received lifespan.startup.
         self._asked = False
         # Each is done once the application has said so: the result is its complaint, or None.
         self._started: asyncio.Future[str | None]
         self._stopped: asyncio.Future[str | None]
+        # Set once the server stops.
         self._stopping: asyncio.Event
 
     async def startup(self) -> None:
@@ -113,7 +114,7 @@ class Lifespan:
         """Take the answer to one of these.
 
         Raises:
-            MessageError: It is no lifespan message, or not one for now.
+            MessageError: It is not a lifespan message, or not one for now.
         """
         kind = type_of(message)
         if not self._started.done():
@@ -133,9 +134,9 @@ class Lifespan:
             )
 
     async def _call(self) -> None:
-        adapter = self._adapter
-        scope = {"type": "lifespan", "asgi": _ASGI, "state": adapter.state}
-        await adapter.app(scope, self.receive, self.send)
+        application = self._application
+        scope = {"type": "lifespan", "asgi": _ASGI, "state": application.state}
+        await application.app(scope, self.receive, self.send)
 
     def _judge_unsupported(self, error: BaseException | None) -> None:
         """Act on an application that ended before it said that it had started."""

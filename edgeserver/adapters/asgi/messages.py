@@ -1,7 +1,8 @@
-"""What an application may put into a message, and what it is told when it does not.
+"""The messages of an application: what they may hold, and what is said where they do not.
 
 Decides the wording of every complaint: each names the message, what is wrong with it, and what is
-expected. It must not know in which state a request is.
+expected; and which HTTP messages those of a WebSocket's denial stand for. It must not know in which
+state a request or a WebSocket is.
 
 Source: the tables of the ASGI specification, "HTTP & WebSocket message format".
 """
@@ -9,17 +10,21 @@ Source: the tables of the ASGI specification, "HTTP & WebSocket message format".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from edgeserver.errors import EdgeServerError
 
 __all__ = [
+    "DENIAL",
     "Message",
     "MessageError",
     "check_status",
+    "payload_of",
     "shown",
     "to_bytes",
     "to_fields",
+    "to_http",
+    "to_pairs",
     "type_of",
     "unexpected",
     "wrong_fields",
@@ -28,7 +33,10 @@ __all__ = [
 Message = dict[str, Any]
 """What `receive` returns and `send` takes."""
 
-SHOWN = 100
+DENIAL: Final = "websocket.http.response"
+"""The extension with which an application answers a handshake over HTTP."""
+
+SHOWN: Final = 100
 """How much of a wrong value is shown, in characters."""
 
 
@@ -43,13 +51,13 @@ def type_of(message: Any) -> str:
     """Return the type of a message.
 
     Raises:
-        MessageError: It is no message.
+        MessageError: It is not a message.
     """
     try:
         kind = message["type"]
     except (TypeError, KeyError, IndexError):
         raise MessageError(
-            f"send() got {shown(message)}, which is no ASGI message: give a dict with a 'type'"
+            f"send() got {shown(message)}, which is not an ASGI message: give a dict with a 'type'"
         ) from None
     if not isinstance(kind, str):
         raise MessageError(f"the 'type' of an ASGI message is a str, not {shown(kind)}")
@@ -71,7 +79,7 @@ def check_status(kind: str, message: Message) -> int:
     """Return the `status` of a message that starts a response.
 
     Raises:
-        MessageError: It is missing, no `int`, or no final status of three digits.
+        MessageError: It is missing, not an `int`, or not a final status of three digits.
     """
     status = message.get("status")
     if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 999:
@@ -88,7 +96,7 @@ def to_fields(kind: str, message: Message) -> list[tuple[bytes, bytes]]:
     What stands in the pairs is checked when they are written.
 
     Raises:
-        MessageError: They are no iterable.
+        MessageError: They are not an iterable.
     """
     headers: Iterable[tuple[bytes, bytes]] | None = message.get("headers")
     if headers is None:
@@ -129,3 +137,49 @@ def shown(value: object) -> str:
     if len(text) > SHOWN:
         text = text[:SHOWN] + "..."
     return f"{text} ({type(value).__name__})"
+
+
+def to_http(kind: str, message: Message) -> Message:
+    """Return a message of a denial as the HTTP message that it stands for.
+
+    Raises:
+        MessageError: It is not one of a denial.
+    """
+    if not kind.startswith(f"{DENIAL}."):
+        raise unexpected(kind, f"after '{DENIAL}.start'", f"'{DENIAL}.body'")
+    plain = {**message, "type": kind.removeprefix("websocket.")}
+    if kind == f"{DENIAL}.start":
+        # "the server should send a HTTP response and then close the connection"
+        plain["headers"] = [*to_fields(kind, message), (b"connection", b"close")]
+        plain.pop("trailers", None)
+    return plain
+
+
+def to_pairs(kind: str, message: Message) -> list[tuple[bytes, bytes]]:
+    """Return the `headers` of a message, each a pair of bytes."""
+    fields: list[Any] = to_fields(kind, message)
+    for field in fields:
+        if not (isinstance(field, tuple | list) and len(field) == 2):
+            raise wrong_fields(kind, f"{shown(field)} is not a pair")
+        if not all(isinstance(each, bytes) for each in field):
+            raise wrong_fields(kind, f"{shown(field)} is not of bytes")
+    return fields
+
+
+def payload_of(message: Message) -> str | bytes:
+    """Return the data of a `websocket.send`.
+
+    Raises:
+        MessageError: Not exactly one of `bytes` and `text` is there.
+    """
+    text = message.get("text")
+    data = message.get("bytes")
+    if (text is None) == (data is None):
+        raise MessageError("'websocket.send': give exactly one of 'bytes' and 'text'")
+    if text is not None:
+        if not isinstance(text, str):
+            raise MessageError(f"'websocket.send': 'text' is {shown(text)}: give a str")
+        return text
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise MessageError(f"'websocket.send': 'bytes' is {shown(data)}: give bytes")
+    return bytes(data)

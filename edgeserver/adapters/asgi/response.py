@@ -1,4 +1,4 @@
-"""From an application's messages to an answer: the order they come in, and how they are written.
+"""The answer to a request: the order that its messages come in, and how they are written.
 
 Decides which message may follow which, that the head waits for the first piece of the body, and
 what becomes of messages when nobody hears them any more. It must not know how an answer is framed.
@@ -23,6 +23,7 @@ would run for good: from the `UNHEARD_SENDS`th message on, `send` raises `Stream
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from edgeserver.adapters.asgi.messages import (
@@ -76,36 +77,39 @@ def _start_line(kind: str, message: Message) -> ResponseStartLine:
 class Responder:
     """The answer to one request, as the application's `send` writes it.
 
-    Attributes:
+    Args:
         connection: Where it goes.
+
+    Attributes:
         stage: How far it has come.
         gone: Whether the client is known to have left.
+        on_completed: Called once the answer is complete, where somebody waits for that.
     """
 
-    # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
     __slots__ = (
-        "__dict__",
+        "_connection",
         "_fields",
         "_start_line",
         "_trailers",
-        "_waiting",
-        "connection",
+        "_unheard",
+        "gone",
+        "on_completed",
         "stage",
     )
 
-    # What few requests have stands on the class.
-    gone = False
-    _unheard = 0
-
+    # The head, from http.response.start until it is written.
     _start_line: ResponseStartLine
     _fields: list[tuple[bytes, bytes]]
 
     def __init__(self, connection: HTTPConnection) -> None:
-        self.connection = connection
+        self._connection = connection
         self.stage = FRESH
-        self._waiting = False
+        self.gone = False
+        self.on_completed: Callable[[], None] | None = None
         # None, or the fields of the trailer section that was announced.
         self._trailers: list[tuple[bytes, bytes]] | None = None
+        # How many messages were for a client that has left.
+        self._unheard = 0
 
     async def send(self, message: Message) -> None:
         """Take a message of the application; done when it may send more.
@@ -134,7 +138,7 @@ class Responder:
                 body = to_bytes(kind, "body", body)
             more = message.get("more_body", False)
             if stage == STREAMING:
-                written = self.connection.write(body)
+                written = self._connection.write(body)
             else:
                 whole = not more and self._trailers is None
                 written = self._begin(body, whole)
@@ -151,7 +155,7 @@ class Responder:
 
     def _begin(self, body: bytes, whole: bool) -> asyncio.Future[None]:
         """Write the head with the first piece of the body; complete the answer if that is all."""
-        connection = self.connection
+        connection = self._connection
         try:
             written = connection.write_headers(self._start_line, self._fields, body, whole=whole)
         except (ValueError, TypeError, AttributeError) as error:
@@ -161,16 +165,22 @@ class Responder:
             return written
         self.stage = DONE
         connection.finish()
-        if self._waiting:
-            self.completed()
+        if self.on_completed is not None:
+            self.complete()
         return written
 
-    def completed(self) -> None:
-        """Hear that the answer is complete; the subclass says what ends with it."""
+    def complete(self) -> None:
+        """Let whoever waits for the end of the answer know that it has come."""
+        self.stage = DONE
+        callback, self.on_completed = self.on_completed, None
+        if callback is not None:
+            callback()
 
-    def wants_trailers(self) -> bool:
-        """Tell whether the client takes a trailer section; the subclass has its fields."""
-        return False
+    def _wants_trailers(self) -> bool:
+        """Tell whether the client said `TE: trailers`."""
+        values = [value for name, value in self._connection.raw if name == b"te"]
+        codings = b",".join(values).lower().split(b",")
+        return b"trailers" in [coding.strip(b" \t") for coding in codings]
 
     def _end_body(self) -> None:
         """Take the end of the body: the answer is complete, or its trailers are to come."""
@@ -179,9 +189,9 @@ class Responder:
             return
         self.stage = DONE
         try:
-            self.connection.finish()
+            self._connection.finish()
         finally:
-            self.completed()
+            self.complete()
 
     async def _send_other(self, kind: str, message: Message) -> None:
         """Take what is neither the start nor a piece of the body in its place."""
@@ -201,14 +211,14 @@ class Responder:
 
         Source: RFC 8297.
         """
-        if self.connection.status:
+        if self._connection.status:
             return
         kind = "http.response.early_hint"
         headers = HTTPHeaders()
         try:
             for link in message.get("links", ()):
                 headers.add("Link", to_bytes(kind, "links", link))
-            self.connection.write_headers(("HTTP/1.1", 103, "Early Hints"), headers)
+            self._connection.write_headers(("HTTP/1.1", 103, "Early Hints"), headers)
         except (TypeError, ValueError, HTTPInputError) as error:
             raise wrong_fields(kind, error) from error
 
@@ -223,9 +233,9 @@ class Responder:
         trailers += to_fields(kind, message)
         if message.get("more_trailers", False):
             return
-        if trailers and self.wants_trailers():
+        if trailers and self._wants_trailers():
             try:
-                self.connection.set_trailers(trailers)
+                self._connection.set_trailers(trailers)
             except (ValueError, TypeError, AttributeError) as error:
                 raise wrong_fields(kind, error) from error
         self._trailers = None

@@ -1,7 +1,7 @@
 """The `scope` that an application is called with.
 
 Decides how a request's head and the ends of its connection are shown. It must not know how the
-client was found out, nor what a TLS layer is: it reads what the waist offers.
+client was found out, nor what a TLS layer is: it reads what the delegate interface offers.
 
 Source: ASGI, "HTTP & WebSocket message format" 2.5 and "TLS extension" 0.2.
 """
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from edgeserver.httputil import HTTPConnection
 
-__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionFacts", "Scope"]
+__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionInfo", "Scope"]
 
 Scope = dict[str, Any]
 
@@ -35,7 +35,7 @@ METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 _NOTHING: Final[dict[str, Any]] = {}
 
 
-class ConnectionFacts:
+class ConnectionInfo:
     """What does not change from request to request of a connection, worked out once.
 
     Args:
@@ -69,6 +69,7 @@ class ConnectionFacts:
             self.peer = self.client = (context.peer_ip, context.peer_port)
         self.server = _server(connection.local_address)
         self.loop = asyncio.get_running_loop()
+        # The client that `client` and the template show; most requests of a connection share it.
         self._resolved: Any = None
         # The keys in the specification's order; what differs from request to request replaces.
         self._template: Scope = {
@@ -87,6 +88,7 @@ class ConnectionFacts:
             "state": None,
             "extensions": None,
         }
+        # What `extensions` holds, and what its "edgeserver" does; both are copied.
         self._extensions: dict[str, Any] = {
             "http.response.early_hint": _NOTHING,
             "http.response.trailers": _NOTHING,

@@ -6,7 +6,7 @@ know frames: `edgeserver/websocket/` has them, from the moment on that the hands
 The states:
 
 - ASKED: the request is there; the application is asked by `websocket.connect`.
-- OPEN: it has accepted, the connection is the wire's.
+- OPEN: it has accepted, the connection is a WebSocket.
 - DENIED: it has begun an HTTP answer instead (`websocket.http.response`), or has closed: 403.
 - CLOSED: it has closed the WebSocket, or ended.
 """
@@ -14,24 +14,28 @@ The states:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ProtocolError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from edgeserver.adapters.asgi.application import Application
 from edgeserver.adapters.asgi.messages import (
+    DENIAL,
     Message,
     MessageError,
+    payload_of,
     shown,
+    to_http,
+    to_pairs,
     type_of,
     unexpected,
     wrong_fields,
 )
 from edgeserver.adapters.asgi.response import DONE, Responder
-from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionFacts, Scope
-from edgeserver.adapters.asgi.wsmessages import DENIAL, payload_of, to_http, to_pairs
+from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionInfo, Scope
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.errors import StreamClosedError
 from edgeserver.httputil import (
@@ -44,10 +48,7 @@ from edgeserver.httputil import (
 from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
-from edgeserver.websocket.connection import ABNORMAL, INTERNAL_ERROR, WebSocketWire
-
-if TYPE_CHECKING:
-    from edgeserver.adapters.asgi.adapter import ASGIAdapter
+from edgeserver.websocket.connection import ABNORMAL, INTERNAL_ERROR, WebSocketConnection
 
 __all__ = ["WebSocketCycle"]
 
@@ -75,8 +76,8 @@ class WebSocketCycle(HTTPMessageDelegate):
     """The life of one WebSocket: its request, what the application does, and its end.
 
     Args:
-        adapter: Whose application is called.
-        facts: What is known of the connection.
+        application: What is called.
+        info: What is known of the connection.
         connection: Where the request came from.
 
     Attributes:
@@ -86,18 +87,18 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     __slots__ = (
         "_accepted",
-        "_adapter",
+        "_application",
         "_connection",
         "_denial",
-        "_facts",
         "_gone",
         "_headers",
+        "_info",
         "_protocol",
         "_start_line",
         "_state",
         "_told",
         "_waiters",
-        "_wire",
+        "_websocket",
         "scope",
         "task",
     )
@@ -106,24 +107,28 @@ class WebSocketCycle(HTTPMessageDelegate):
     _start_line: RequestStartLine
     _accepted: Response
     _protocol: ServerProtocol
-    _wire: WebSocketWire
+    _websocket: WebSocketConnection
 
     def __init__(
-        self, adapter: ASGIAdapter, facts: ConnectionFacts, connection: HTTPConnection
+        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
     ) -> None:
-        self._adapter = adapter
-        self._facts = facts
+        self._application = application
+        self._info = info
         self._connection = connection
         self._state = ASKED
+        # Whether websocket.connect was received.
         self._told = False
+        # Whether the client has left before the handshake was answered.
         self._gone = False
-        self._denial: _Denial | None = None
+        # The HTTP answer of an application that does not want the WebSocket.
+        self._denial: Responder | None = None
+        # Who waits in receive() for the handshake to be answered.
         self._waiters: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
         self.scope: Scope | None = None
 
     def __str__(self) -> str:
-        return f"WebSocket {self._start_line[1]} from {self._facts.name(self.scope)}"
+        return f"WebSocket {self._start_line[1]} from {self._info.name(self.scope)}"
 
     @staticmethod
     def is_for(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
@@ -149,7 +154,7 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def finish(self) -> None:
         """Check the handshake; then call the application."""
-        self._protocol = self._adapter.websockets.make_protocol()
+        self._protocol = self._application.websockets.make_protocol()
         request = Request(
             self._start_line[1],
             # Only what the handshake is made of: the rest of the head is HTTP's to judge.
@@ -165,23 +170,23 @@ class WebSocketCycle(HTTPMessageDelegate):
         if self._accepted.status_code != 101:
             self._refuse(self._accepted)
             return
-        task = start_task(self._run(), self._facts.loop)
+        task = start_task(self._run(), self._info.loop)
         if not task.done():
             self.task = task
-            self._adapter.calls.add(self)
+            self._application.calls.add(self)
             if self._state == ASKED:
                 self._connection.set_close_callback(self._leave)
 
     def on_connection_close(self) -> None:
-        """Hear that the request was cut; the application was not called yet."""
+        """Called when the request was cut; the application was not called yet."""
 
     def go_away(self) -> None:
-        """Close the WebSocket, since the server stops."""
+        """Called when the server stops: the WebSocket is closed."""
         if self._state == OPEN:
-            self._wire.close(SERVICE_RESTART)
+            self._websocket.close(SERVICE_RESTART)
 
     def _leave(self) -> None:
-        """Hear that the client left before the application had answered."""
+        """Called when the client has left before the application had answered."""
         self._gone = True
         if self._denial is not None:
             self._denial.gone = True
@@ -209,15 +214,15 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._waiters.append(waiter)
             await waiter
         if self._state in (OPEN, CLOSED):
-            message = await self._wire.receive()
+            message = await self._websocket.receive()
             if type(message) is str:
                 return {"type": "websocket.receive", "text": message}
             if message is not None:
                 return {"type": "websocket.receive", "bytes": message}
             return {
                 "type": "websocket.disconnect",
-                "code": self._wire.close_code,
-                "reason": self._wire.close_reason,
+                "code": self._websocket.close_code,
+                "reason": self._websocket.close_reason,
             }
         return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
 
@@ -232,7 +237,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         state = self._state
         if state == OPEN:
             if kind == "websocket.send":
-                await self._wire.send(payload_of(message))
+                await self._websocket.send(payload_of(message))
             elif kind == "websocket.close":
                 self._close(message)
             else:
@@ -263,7 +268,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.finish()
             notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
-            denial = _Denial(self._connection)
+            denial = Responder(self._connection)
             await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED
@@ -296,14 +301,15 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.write_headers(("HTTP/1.1", 101, "Switching Protocols"), [*fields])
         except (ValueError, TypeError, AttributeError) as error:
             raise wrong_fields(kind, error) from error
-        wire = WebSocketWire(
+        websocket = WebSocketConnection(
             self._protocol,
-            self._adapter.websockets,
-            held=self._connection.budget or self._adapter.held,
-            name=self._facts.name(self.scope),
+            self._application.websockets,
+            held=self._connection.budget or self._application.held,
+            log=self._application.closed_log,
+            name=self._info.name(self.scope),
         )
-        self._connection.detach_to(wire)
-        self._wire = wire
+        self._connection.detach_to(websocket)
+        self._websocket = websocket
         self._state = OPEN
         notify_all(self._waiters)
 
@@ -316,7 +322,7 @@ class WebSocketCycle(HTTPMessageDelegate):
                 f"{kind!r}: 'code' is {shown(code)} and 'reason' {shown(reason)}: give int and str"
             )
         try:
-            self._wire.close(code, reason)
+            self._websocket.close(code, reason)
         except ProtocolError as error:
             raise MessageError(f"{kind!r}: {error}") from error
         self._state = CLOSED
@@ -324,10 +330,10 @@ class WebSocketCycle(HTTPMessageDelegate):
     # The call.
 
     async def _run(self) -> None:
-        adapter = self._adapter
+        application = self._application
         try:
             self.scope = scope = self._make_scope()
-            await adapter.app(scope, self.receive, self.send)
+            await application.app(scope, self.receive, self.send)
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 self._end(INTERNAL_ERROR)
@@ -340,13 +346,13 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._left_open()
         finally:
             if self._state in (OPEN, CLOSED):
-                self._wire.let_go()
+                self._websocket.let_go()
             if self.task is not None:
-                adapter.calls.discard(self)
+                application.calls.discard(self)
 
     def _make_scope(self) -> Scope:
-        adapter = self._adapter
-        scope = self._facts.make_scope(self._connection, adapter.state, adapter.root_path)
+        application = self._application
+        scope = self._info.make_scope(self._connection, application.state, application.root_path)
         del scope["method"]
         scope["type"] = "websocket"
         scope["asgi"] = WEBSOCKET_ASGI
@@ -363,7 +369,7 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
-        closed = self._gone or (self._state == OPEN and self._wire.close_code is not None)
+        closed = self._gone or (self._state == OPEN and self._websocket.close_code is not None)
         if closed and isinstance(error, StreamClosedError):
             app_log.info("The client left: %s", self)
         else:
@@ -380,14 +386,8 @@ class WebSocketCycle(HTTPMessageDelegate):
     def _end(self, code: int) -> None:
         """End what the application has left open."""
         if self._state == OPEN:
-            self._wire.close(code)
+            self._websocket.close(code)
             self._state = CLOSED
         elif self._state == ASKED or (self._denial is not None and self._denial.stage != DONE):
             self._state = DENIED
             answer_failure(self._connection)
-
-
-class _Denial(Responder):
-    """The HTTP answer of an application that does not want the WebSocket."""
-
-    __slots__ = ()

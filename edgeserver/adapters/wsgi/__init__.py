@@ -32,7 +32,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.support.validate import require_count, require_seconds
 
-__all__ = ["ClientDisconnectedError", "FileWrapper", "WSGIAdapter", "make_delegate"]
+__all__ = ["ClientDisconnectedError", "FileWrapper", "WSGIAdapter"]
 
 _IN_HAND = 64 * 1024
 """A body that says that it is at most this long is awaited before a thread is taken."""
@@ -108,7 +108,7 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
             Whether everything has ended.
 
         Raises:
-            ConfigurationError: `timeout` is no time.
+            ConfigurationError: `timeout` is not a time.
         """
         require_seconds("timeout", timeout, zero=True)
         return await self._pool.shutdown(timeout)
@@ -142,11 +142,6 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
         """Have the application called, in a copy of the request's context."""
         run = Run(self._app, environ, connection, mailbox, body)
         self._pool.submit(functools.partial(copy_context().run, run), mailbox)
-
-
-def make_delegate(app: WSGIApplication, **options: Any) -> WSGIAdapter:
-    """Return the delegate that runs a WSGI application; see `WSGIAdapter` for the options."""
-    return WSGIAdapter(app, **options)
 
 
 class _WSGIMessage(HTTPMessageDelegate):

@@ -1,7 +1,8 @@
-"""The flags of `serve`, in groups: each declares its options and writes its part of the plan.
+"""The flags of `serve`, in groups: each is a table of settings, and writes its part of the plan.
 
-Decides which groups there are and in which order they are applied and shown. A new capability is a
-new module with one `FlagGroup`, added to `GROUPS`; it must not need a change anywhere else.
+Decides the order in which groups are applied and shown. A flag is an entry of `config/model.py`;
+what is special about one, a contradiction or how it gets into the plan, is its group's. Reading
+flags has no side effects: what they name is opened and built by `runtime/prepare.py`.
 """
 
 from edgeserver.cli.flags import (

@@ -1,4 +1,4 @@
-"""What a group of flags is, and how a command gets, shows and applies several of them.
+"""Groups of flags: how a command gets, shows and applies several of them.
 
 Decides the mechanism only; it must not know a single flag.
 """
@@ -6,11 +6,13 @@ Decides the mechanism only; it must not know a single flag.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
+from edgeserver.cli.options import options_of
+from edgeserver.config.model import TABLES
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
@@ -18,17 +20,26 @@ __all__ = ["FlagGroup", "GroupedCommand", "add_flags", "apply_flags"]
 
 @dataclass(frozen=True, kw_only=True)
 class FlagGroup:
-    """Flags that belong together.
+    """The flags of one table of settings.
 
     Args:
-        title: The heading above them in `--help`.
-        options: The flags, in the order of `--help`.
-        apply: Writes what the flags say into the plan; it gets the values of all flags.
+        table: The table, a key of `config.model.TABLES`.
+        apply: Writes what the flags say into the plan; it gets the values of all flags. It opens
+            nothing and reads no file.
     """
 
-    title: str
-    options: Sequence[click.Option]
+    table: str
     apply: Callable[[Mapping[str, Any], ServePlan], None]
+    options: Sequence[click.Option] = field(init=False)
+    """The flags, in the order of `--help`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", options_of(self.table))
+
+    @property
+    def title(self) -> str:
+        """The heading above them in `--help`."""
+        return TABLES[self.table]
 
 
 class GroupedCommand(click.Command):

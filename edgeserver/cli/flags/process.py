@@ -1,6 +1,6 @@
 """Flags that say how many processes serve, how they stop, and what they log.
 
-Decides their names and defaults; `runtime/worker.py` and `supervisor.py` carry them out.
+Decides how they get into the plan; `runtime/worker.py` and `supervisor.py` carry it out.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from edgeserver.cli.flags.group import FlagGroup
-from edgeserver.cli.options import SECONDS_OR_NONE, count_flag, seconds_flag, switch
+from edgeserver.config.model import setting
+from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -19,35 +18,26 @@ __all__ = ["GROUP"]
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the processes into `plan`."""
-    plan.workers = values["workers"]
-    plan.graceful_timeout_s = values["graceful_timeout"]
-    plan.access_log_format = values["access_log_format"] if values["access_log"] else None
-    plan.debug = values["debug"]
+    plan.workers = setting("workers").value_in(values)
+    plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
+    plan.drain_idle_s = setting("drain-idle").value_in(values)
+    plan.loop = setting("loop").value_in(values)
+    plan.debug = bool(values["debug"])
+    _apply_access_log(values, plan)
 
 
-GROUP = FlagGroup(
-    title="Process",
-    options=(
-        count_flag("--workers", "How many processes serve. [default: 1]", 1024, default=1),
-        seconds_flag(
-            "--graceful-timeout",
-            "How long requests in flight may take after SIGTERM or SIGINT. [default: 30]",
-            type=SECONDS_OR_NONE,
-            default=30.0,
-        ),
-        click.Option(
-            ["--access-log/--no-access-log"],
-            default=True,
-            help="One line for each request on standard output. [default: on]",
-        ),
-        click.Option(
-            ["--access-log-format"],
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="json moves the start lines to standard error.",
-        ),
-        switch("--debug", "Show tracebacks of errors at start."),
-    ),
-    apply=_apply,
-)
+def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
+    """Write whether and how requests are logged into `plan`."""
+    log, log_format = values["access_log"], values["access_log_format"]
+    if log is False and log_format is not None:
+        raise ConfigurationError(
+            "--no-access-log and --access-log-format contradict each other; give one of the two"
+        )
+    if setting("access-log").value_in(values):
+        plan.access_log_format = setting("access-log-format").value_in(values)
+    else:
+        plan.access_log_format = None
+    plan.access_log_asked = log is True or log_format is not None
+
+
+GROUP = FlagGroup(table="process", apply=_apply)

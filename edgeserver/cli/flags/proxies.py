@@ -1,7 +1,7 @@
 """Flags that say how far the headers of proxies are believed.
 
-Decides only how the policy that they describe reaches the server and the start lines; the flags are
-shared with `edgeserver audit explain` (`cli/trust.py`), so that both mean the same by them.
+Decides only how what they say gets into the plan. They are shared with `edgeserver audit explain`
+(`cli/trust.py`), and both make the same policy of them (`config/trust.py`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from edgeserver.cli.flags.group import FlagGroup
-from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, describe_policy
+from edgeserver.config.model import settings_of
+from edgeserver.config.trust import check_trust, names_proxies
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -20,26 +19,11 @@ __all__ = ["GROUP"]
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is believed of proxies into `plan`."""
-    policy = build_policy(values)
-    if policy is not None:
-        plan.server_options["trust"] = policy
-    plan.notes += describe_policy(policy)
-    if values["trust_file"]:
-        plan.on_reload.append(lambda server: server.set_trust(build_policy(values)))
+    plan.trust = {each.key: values[each.key] for each in settings_of(table="proxies")}
+    check_trust(plan.trust)
+    plan.lists_proxies = names_proxies(plan.trust)
     if values["protocol"] is not None:
         plan.server_options["protocol"] = values["protocol"]
 
 
-GROUP = FlagGroup(
-    title="Behind a proxy",
-    options=(
-        *TRUST_OPTIONS,
-        *XHEADERS_OPTIONS,
-        click.Option(
-            ["--protocol"],
-            type=click.Choice(["http", "https"]),
-            help="The scheme that clients used, where no header says so.",
-        ),
-    ),
-    apply=_apply,
-)
+GROUP = FlagGroup(table="proxies", apply=_apply)

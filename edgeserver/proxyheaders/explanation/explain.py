@@ -1,25 +1,26 @@
 """The explanation of one request: the chain as hops, with the verdict on each.
 
-Decides how a decision is told. It takes the decision from the same walk that resolved the request,
-so it cannot disagree with it; what is odd about the head is `oddities.py`'s.
+Decides how a decision is told. It is given the decision and the trace of the walk that took it, so
+it cannot disagree with it; what is odd about the head is `oddities.py`'s.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
-# A server that has no file descriptor left could not import it when a proof is first printed.
-import edgeserver.proxyheaders.explanation.render  # noqa: F401  # `results` cannot: `render` imports it
 from edgeserver.proxyheaders.addresses import Address
 from edgeserver.proxyheaders.explanation.oddities import find_findings
+from edgeserver.proxyheaders.explanation.render import Hop, Provenance
 from edgeserver.proxyheaders.forwarded import split_rightmost
-from edgeserver.proxyheaders.results import Hop, Provenance, Resolved
+from edgeserver.proxyheaders.peer import Peer
+from edgeserver.proxyheaders.results import Resolved
+from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.walk import Step, Trace, split_list
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.connection import Bound, RawPairs
-
 __all__ = ["MAX_EXAMINED", "MAX_IGNORED", "explain_request"]
+
+RawPairs = Collection[tuple[bytes, bytes]]
 
 MAX_IGNORED = 32
 """How many entries left of the client are shown; the others are counted."""
@@ -31,23 +32,26 @@ _WHY = {
     "proxy-headers-off": "no header is read",
     "untrusted-peer": "first untrusted address: not a listed proxy",
     "first-untrusted": "first untrusted address",
-    "x-real-ip": "X-Real-Ip decides in Tornado's contract",
+    "x-real-ip": "X-Real-Ip decides by Tornado's rules",
     "all-hops-trusted": "leftmost; every hop is a listed proxy",
     "max-hops": "max_hops reached",
     "trusted-peer-as-client": "no claim came with the request",
 }
 
 
-def explain_request(bound: Bound, raw: RawPairs) -> Provenance:
-    """Return the whole proof of what `bound` answers for `raw`.
+def explain_request(
+    rules: Rules, peer: Peer, raw: RawPairs, trace: Trace, resolved: Resolved
+) -> Provenance:
+    """Return the whole proof of one decision.
 
     Args:
-        bound: The policy on the connection.
+        rules: The policy.
+        peer: The connection's other end.
         raw: The head's `(lower-case name, value)` pairs.
+        trace: What the walk looked at.
+        resolved: What was decided.
     """
-    trace = Trace(bound.policy._source_raw)
-    resolved = bound.decide(raw, trace)
-    hops = _connection_hops(bound, resolved, bool(trace.steps))
+    hops = _connection_hops(rules, peer, resolved, bool(trace.steps))
     left_out = len(trace.steps) - MAX_EXAMINED
     for position, step in enumerate(trace.steps):
         is_last = position == len(trace.steps) - 1
@@ -58,7 +62,7 @@ def explain_request(bound: Bound, raw: RawPairs) -> Provenance:
     if not resolved.verified and not any(hop.verdict == "client" for hop in hops):
         hops[0] = _as_client(hops[0], "no usable claim: the socket peer, unverified")
     unseen = _add_ignored(hops, raw, trace)
-    findings = find_findings(bound, raw, trace, resolved)
+    findings = find_findings(rules, peer, raw, trace, resolved)
     return Provenance(resolved, tuple(hops), tuple(findings), unseen)
 
 
@@ -85,48 +89,44 @@ def _as_client(hop: Hop, why: str) -> Hop:
     )
 
 
-def _connection_hops(bound: Bound, resolved: Resolved, walked: bool) -> list[Hop]:
+def _connection_hops(rules: Rules, peer: Peer, resolved: Resolved, walked: bool) -> list[Hop]:
     """Return the hops that the connection itself shows: the peer, and the PROXY source."""
-    endpoint = bound.endpoint
-    contract = bound.policy.mode == "tornado"
-    outcome = endpoint.outcome
-    source_spoke = endpoint.source is not None or (outcome is not None and bool(outcome.detail))
+    outcome = peer.outcome
+    source_spoke = peer.source is not None or (outcome is not None and bool(outcome.detail))
     peer_is_client = not walked and not source_spoke
-    peer_rule = endpoint.peer_rule
     hops = [
         _hop(
-            endpoint.peer._replace(port=endpoint.peer_port),
-            claimed=endpoint.peer_text.encode("utf-8", "backslashreplace"),
+            peer.address._replace(port=peer.port),
+            claimed=peer.text.encode("utf-8", "backslashreplace"),
             said_by="TCP",
             field="TCP",
             line=None,
             index=None,
-            rule=str(peer_rule) if peer_rule is not None else None,
+            rule=str(peer.rule) if peer.rule is not None else None,
             verdict="client" if peer_is_client else "trusted",
             why=_WHY[resolved.reason]
             if peer_is_client
-            else ("any peer is believed" if contract else f"in {peer_rule}"),
+            else ("any peer is believed" if rules.mode == "tornado" else f"in {peer.rule}"),
         )
     ]
     if source_spoke:
-        hops.append(_prelude_hop(bound, resolved, walked))
+        hops.append(_prelude_hop(peer, resolved, walked))
     return hops
 
 
-def _prelude_hop(bound: Bound, resolved: Resolved, walked: bool) -> Hop:
+def _prelude_hop(peer: Peer, resolved: Resolved, walked: bool) -> Hop:
     """Return the hop that the PROXY prelude names."""
-    endpoint = bound.endpoint
-    rule = endpoint.source_rule
-    if endpoint.source is None:
-        assert endpoint.outcome is not None, "a source that is unusable decided the outcome"
-        verdict, why = "unusable", endpoint.outcome.detail
+    rule = peer.source_rule
+    if peer.source is None:
+        assert peer.outcome is not None, "a source that is unusable decided the outcome"
+        verdict, why = "unusable", peer.outcome.detail
     elif walked:
         verdict, why = "trusted", f"in {rule}"
     else:
         verdict, why = "client", _WHY[resolved.reason]
     return _hop(
-        endpoint.source,
-        claimed=_prelude_claim(endpoint.prelude).encode("utf-8", "backslashreplace"),
+        peer.source,
+        claimed=_prelude_claim(peer.prelude).encode("utf-8", "backslashreplace"),
         said_by="PROXY",
         field="PROXY",
         line=None,

@@ -6,12 +6,13 @@ was taken, and runs only when somebody asks for the proof.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
+from edgeserver.proxyheaders.explanation.schemes import find_scheme_findings
+from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import UNVERIFIED, Finding, Resolved
-from edgeserver.proxyheaders.schemefindings import find_scheme_findings
+from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.stripping import is_forwarding_name
 from edgeserver.proxyheaders.tornado_rules import UNLIMITED
 from edgeserver.proxyheaders.walk import (
@@ -24,9 +25,6 @@ from edgeserver.proxyheaders.walk import (
 )
 from edgeserver.support.escape import escape
 
-if TYPE_CHECKING:
-    from edgeserver.proxyheaders.connection import Bound, RawPairs
-
 __all__ = ["find_findings"]
 
 _MAX_NAMED = 4
@@ -35,31 +33,31 @@ _SINGLE_FIELDS = (b"x-real-ip", b"cf-connecting-ip", b"true-client-ip")
 
 
 def find_findings(
-    bound: Bound, raw: RawPairs, trace: Trace, resolved: Resolved
+    rules: Rules, peer: Peer, raw: Collection[tuple[bytes, bytes]], trace: Trace, resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield the findings of one request.
 
     Args:
-        bound: The policy on the connection.
+        rules: The policy.
+        peer: The connection's other end.
         raw: The head's `(lower-case name, value)` pairs.
         trace: What the walk looked at.
         resolved: What was decided.
     """
-    policy = bound.policy
-    if policy.mode == "off":
+    if rules.mode == "off":
         return
     head: dict[bytes, list[bytes]] = {}
     for name, value in raw:
         head.setdefault(name, []).append(value)
-    if policy.mode == "policy" and bound.endpoint.author is None:
-        yield from _unlisted(bound, head, resolved)
+    if rules.mode == "policy" and peer.author is None:
+        yield from _unlisted(rules, peer, head, resolved)
         return
-    yield from _any_peer(bound, head, trace, resolved)
-    yield from _of_reason(bound, trace, resolved)
-    yield from _conflicts(bound, head, trace, resolved)
+    yield from _any_peer(rules, peer, trace, resolved)
+    yield from _of_reason(rules, trace, resolved)
+    yield from _conflicts(rules, head, trace, resolved)
     yield from _of_elements(trace)
-    yield from find_scheme_findings(bound, head, trace, resolved)
-    yield from _names(bound, head)
+    yield from find_scheme_findings(rules, peer, head, trace, resolved)
+    yield from _names(rules, head)
     if resolved.declared is not None:
         for field, problem in resolved.declared.unusable:
             yield make_finding("declared-unusable", f"{title(field.encode('ascii'))}: {problem}")
@@ -79,15 +77,15 @@ def _listed(names: list[bytes]) -> str:
 
 
 def _unlisted(
-    bound: Bound, head: dict[bytes, list[bytes]], resolved: Resolved
+    rules: Rules, peer: Peer, head: dict[bytes, list[bytes]], resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield what is odd where the author of the head is no listed proxy."""
-    extra = bound.policy._extra
+    extra = rules.extra
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
-    if resolved.reason in UNVERIFIED and bound.endpoint.outcome is not None:
-        yield make_finding(resolved.reason, f"the PROXY prelude: {bound.endpoint.outcome.detail}")
+    if resolved.reason in UNVERIFIED and peer.outcome is not None:
+        yield make_finding(resolved.reason, f"the PROXY prelude: {peer.outcome.detail}")
     if claimed:
-        hidden = ", and hidden from the application" if bound.strip else ""
+        hidden = ", and hidden from the application" if rules.strip_unlisted else ""
         author = (
             f"{resolved.remote_ip} is not a listed proxy and"
             if resolved.verified
@@ -99,19 +97,17 @@ def _unlisted(
         )
 
 
-def _any_peer(
-    bound: Bound, head: dict[bytes, list[bytes]], trace: Trace, resolved: Resolved
-) -> Iterator[Finding]:
+def _any_peer(rules: Rules, peer: Peer, trace: Trace, resolved: Resolved) -> Iterator[Finding]:
     """Yield the warning where a claim was believed that anybody could have made."""
-    believed = bool(trace.steps) or resolved.protocol != bound.endpoint.scheme
-    if believed and any(item.code == "any-peer-trusted" for item in bound.policy.warnings):
+    believed = bool(trace.steps) or resolved.protocol != peer.scheme
+    if believed and rules.trusts_all:
         yield make_finding(
             "any-peer-trusted",
-            f"headers of {bound.endpoint.peer.text} were believed; those of any peer would be",
+            f"headers of {peer.address.text} were believed; those of any peer would be",
         )
 
 
-def _of_reason(bound: Bound, trace: Trace, resolved: Resolved) -> Iterator[Finding]:
+def _of_reason(rules: Rules, trace: Trace, resolved: Resolved) -> Iterator[Finding]:
     """Yield the finding that the reason itself is."""
     reason = resolved.reason
     field = title(trace.field)
@@ -125,36 +121,36 @@ def _of_reason(bound: Bound, trace: Trace, resolved: Resolved) -> Iterator[Findi
         yield make_finding(
             reason, f"{len(trace.steps)} entries of {field} examined, all of listed proxies"
         )
-    elif reason == "trusted-peer-as-client" and bound.policy.mode == "policy":
+    elif reason == "trusted-peer-as-client" and rules.mode == "policy":
         yield make_finding(reason, f"{resolved.remote_ip} is a listed proxy and sent no {field}")
 
 
 def _conflicts(
-    bound: Bound, head: dict[bytes, list[bytes]], trace: Trace, resolved: Resolved
+    rules: Rules, head: dict[bytes, list[bytes]], trace: Trace, resolved: Resolved
 ) -> Iterator[Finding]:
     """Yield a finding for each other header that names another client."""
     for name in (b"x-forwarded-for", b"forwarded", *_SINGLE_FIELDS):
         lines = head.get(name)
         if lines is None or name == trace.field:
             continue
-        if bound.policy.mode == "tornado" and name not in (b"x-forwarded-for", b"x-real-ip"):
+        if rules.mode == "tornado" and name not in (b"x-forwarded-for", b"x-real-ip"):
             continue
-        outcome = _other_outcome(bound, name, lines)
+        outcome = _other_outcome(rules, name, lines)
         address = outcome.address
         if address is not None and address.text == resolved.remote_ip:
             continue
         said = address.text if address is not None else f"'{_shown(lines)}'"
-        if bound.policy.mode == "tornado":
-            detail = f"{title(name)} says {said}; X-Real-Ip replaces it in Tornado's contract"
+        if rules.mode == "tornado":
+            detail = f"{title(name)} says {said}; X-Real-Ip replaces it by Tornado's rules"
         else:
             detail = f"{title(name)} says {said}; it is not the configured source"
         yield make_finding("conflict", detail)
 
 
-def _other_outcome(bound: Bound, name: bytes, lines: list[bytes]) -> Outcome:
+def _other_outcome(rules: Rules, name: bytes, lines: list[bytes]) -> Outcome:
     """Return what a header that is not the source would have answered."""
-    table = bound.policy._table
-    limit = bound.policy.max_hops or UNLIMITED
+    table = rules.table
+    limit = rules.max_hops or UNLIMITED
     if name == b"x-forwarded-for":
         return walk(PLAIN, lines, table, max_hops=limit)
     if name == b"forwarded":
@@ -171,9 +167,9 @@ def _of_elements(trace: Trace) -> Iterator[Finding]:
         yield make_finding("nonconformant-forwarded", f"Forwarded: {'; '.join(notes)}")
 
 
-def _names(bound: Bound, head: dict[bytes, list[bytes]]) -> Iterator[Finding]:
+def _names(rules: Rules, head: dict[bytes, list[bytes]]) -> Iterator[Finding]:
     """Yield aliases, and nominations in Connection."""
-    extra = bound.policy._extra
+    extra = rules.extra
     aliases = [
         name
         for name in head

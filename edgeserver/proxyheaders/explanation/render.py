@@ -1,18 +1,114 @@
-"""The chain as plain text: what goes into an incident report.
+"""The proof of one decision: its hops, and how they are written as plain text.
 
-Decides the layout. It must not know how anything was decided; everything that a stranger wrote is
-escaped here.
+Decides shape and layout: what goes into an incident report. It must not know how anything was
+decided; everything that a stranger wrote is escaped here.
 """
 
 from __future__ import annotations
 
-from edgeserver.proxyheaders.results import Finding, Hop, Provenance
+from dataclasses import dataclass, field
+
+from edgeserver.proxyheaders.results import Finding, Resolved
 from edgeserver.support.escape import escape
 
-__all__ = ["hop_address", "render_finding", "render_provenance", "render_summary"]
+__all__ = [
+    "Hop",
+    "Provenance",
+    "hop_address",
+    "render_finding",
+    "render_provenance",
+    "render_summary",
+]
 
 _SHOWN_BYTES = 45
 _LABELS = {"info": "info", "warning": "warn", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One element of the chain between the peer and whoever is claimed to be behind it.
+
+    Args:
+        address: The address as resolved; None where it was not parsed or is unusable.
+        port: The port that came with it.
+        zone: The zone that came with it.
+        claimed: The bytes as claimed; for the TCP peer its own text.
+        said_by: `TCP`, `PROXY`, or the address of the hop that wrote this entry.
+        field: The lower-case field name, or `TCP` or `PROXY`.
+        line: Which line of that field, from 0; None for TCP and PROXY.
+        index: Which entry of that line, counted from the right from 0; None for TCP and PROXY.
+        rule: The entry of the policy that matched, such as `10.0.0.0/8 (private)`.
+        verdict: `trusted`, `client`, `ignored` or `unusable`.
+        why: The verdict in words.
+    """
+
+    address: str | None
+    port: int | None
+    zone: str | None
+    claimed: bytes
+    said_by: str
+    field: str
+    line: int | None
+    index: int | None
+    rule: str | None
+    verdict: str
+    why: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the hop as JSON values, with what was claimed escaped."""
+        return {
+            "address": self.address,
+            "port": self.port,
+            "zone": self.zone,
+            "claimed": escape(self.claimed),
+            "said_by": self.said_by,
+            "field": self.field,
+            "line": self.line,
+            "index": self.index,
+            "rule": self.rule,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """The whole proof of one decision.
+
+    Args:
+        resolved: What `resolve` answers for the same input.
+        hops: The chain, nearest first.
+        findings: What was odd, in the order found.
+        unseen: How many entries left of the client are not in `hops`.
+    """
+
+    resolved: Resolved
+    hops: tuple[Hop, ...]
+    findings: tuple[Finding, ...] = ()
+    unseen: int = 0
+    reason: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", self.resolved.reason)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the proof as JSON values, with everything that was claimed escaped."""
+        resolved = self.resolved
+        return {
+            "client": resolved.remote_ip,
+            "port": resolved.port,
+            "zone": resolved.zone,
+            "scheme": resolved.protocol,
+            "verified": resolved.verified,
+            "reason": resolved.reason,
+            "declared": resolved.declared.as_dict() if resolved.declared is not None else None,
+            "hops": [hop.as_dict() for hop in self.hops],
+            "unseen": self.unseen,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+    def __str__(self) -> str:
+        return render_provenance(self)
 
 
 def hop_address(hop: Hop) -> str:

@@ -1,4 +1,4 @@
-"""Whose client certificates count: the authorities and revocation lists of a host.
+"""The authorities and revocation lists of a host: whose client certificates count.
 
 Decides what `ca_certs` and `crl` must hold, and says before the first client comes whom OpenSSL
 will refuse because of them. It verifies no client: OpenSSL does.
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from edgeserver.tls.certificates.files import (
-    explain_dates,
     parse_certs,
     parse_crls,
     render_certs,
@@ -21,6 +20,7 @@ from edgeserver.tls.certificates.files import (
 )
 from edgeserver.tls.certificates.names import common_name, find_extension
 from edgeserver.tls.certificates.pem import load_file
+from edgeserver.tls.certificates.validity import explain_dates
 from edgeserver.tls.settings.options import TLSOptions
 
 __all__ = ["Authorities", "explain_crls", "load_authorities"]
@@ -102,8 +102,8 @@ def _explain_no_authority(authorities: Sequence[x509.Certificate], where: str) -
         constraints = find_extension(cert, x509.BasicConstraints)
         if cert.version is x509.Version.v3 and (constraints is None or not constraints.ca):
             said.append(
-                f'{where}: "{common_name(cert)}" is no authority (its basic constraints do not say '
-                "CA): only a client that has this very certificate gets in"
+                f'{where}: "{common_name(cert)}" is not an authority (its basic constraints do not '
+                "say CA): only a client that has this very certificate gets in"
             )
     return said
 

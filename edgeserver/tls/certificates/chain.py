@@ -1,4 +1,4 @@
-"""In which order a server sends its certificates, and what was wrong with the file's order.
+"""The order in which a server sends its certificates, and what was wrong with the file's.
 
 Decides on parsed certificates alone: which one is the leaf's issuer, what is superfluous. It reads
 no file, checks no date and trusts nobody: that is the client's part.

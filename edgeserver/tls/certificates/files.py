@@ -1,12 +1,11 @@
 """The certificates and revocation lists in a file's content, parsed whole or refused in words.
 
-Decides what counts as damaged and how dates are judged. It opens no file, and knows nothing of
+Decides what counts as damaged. It opens no file, and knows nothing of
 keys or listeners.
 """
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
 
 from cryptography import x509
@@ -15,11 +14,9 @@ from cryptography.hazmat.primitives import serialization
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.keys import public_bytes
-from edgeserver.tls.certificates.names import common_name
 from edgeserver.tls.certificates.pem import PemBlock, describe_content, parse_pem
 
 __all__ = [
-    "explain_dates",
     "parse_certs",
     "parse_crls",
     "public_bytes_of",
@@ -106,25 +103,6 @@ def render_certs(certs: Iterable[x509.Certificate]) -> bytes:
 def render_crls(crls: Iterable[x509.CertificateRevocationList]) -> bytes:
     """Return revocation lists as PEM."""
     return b"".join(crl.public_bytes(serialization.Encoding.PEM) for crl in crls)
-
-
-def explain_dates(
-    certs: Iterable[x509.Certificate], where: str, now: datetime.datetime
-) -> list[str]:
-    """Say of each certificate that is expired or not yet valid that it is, and since or until."""
-    said = []
-    for cert in certs:
-        if cert.not_valid_after_utc < now:
-            said.append(
-                f'{where}: the certificate "{common_name(cert)}" expired on '
-                f"{cert.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, every client refuses it: renew it"
-            )
-        elif cert.not_valid_before_utc > now:
-            said.append(
-                f'{where}: the certificate "{common_name(cert)}" is not valid before '
-                f"{cert.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: is this machine's clock right?"
-            )
-    return said
 
 
 def _parse_blocks(data: bytes, where: str) -> list[PemBlock]:

@@ -1,4 +1,4 @@
-"""The private key in a PEM file, and what to say when it cannot be had.
+"""The private key in a PEM file, or why it cannot be had, in words.
 
 Decides how a key is found, decrypted and refused. It never asks a terminal for a password, and
 nothing here writes a key or its password into a message.

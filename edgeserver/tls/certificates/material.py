@@ -14,7 +14,6 @@ from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.authorities import Authorities, load_authorities
 from edgeserver.tls.certificates.chain import Chain, repair_chain
 from edgeserver.tls.certificates.files import (
-    explain_dates,
     parse_certs,
     public_bytes_of,
     render_certs,
@@ -22,6 +21,7 @@ from edgeserver.tls.certificates.files import (
 from edgeserver.tls.certificates.keys import describe_key, load_key, public_bytes, render_key
 from edgeserver.tls.certificates.names import common_name, server_names
 from edgeserver.tls.certificates.pem import load_file
+from edgeserver.tls.certificates.validity import explain_dates
 from edgeserver.tls.settings.options import TLSOptions
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What stands in a PEM file: its blocks, or why it is not one, in words.
+"""The blocks of a PEM file, or why it is not one, in words.
 
 Decides how a file is read (once, bounded) and how its blocks are told apart. It does not decide
 what a listener needs: `material` does.
@@ -16,9 +16,9 @@ from edgeserver.errors import TLSConfigurationError
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 
-__all__ = ["MAX_FILE_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem"]
+__all__ = ["MAX_PEM_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem"]
 
-MAX_FILE_BYTES = 32 * 1024 * 1024
+MAX_PEM_BYTES = 32 * 1024 * 1024
 """No certificate, key or CRL file is larger; a path to a device or a log may be."""
 
 _BEGIN = b"-----BEGIN "
@@ -75,12 +75,12 @@ def load_file(path: str, key: str) -> bytes:
         TLSConfigurationError: It cannot be read. A missing file has Tornado's message.
     """
     try:
-        data = read_file(path, MAX_FILE_BYTES)
+        data = read_file(path, MAX_PEM_BYTES)
     except OSError as error:
         raise TLSConfigurationError(_explain_os_error(path, key, error)) from None
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_PEM_BYTES:
         raise TLSConfigurationError(
-            f'{key} "{path}" is larger than {MAX_FILE_BYTES >> 20} MiB, which no such file is: '
+            f'{key} "{path}" is larger than {MAX_PEM_BYTES >> 20} MiB, which no such file is: '
             "is this the right path?"
         )
     return data

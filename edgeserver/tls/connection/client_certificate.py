@@ -1,4 +1,4 @@
-"""What a client's certificate says of its owner, parsed when somebody asks.
+"""A client's certificate as an application sees it, parsed when somebody asks.
 
 Decides how it is shown to an application. That it is genuine was OpenSSL's to verify; whether its
 owner may do something is the application's.

@@ -1,4 +1,4 @@
-"""What an application may know of the TLS under a connection.
+"""The facts of a finished handshake, as an application sees them.
 
 Decides only how the facts of a finished handshake are shown. It must not know how they came
 about, nor the transport; a certificate is parsed when somebody first asks, since most never do.

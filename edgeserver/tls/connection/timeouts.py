@@ -1,4 +1,4 @@
-"""Many deadlines of one length, with one timer of the event loop for all of them.
+"""Many equal timeouts under one timer of the event loop.
 
 Decides only who has had too long. It must not know what ends then: the loop's own timer for each
 connection, made and cancelled, is a measurable part of a handshake; a place in a dict is not.
@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Deadlines"]
+__all__ = ["Timeouts"]
 
 T = TypeVar("T")
 
 
-class Deadlines(Generic[T]):
+class Timeouts(Generic[T]):
     """Calls `expired(item)` for each item that was added and not discarded `length_s` ago.
 
-    All deadlines are equally long, so the first in is the first out. While nothing is added there
+    All timeouts are equally long, so the first in is the first out. While nothing is added there
     is no timer, once the last one that was set has fired.
 
     Args:
@@ -31,8 +31,8 @@ class Deadlines(Generic[T]):
     def __init__(self, length_s: float, expired: Callable[[T], None]) -> None:
         self.length_s = length_s
         self._expired = expired
-        self._items: dict[T, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._items: dict[T, float] = {}  # when each one's time is over, in the order of that
+        self._timer: asyncio.TimerHandle | None = None  # for the first of them
 
     def __len__(self) -> int:
         return len(self._items)

@@ -1,8 +1,9 @@
 """An open TLS connection: an asyncio transport to what stands above, a protocol to what is below.
 
-Decides how received bytes go up, with backpressure, and what an end of input means; the way out is
-`writer.py`'s. It must know nothing of how the handshake is made (`layer.py`) nor of what is
-spoken above it: until `open` it passes on to the handshake what the transport below tells it.
+Decides how received bytes go up, with back-pressure, and what an end of input means; it owns a
+`TLSWriter`, which decides how bytes go down. It must know nothing of how the handshake is made
+(`layer.py`) nor of what is spoken above it: until `open` it passes on to the handshake what the
+transport below tells it.
 
 Rules that hold throughout:
 
@@ -13,7 +14,7 @@ Rules that hold throughout:
 - The first record of what comes goes up at once; where many came together, the others wait for
   their turns of the event loop (`turns.py`), at most `HELD_INPUT` and one read of them.
 - `data_received` of the protocol above is never called from inside its own `resume_reading`.
-- `_deaf` is true whenever nothing that comes may go up.
+- `_read_closed` is true whenever nothing that comes may go up.
 
 Source: RFC 8446 section 6.1 for close_notify and truncation; asyncio's documentation for
 `Transport` and `Protocol`.
@@ -23,17 +24,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from typing import Any
 
 from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.tls.connection.info import TLSInfo
-from edgeserver.tls.connection.timeouts import Deadlines
-from edgeserver.tls.connection.writer import CHUNK, OutgoingHalf
-from edgeserver.tls.handshake.limiter import Closing
+from edgeserver.tls.connection.timeouts import Timeouts
+from edgeserver.tls.connection.writer import CHUNK, Abortable, Bytes, TLSWriter
 
 __all__ = ["TLSTransport"]
 
-BARREN_BYTES = 64 * 1024
+DATALESS_BYTES = 64 * 1024
 """How much may come without application data, such as key updates: each costs us new keys.
 
 A whole record is a quarter of it, and nobody updates keys twice without a byte in between.
@@ -43,7 +44,7 @@ HELD_INPUT = 64 * 1024
 """Bytes of records that are kept while they wait for their turn; beyond that reading pauses."""
 
 
-class TLSTransport(OutgoingHalf, asyncio.Protocol):
+class TLSTransport(asyncio.Transport, asyncio.Protocol):
     """A transport over TLS; what stands above gets it when its handshake is done.
 
     It is the transport's protocol from the beginning, since a protocol that is exchanged later
@@ -62,38 +63,55 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
-        "_barren_bytes",
+        "_dataless_bytes",
         "_drain_planned",
+        "_error",
         "_handshake",
+        "_incoming",
         "_input_ended",
+        "_lower",
         "_lower_eof",
         "_lower_reads",
+        "_protocol",
+        "_read_closed",
         "_reading_paused",
+        "_records",
         "_rest",
+        "_sslobject",
+        "_told_to_pause",
         "_turns",
+        "_writer",
         "tls_info",
         "truncated",
     )
 
     tls_info: TLSInfo
-    _turns: TurnBudget
+    _sslobject: ssl.SSLObject  # from `open` on, as the next two
+    _records: Any  # what reads records: `_sslobject`, without its Python methods
+    _incoming: ssl.MemoryBIO  # records that have come, at most one chunk of them
+    _turns: TurnBudget  # the time of the event loop, shared with all connections; from `start` on
 
     def __init__(
         self,
         lower: asyncio.Transport,
         handshake: asyncio.Protocol,
         *,
-        closings: Deadlines[Closing] | None = None,
+        closings: Timeouts[Abortable] | None = None,
     ) -> None:
-        super().__init__(lower, closings=closings)
-        self._handshake: asyncio.Protocol | None = handshake
-        self._barren_bytes = 0
-        self._reading_paused = False
-        self._lower_reads = True
-        self._rest: memoryview | None = None
-        self._drain_planned = False
-        self._lower_eof = False
-        self._input_ended = False
+        self._lower = lower
+        self._writer = TLSWriter(lower, self, closings=closings)
+        self._handshake: asyncio.Protocol | None = handshake  # until it is over
+        self._protocol: Any = None  # asyncio.Protocol; None before the start and after the end
+        self._told_to_pause = False  # the protocol above; the transport below changes more often
+        self._read_closed = True  # nothing that comes may go up; not before the handshake is done
+        self._reading_paused = False  # by the protocol above
+        self._lower_reads = True  # whether the transport below reads
+        self._rest: memoryview | None = None  # records that have come and are not in the BIO yet
+        self._drain_planned = False  # whether `_drain` is going to be called
+        self._dataless_bytes = 0  # what has come since the last byte of application data
+        self._lower_eof = False  # whether the transport below has come to its end
+        self._input_ended = False  # whether the protocol above was told of the end
+        self._error: Exception | None = None  # why we ended the connection
         self.truncated = False
 
     def end_handshake(self) -> None:
@@ -121,9 +139,9 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         # the methods of an `SSLObject` only call those of the object in it, for each record
         self._records = getattr(sslobject, "_sslobj", sslobject)
         self._incoming = incoming
-        self._outgoing = outgoing
+        self._writer.open(self._records, outgoing)
         self.tls_info = info
-        self._deaf = False
+        self._read_closed = False
 
     def start(self, protocol: asyncio.BaseProtocol, *, rest: bytes = b"") -> None:
         """Make the connection known to the protocol above, then hand it what has come already.
@@ -136,21 +154,20 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         self._turns = turns_of(asyncio.get_running_loop())
         self._rest = memoryview(rest) if rest else None
         protocol.connection_made(self)
-        if self._lower_paused:
+        if self._writer.paused:
             self.pause_writing()
         if rest or self._incoming.pending:
             self._drain()
 
     def send_waiting(self) -> None:
         """Send what is still in the output BIO: session tickets that no answer took along."""
-        if self._outgoing.pending and not self._closing:
-            self._lower.write(self._outgoing.read())
+        self._writer.send_waiting()
 
     # ---- what the transport below tells us ----
 
     def data_received(self, data: bytes) -> None:
-        """Take records: decrypt them and hand the plain text up."""
-        if self._deaf:
+        """Called with records: decrypt them and hand the plain text up."""
+        if self._read_closed:
             if self._handshake is not None:
                 self._handshake.data_received(data)
             return
@@ -171,7 +188,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         self._deliver(len(data))
 
     def eof_received(self) -> bool | None:
-        """Hear that nothing more comes; the write side stays ours to close."""
+        """Called when nothing more comes; the write side stays ours to close."""
         if self._protocol is None:
             return None if self._handshake is None else self._handshake.eof_received()
         self._lower_eof = True
@@ -180,19 +197,33 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hear that the connection is gone, and tell the protocol, once."""
+        """Called when the connection is gone: tell the protocol, once."""
         if self._handshake is not None:
             self._handshake.connection_lost(exc)
         protocol, self._protocol = self._protocol, None
-        if self._closing and self._closings is not None:
-            self._closings.discard(self)
-        if not self._input_ended and not self._closing:
+        writer = self._writer
+        if not self._input_ended and not writer.closing:
             self.truncated = True
-        self._forget()
-        self._input_ended = True
+        writer.forget()
+        self._read_closed = self._input_ended = True
         self._rest = None
         if protocol is not None:
             protocol.connection_lost(exc or self._error)
+
+    def pause_writing(self) -> None:
+        """Called when the transport below is full: the protocol above is paused too."""
+        writer = self._writer
+        writer.pause()
+        if not self._told_to_pause and self._protocol is not None and not writer.closing:
+            self._told_to_pause = True
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Called when the transport below takes more: the protocol may write too."""
+        writer = self._writer
+        if writer.paused and writer.resume() and self._told_to_pause:
+            self._told_to_pause = False
+            self._protocol.resume_writing()
 
     # ---- in ----
 
@@ -204,42 +235,41 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         """
         read = self._records.read
         incoming = self._incoming
-        self._room = CHUNK + 1
+        writer = self._writer
+        writer.room = CHUNK + 1
         while True:
             try:
                 chunk = read(CHUNK)
             except ssl.SSLWantReadError:
                 # perhaps with an answer to a key update in the BIO, or "no renegotiation"
-                self._barren_bytes += size
-                if self._barren_bytes > BARREN_BYTES:
-                    self._refuse_barren()
+                self._dataless_bytes += size
+                if self._dataless_bytes > DATALESS_BYTES:
+                    self._refuse_dataless()
                 break
             except ssl.SSLZeroReturnError:  # close_notify after we have sent ours
                 chunk = b""
             except ssl.SSLError as exc:
                 self.truncated = True
-                self._fail(exc)
+                self.fail(exc)
                 break
             if not chunk:
                 self._end_input(truncated=False)
                 break
-            if self._barren_bytes:
-                self._barren_bytes = 0
+            if self._dataless_bytes:
+                self._dataless_bytes = 0
             size = 0
             self._protocol.data_received(chunk)
-            if not incoming.pending or self._reading_paused or self._deaf:
+            if not incoming.pending or self._reading_paused or self._read_closed:
                 break
             if self._turns.spent():
                 self._drain_later()
                 break
-        self._room = 0
-        if not self._eof_written and (records := self._outgoing.read()):
-            self._lower.write(records)
+        writer.uncork()
 
-    def _refuse_barren(self) -> None:
+    def _refuse_dataless(self) -> None:
         """End a connection whose records bring work and no data."""
         self._error = ConnectionAbortedError(
-            f"more than {BARREN_BYTES} bytes of TLS records came without application data"
+            f"more than {DATALESS_BYTES} bytes of TLS records came without application data"
         )
         self.truncated = True
         self.abort()
@@ -248,7 +278,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         """Deliver what waits in the BIO and in `_rest`, then whatever stood behind it."""
         self._drain_planned = False
         try:
-            while not self._reading_paused and not self._deaf:
+            while not self._reading_paused and not self._read_closed:
                 if self._incoming.pending:
                     self._deliver(self._incoming.pending)
                     if self._drain_planned:
@@ -281,15 +311,15 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     def _read_below(self) -> None:
         """Let the transport below read again, after the input's end too: for FIN and resets."""
-        if not self._lower_reads and not self._closing:
+        if not self._lower_reads and not self._writer.closing:
             self._lower_reads = True
             self._lower.resume_reading()
 
     def _end_input(self, *, truncated: bool) -> None:
         """Tell the protocol above that no more comes; it decides whether the write side stays."""
-        if self._input_ended or self._closing:
+        if self._input_ended or self._writer.closing:
             return
-        self._input_ended = self._deaf = True
+        self._input_ended = self._read_closed = True
         self._rest = None
         self.truncated = truncated
         if not self._protocol.eof_received():
@@ -297,7 +327,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Hand nothing more up until `resume_reading`."""
-        if self._reading_paused or self._closing:
+        if self._reading_paused or self._writer.closing:
             return
         self._reading_paused = True
         if self._lower_reads and not self._input_ended:
@@ -309,7 +339,7 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
         if not self._reading_paused:
             return
         self._reading_paused = False
-        if self._deaf or not (self._incoming.pending or self._rest or self._lower_eof):
+        if self._read_closed or not (self._incoming.pending or self._rest or self._lower_eof):
             self._read_below()
         elif not self._drain_planned:
             self._drain_planned = True
@@ -317,7 +347,74 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
 
     def is_reading(self) -> bool:
         """Tell whether received data goes up."""
-        return not self._reading_paused and not self._closing
+        return not self._reading_paused and not self._writer.closing
+
+    # ---- out ----
+
+    def write(self, data: Bytes) -> None:
+        """Encrypt and send `data`; what cannot go now waits, and the protocol is paused."""
+        self._writer.write(data)
+
+    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
+        """Send several pieces, in as few records as they fit into."""
+        self._writer.writelines(list_of_data)
+
+    def can_write_eof(self) -> bool:
+        """Tell that half-close works: TLS has it since RFC 8446 section 6.1."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send what waits, then close_notify and FIN; reading goes on."""
+        self._writer.write_eof()
+
+    def encrypt_close_notify(self) -> None:
+        """Put close_notify into the output BIO; OpenSSL would take what is unread for an error."""
+        incoming = self._incoming
+        unread = incoming.read() if incoming.pending else b""
+        try:
+            self._sslobject.unwrap()
+        except ssl.SSLError:  # nearly always SSLWantReadError: the peer's is not here yet
+            pass
+        if unread:
+            incoming.write(unread)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set when `pause_writing` and `resume_writing` are called; as for the transport below."""
+        self._lower.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return `(low, high)`."""
+        return self._lower.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait, plain ones here and records below."""
+        return self._writer.buffer_size()
+
+    # ---- ends ----
+
+    def close(self) -> None:
+        """Send what waits and close_notify, then close; `connection_lost` follows."""
+        if not self._writer.closing:
+            self._read_closed = True
+            self._writer.close()
+
+    def fail(self, exc: ssl.SSLError) -> None:
+        """End the connection after what OpenSSL refused, or an alert of the peer."""
+        if not self._writer.closing:
+            self._error = exc
+            self._read_closed = True
+            self._writer.end_with_alert()
+
+    def abort(self) -> None:
+        """Close at once; what waits is lost."""
+        if self._writer.closing and self._protocol is None:
+            return  # it is lost already, and asyncio's transport would not bear it
+        self._read_closed = True
+        self._writer.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is closed or closing."""
+        return self._writer.closing or self._lower.is_closing()
 
     # ---- what is known ----
 
@@ -357,5 +454,5 @@ class TLSTransport(OutgoingHalf, asyncio.Protocol):
     def __repr__(self) -> str:
         if self._handshake is not None:
             return f"<TLSTransport in its handshake over {self._lower!r}>"
-        state = "closing" if self._closing else "open"
+        state = "closing" if self._writer.closing else "open"
         return f"<TLSTransport {state} {self._sslobject.version()} over {self._lower!r}>"

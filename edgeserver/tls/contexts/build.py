@@ -1,4 +1,4 @@
-"""How `ssl_options` become `SSLContext`s with safe defaults, and that each one works.
+"""A server's `SSLContext`s: built from `ssl_options` with safe defaults, and proved to work.
 
 Decides what OpenSSL is told. It reads no file (`material` did) and chooses no host
 (`selector` does); a context given by the application is never touched here.

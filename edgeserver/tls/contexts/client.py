@@ -1,6 +1,6 @@
-"""What Tornado's `ssl_options` mean where this process is the TLS client.
+"""A client's `SSLContext`: Tornado's `ssl_options` where this process is the TLS client.
 
-Decides the few keys that make sense there. A server's contexts are built in `contexts`.
+Decides the few keys that make sense there. A server's contexts are built in `build`.
 """
 
 from __future__ import annotations

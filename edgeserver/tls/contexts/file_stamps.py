@@ -1,4 +1,4 @@
-"""Whether files changed, by their metadata alone, without an event from the kernel.
+"""Changes of files, found by their metadata alone, without an event from the kernel.
 
 Decides what counts as a change. It opens no file.
 """

@@ -1,6 +1,6 @@
-"""How bytes in memory get into an `SSLContext`, and what OpenSSL's refusals mean in words.
+"""The way of bytes in memory into an `SSLContext`, and OpenSSL's refusals in words.
 
-Decides nothing about policy: `contexts` says what is loaded, this says how, since Python's `ssl`
+Decides nothing about policy: `build` says what is loaded, this says how, since Python's `ssl`
 takes keys and revocation lists from a path only.
 """
 

@@ -1,4 +1,4 @@
-"""When the files are looked at: a timer on the event loop, from start to stop.
+"""The timer that looks at the files, on the event loop, from start to stop.
 
 Decides the moments only. What counts as a change and what may replace what is decided by the
 contexts it drives.

@@ -1,4 +1,4 @@
-"""Which context a connection gets, and which requests may not be answered on it.
+"""The selection of a context for a connection, and of requests that it may not answer.
 
 Decides on names and protocols that a client offered before any OpenSSL object exists, since a
 context cannot be exchanged later without losing its client policy. It reads no bytes of the wire.
@@ -14,7 +14,7 @@ from typing import Any
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.contexts.host import HostContext
-from edgeserver.tls.contexts.status import HostStatus, status_of, status_of_given
+from edgeserver.tls.contexts.status import HostStatus, status_of_given
 from edgeserver.tls.settings.hosts import DEFAULT_HOST, find_host, name_of_authority, normalize_name
 from edgeserver.tls.settings.options import (
     ClientPolicy,
@@ -113,9 +113,9 @@ class TLSContexts:
         self.handshake_limits: HandshakeLimits = settings.handshake_limits
         self.poll_s: float = 0.0 if self.is_given else settings.reload
         self._reject_unknown = settings.unknown_sni == "reject"
-        self._policies = {DEFAULT_HOST: settings.client_policy}
-        self._contexts: dict[str, HostContext] = {}
-        self._choices: dict[str, _Choice] = {}
+        self._policies = {DEFAULT_HOST: settings.client_policy}  # by configured host, as the next
+        self._contexts: dict[str, HostContext] = {}  # empty for a given context
+        self._choices: dict[str, _Choice] = {}  # what `select` returns from
         if self._given is not None:
             self._choices[DEFAULT_HOST] = _Choice(self._given, DEFAULT_HOST, ())
         else:
@@ -217,7 +217,7 @@ class TLSContexts:
         """Return what is served, per host, for people and for metrics."""
         if self._given is not None:
             return (status_of_given(self._given),)
-        return tuple(status_of(each) for each in self._contexts.values())
+        return tuple(each.status() for each in self._contexts.values())
 
     def _publish(self, host: str) -> None:
         """Let new connections have the host's current context, in one assignment."""

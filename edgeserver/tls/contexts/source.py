@@ -1,4 +1,4 @@
-"""What a TLS connection asks for once its hello is read: the context that serves it.
+"""The question of a TLS connection once its hello is read: the context that serves it.
 
 Decides only the shape of the question and of the answer, so that the connections need not know
 how hosts, certificates and reloads are kept.

@@ -1,4 +1,4 @@
-"""What a listener serves, in values and in words: names, expiry, versions, client policy.
+"""The status of a listener, in values and in words: names, expiry, versions, client policy.
 
 Decides how it is told. It changes nothing and opens no file.
 """
@@ -8,17 +8,9 @@ from __future__ import annotations
 import datetime
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from cryptography.hazmat.primitives import hashes
-
-from edgeserver.tls.certificates.keys import describe_key
-
-if TYPE_CHECKING:
-    from edgeserver.tls.contexts.host import HostContext
-    from edgeserver.tls.contexts.selector import TLSContexts
-
-__all__ = ["HostStatus", "renewal_window", "start_lines", "status_of", "status_of_given"]
+__all__ = ["HostStatus", "StatusSource", "render_names", "start_lines", "status_of_given"]
 
 _DAY_S = 86400.0
 _MAX_NAMES_SHOWN = 4
@@ -95,48 +87,6 @@ class HostStatus:
         }
 
 
-def renewal_window(
-    not_before: datetime.datetime, not_after: datetime.datetime
-) -> datetime.timedelta:
-    """Return how long before its expiry a certificate should have been renewed.
-
-    A third of its lifetime, as automatic clients do, but never more than 30 days: a certificate of
-    some years has not become urgent a year before its end.
-    """
-    return min((not_after - not_before) / 3, datetime.timedelta(days=30))
-
-
-def status_of(each: HostContext) -> HostStatus:
-    """Return what a host serves now, its dates judged by today."""
-    material = each.material
-    leaf = material.chain.leaf
-    first = min(material.chain.certs, key=lambda cert: cert.not_valid_after_utc)
-    window = renewal_window(first.not_valid_before_utc, first.not_valid_after_utc)
-    return HostStatus(
-        host=each.host,
-        versions=each.options.versions,
-        client_policy=str(each.options.client_policy),
-        names=material.names,
-        key=describe_key(leaf.public_key()),
-        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
-        not_after=material.not_after,
-        renew_after=material.not_after - window,
-        loaded_at=each.loaded_at,
-        repairs=material.chain.repairs,
-        warnings=(*material.warnings(), *_explain_uncovered(each), *each.weaknesses),
-        problem=each.problem,
-    )
-
-
-def _explain_uncovered(each: HostContext) -> list[str]:
-    if not each.host or each.covers(each.host):
-        return []
-    return [
-        f'hosts["{each.host}"]: certfile "{each.options.certfile}" is not for that name but for '
-        f"{_render_names(each.material.names) or 'none'}: clients that check it refuse"
-    ]
-
-
 def status_of_given(context: ssl.SSLContext) -> HostStatus:
     """Return what can be said of a context that the application made."""
     modes = {
@@ -148,12 +98,20 @@ def status_of_given(context: ssl.SSLContext) -> HostStatus:
     return HostStatus(host="", versions=low, client_policy=modes[context.verify_mode])
 
 
-def start_lines(contexts: TLSContexts) -> list[str]:
+class StatusSource(Protocol):
+    """What has a status for each host: `TLSContexts`."""
+
+    def status(self) -> tuple[HostStatus, ...]:
+        """Return what is served, per host."""
+        ...
+
+
+def start_lines(contexts: StatusSource) -> list[str]:
     """Return what is served, one line a host, each followed by lines that say `warning:`."""
     lines = []
     for each in contexts.status():
         label = f'TLS for "{each.host}"' if each.host else "TLS"
-        parts = [_render_names(each.names), _render_expiry(each), each.versions]
+        parts = [render_names(each.names), _render_expiry(each), each.versions]
         parts.append(each.client_policy)
         lines.append(f"{label}: " + "; ".join(part for part in parts if part))
         if each.problem:
@@ -161,11 +119,12 @@ def start_lines(contexts: TLSContexts) -> list[str]:
         lines += [f"warning: {warning}" for warning in each.warnings]
         lines += [f"warning: chain repaired in memory: {repair}" for repair in each.repairs]
         if each.should_renew and not each.warnings and each.days_left is not None:
-            lines.append(f"warning: {_render_names(each.names)}: {_render_expiry(each)}: renew it")
+            lines.append(f"warning: {render_names(each.names)}: {_render_expiry(each)}: renew it")
     return lines
 
 
-def _render_names(names: tuple[str, ...]) -> str:
+def render_names(names: tuple[str, ...]) -> str:
+    """Return the first names of a certificate, and how many more there are."""
     shown = ", ".join(names[:_MAX_NAMES_SHOWN])
     more = len(names) - _MAX_NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

@@ -1,4 +1,4 @@
-"""What is wrong with a chain of certificates, wherever it was found: in a file or on the wire.
+"""The doctor for a chain of certificates, wherever it was found: in a file or on the wire.
 
 Decides the findings that need the certificates alone. It opens nothing and knows no key file.
 """
@@ -27,7 +27,7 @@ from edgeserver.tls.certificates.names import (
     find_extension,
     server_names,
 )
-from edgeserver.tls.contexts.status import renewal_window
+from edgeserver.tls.certificates.validity import renewal_window
 from edgeserver.tls.doctor.findings import Report
 from edgeserver.tls.settings.hosts import covers, normalize_name
 
@@ -43,7 +43,7 @@ class ChainCheck:
         names: The names that clients use; empty if that is not known.
         roots: Authorities known besides the system's.
         roots_known: Whether clients trust no others than those and the system's.
-        elsewhere: Authorities that are no roots, by certificate, and the file where each was found.
+        elsewhere: Authorities that are not roots, and the file where each was found.
     """
 
     now: datetime.datetime
@@ -97,7 +97,7 @@ def check_certificate(
             f"{name} is not valid before {start:%Y-%m-%d %H:%M} UTC",
             "wait, or check this machine's clock",
         )
-    elif end - now < renewal_window(start, end):
+    elif end - now < renewal_window(cert):
         report.add(
             "renew-soon",
             where,
@@ -253,14 +253,14 @@ def _check_top(
         report.add(
             "intermediate-missing",
             where,
-            f"{missing} and is no root of this system",
+            f"{missing} and is not a root of this system",
             f"append it: it is at {url} (or use the authority's fullchain file)",
         )
     elif against.roots_known:
         report.add(
             "intermediate-missing",
             where,
-            f"{missing} and is no root of this system or in --ca-certs",
+            f"{missing} and is not a root of this system or in --ca-certs",
             "append it (the authority has a fullchain file), or correct --ca-certs",
         )
     else:

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with files and endpoints, what to do about it, and a grade.
+"""The doctor: what is wrong with files and endpoints, the fix for it, and a grade.
 
 Decides only which of its parts looks at what. It prints nothing: the command does.
 """
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from edgeserver.tls.doctor.endpoint import check_endpoint, parse_endpoint
 from edgeserver.tls.doctor.files import check_files
-from edgeserver.tls.doctor.findings import Finding, Report
+from edgeserver.tls.doctor.findings import Defect, Report
 from edgeserver.tls.settings.values import Password
 
-__all__ = ["Finding", "Report", "check_endpoint", "check_files", "check_targets"]
+__all__ = ["Defect", "Report", "check_endpoint", "check_files", "check_targets"]
 
 
 def check_targets(

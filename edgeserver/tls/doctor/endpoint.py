@@ -1,4 +1,4 @@
-"""The doctor for a server on the network: what a client is shown, and what it could be made use.
+"""The doctor for a server on the network: what clients are shown, and what they may be made to use.
 
 Decides which handshakes to try and what their outcomes mean. It sends nothing but handshakes, and
 believes nothing that the server says of itself.
@@ -23,7 +23,7 @@ from edgeserver.tls.certificates.pem import load_file
 from edgeserver.tls.doctor.chain import ChainCheck, check_chain
 from edgeserver.tls.doctor.findings import Report
 
-__all__ = ["Endpoint", "check_endpoint", "parse_endpoint"]
+__all__ = ["TLSEndpoint", "check_endpoint", "parse_endpoint"]
 
 _OLD = {"TLS 1.0": ssl.TLSVersion.TLSv1, "TLS 1.1": ssl.TLSVersion.TLSv1_1}
 _NEW = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
@@ -40,7 +40,7 @@ _WEAK = "ALL:!ECDHE+AESGCM:!DHE+AESGCM:!CHACHA20:!ECDHE+AESCCM:!DHE+AESCCM:!PSK:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class TLSEndpoint:
     """A host and port; `str()` gives them as they are written."""
 
     host: str
@@ -51,7 +51,7 @@ class Endpoint:
         return escape(f"{host}:{self.port}")
 
 
-def parse_endpoint(text: str) -> Endpoint:
+def parse_endpoint(text: str) -> TLSEndpoint:
     """Parse `HOST:PORT`, with an IPv6 address in brackets.
 
     Raises:
@@ -66,11 +66,11 @@ def parse_endpoint(text: str) -> Endpoint:
         raise TLSConfigurationError(
             f'"{escape(text)}" is neither a file nor HOST:PORT (such as www.example.com:443)'
         )
-    return Endpoint(host, int(port))
+    return TLSEndpoint(host, int(port))
 
 
 def check_endpoint(
-    endpoint: Endpoint,
+    endpoint: TLSEndpoint,
     *,
     names: Sequence[str] = (),
     ca_certs: str | None = None,
@@ -134,7 +134,7 @@ class _Seen:
 class _Prober:
     """Connects to one endpoint, once per question."""
 
-    def __init__(self, endpoint: Endpoint, name: str, timeout_s: float) -> None:
+    def __init__(self, endpoint: TLSEndpoint, name: str, timeout_s: float) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._name: str | None = name

@@ -1,4 +1,4 @@
-"""What the doctor finds: values with what is wrong, the fix and the grade that is left.
+"""The findings of the doctor: what is wrong, the fix, and the grade that is left.
 
 Decides how findings become a grade. It finds nothing itself.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["GRADE_CAPS", "Finding", "Report"]
+__all__ = ["GRADE_CAPS", "Defect", "Report"]
 
 GRADE_CAPS = {
     # every client, or every current one, refuses
@@ -46,7 +46,7 @@ GRADE_CAPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Defect:
     """One thing that is wrong.
 
     Args:
@@ -78,12 +78,12 @@ class Report:
     """
 
     subjects: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Defect] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, code: str, where: str, what: str, fix: str) -> None:
         """Add a finding, once."""
-        finding = Finding(code, where, what, fix)
+        finding = Defect(code, where, what, fix)
         if finding not in self.findings:
             self.findings.append(finding)
 

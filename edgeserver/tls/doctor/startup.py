@@ -1,4 +1,4 @@
-"""What the doctor finds in the files that are being loaded, as warnings for log and status.
+"""The doctor at each load: its findings in the files as warnings for log and status.
 
 Decides which findings are worth a line at every load. It stops nothing: what must stop the start
 was an error before.

@@ -1,4 +1,4 @@
-"""What the first bytes of a connection are, and what a ClientHello in them offers.
+"""The first bytes of a connection: what they are, and what a ClientHello in them offers.
 
 Decides whether a peer began with TLS, an SSLv2 hello, plain HTTP or nothing we know, and reads a
 hello before any OpenSSL object exists. It must know no socket, context or certificate, and it is
@@ -297,7 +297,7 @@ class HelloReader:
         if first == 0x16:
             return self._feed_records()
         if first in (0x14, 0x15, 0x17):
-            return self._malformed("the first record is no handshake (RFC 8446 section 5.1)")
+            return self._malformed("the first record is not a handshake (RFC 8446 section 5.1)")
         if first & 0x80:
             self._need = 3
             if len(raw) < 3:
@@ -328,14 +328,14 @@ class HelloReader:
             if raw[at] != 0x16 or not 0 < size <= MAX_RECORD_BYTES:
                 # RFC 8446 section 5.1: handshake messages are not interleaved with other
                 # types, are not empty, and a record has at most 2^14 bytes
-                return self._malformed("a record of the ClientHello is no handshake record")
+                return self._malformed("a record of the ClientHello is not a handshake record")
             self._need = at + 5 + size
             if len(raw) < self._need:
                 return self._too_long()
             message += raw[at + 5 : at + 5 + size]
             self._at = self._need
             if message[0] != 1:
-                return self._malformed("the first message is no ClientHello (RFC 8446 section 4)")
+                return self._malformed("the message is not a ClientHello (RFC 8446 section 4)")
             if len(message) < 4:
                 continue
             end = 4 + int.from_bytes(message[1:4])

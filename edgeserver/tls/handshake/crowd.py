@@ -1,4 +1,4 @@
-"""Connections by client, and which clients have the most of them.
+"""Connections counted by client, and which clients have the most of them.
 
 Decides what counts as one client, and whose connections end first where there are too many. It
 must know neither why they wait nor for how long.
@@ -26,7 +26,7 @@ class Waiter(Protocol):
     key: bytes
 
     def admit(self) -> None:
-        """Hear that there is a slot now; called by the event loop's turn, never from `enter`."""
+        """Called when there is a slot: in the event loop's turn, never from `acquire`."""
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -35,7 +35,7 @@ class Waiter(Protocol):
         """End the connection at once, because its client has the most of too many."""
 
     def time_out(self) -> None:
-        """Hear that the time for the handshake is over."""
+        """Called when the time for the handshake is over."""
 
 
 def site_of(key: bytes) -> bytes:
@@ -53,7 +53,7 @@ class Crowd:
     __slots__ = ("_clients", "_sites", "count")
 
     def __init__(self) -> None:
-        self._clients: dict[bytes, dict[Waiter, None]] = {}
+        self._clients: dict[bytes, dict[Waiter, None]] = {}  # dicts, for their order
         self._sites: dict[bytes, int] = {}  # of IPv6 only: elsewhere a client is its own site
         self.count = 0
 

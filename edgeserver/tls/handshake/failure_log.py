@@ -1,4 +1,4 @@
-"""Which failed handshakes are logged, and what is kept of them.
+"""The log of failed handshakes: which are written, and what is kept of them.
 
 Decides what is remembered and what is said of the failures that are not logged one by one. It must
 know neither TLS nor sockets: failures come in, lines go to `edgeserver.general`, counts and the

@@ -1,4 +1,4 @@
-"""Why a handshake failed, in words that help the one who reads the log.
+"""The reasons of failed handshakes, in words that help whoever reads the log.
 
 Decides the reason, the sentence and the hint for every way a handshake ends badly. It must know no
 socket and no logger: an exception of `ssl`, or a name of ours, and the hello go in; text comes out.

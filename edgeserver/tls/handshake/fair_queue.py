@@ -1,4 +1,4 @@
-"""Whose turn it is among the handshakes that wait for a slot.
+"""The order of the handshakes that wait for a slot.
 
 Decides the order, and how many of a turn's slots one client gets. It must know neither the event
 loop nor what a handshake does with its slot.
@@ -53,8 +53,8 @@ class FairQueue:
         self._fresh: dict[bytes, dict[bytes, None]] = {}
         self._rest: dict[bytes, dict[bytes, None]] = {}
         self._aside: dict[bytes, None] = {}
-        self._served: dict[bytes, int] = {}
-        self._taken = 0
+        self._served: dict[bytes, int] = {}  # slots had in this turn, by client and by site
+        self._taken = 0  # slots given out in all
 
     def add(self, waiter: Waiter) -> None:
         """Put a connection behind the others of its client."""

@@ -1,8 +1,8 @@
-"""The first part of a TLS connection: from the first byte to the end of the handshake.
+"""The handshake of a TLS connection: from the first byte to an open `TLSTransport`.
 
 Decides what a connection is (TLS, plain HTTP, garbage), which context serves it, and what a client
 is told that is refused. It must know nothing of what is spoken afterwards: it puts a `TLSTransport`
-in its own place at once, hears from it what comes, and is forgotten when the handshake is done.
+in its own place at once, is told by it what comes, and is forgotten when the handshake is done.
 
 The states, left downwards only, but for a flight that takes several steps: it comes back to
 HANDSHAKE for each of them, as a handshake of two round trips does.
@@ -13,7 +13,7 @@ HANDSHAKE for each of them, as a handshake of two round trips does.
     STALLED    our flight is written, and the client's is awaited
     RETURNED   bytes of the client's flight have come, and the steps of others are first
     PLAIN      it was plain HTTP: the rest of the head is awaited, to name the URL
-    OVER       the `TLSTransport` is open, a `Closing` has taken over, or the connection is lost
+    OVER       the `TLSTransport` is open, the connection lingers, or it is lost
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from edgeserver.tls.handshake.failures import (
     render_peer,
 )
 from edgeserver.tls.handshake.ja4 import JA4Source, keep_for_ja4, render_ja4
-from edgeserver.tls.handshake.limiter import NOW, HandshakeTracker, Place
+from edgeserver.tls.handshake.limiter import NOW, Admission, HandshakeLimiter
 from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_http_answer
 
 __all__ = ["TLSLayer"]
@@ -72,7 +72,7 @@ class TLSLayer(asyncio.Protocol):
     Args:
         contexts: Chooses the `SSLContext`.
         build_protocol: Called with the finished `TLSTransport`; returns the protocol above it.
-        tracker: The limits and the log that all connections of a server share.
+        limiter: The limits and the log that all connections of a server share.
         linger: Ends a transport so that its peer can read what was written to it, though it may
             still be sending; without it the transport is only closed.
         client: The client's address where a PROXY prelude named one; limits go by it.
@@ -86,6 +86,7 @@ class TLSLayer(asyncio.Protocol):
         "_hello",
         "_host",
         "_incoming",
+        "_limiter",
         "_linger",
         "_lower",
         "_opening",
@@ -97,7 +98,6 @@ class TLSLayer(asyncio.Protocol):
         "_searched",
         "_sslobject",
         "_state",
-        "_tracker",
         "_transport",
         "key",
     )
@@ -113,47 +113,47 @@ class TLSLayer(asyncio.Protocol):
         *,
         contexts: ContextSource,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
-        tracker: HandshakeTracker,
+        limiter: HandshakeLimiter,
         linger: Callable[[asyncio.Transport], None] | None = None,
         client: str | None = None,
         redirect: bool = False,
     ) -> None:
         self._contexts = contexts
         self._build_protocol = build_protocol
-        self._tracker = tracker
+        self._limiter = limiter
         self._linger = linger or _close
         self._client = client
         self._redirect = redirect
         self._state = HELLO
-        self._hello: ClientHello | None = None
-        self._host = ""
-        self._reader: HelloReader | None = None
-        self._opening = Opening.HELLO
-        self._raw: bytes | bytearray = b""
-        self._searched = 0
+        self._hello: ClientHello | None = None  # None where it could not be read
+        self._host = ""  # the configured host that was chosen
+        self._reader: HelloReader | None = None  # while the hello comes in pieces
+        self._opening = Opening.HELLO  # what the first bytes are
+        self._raw: bytes | bytearray = b""  # what has come and OpenSSL has not got
+        self._searched = 0  # how much of a plain request was searched for its end
 
     # ---- what the transport below tells us ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock and wait for the hello."""
         lower = self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
-        self._transport = TLSTransport(lower, self, closings=self._tracker.closing)
+        self._transport = TLSTransport(lower, self, closings=self._limiter.closing)
         lower.set_protocol(self._transport)
         peer = transport.get_extra_info("peername")
         named = isinstance(peer, tuple)  # a unix socket has a path or nothing
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
-        self._tracker.begin(self, self._contexts.handshake_timeout)
+        self._limiter.begin(self, self._contexts.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
         if self._state == STALLED:
-            place = self._tracker.go_on(self)
-            if place is NOW:
+            admission = self._limiter.acquire_again(self)
+            if admission is NOW:
                 self._shake(data)
             else:
                 self._raw = data
-                self._wait(RETURNED, place)
+                self._wait(RETURNED, admission)
         elif self._state == HELLO:
             self._read_hello(data)
         elif self._state == PLAIN:
@@ -163,7 +163,7 @@ class TLSLayer(asyncio.Protocol):
             self._raw += data  # reading is paused: at most one segment more
 
     def eof_received(self) -> bool | None:
-        """Hear that the peer sends no more: a handshake cannot end that way."""
+        """Called when the peer sends no more: a handshake cannot end that way."""
         if self._state == PLAIN:  # a half-closing client still wants its answer
             self._answer_plain_http(ended=True)
             return True
@@ -171,11 +171,11 @@ class TLSLayer(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hear that the connection is gone before its handshake was done."""
+        """Called when the connection is gone before its handshake was done."""
         self._end_early(exc)
 
     def pause_writing(self) -> None:
-        """Have it noted that the transport below is full; a handshake's few kilobytes wait."""
+        """Called when the transport below is full; a handshake's few kilobytes wait."""
         self._transport.pause_writing()
 
     # ---- from the first bytes to OpenSSL ----
@@ -187,7 +187,7 @@ class TLSLayer(asyncio.Protocol):
             self._hello = parse_whole_hello(data)
             if self._hello is not None:
                 self._raw = data
-                self._ask_for_place()
+                self._ask_for_slot()
                 return
             reader = self._reader = HelloReader()
         opening = reader.feed(data)
@@ -199,7 +199,7 @@ class TLSLayer(asyncio.Protocol):
             self._open(opening)
 
     def _open(self, opening: Opening) -> None:
-        """Act on what the connection turned out to be."""
+        """Act on what the first bytes say that the connection is."""
         if opening is Opening.HTTP:
             self._state = PLAIN
             self._raw = bytearray(self._raw)
@@ -209,26 +209,26 @@ class TLSLayer(asyncio.Protocol):
         if opening is Opening.TOO_LONG:
             self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
             return
-        self._ask_for_place()
+        self._ask_for_slot()
 
-    def _ask_for_place(self) -> None:
+    def _ask_for_slot(self) -> None:
         """Go on if there is a slot; else wait for one, and read no more until then."""
-        place = self._tracker.enter(self)
-        if place is NOW:
+        admission = self._limiter.acquire(self)
+        if admission is NOW:
             self._start()
         else:
-            self._wait(QUEUED, place)
+            self._wait(QUEUED, admission)
 
-    def _wait(self, state: int, place: Place) -> None:
-        if place is Place.QUEUED:
+    def _wait(self, state: int, admission: Admission) -> None:
+        if admission is Admission.QUEUED:
             self._state = state
             self._lower.pause_reading()
         else:
             self._state = HANDSHAKE  # neither stalled nor queued any more
-            self._refuse(self._over("crowded", self._tracker.max_waiting))
+            self._refuse(self._over("crowded", self._limiter.max_waiting))
 
     def admit(self) -> None:
-        """Hear from the tracker that there is a slot now, and do the step."""
+        """Called by the limiter when there is a slot: do the step."""
         returned = self._state == RETURNED
         self._state = HANDSHAKE
         try:
@@ -284,14 +284,14 @@ class TLSLayer(asyncio.Protocol):
         if self._outgoing.pending:
             self._lower.write(self._outgoing.read())
         self._state = STALLED
-        self._tracker.stalled.add(self)
+        self._limiter.stalled.add(self)
 
     def _finish(self, rest: bytes) -> None:
         """Put the finished transport in this layer's place."""
-        tracker = self._tracker
-        tracker.completed += 1
+        limiter = self._limiter
+        limiter.completed += 1
         if self._sslobject.session_reused:
-            tracker.resumed += 1
+            limiter.resumed += 1
         hello = self._hello
         info = TLSInfo(
             self._sslobject,
@@ -300,12 +300,12 @@ class TLSLayer(asyncio.Protocol):
             host=self._host,
         )
         self._state = OVER  # it holds no slot to give back, and `open` lets go of this layer
-        tracker.end(self)
+        limiter.end(self)
         transport = self._transport
         transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
         transport.start(self._build_protocol(transport), rest=rest)
         if self._outgoing.pending:
-            tracker.send_late(transport)
+            limiter.send_late(transport)
 
     # ---- ends ----
 
@@ -321,7 +321,7 @@ class TLSLayer(asyncio.Protocol):
             self._linger(self._lower)
 
     def time_out(self) -> None:
-        """Hear that the time for the handshake is over."""
+        """Called when the time for the handshake is over."""
         if self._state == PLAIN:
             self._answer_plain_http(ended=True)
             return
@@ -341,7 +341,7 @@ class TLSLayer(asyncio.Protocol):
         if self._state == OVER:
             return
         if self._state == HELLO and not self._raw:
-            self._tracker.silent += 1
+            self._limiter.silent += 1
         elif self._state != PLAIN:
             self._note(REASONS["reset" if isinstance(exc, ConnectionError) else "closed"])
         self._leave()
@@ -375,26 +375,26 @@ class TLSLayer(asyncio.Protocol):
             reason=reason,
             ja4=render_ja4(JA4Source.of(hello)) if hello else "",
         )
-        self._tracker.log.add(failure, self.key)
+        self._limiter.log.add(failure, self.key)
 
     def _leave(self) -> None:
         """Stop the clock and wait for nothing; nothing here happens after this."""
         state = self._state
         self._state = OVER
         self._transport.end_handshake()
-        tracker = self._tracker
-        tracker.end(self)
+        limiter = self._limiter
+        limiter.end(self)
         if state == STALLED:
-            tracker.stalled.discard(self)
+            limiter.stalled.discard(self)
         elif state in _QUEUEING:
-            tracker.cancel(self)
+            limiter.cancel(self)
 
     def evict(self) -> None:
-        """Hear from the tracker that too many wait, most of them of this client."""
+        """Called by the limiter when too many wait, most of them of this client."""
         if self._state == STALLED:
-            self._note(self._over("stalled", self._tracker.stalled.limit))
+            self._note(self._over("stalled", self._limiter.stalled.limit))
         else:
-            self._note(self._over("crowded", self._tracker.max_waiting))
+            self._note(self._over("crowded", self._limiter.max_waiting))
         self.abort()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""How many steps of handshakes are computed at a time, who waits, and who has waited too long.
+"""The limiter of handshakes: steps computed at a time, who waits, and who has waited too long.
 
 Decides when a connection whose bytes are there may go on, and which connections end when too many
 of them have let the server wait. It must know neither OpenSSL nor HTTP.
@@ -22,13 +22,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from edgeserver.tls.connection.timeouts import Deadlines
+from edgeserver.tls.connection.timeouts import Timeouts
+from edgeserver.tls.connection.writer import Abortable
 from edgeserver.tls.handshake.crowd import Waiter
 from edgeserver.tls.handshake.failure_log import FailureLog
 from edgeserver.tls.handshake.fair_queue import FairQueue
 from edgeserver.tls.handshake.stalled import EVICTED_TOGETHER, Stalled
 
-__all__ = ["NOW", "HandshakeCounts", "HandshakeTracker", "Place", "Waiter"]
+__all__ = ["NOW", "Admission", "HandshakeCounts", "HandshakeLimiter", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -39,15 +40,15 @@ TURN_S = 0.005
 """How long those who waited are served in one turn of the event loop, before the rest goes on."""
 
 
-class Place(enum.Enum):
-    """What a connection that asks for a slot gets."""
+class Admission(enum.Enum):
+    """What becomes of a connection that asks for a slot."""
 
     NOW = "go on at once"
     QUEUED = "wait until `admit` is called"
     REFUSED = "even the queue is full"
 
 
-NOW = Place.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
+NOW = Admission.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
 
 
 class HandshakeCounts(NamedTuple):
@@ -76,13 +77,6 @@ class HandshakeCounts(NamedTuple):
     silent: int
 
 
-class Closing(Protocol):
-    """A connection that was closed, and has not ended yet."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-
 class Late(Protocol):
     """A connection with records that may wait for the first answer."""
 
@@ -90,7 +84,7 @@ class Late(Protocol):
         """Send them, if they have not gone."""
 
 
-class HandshakeTracker:
+class HandshakeLimiter:
     """The handshakes of one server: limits, counts, and the log of those that failed.
 
     Args:
@@ -120,12 +114,12 @@ class HandshakeTracker:
     __slots__ = (
         "_at_once",
         "_clock",
-        "_deadlines",
         "_few",
         "_free",
         "_late",
         "_plan",
         "_queue",
+        "_timeouts",
         "_turn_planned",
         "closing",
         "completed",
@@ -160,15 +154,15 @@ class HandshakeTracker:
         self.resumed = 0
         self.silent = 0
         self.running = 0
-        self.closing: Deadlines[Closing] = Deadlines(CLOSE_TIMEOUT_S, _abort)
-        self.connections: dict[Waiter, Deadlines[Waiter] | None] = {}
-        self._deadlines: dict[float, Deadlines[Waiter]] = {}
-        self._late: list[Late] = []
+        self.closing: Timeouts[Abortable] = Timeouts(CLOSE_TIMEOUT_S, _abort)
+        self.connections: dict[Waiter, Timeouts[Waiter] | None] = {}
+        self._timeouts: dict[float, Timeouts[Waiter]] = {}  # by their length in seconds
+        self._late: list[Late] = []  # whom `_send_late` asks next
         self._plan = plan
         self._clock = clock
         self.stalled = Stalled(max_stalled)
         self._queue = FairQueue(max_per_client, self.stalled.knows)
-        self._turn_planned = False
+        self._turn_planned = False  # whether `_turn` is going to be called
         # as few as one client may have, so that nobody need be asked who it is
         self._at_once = min(AT_ONCE, max_handshakes, max_per_client)
         self._few = self._at_once - 1  # the last one plans the next turn
@@ -176,21 +170,21 @@ class HandshakeTracker:
 
     def begin(self, waiter: Waiter, timeout_s: float | None) -> None:
         """Take in a new connection, and start its clock if there is one."""
-        deadlines = None
+        timeouts = None
         if timeout_s:
-            deadlines = self._deadlines.get(timeout_s)
-            if deadlines is None:
-                deadlines = self._deadlines[timeout_s] = Deadlines(timeout_s, _time_out)
-            deadlines.add(waiter)
-        self.connections[waiter] = deadlines
+            timeouts = self._timeouts.get(timeout_s)
+            if timeouts is None:
+                timeouts = self._timeouts[timeout_s] = Timeouts(timeout_s, _time_out)
+            timeouts.add(waiter)
+        self.connections[waiter] = timeouts
         if self.on_begin is not None:
             self.on_begin()
 
     def end(self, waiter: Waiter) -> None:
         """Forget a connection whose handshake is over, one way or the other."""
-        deadlines = self.connections.pop(waiter, None)
-        if deadlines is not None:
-            deadlines.discard(waiter)
+        timeouts = self.connections.pop(waiter, None)
+        if timeouts is not None:
+            timeouts.discard(waiter)
 
     def send_late(self, connection: Late) -> None:
         """Have `connection.send_waiting` called when the event loop has looked for input once.
@@ -210,7 +204,7 @@ class HandshakeTracker:
         for connection in late:
             connection.send_waiting()
 
-    def enter(self, waiter: Waiter) -> Place:
+    def acquire(self, waiter: Waiter) -> Admission:
         """Ask for a slot for the first step, once the hello is there; who waits may `cancel`.
 
         A slot is given back by itself: by the turn of the event loop.
@@ -220,8 +214,8 @@ class HandshakeTracker:
             return NOW
         return self._wait(waiter)
 
-    def go_on(self, waiter: Waiter) -> Place:
-        """Hear that the client of a stalled handshake has sent something; ask for a slot for it."""
+    def acquire_again(self, waiter: Waiter) -> Admission:
+        """Ask for a slot for what the client of a stalled handshake has sent."""
         self.stalled.discard(waiter)
         if self.running < self._free:
             self.running += 1
@@ -229,7 +223,7 @@ class HandshakeTracker:
         return self._wait(waiter)
 
     def cancel(self, waiter: Waiter) -> None:
-        """Hear that a connection has ended that waited for a slot."""
+        """Forget a connection that has ended while it waited for a slot."""
         self._queue.discard(waiter)
 
     @property
@@ -258,7 +252,7 @@ class HandshakeTracker:
         for connection in list(self.connections):
             connection.abort()
 
-    def _wait(self, waiter: Waiter) -> Place:
+    def _wait(self, waiter: Waiter) -> Admission:
         """Put a connection into the queue; where that is full somebody has to go.
 
         While nobody waits the last slot of a turn is had here: so the next turn is planned when
@@ -272,16 +266,16 @@ class HandshakeTracker:
         self._free = 0
         queue.add(waiter)
         if queue.crowd.count <= self.max_waiting:
-            return Place.QUEUED
-        place = Place.QUEUED
+            return Admission.QUEUED
+        admission = Admission.QUEUED
         together = max(1, min(EVICTED_TOGETHER, self.max_waiting // 16))
         for victim in queue.crowd.most_crowded(together, newest=True):
             if victim is waiter:
                 queue.discard(waiter)
-                place = Place.REFUSED
+                admission = Admission.REFUSED
             else:
                 victim.evict()
-        return place
+        return admission
 
     def _plan_turn(self) -> None:
         if not self._turn_planned:
@@ -320,5 +314,5 @@ def _time_out(waiter: Waiter) -> None:
     waiter.time_out()
 
 
-def _abort(connection: Closing) -> None:
+def _abort(connection: Abortable) -> None:
     connection.abort()

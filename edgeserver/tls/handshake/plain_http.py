@@ -1,4 +1,4 @@
-"""What a client is told that sends plain HTTP to the TLS port.
+"""The answer to a client that sends plain HTTP to the TLS port.
 
 Decides the one answer: a sentence with the https URL, or a redirect to it. It must know no socket;
 and nothing of the request reaches the answer but a host and a path that match a strict pattern.
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 
-__all__ = ["MAX_HEAD_BYTES", "head_is_complete", "render_plain_http_answer"]
+__all__ = ["MAX_PLAIN_BYTES", "head_is_complete", "render_plain_http_answer"]
 
-MAX_HEAD_BYTES = 16384
+MAX_PLAIN_BYTES = 16384
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HOST_FIELD = re.compile(rb"^host:([^\r\n]*)\r?$", re.IGNORECASE | re.MULTILINE)
@@ -32,7 +32,7 @@ def head_is_complete(raw: bytes | bytearray, seen: int = 0) -> bool:
         raw: The request so far.
         seen: How much of it was searched before.
     """
-    return len(raw) > MAX_HEAD_BYTES or _HEAD_END.search(raw, max(seen - 3, 0)) is not None
+    return len(raw) > MAX_PLAIN_BYTES or _HEAD_END.search(raw, max(seen - 3, 0)) is not None
 
 
 def render_plain_http_answer(raw: bytes, *, redirect: bool = False) -> bytes:

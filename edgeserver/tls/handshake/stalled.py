@@ -35,8 +35,8 @@ class Stalled:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.evicted = 0
-        self._all: dict[Waiter, None] = {}
-        self._books: Crowd | None = None
+        self._all: dict[Waiter, None] = {}  # a dict, for its order
+        self._books: Crowd | None = None  # the same by client; None while nobody asks
         self._unwritten = min(_FEW, limit)  # how many there may be without books
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Stalled:
         """Take in a handshake that waits for its client from now on; it may be evicted at once."""
         self._all[waiter] = None
         if len(self._all) > self._unwritten:
-            self._enter(waiter)
+            self._write_down(waiter)
 
     def discard(self, waiter: Waiter) -> None:
         """Forget a handshake that is there."""
@@ -59,7 +59,7 @@ class Stalled:
         return self._open_books().knows(key)
 
     def close_books(self) -> None:
-        """Hear that nobody asks any more."""
+        """Called when nobody asks any more: keep books no longer, if there are few."""
         if self._books is not None and len(self._all) <= min(_FEW, self.limit) // 2:
             self._books = None
             self._unwritten = min(_FEW, self.limit)
@@ -73,7 +73,7 @@ class Stalled:
                 books.add(waiter)
         return books
 
-    def _enter(self, waiter: Waiter) -> None:
+    def _write_down(self, waiter: Waiter) -> None:
         if self._books is None:
             self._open_books()
         else:

@@ -1,4 +1,4 @@
-"""Which configured host a name belongs to: exact, then one-label wildcard, then the default.
+"""The configured host that a name belongs to: exact, one-label wildcard, or the default.
 
 Decides on names alone. It knows no certificate, no context and nothing of HTTP, but for how the
 value of a `Host` field splits into name and port.
@@ -42,7 +42,7 @@ def parse_host_name(written: object) -> str:
         written: `www.example.com` or, for any one label in front, `*.example.com`.
 
     Raises:
-        TLSConfigurationError: It is no host name; an IP address (RFC 6066 section 3: never sent
+        TLSConfigurationError: It is not a host name; an IP address (RFC 6066 section 3: never sent
             as a server name); or has characters beyond ASCII (the message gives the A-label).
     """
     if not isinstance(written, str) or not written:
@@ -69,7 +69,7 @@ def parse_host_name(written: object) -> str:
         )
     if len(bare) > 253 or not all(_LABEL.fullmatch(label) for label in bare.split(".")):
         raise TLSConfigurationError(
-            f'"hosts" holds "{written}", which is no host name: '
+            f'"hosts" holds "{written}", which is not a host name: '
             "give it without scheme, port or path"
         )
     return name

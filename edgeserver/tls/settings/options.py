@@ -1,4 +1,4 @@
-"""What may stand in an `ssl_options` dict, and the checked value that it becomes.
+"""The keys of an `ssl_options` dict, and the checked value that it becomes.
 
 Decides names, types, defaults and which settings contradict each other. It opens no file and
 builds no context: `material` reads, `contexts` builds.
@@ -19,8 +19,9 @@ from edgeserver.tls.settings.values import (
     DEFAULT_POLL_S,
     Password,
     parse_choice,
-    parse_positive,
+    parse_count,
     parse_reload,
+    parse_seconds,
     parse_settings,
 )
 
@@ -68,7 +69,7 @@ class MissingCertfileError(TLSConfigurationError, KeyError):
 
 
 class HandshakeLimits(NamedTuple):
-    """How much of a turn of the event loop handshakes get, and how many may wait for clients.
+    """The limits of handshakes: their part of a turn of the event loop, and how many may wait.
 
     Attributes:
         total: Steps of handshakes in one turn.
@@ -185,14 +186,13 @@ def parse_ssl_options(ssl_options: Mapping[str, Any] | TLSOptions) -> TLSOptions
     _check_sense(settings, given)
     if "hosts" in given:
         settings["hosts"] = _parse_hosts(given["hosts"], given)
-    for key in (
-        "handshake_timeout",
-        "max_handshakes",
-        "max_handshakes_per_client",
-        "max_stalled_handshakes",
-    ):
+    if "handshake_timeout" in given:
+        settings["handshake_timeout"] = parse_seconds(
+            "handshake_timeout", given["handshake_timeout"]
+        )
+    for key in ("max_handshakes", "max_handshakes_per_client", "max_stalled_handshakes"):
         if key in given:
-            settings[key] = parse_positive(key, given[key])
+            settings[key] = parse_count(key, given[key])
     if "unknown_sni" in given:
         settings["unknown_sni"] = parse_choice(
             "unknown_sni", given["unknown_sni"], ("default", "reject")

@@ -1,4 +1,4 @@
-"""How each value of an `ssl_options` dict is checked, one function per kind of value.
+"""The checks of the values in an `ssl_options` dict, one function for each kind of value.
 
 Decides types and spellings. Which keys exist, which belong together and what is inherited is
 decided in `options`.
@@ -11,14 +11,16 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from edgeserver.errors import TLSConfigurationError
+from edgeserver.errors import ConfigurationError, TLSConfigurationError
+from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = [
     "DEFAULT_POLL_S",
     "Password",
     "parse_choice",
-    "parse_positive",
+    "parse_count",
     "parse_reload",
+    "parse_seconds",
     "parse_settings",
 ]
 
@@ -192,29 +194,43 @@ def parse_choice(key: str, value: object, choices: tuple[str, ...]) -> str:
     raise TLSConfigurationError(f'"{key}" must be {words}, not {value!r}')
 
 
-def parse_positive(key: str, value: object) -> float:
-    """Return a number above 0: seconds for `handshake_timeout`, else a whole number."""
-    whole = key != "handshake_timeout"
-    if isinstance(value, (int,) if whole else (int, float)) and not isinstance(value, bool):
-        assert isinstance(value, (int, float))
-        if 0 < value < float("inf"):
-            return value
-    kind = "a whole number above 0" if whole else "a number of seconds above 0"
-    raise TLSConfigurationError(f'"{key}" must be {kind}, not {value!r}')
+def parse_seconds(key: str, value: Any) -> float:
+    """Return a time above 0, which has an end."""
+    _require(require_seconds, key, value)
+    if value == float("inf"):
+        raise TLSConfigurationError(
+            f"ssl_options: {key}={value!r} never ends: give seconds, or leave it out for 10"
+        )
+    return float(value)
 
 
-def parse_reload(value: object) -> float:
+def parse_count(key: str, value: Any) -> int:
+    """Return a number of handshakes, at least 1."""
+    _require(require_count, key, value, "handshakes")
+    return int(value)
+
+
+def _require(check: Callable[..., None], *args: Any) -> None:
+    """Let a check of all settings be one of `ssl_options`."""
+    try:
+        check(*args)
+    except ConfigurationError as error:
+        raise TLSConfigurationError(f"ssl_options: {error}") from None
+
+
+def parse_reload(value: Any) -> float:
     """Return the seconds between two looks at the files; 0 for never."""
     if isinstance(value, bool):
         return DEFAULT_POLL_S if value else 0.0
-    if isinstance(value, (int, float)) and 0 <= value < float("inf"):
-        if 0 < value < LEAST_POLL_S:
-            raise TLSConfigurationError(
-                f'"reload" must be at least {LEAST_POLL_S:g} seconds, not {value!r}: the server '
-                "would do nothing but look at its files; leave it out for every "
-                f"{DEFAULT_POLL_S:g} seconds"
-            )
-        return float(value)
-    raise TLSConfigurationError(
-        f'"reload" must be True, False or the seconds between looks at the files, not {value!r}'
-    )
+    try:
+        require_seconds("reload", value, zero=True)
+    except ConfigurationError:
+        raise TLSConfigurationError(
+            f'"reload" must be True, False or the seconds between looks at the files, not {value!r}'
+        ) from None
+    if 0 < value < LEAST_POLL_S or value == float("inf"):
+        raise TLSConfigurationError(
+            f'"reload" must be at least {LEAST_POLL_S:g} seconds and have an end, not {value!r}: '
+            f"give False for never, or leave it out for every {DEFAULT_POLL_S:g} seconds"
+        )
+    return float(value)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.httpserver import HTTPServer
+from tests import inside
 from tests.adapters.serving import STEP_S, hang_up, listening
 
 GET = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
@@ -41,8 +42,7 @@ class Served:
     @property
     def connection(self):
         """The only connection, as the server sees it; None before it is there."""
-        connections = self.server._endpoint.connections
-        return next(iter(connections), None)
+        return next(iter(inside.connections(self.server)), None)
 
     async def connect(self, **options):
         """Return a reader and a writer of a new connection."""

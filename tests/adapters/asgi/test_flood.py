@@ -13,8 +13,10 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from edgeserver.support.held import HeldBudget
+from edgeserver.support.loggers import gen_log
+from edgeserver.support.ratelimit import LimitedLog
 from edgeserver.support.turns import TurnBudget
-from edgeserver.websocket.connection import WebSocketWire
+from edgeserver.websocket.connection import WebSocketConnection
 from edgeserver.websocket.deflate import RATIO, RATIO_FLOOR
 from edgeserver.websocket.settings import (
     FREE_FRAGMENTS,
@@ -26,6 +28,7 @@ from edgeserver.websocket.settings import (
 from tests.http1.conversation import FakeTransport
 
 MAX_SIZE = 2**20
+LOG = LimitedLog(gen_log, logging.INFO, "closed")
 
 
 def frame(opcode: int, data: bytes = b"", *, fin: bool = True, compressed: bool = False) -> bytes:
@@ -65,7 +68,7 @@ class Transport(FakeTransport):
 
 def open_wire(
     *, compressed: bool = False, held: HeldBudget | None = None, turns: TurnBudget | None = None
-) -> tuple[WebSocketWire, Transport]:
+) -> tuple[WebSocketConnection, Transport]:
     """Return an open WebSocket over a transport that keeps what is written.
 
     Its turns have no end, unless the test says so.
@@ -84,8 +87,13 @@ def open_wire(
         "Sec-WebSocket-Version": "13",
     }
     protocol.accept(Request("/", Headers([*fields.items(), *offer])))
-    wire = WebSocketWire(
-        protocol, settings, held=HeldBudget() if held is None else held, turns=turns, name="peer"
+    wire = WebSocketConnection(
+        protocol,
+        settings,
+        held=HeldBudget() if held is None else held,
+        log=LOG,
+        turns=turns,
+        name="peer",
     )
     transport = Transport()
     transport.protocol = wire
@@ -93,7 +101,7 @@ def open_wire(
     return wire, transport
 
 
-async def received(wire: WebSocketWire) -> list[str | bytes]:
+async def received(wire: WebSocketConnection) -> list[str | bytes]:
     """Return all messages until the WebSocket is closed."""
     messages = []
     while (message := await wire.receive()) is not None:

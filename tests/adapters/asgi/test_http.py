@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from edgeserver.adapters.asgi import ASGIAdapter
+from tests import inside
 from tests.adapters.asgi.serving import GET, answer, post, serving, split
 from tests.adapters.serving import STEP_S, hang_up, reset, until
 from tests.loops import on_both_loops
@@ -173,7 +174,7 @@ class TestRequestBodies:
             reader, writer = await served.connect()
             writer.write(post(b"x" * size))
             await until(lambda: served.connection is not None)
-            await until(lambda: served.connection._reading_paused)
+            await until(lambda: inside.is_read_paused(served.connection))
             reading.set()
             assert split(await asyncio.wait_for(reader.read(), STEP_S))[2] == str(size).encode()
             await hang_up(writer)
@@ -320,7 +321,7 @@ class TestDisconnects:
             _, writer = await served.connect(limit=1024)
             writer.write(GET)
             await until(lambda: served.connection is not None)
-            await until(lambda: served.connection._paused)
+            await until(lambda: inside.is_writing_paused(served.connection))
             assert sent < 1000
             reset(writer)
 

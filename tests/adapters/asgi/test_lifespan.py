@@ -157,8 +157,10 @@ async def test_an_application_that_leaves_its_lifespan_early_is_told_of_at_the_e
         pytest.param({"lifespan": "maybe"}, "lifespan='maybe'", id="lifespan"),
         pytest.param({"root_path": "api"}, "root_path='api'", id="root-path"),
         pytest.param({"root_path": None}, "root_path=None", id="root-path-none"),
-        pytest.param({"shutdown_timeout": -1}, "shutdown_timeout=-1 is no time", id="negative"),
-        pytest.param({"shutdown_timeout": math.nan}, "shutdown_timeout=nan is no time", id="nan"),
+        pytest.param({"shutdown_timeout": -1}, "shutdown_timeout=-1 is not a time", id="negative"),
+        pytest.param(
+            {"shutdown_timeout": math.nan}, "shutdown_timeout=nan is not a time", id="nan"
+        ),
         pytest.param({"shutdown_timeout": "5"}, "shutdown_timeout='5'", id="text"),
         pytest.param({"shutdown_timeout": True}, "shutdown_timeout=True", id="bool"),
         pytest.param({"shutdown_timeout": None}, "shutdown_timeout=None", id="none"),

@@ -58,7 +58,7 @@ def start(*fields, **keys):
         pytest.param([{"type": "http.response.trailers"}], "trailers' before", id="trailers-first"),
         pytest.param([{"type": "http.nonsense"}], "'http.nonsense'", id="unknown"),
         pytest.param([{"type": "websocket.send"}], "'websocket.send'", id="of-another-scope"),
-        pytest.param([{}], "{} (dict), which is no ASGI message", id="no-type"),
+        pytest.param([{}], "{} (dict), which is not an ASGI message", id="no-type"),
         pytest.param([None], "None (NoneType)", id="no-dict"),
         pytest.param([{"type": 1}], "message 1 before", id="type-no-str"),
         pytest.param([{"type": "http.response.start"}], "'status' is None", id="no-status"),
@@ -339,7 +339,7 @@ async def test_a_scope_that_cannot_be_made_answers_500(caplog):
     async def app(scope, receive, send):
         raise AssertionError("it is never called")
 
-    # A lone surrogate is no path; nothing else that a scope is made of can fail.
+    # A lone surrogate is not a path; nothing else that a scope is made of can fail.
     async with serving(app, root_path="/\udcff") as served:
         said = await served.ask()
     assert said.startswith(b"HTTP/1.1 500 ")

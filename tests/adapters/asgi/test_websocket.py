@@ -15,6 +15,7 @@ from edgeserver.adapters.asgi import MessageError
 from edgeserver.errors import StreamClosedError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.websocket.settings import HELD_MESSAGES
+from tests.adapters import inside
 from tests.adapters.asgi.serving import serving, split
 from tests.adapters.serving import STEP_S, hang_up, reset, until
 from tests.loops import on_both_loops
@@ -145,8 +146,8 @@ class TestMessages:
         ):
             sending = asyncio.gather(*[client.send(b"x" * 10_000) for _ in range(1000)])
             [call] = served.adapter.calls
-            await until(lambda: call._wire._reading_paused)
-            assert len(call._wire.messages) <= HELD_MESSAGES + 1
+            await until(lambda: inside.websocket_read_paused(call))
+            assert inside.held_messages(call) <= HELD_MESSAGES + 1
             go_on.set()
             assert await asyncio.wait_for(client.recv(), STEP_S) == "all"
             await sending
@@ -169,8 +170,10 @@ class TestMessages:
             writer.write(handshake())
             await until(lambda: served.adapter.calls)
             [call] = served.adapter.calls
-            await until(lambda: hasattr(call, "_wire") and call._wire._writing_paused)
-            assert call._wire._reading_paused
+            await until(
+                lambda: inside.websocket_has_begun(call) and inside.websocket_writing_paused(call)
+            )
+            assert inside.websocket_read_paused(call)
             assert sent < 1000
             reset(writer)
             await until(lambda: not served.adapter.calls)
@@ -599,7 +602,7 @@ async def test_a_scope_that_cannot_be_made_answers_500(caplog):
     async def app(scope, receive, send):
         raise AssertionError("it is never called")
 
-    # A lone surrogate is no path; nothing else that a scope is made of can fail.
+    # A lone surrogate is not a path; nothing else that a scope is made of can fail.
     async with serving(app, root_path="/\udcff") as served:
         async with raw_socket(served) as (_, _, head):
             assert head.startswith(b"HTTP/1.1 500 ")

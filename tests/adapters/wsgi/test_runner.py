@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests import inside
+from tests.adapters.inside import pool_of
 from tests.adapters.serving import until
 from tests.adapters.wsgi.serving import ask, running, serving, talking
 
@@ -391,7 +393,7 @@ async def test_a_half_closed_connection_is_answered() -> None:
     async with running(app) as served, talking(served.port) as talk:
         talk.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         talk.writer.write_eof()
-        await until(lambda: any(each._eof for each in served.server._endpoint.connections))
+        await until(lambda: any(map(inside.input_has_ended, inside.connections(served.server))))
         go_on.set()
         await talk.head()
         assert len(await talk.rest()) == 200_000
@@ -412,7 +414,7 @@ async def test_a_request_that_waits_for_a_thread_is_dropped_with_its_client() ->
 
     request = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
     async with running(app, threads=1) as served, talking(served.port) as first:
-        server, pool = served.server, served.adapter._pool
+        server, pool = served.server, pool_of(served.adapter)
         first.send(request % b"first")
         assert await asyncio.to_thread(busy.wait, 20)
         async with talking(served.port) as second:

@@ -153,4 +153,4 @@ def test_a_servers_certificate_among_authorities_is_said(options, tmp_path, capl
     """A leaf in ca_certs lets in only itself."""
     (tmp_path / "ca.pem").write_bytes(pki.make_leaf(ROOT, "leaf.test").pem)
     build_contexts(options)
-    assert '"leaf.test" is no authority' in caplog.text
+    assert '"leaf.test" is not an authority' in caplog.text

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from edgeserver.tls.connection.timeouts import Deadlines
+from edgeserver.tls.connection.timeouts import Timeouts
+from tests.tls import inside
 from tests.tls.wire import both_loops
 
 
@@ -17,13 +18,13 @@ async def test_expires_in_order():
         if item == "last":
             done.set()
 
-    deadlines = Deadlines(0.01, note)
+    deadlines = Timeouts(0.01, note)
     for item in ("first", "second", "last"):
         deadlines.add(item)
     await done.wait()
     assert expired == ["first", "second", "last"]
     assert len(deadlines) == 0
-    assert deadlines._timer is None
+    assert not inside.is_scheduled(deadlines)
 
 
 @both_loops
@@ -31,7 +32,7 @@ async def test_discarded_does_not_expire():
     """What ended in time is forgotten, and what was added later has its whole time."""
     expired = []
     done = asyncio.Event()
-    deadlines = Deadlines(0.02, lambda item: (expired.append(item), done.set()))
+    deadlines = Timeouts(0.02, lambda item: (expired.append(item), done.set()))
     loop = asyncio.get_running_loop()
     deadlines.add("ended")
     deadlines.discard("ended")
@@ -51,7 +52,7 @@ async def test_again_keeps_the_first_time():
     """Adding twice neither doubles an item nor prolongs its time."""
     expired = []
     done = asyncio.Event()
-    deadlines = Deadlines(0.01, lambda item: (expired.append(item), done.set()))
+    deadlines = Timeouts(0.01, lambda item: (expired.append(item), done.set()))
     deadlines.add("one")
     deadlines.add("one")
     await done.wait()
@@ -71,7 +72,7 @@ async def test_added_while_expiring():
         else:
             done.set()
 
-    deadlines = Deadlines(0.01, note)
+    deadlines = Timeouts(0.01, note)
     deadlines.add("a")
     await done.wait()
     assert expired == ["a", "b"]

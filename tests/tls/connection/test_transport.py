@@ -10,6 +10,7 @@ import pytest
 
 from edgeserver.support.turns import SLICE_S
 from edgeserver.tls.handshake.layer import TLSLayer
+from tests.tls import inside
 from tests.tls.wire import Client, Echo, Recorder, both_loops, client_context, serve, server_context
 
 MIB = 1024 * 1024
@@ -57,7 +58,7 @@ async def test_echo(version):
         assert protocol.heard == ["made", "eof", "lost"]
         assert protocol.exc is None
         assert not protocol.transport.truncated
-        assert server.tracker.completed == 1
+        assert server.limiter.completed == 1
         assert server.reasons == {}
 
 
@@ -89,11 +90,11 @@ async def test_slow_reader_pauses_the_protocol():
         held = protocol.transport.get_write_buffer_size()
         assert 0 < held < len(data) + MIB
         # what waits in the transport below is bounded: the rest waits here, unencrypted
-        assert protocol.transport._lower.get_write_buffer_size() < 256 * 1024
+        assert inside.below(protocol.transport).get_write_buffer_size() < 256 * 1024
         assert await client.read_exactly(len(data)) == data
         await protocol.hears("resume")
         assert protocol.heard == ["made", "pause", "resume"]
-        assert protocol.transport._backlog is None
+        assert not inside.has_backlog(protocol.transport)
 
 
 @both_loops
@@ -183,7 +184,7 @@ async def test_paused_upload_is_bounded_and_complete():
         await protocol.has(1)
         transport.pause_reading()
         got = len(protocol.data)
-        waiting = len(transport._rest or b"") + transport._incoming.pending
+        waiting = inside.unread(transport)
         assert waiting <= 512 * 1024
         assert not sending.done()
         assert got < len(data)
@@ -386,7 +387,7 @@ async def test_abort_drops_what_waits():
 async def test_close_does_not_wait_for_ever():
     """A client that never reads keeps a closed connection only for so long."""
     async with serve(protocol=Recorder) as server, Client.connect(server.port) as client:
-        server.tracker.closing.length_s = 0.02
+        server.limiter.closing.length_s = 0.02
         await client.handshake()
         protocol = await server.protocol()
         protocol.transport.write(bytes(16 * MIB))
@@ -438,7 +439,7 @@ async def test_set_protocol_in_the_middle_of_data():
         assert (first.data, second.data) == (b"one", b"two")
         client.close_notify()
         await second.hears("lost")
-        first._note("lost")  # for the end of `serve`: its connection is gone
+        first.note("lost")  # for the end of `serve`: its connection is gone
 
 
 @both_loops
@@ -540,7 +541,7 @@ async def test_asyncio_streams_stand_on_it():
     async with serve() as server:
         listener = await asyncio.get_running_loop().create_server(
             lambda: TLSLayer(
-                contexts=server, build_protocol=lambda transport: build(), tracker=server.tracker
+                contexts=server, build_protocol=lambda transport: build(), limiter=server.limiter
             ),
             "127.0.0.1",
             0,
@@ -605,7 +606,7 @@ async def test_tickets_go_with_the_first_answer():
 
     class Counting(Echo):
         def connection_made(self, transport):
-            transport._lower = Counted(transport._lower, sizes)
+            inside.put_below(transport, lambda lower: Counted(lower, sizes))
             super().connection_made(transport)
             client.writer.write(request)  # not before: it comes alone, after the handshake
 
@@ -631,9 +632,9 @@ async def test_what_one_segment_causes_is_written_together():
     async with serve(protocol=AnswersInPieces) as server, Client.connect(server.port) as client:
         await client.handshake()
         transport = (await server.protocol()).transport
-        while transport._outgoing.pending:  # session tickets
+        while inside.has_pending_output(transport):  # session tickets
             await asyncio.sleep(0)
-        transport._lower = Counted(transport._lower, sizes)
+        inside.put_below(transport, lambda lower: Counted(lower, sizes))
         await client.send(b"x")
         assert await client.read_to_end() == b"piece" * 3 + bytes(16384)
         assert len(sizes) == 2
@@ -655,7 +656,7 @@ async def test_protocol_below_is_set_once(monkeypatch):
         await client.handshake()
         transport = (await server.protocol()).transport
         assert protocols == [transport]
-        assert transport._lower.get_protocol() is transport
+        assert inside.below(transport).get_protocol() is transport
 
 
 class Slow(Recorder):

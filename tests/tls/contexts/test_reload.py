@@ -1,6 +1,7 @@
 """Tests of reloading: what replaces what, what is kept, and what is said, with real handshakes."""
 
 import asyncio
+import errno
 import itertools
 import logging
 import os
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeserver.support.files import read_file
 from edgeserver.tls import ReloadTimer, TLSContexts, build_contexts, parse_ssl_options, start_lines
 from edgeserver.tls.contexts.host import MAX_AGE_S
-from tests.tls import pki
+from tests.tls import inside, pki
 from tests.tls.shake import shake_hands
 
 ROOT = pki.make_ca()
@@ -179,17 +181,111 @@ def test_old_metadata_is_no_change_and_young_metadata_is_looked_at_again(tmp_pat
     assert not contexts.changed()
 
 
-def test_a_problem_is_tried_again_after_a_while(tmp_path):
-    """A directory that comes back with its old metadata is found without a change to see."""
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Paths that may not be read, as for a user that is not root."""
+    paths = set()
+
+    def read(path, most):
+        if path in paths:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read_file(path, most)
+
+    monkeypatch.setattr("edgeserver.tls.certificates.pem.read_file", read)
+    return paths
+
+
+@pytest.mark.parametrize("what", ["certfile", "keyfile", "ca_certs"])
+def test_rights_that_are_put_right_are_a_cure(tmp_path, unreadable, what):
+    """A renewal that may be read only later is loaded then, though its metadata is the same."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(ROOT.pem)
+    options = {
+        **pki.write_pair(tmp_path, pki.make_leaf(ROOT)),
+        "client_auth": "optional",
+        "ca_certs": str(ca),
+    }
+    contexts = build_contexts(options)
+    new = pki.make_leaf(ROOT)
+    pki.write_pair(tmp_path, new)
+    for key in ("certfile", "keyfile", "ca_certs"):
+        os.utime(options[key], (2, 2))
+    unreadable.add(options[what])
+    assert "may not be read" in contexts.reload(force=False).kept[""]
+    unreadable.clear()
+    assert contexts.changed()
+    assert contexts.reload(force=False).replaced == ("",)
+    assert shown(contexts) == new.der
+
+
+def test_a_password_that_was_missing_is_a_cure(tmp_path):
+    """What cures a load may stand in no file that is looked at."""
+    password = []
+    leaf = pki.make_leaf(ROOT)
+    pair = pki.write_pair(tmp_path, leaf)
+    contexts = build_contexts({**pair, "password": lambda: password[0]})
+    new = pki.make_leaf(ROOT)
+    write_whole(pair["certfile"], new.pem)
+    write_whole(pair["keyfile"], pki.render_key(new.key, password=b"secret"))
+    for path in pair.values():
+        os.utime(path, (2, 2))
+    assert not contexts.reload(force=False).ok
+    password.append(b"secret")
+    assert contexts.changed()
+    assert contexts.reload(force=False).replaced == ("",)
+
+
+def test_a_problem_is_said_every_hour_until_it_is_well(tmp_path, caplog):
+    """Each look tries again in silence; the warning comes back each hour, the end is no warning."""
     pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
     clock = Clock()
     contexts = TLSContexts(parse_ssl_options(pair), clock=clock)
+    whole = Path(pair["certfile"]).read_bytes()
     write_whole(pair["certfile"], b"torn")
-    os.utime(pair["certfile"], (1, 1))
-    os.utime(pair["keyfile"], (1, 1))
+    caplog.set_level(logging.INFO, "edgeserver.general")
+    for _ in range(3 * 60):
+        assert contexts.changed()
+        contexts.reload(force=False)
+        clock.now_s += 60
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    caplog.clear()
+    write_whole(pair["certfile"], whole)
+    assert contexts.reload(force=False).ok
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "can be loaded again" in caplog.text
+
+
+def test_problems_that_vary_are_said_within_a_limit(tmp_path, caplog):
+    """A problem in ever new words is logged fifty times an hour at most."""
+    attempts = itertools.count()
+    leaf = pki.make_leaf(ROOT)
+    pair = pki.write_pair(tmp_path, leaf)
+
+    def password():
+        raise OSError(f"attempt {next(attempts)}")
+
+    contexts = TLSContexts(parse_ssl_options({**pair, "password": password}), clock=Clock())
+    write_whole(pair["keyfile"], pki.render_key(leaf.key, password=b"secret"))
+    for _ in range(80):
+        assert not contexts.reload(force=False).ok
+    assert len(caplog.records) == 50
+
+
+def test_a_load_that_fails_slowly_is_not_tried_at_each_look(tmp_path):
+    """Where a load waits for a pipe, say, the server has nine tenths of the time for others."""
+    leaf = pki.make_leaf(ROOT)
+    pair = pki.write_pair(tmp_path, leaf)
+    clock = Clock()
+
+    def password():
+        clock.now_s += 5
+        raise OSError("no answer")
+
+    contexts = TLSContexts(parse_ssl_options({**pair, "password": password}), clock=clock)
+    write_whole(pair["keyfile"], pki.render_key(leaf.key, password=b"secret"))
     contexts.reload(force=False)
     assert not contexts.changed()
-    clock.now_s += 31
+    clock.now_s += 50
     assert contexts.changed()
 
 
@@ -278,7 +374,7 @@ async def test_the_timer_looks_and_stops(tmp_path):
     await asyncio.wait_for(replaced.wait(), 10)
     timer.stop()
     assert shown(contexts) == leaf.der
-    assert timer._handle is None
+    assert not inside.is_ticking(timer)
 
 
 def test_the_timer_can_be_off(tmp_path):

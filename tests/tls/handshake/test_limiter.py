@@ -4,65 +4,65 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.tls.handshake.limiter import AT_ONCE, TURN_S, HandshakeTracker, Place
+from edgeserver.tls.handshake.limiter import AT_ONCE, TURN_S, Admission, HandshakeLimiter
 from tests.tls.waiters import Asker, Turns, crowded, v4, v6
 
 
-def stall(tracker, *keys):
+def stall(limiter, *keys):
     """Return connections with these keys, after a hello that had its slot."""
-    askers = [Asker(key, tracker=tracker) for key in keys]
+    askers = [Asker(key, limiter=limiter) for key in keys]
     for each in askers:
-        assert tracker.enter(each) is Place.NOW
-        tracker.stalled.add(each)
-        tracker.running = 0  # the loop turns between them
+        assert limiter.acquire(each) is Admission.NOW
+        limiter.stalled.add(each)
+        limiter.running = 0  # the loop turns between them
     return askers
 
 
 def test_slots_of_a_turn():
     """Above the slots of a turn connections wait, and get one in the next, in order."""
-    tracker, turns = crowded(slots=2)
+    limiter, turns = crowded(slots=2)
     askers = [Asker(v4(n)) for n in range(5)]
-    assert [tracker.enter(each) for each in askers] == [Place.QUEUED] * 5
-    assert (tracker.running, tracker.waiting, len(turns.planned)) == (2, 5, 1)
+    assert [limiter.acquire(each) for each in askers] == [Admission.QUEUED] * 5
+    assert (limiter.running, limiter.waiting, len(turns.planned)) == (2, 5, 1)
     turns.give()
     assert [each.admitted for each in askers] == [1, 1, 0, 0, 0]
     turns.give()
     assert [each.admitted for each in askers] == [1, 1, 1, 1, 0]
     turns.give()
-    assert (tracker.running, tracker.waiting, turns.planned) == (1, 0, [])
-    assert tracker.enter(Asker()) is Place.NOW
+    assert (limiter.running, limiter.waiting, turns.planned) == (1, 0, [])
+    assert limiter.acquire(Asker()) is Admission.NOW
 
 
 def test_few_slots_are_had_without_a_turn():
     """The first of a turn do not wait; a queue of one is over with the next turn."""
     turns = Turns()
-    tracker = HandshakeTracker(plan=turns, clock=lambda: 0.0)
-    assert [tracker.enter(Asker()) for _ in range(AT_ONCE)] == [Place.NOW] * AT_ONCE
+    limiter = HandshakeLimiter(plan=turns, clock=lambda: 0.0)
+    assert [limiter.acquire(Asker()) for _ in range(AT_ONCE)] == [Admission.NOW] * AT_ONCE
     assert len(turns.planned) == 1
-    assert tracker.enter(Asker()) is Place.QUEUED
+    assert limiter.acquire(Asker()) is Admission.QUEUED
     turns.give()
-    assert (tracker.waiting, turns.planned) == (0, [])
-    assert tracker.enter(Asker()) is Place.NOW
+    assert (limiter.waiting, turns.planned) == (0, [])
+    assert limiter.acquire(Asker()) is Admission.NOW
 
 
 def test_newcomer_does_not_overtake():
     """While somebody waits newcomers wait too, though the turn has slots left."""
-    tracker, turns = crowded(max_per_client=1)
+    limiter, turns = crowded(max_per_client=1)
     first, second, third = Asker(), Asker(), Asker()
-    tracker.enter(first)
-    tracker.enter(second)
+    limiter.acquire(first)
+    limiter.acquire(second)
     turns.give()
-    assert tracker.enter(third) is Place.QUEUED
+    assert limiter.acquire(third) is Admission.QUEUED
     turns.give()
     assert (first.admitted, second.admitted, third.admitted) == (1, 1, 0)
 
 
 def test_limit_per_client_of_a_turn():
     """A client's further connections wait for the next turn while another's go on."""
-    tracker, turns = crowded(slots=8, max_per_client=1)
+    limiter, turns = crowded(slots=8, max_per_client=1)
     mine, other = [Asker(v4(1)) for _ in range(2)], Asker(v4(2))
     for each in (*mine, other):
-        tracker.enter(each)
+        limiter.acquire(each)
     turns.give()
     assert [each.admitted for each in (*mine, other)] == [1, 0, 1]
     turns.give()
@@ -72,7 +72,7 @@ def test_limit_per_client_of_a_turn():
 def test_turn_has_a_time():
     """Dear steps end a turn before its slots do, and each turn does one at least."""
     now = [0.0]
-    tracker, turns = crowded(slots=8, clock=lambda: now[0])
+    limiter, turns = crowded(slots=8, clock=lambda: now[0])
 
     class Dear(Asker):
         def admit(self):
@@ -81,7 +81,7 @@ def test_turn_has_a_time():
 
     askers = [Dear() for _ in range(4)]
     for each in askers:
-        tracker.enter(each)
+        limiter.acquire(each)
     turns.give()
     assert [each.admitted for each in askers] == [1, 1, 0, 0]
     turns.give()
@@ -90,15 +90,15 @@ def test_turn_has_a_time():
 
 def test_error_in_a_step_does_not_stop_the_turns():
     """The next in the queue has its turn after one whose step failed."""
-    tracker, turns = crowded(slots=4)
+    limiter, turns = crowded(slots=4)
 
     class Broken(Asker):
         def admit(self):
             raise RuntimeError("made by the test")
 
     after = Asker()
-    tracker.enter(Broken())
-    tracker.enter(after)
+    limiter.acquire(Broken())
+    limiter.acquire(after)
     with pytest.raises(RuntimeError, match="made by the test"):
         turns.give()
     turns.give()
@@ -107,24 +107,24 @@ def test_error_in_a_step_does_not_stop_the_turns():
 
 def test_cancel_gives_up_the_turn():
     """Who has left is not admitted."""
-    tracker, turns = crowded()
+    limiter, turns = crowded()
     first, second = Asker(), Asker(v4(1))
-    tracker.enter(first)
-    tracker.enter(second)
-    tracker.cancel(first)
+    limiter.acquire(first)
+    limiter.acquire(second)
+    limiter.cancel(first)
     turns.give()
-    assert (first.admitted, second.admitted, tracker.waiting) == (0, 1, 0)
+    assert (first.admitted, second.admitted, limiter.waiting) == (0, 1, 0)
 
 
 def test_full_queue_refuses():
     """The queue is bounded: of the client with the most the last come goes, or is not let in."""
-    tracker, turns = crowded(max_waiting=2)
+    limiter, turns = crowded(max_waiting=2)
     first, second, third, other = Asker(), Asker(), Asker(), Asker(v4(1))
-    second.evict = lambda: tracker.cancel(second)
-    assert [tracker.enter(each) for each in (first, second)] == [Place.QUEUED] * 2
-    assert tracker.enter(third) is Place.REFUSED
-    assert tracker.enter(other) is Place.QUEUED
-    assert (tracker.waiting, len(turns.planned)) == (2, 1)
+    second.evict = lambda: limiter.cancel(second)
+    assert [limiter.acquire(each) for each in (first, second)] == [Admission.QUEUED] * 2
+    assert limiter.acquire(third) is Admission.REFUSED
+    assert limiter.acquire(other) is Admission.QUEUED
+    assert (limiter.waiting, len(turns.planned)) == (2, 1)
     turns.give()
     turns.give()
     assert [each.admitted for each in (first, second, third, other)] == [1, 0, 0, 1]
@@ -142,28 +142,28 @@ def test_full_queue_refuses():
 @pytest.mark.parametrize("count", [64, 4500])
 def test_stalled_handshakes_hold_no_slot(addresses, count):
     """However many are stalled, both flights of the next handshake go on at once."""
-    tracker = HandshakeTracker(plan=Turns())
-    stall(tracker, *(addresses[n % len(addresses)] for n in range(count)))
-    assert len(tracker.stalled) == count
-    honest = Asker(addresses[0], tracker=tracker)
-    assert tracker.enter(honest) is Place.NOW
-    tracker.stalled.add(honest)
-    assert tracker.go_on(honest) is Place.NOW
-    assert (tracker.waiting, len(tracker.stalled), tracker.stalled.evicted) == (0, count, 0)
+    limiter = HandshakeLimiter(plan=Turns())
+    stall(limiter, *(addresses[n % len(addresses)] for n in range(count)))
+    assert len(limiter.stalled) == count
+    honest = Asker(addresses[0], limiter=limiter)
+    assert limiter.acquire(honest) is Admission.NOW
+    limiter.stalled.add(honest)
+    assert limiter.acquire_again(honest) is Admission.NOW
+    assert (limiter.waiting, len(limiter.stalled), limiter.stalled.evicted) == (0, count, 0)
 
 
 def test_flood_of_hellos_waits_for_itself():
     """In front of 4,000 hellos of 8 addresses somebody else's two flights take a turn each."""
-    tracker, turns = crowded(slots=16)
-    flood = [Asker(v4(n % 8), tracker=tracker) for n in range(4000)]
+    limiter, turns = crowded(slots=16)
+    flood = [Asker(v4(n % 8), limiter=limiter) for n in range(4000)]
     for each in flood:
-        tracker.enter(each)
+        limiter.acquire(each)
     turns.give()
-    honest = Asker(v4(99), tracker=tracker)
-    assert tracker.enter(honest) is Place.QUEUED
+    honest = Asker(v4(99), limiter=limiter)
+    assert limiter.acquire(honest) is Admission.QUEUED
     turns.give()
     assert honest.admitted == 1
-    assert tracker.go_on(honest) is Place.QUEUED
+    assert limiter.acquire_again(honest) is Admission.QUEUED
     turns.give()
     assert honest.admitted == 2
     assert sum(each.admitted for each in flood) == 16 * 3 - 2
@@ -171,78 +171,78 @@ def test_flood_of_hellos_waits_for_itself():
 
 def test_flood_of_one_site_waits_for_itself():
     """4,000 hellos of as many /64s of one /48 are one site's."""
-    tracker, turns = crowded(slots=16)
+    limiter, turns = crowded(slots=16)
     for n in range(4000):
-        tracker.enter(Asker(v6(1, n)))
+        limiter.acquire(Asker(v6(1, n)))
     honest = [Asker(v6(n, 1)) for n in range(2, 10)]
     for each in honest:
-        tracker.enter(each)
+        limiter.acquire(each)
     turns.give()
     assert all(each.admitted for each in honest)
 
 
 def test_oldest_of_the_most_is_evicted():
     """Above the limit those go that waited longest, of the client with the most: not others."""
-    tracker = HandshakeTracker(max_stalled=6, plan=Turns())
-    honest = stall(tracker, v4(1), v4(2))
-    flood = stall(tracker, *[v4(9)] * 8)
+    limiter = HandshakeLimiter(max_stalled=6, plan=Turns())
+    honest = stall(limiter, v4(1), v4(2))
+    flood = stall(limiter, *[v4(9)] * 8)
     assert [each.evicted for each in flood] == [True] * 4 + [False] * 4
     assert not any(each.evicted for each in honest)
-    assert (len(tracker.stalled), tracker.stalled.evicted) == (6, 4)
+    assert (len(limiter.stalled), limiter.stalled.evicted) == (6, 4)
 
 
 def test_flood_of_a_site_evicts_itself():
     """A /48 with a /64 for every connection evicts its own; a client beside it keeps its two."""
-    tracker = HandshakeTracker(max_stalled=32, plan=Turns())
-    honest = stall(tracker, v4(1), v4(1), v6(2, 1), v6(2, 2))
-    flood = stall(tracker, *(v6(1, n) for n in range(1000)))
+    limiter = HandshakeLimiter(max_stalled=32, plan=Turns())
+    honest = stall(limiter, v4(1), v4(1), v6(2, 1), v6(2, 2))
+    flood = stall(limiter, *(v6(1, n) for n in range(1000)))
     assert not any(each.evicted for each in honest)
-    assert len(tracker.stalled) == 32 - len(tracker.stalled) % 2
+    assert len(limiter.stalled) == 32 - len(limiter.stalled) % 2
     assert (
-        tracker.stalled.evicted
+        limiter.stalled.evicted
         == sum(each.evicted for each in flood)
-        == 1004 - len(tracker.stalled)
+        == 1004 - len(limiter.stalled)
     )
 
 
 def test_flood_of_single_connections_evicts_the_oldest():
     """Where nobody has more than others, those go that waited longest."""
-    tracker = HandshakeTracker(max_stalled=16, plan=Turns())
-    askers = stall(tracker, *(v4(n) for n in range(20)))
+    limiter = HandshakeLimiter(max_stalled=16, plan=Turns())
+    askers = stall(limiter, *(v4(n) for n in range(20)))
     assert [each.evicted for each in askers] == [True] * 4 + [False] * 16
 
 
 def test_handshake_that_goes_on_is_not_evicted():
     """Whose client has sent something waits for a slot, not for the client."""
-    tracker, turns = crowded(max_stalled=1)
+    limiter, turns = crowded(max_stalled=1)
     turns.planned.clear()
-    tracker.running = 0
-    (first,) = stall(tracker, v4(1))
-    tracker.running = 1
-    assert tracker.go_on(first) is Place.QUEUED
-    stall_next = Asker(v4(2), tracker=tracker)
-    tracker.stalled.add(stall_next)
-    assert (first.evicted, stall_next.evicted, len(tracker.stalled)) == (False, False, 1)
+    limiter.running = 0
+    (first,) = stall(limiter, v4(1))
+    limiter.running = 1
+    assert limiter.acquire_again(first) is Admission.QUEUED
+    stall_next = Asker(v4(2), limiter=limiter)
+    limiter.stalled.add(stall_next)
+    assert (first.evicted, stall_next.evicted, len(limiter.stalled)) == (False, False, 1)
 
 
 def test_counts():
     """The counts show who has slots, who waits, who is stalled and who was evicted."""
-    tracker, _ = crowded(slots=1, max_stalled=2)
-    tracker.enter(Asker(v4(1)))
-    for each in [Asker(v4(2), tracker=tracker) for _ in range(3)]:
-        tracker.stalled.add(each)
-    counts = tracker.counts
+    limiter, _ = crowded(slots=1, max_stalled=2)
+    limiter.acquire(Asker(v4(1)))
+    for each in [Asker(v4(2), limiter=limiter) for _ in range(3)]:
+        limiter.stalled.add(each)
+    counts = limiter.counts
     assert (counts.running, counts.waiting, counts.stalled, counts.evicted) == (1, 1, 2, 1)
     assert counts.max_stalled == 2
 
 
 def test_abort_all():
     """Every connection without an end to its handshake is ended."""
-    tracker = HandshakeTracker()
+    limiter = HandshakeLimiter()
     askers = [Asker(), Asker()]
     for each in askers:
-        tracker.begin(each, None)
-    tracker.abort_all()
+        limiter.begin(each, None)
+    limiter.abort_all()
     assert all(each.aborted for each in askers)
 
 
@@ -256,28 +256,28 @@ def test_abort_all():
 @settings(max_examples=150, deadline=None)
 def test_books_balance(steps, total, per_client):
     """Whatever comes and goes: limits hold, a turn comes while somebody waits, none is lost."""
-    tracker, turns = crowded(slots=total, max_per_client=per_client)
+    limiter, turns = crowded(slots=total, max_per_client=per_client)
     stalled, waiting = [], []
 
     def ask(asker, place):
-        if place is Place.NOW:
-            tracker.stalled.add(asker)
+        if place is Admission.NOW:
+            limiter.stalled.add(asker)
             stalled.append(asker)
         else:
             waiting.append(asker)
 
     for step, number in steps:
         if step == "enter":
-            asker = Asker(bytes([number]), tracker=tracker)
-            ask(asker, tracker.enter(asker))
+            asker = Asker(bytes([number]), limiter=limiter)
+            ask(asker, limiter.acquire(asker))
         elif step == "go on" and stalled:
             asker = stalled.pop(number % len(stalled))
             asker.admitted = 0
-            ask(asker, tracker.go_on(asker))
+            ask(asker, limiter.acquire_again(asker))
         elif step == "leave" and stalled:
-            tracker.stalled.discard(stalled.pop(0))
+            limiter.stalled.discard(stalled.pop(0))
         elif step == "cancel" and waiting:
-            tracker.cancel(waiting.pop())
+            limiter.cancel(waiting.pop())
         elif step == "turn" and turns.planned:
             turns.give()
             served = [each for each in waiting if each.admitted]
@@ -288,16 +288,16 @@ def test_books_balance(steps, total, per_client):
             assert all(keys.count(key) <= per_client for key in keys)
             if len(served) < total:
                 assert all(keys.count(each.key) == per_client for each in waiting)
-        assert tracker.running <= total
-        assert (tracker.waiting, len(tracker.stalled)) == (len(waiting), len(stalled))
+        assert limiter.running <= total
+        assert (limiter.waiting, len(limiter.stalled)) == (len(waiting), len(stalled))
         assert len(turns.planned) >= bool(waiting)
 
 
 def test_one_after_the_other_never_waits():
     """Where the loop turns between the steps they are had at once, however many come."""
     turns = Turns()
-    tracker = HandshakeTracker(plan=turns, clock=lambda: 0.0)
+    limiter = HandshakeLimiter(plan=turns, clock=lambda: 0.0)
     for _ in range(10 * AT_ONCE):
-        assert tracker.enter(Asker()) is Place.NOW
+        assert limiter.acquire(Asker()) is Admission.NOW
         while turns.planned:
             turns.give()

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeserver.tls.handshake.plain_http import (
-    MAX_HEAD_BYTES,
+    MAX_PLAIN_BYTES,
     head_is_complete,
     render_plain_http_answer,
 )
@@ -80,7 +80,7 @@ def test_head_has_no_body():
         (b"GET / HTTP/1.1\n\n", 0, True),
         (b"GET / HTTP/1.1\r\n\r\n", 16, True),
         (b"GET / HTTP/1.1\r\nA: b\r\n", 0, False),
-        (b"a" * (MAX_HEAD_BYTES + 1), 0, True),
+        (b"a" * (MAX_PLAIN_BYTES + 1), 0, True),
     ],
 )
 def test_end_of_head(raw, seen, complete):

@@ -66,11 +66,11 @@ def test_configured_names(written, name):
         ("*", "the whole first label"),
         ("https://a.test", "without scheme, port or path"),
         ("a.test:443", "without scheme, port or path"),
-        ("a..test", "no host name"),
-        ("-a.test", "no host name"),
-        ("a" * 64 + ".test", "no host name"),
-        ("a." * 130 + "test", "no host name"),
-        ("a b.test", "no host name"),
+        ("a..test", "not a host name"),
+        ("-a.test", "not a host name"),
+        ("a" * 64 + ".test", "not a host name"),
+        ("a." * 130 + "test", "not a host name"),
+        ("a b.test", "not a host name"),
     ],
 )
 def test_configured_names_refused(written, words):

@@ -1,0 +1,750 @@
+"""The table of settings: each with its name, table, kind, default, unit and help, once.
+
+Decides what can be set and what is in force where nobody says anything. The command's flags are
+made from it, the server's constructor takes its defaults from it, and the reference shows it. It is
+data: it must not know how a value comes in, nor what is done with it, and costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "DEFAULT_BIND",
+    "DEV_DIRECTORY",
+    "SETTINGS",
+    "TABLES",
+    "Kind",
+    "Setting",
+    "Taker",
+    "library_default",
+    "setting",
+    "settings_of",
+]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+DEFAULT_BIND = "127.0.0.1:8000"
+"""Where `serve` listens unless it is told."""
+
+DEV_DIRECTORY = "certs"
+"""Where the certificates for development are made."""
+
+Kind = Literal[
+    "text",
+    "file",
+    "directory",
+    "address",
+    "choice",
+    "number",  # a whole number
+    "bytes",
+    "seconds",
+    "share",  # a number above 0, 1 at most
+    "switch",  # said or not
+    "toggle",  # said either way, or not
+]
+"""How a value is written and checked."""
+
+Taker = Literal["serve", "server", "adapter", "trust", "tls", "audit"]
+"""Whose setting it is: the command's alone, or an argument of `HTTPServer`, of the adapter of an
+application's kind, of `TrustPolicy`, of the `ssl_options` dict, or of `AuditLog`."""
+
+TABLES = {
+    "application": "Application",
+    "listening": "Listening",
+    "tls": "TLS",
+    "proxies": "Behind a proxy",
+    "audit": "Audit",
+    "limits": "Limits (of one worker)",
+    "process": "Process",
+}
+"""The tables of settings, in the order in which people read them, and the title of each."""
+
+_METAVARS = {"file": "FILE", "directory": "DIR", "bytes": "BYTES", "seconds": "SECONDS"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing that can be set.
+
+    Args:
+        name: What it is called everywhere, in kebab-case: `max-body-size` is the flag
+            `--max-body-size`.
+        table: Which of `TABLES` it stands in.
+        kind: How its value is written.
+        help: What it says, as a sentence for a person who reads `--help`.
+        taker: Whose argument it becomes.
+        argument: The name of that argument; the setting's own, with underscores, if empty.
+        default: What is in force in a program that does not say it; None for nothing, or for what
+            `shown` describes.
+        serve_default: What is in force with `serve`, where that differs.
+        shown: How the default is written for people where it is no plain value.
+        metavar: What stands for the value in `--help`.
+        choices: The values that there are, for a choice.
+        least: The smallest value; for seconds, 0 says that no time at all is one.
+        most: The largest value.
+        many: Whether it may be said more than once.
+        reloads: Whether SIGHUP reads again what it names.
+    """
+
+    name: str
+    table: str
+    kind: Kind
+    help: str
+    taker: Taker = "serve"
+    argument: str = ""
+    default: Any = None
+    serve_default: Any = None
+    shown: str = ""
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    many: bool = False
+    reloads: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name as an identifier, such as `max_body_size`."""
+        return self.name.replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """The flag, such as `--max-body-size`."""
+        return f"--{self.name}"
+
+    @property
+    def parameter(self) -> str:
+        """The argument of its taker that it becomes; empty where it is the command's alone."""
+        return "" if self.taker == "serve" else self.argument or self.key
+
+    @property
+    def in_force(self) -> Any:
+        """What `serve` has where nobody says anything."""
+        return self.default if self.serve_default is None else self.serve_default
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in `--help`; empty where there is none, or only choices."""
+        return self.metavar or _METAVARS.get(self.kind, "")
+
+    def value_in(self, given: Mapping[str, Any]) -> Any:
+        """Return what `given` says by the setting's key, else what `serve` has by default."""
+        value = given[self.key]
+        return self.in_force if value is None else value
+
+    def write(self, value: object) -> str:
+        """Return `value` as a person writes it: `64K`, `2.5`, `on`; None is an empty text."""
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if self.kind == "bytes" and isinstance(value, int):
+            for unit, size in (("G", 1024 * MIB), ("M", MIB), ("K", KIB)):
+                if value and value % size == 0:
+                    return f"{value // size}{unit}"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def written_default(self, *, serve: bool) -> str:
+        """Return what is in force by default, as a person writes it; empty where nothing is."""
+        value = self.in_force if serve else self.default
+        if value is None or (self.kind == "switch" and not value):
+            return self.shown
+        return self.write(value)
+
+
+_APPLICATION = (
+    Setting(
+        name="app-dir",
+        table="application",
+        kind="directory",
+        default=".",
+        help="Where the application's module is looked for.",
+    ),
+    Setting(
+        name="interface",
+        table="application",
+        kind="choice",
+        choices=("auto", "callback", "asgi", "wsgi", "tornado"),
+        default="auto",
+        help="What the application is; auto looks at the object.",
+    ),
+    Setting(
+        name="factory",
+        table="application",
+        kind="switch",
+        help="ATTR is a function that returns the application.",
+    ),
+    Setting(
+        name="root-path",
+        table="application",
+        kind="text",
+        taker="adapter",
+        default="",
+        metavar="PATH",
+        help="ASGI, WSGI: the path under which the application stands.",
+    ),
+    Setting(
+        name="threads",
+        table="application",
+        kind="number",
+        taker="adapter",
+        default=8,
+        metavar="N",
+        least=1,
+        most=1024,
+        help="WSGI: requests that it works on at once.",
+    ),
+    Setting(
+        name="lifespan",
+        table="application",
+        kind="choice",
+        taker="adapter",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="ASGI: whether it is told of start and stop.",
+    ),
+    Setting(
+        name="shutdown-timeout",
+        table="application",
+        kind="seconds",
+        taker="adapter",
+        default=10.0,
+        least=0,
+        help="ASGI: seconds for its tasks to end, and again for its own shutdown.",
+    ),
+    Setting(
+        name="ws-max-size",
+        table="application",
+        kind="bytes",
+        taker="adapter",
+        default=1 * MIB,
+        least=1,
+        help="ASGI: most bytes of a WebSocket message.",
+    ),
+    Setting(
+        name="ws-ping-interval",
+        table="application",
+        kind="seconds",
+        taker="adapter",
+        default=20.0,
+        help="ASGI: seconds between WebSocket pings.",
+    ),
+    Setting(
+        name="ws-ping-timeout",
+        table="application",
+        kind="seconds",
+        taker="adapter",
+        default=20.0,
+        help="ASGI: seconds for a WebSocket pong.",
+    ),
+    Setting(
+        name="ws-per-message-deflate",
+        table="application",
+        kind="toggle",
+        taker="adapter",
+        default=False,
+        help="ASGI: whether WebSockets may be compressed.",
+    ),
+)
+
+_LISTENING = (
+    Setting(
+        name="bind",
+        table="listening",
+        kind="address",
+        default=DEFAULT_BIND,
+        metavar="ADDRESS",
+        many=True,
+        help=(
+            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
+            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
+            "given."
+        ),
+    ),
+    Setting(
+        name="http-redirect",
+        table="listening",
+        kind="number",
+        metavar="PORT",
+        least=0,
+        most=65535,
+        help="A plain port, on the host of the first https one, that sends clients there.",
+    ),
+    Setting(
+        name="backlog",
+        table="listening",
+        kind="number",
+        default=128,
+        metavar="N",
+        least=1,
+        most=65535,
+        help="Connections that may wait to be accepted.",
+    ),
+    Setting(
+        name="reuse-port",
+        table="listening",
+        kind="switch",
+        help="Let other processes listen on the same port.",
+    ),
+)
+
+_TLS = (
+    Setting(
+        name="certfile",
+        table="tls",
+        kind="file",
+        taker="tls",
+        reloads=True,
+        help="The certificate, followed by its chain (PEM).",
+    ),
+    Setting(
+        name="keyfile",
+        table="tls",
+        kind="file",
+        taker="tls",
+        reloads=True,
+        help="Its private key (PEM); not needed if --certfile holds it.",
+    ),
+    Setting(
+        name="key-password-file",
+        table="tls",
+        kind="file",
+        taker="tls",
+        argument="password",
+        reloads=True,
+        help="The password of that key, in its first line.",
+    ),
+    Setting(
+        name="ca-certs",
+        table="tls",
+        kind="file",
+        taker="tls",
+        reloads=True,
+        help="The CAs whose client certificates count (PEM).",
+    ),
+    Setting(
+        name="cert-reqs",
+        table="tls",
+        kind="choice",
+        taker="tls",
+        choices=("none", "optional", "required"),
+        shown="none",
+        help="Whether clients show a certificate.",
+    ),
+    Setting(
+        name="crl",
+        table="tls",
+        kind="file",
+        taker="tls",
+        reloads=True,
+        help="Client certificates that were revoked (PEM or DER).",
+    ),
+    Setting(
+        name="ciphers",
+        table="tls",
+        kind="text",
+        taker="tls",
+        metavar="LIST",
+        help="OpenSSL's cipher list, for TLS 1.2.",
+    ),
+    Setting(
+        name="tls-policy",
+        table="tls",
+        kind="choice",
+        taker="tls",
+        argument="policy",
+        choices=("default", "modern"),
+        shown="TLS 1.2 and 1.3",
+        help="modern is TLS 1.3 only.",
+    ),
+    Setting(
+        name="tls-host",
+        table="tls",
+        kind="text",
+        taker="tls",
+        argument="hosts",
+        metavar="NAME=CERT:KEY",
+        many=True,
+        reloads=True,
+        help="Another certificate for clients that ask for NAME; repeatable.",
+    ),
+    Setting(
+        name="handshake-timeout",
+        table="tls",
+        kind="seconds",
+        taker="tls",
+        default=10.0,
+        help="Seconds for a handshake.",
+    ),
+    Setting(
+        name="hsts",
+        table="tls",
+        kind="number",
+        taker="server",
+        argument="strict_transport_security",
+        metavar="SECONDS",
+        least=0,
+        help="Tell clients over TLS to come back over TLS only, for so long (RFC 6797).",
+    ),
+    Setting(
+        name="dev-tls",
+        table="tls",
+        kind="switch",
+        help=f"A development certificate for localhost, made under {DEV_DIRECTORY}/.",
+    ),
+)
+
+_PROXIES = (
+    Setting(
+        name="trust",
+        table="proxies",
+        kind="text",
+        taker="trust",
+        argument="proxies",
+        metavar="CIDR[,...]",
+        many=True,
+        help="Proxies to believe: addresses, ranges, 'unix:', 'loopback', 'private'.",
+    ),
+    Setting(
+        name="trust-file",
+        table="proxies",
+        kind="file",
+        taker="trust",
+        argument="proxies",
+        many=True,
+        reloads=True,
+        help="A file of proxies to believe: one range a line, '#' comments.",
+    ),
+    Setting(
+        name="source",
+        table="proxies",
+        kind="text",
+        taker="trust",
+        default="x-forwarded-for",
+        metavar="HEADER",
+        help=(
+            "The header that names the client: x-forwarded-for, forwarded, or one that holds a "
+            "single address."
+        ),
+    ),
+    Setting(
+        name="proto-header",
+        table="proxies",
+        kind="text",
+        taker="trust",
+        argument="proto",
+        default="x-forwarded-proto",
+        metavar="HEADER",
+        help="The header that names the scheme, or 'none'.",
+    ),
+    Setting(
+        name="max-hops",
+        table="proxies",
+        kind="number",
+        taker="trust",
+        default=20,
+        metavar="N",
+        least=1,
+        help="How many entries of the source to examine.",
+    ),
+    Setting(
+        name="unlisted",
+        table="proxies",
+        kind="choice",
+        taker="trust",
+        choices=("strip", "keep"),
+        default="strip",
+        metavar="strip|keep",
+        help="Whether applications see forwarding headers of unlisted peers.",
+    ),
+    Setting(
+        name="undeclared",
+        table="proxies",
+        kind="choice",
+        taker="trust",
+        choices=("strip", "keep"),
+        default="strip",
+        metavar="strip|keep",
+        help="Whether they see those of proxies beside the source and the scheme header.",
+    ),
+    Setting(
+        name="xheaders",
+        table="proxies",
+        kind="switch",
+        taker="server",
+        help="Tornado's rules: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
+    ),
+    Setting(
+        name="trusted-downstream",
+        table="proxies",
+        kind="text",
+        taker="server",
+        metavar="IP|CIDR[,...]",
+        many=True,
+        help="With --xheaders: proxies to skip in X-Forwarded-For, from the right.",
+    ),
+    Setting(
+        name="protocol",
+        table="proxies",
+        kind="choice",
+        taker="server",
+        choices=("http", "https"),
+        help="The scheme that clients used, where no header says so.",
+    ),
+)
+
+_AUDIT = (
+    Setting(
+        name="audit-log",
+        table="audit",
+        kind="file",
+        taker="audit",
+        argument="target",
+        reloads=True,
+        help="One JSON line for each request: who its client is, and why.",
+    ),
+    Setting(
+        name="audit-findings",
+        table="audit",
+        kind="switch",
+        taker="audit",
+        argument="mode",
+        help="Only requests with findings, such as headers that contradict each other.",
+    ),
+    Setting(
+        name="audit-sample",
+        table="audit",
+        kind="share",
+        taker="audit",
+        argument="sample",
+        metavar="SHARE",
+        help="Only a share of the requests, such as 0.01.",
+    ),
+)
+
+_LIMITS = (
+    Setting(
+        name="max-header-size",
+        table="limits",
+        kind="bytes",
+        taker="server",
+        default=64 * KIB,
+        least=1,
+        help="Bytes of a request's head; more is 431.",
+    ),
+    Setting(
+        name="max-header-fields",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=256,
+        metavar="N",
+        least=1,
+        help="Fields of a request's head.",
+    ),
+    Setting(
+        name="max-body-size",
+        table="limits",
+        kind="bytes",
+        taker="server",
+        default=100 * MIB,
+        least=0,
+        help="Bytes of a request's body; more is 413.",
+    ),
+    Setting(
+        name="max-buffer-size",
+        table="limits",
+        kind="bytes",
+        taker="server",
+        default=100 * MIB,
+        least=1,
+        help="Bytes held for one connection.",
+    ),
+    Setting(
+        name="max-held",
+        table="limits",
+        kind="bytes",
+        taker="server",
+        default=512 * MIB,
+        least=1,
+        help="Bytes held for all connections; then 503.",
+    ),
+    Setting(
+        name="chunk-size",
+        table="limits",
+        kind="bytes",
+        taker="server",
+        default=64 * KIB,
+        least=1,
+        help="Bytes given to the application at a time.",
+    ),
+    Setting(
+        name="idle-connection-timeout",
+        table="limits",
+        kind="seconds",
+        taker="server",
+        default=3600.0,
+        serve_default=75.0,
+        help="Seconds between two requests.",
+    ),
+    Setting(
+        name="header-timeout",
+        table="limits",
+        kind="seconds",
+        taker="server",
+        default=60.0,
+        help="Seconds for a head, from its first byte.",
+    ),
+    Setting(
+        name="body-timeout",
+        table="limits",
+        kind="seconds",
+        taker="server",
+        shown="no limit",
+        serve_default=300.0,
+        help="Seconds for a whole body.",
+    ),
+    Setting(
+        name="write-timeout",
+        table="limits",
+        kind="seconds",
+        taker="server",
+        default=60.0,
+        help="Seconds without the client reading.",
+    ),
+    Setting(
+        name="max-connections",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="80% of the file limit",
+        metavar="N",
+        least=1,
+        help="Connections at a time.",
+    ),
+    Setting(
+        name="max-connections-per-client",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="no limit",
+        metavar="N",
+        least=1,
+        help="Connections of one client, listed proxies apart.",
+    ),
+    Setting(
+        name="decompress-request",
+        table="limits",
+        kind="switch",
+        taker="server",
+        default=False,
+        help="Decode gzip bodies, up to --max-body-size.",
+    ),
+    Setting(
+        name="no-keep-alive",
+        table="limits",
+        kind="switch",
+        taker="server",
+        default=False,
+        help="One request for each connection.",
+    ),
+)
+
+_PROCESS = (
+    Setting(
+        name="workers",
+        table="process",
+        kind="number",
+        default=1,
+        metavar="N",
+        least=1,
+        most=1024,
+        help="How many processes serve.",
+    ),
+    Setting(
+        name="graceful-timeout",
+        table="process",
+        kind="seconds",
+        default=30.0,
+        least=0,
+        help="How long requests in flight may take after SIGTERM or SIGINT.",
+    ),
+    Setting(
+        name="drain-idle",
+        table="process",
+        kind="seconds",
+        default=1.0,
+        least=0,
+        help="How long a connection may be silent after SIGTERM before it is closed.",
+    ),
+    Setting(
+        name="loop",
+        table="process",
+        kind="choice",
+        choices=("auto", "uvloop", "asyncio"),
+        default="auto",
+        help="The event loop; auto is uvloop where it is installed.",
+    ),
+    Setting(
+        name="access-log",
+        table="process",
+        kind="toggle",
+        default=True,
+        help=(
+            "One line for each request on standard output; a Tornado application has its own, "
+            "and this one where it is asked for."
+        ),
+    ),
+    Setting(
+        name="access-log-format",
+        table="process",
+        kind="choice",
+        choices=("text", "json"),
+        default="text",
+        help="json moves the start lines to standard error.",
+    ),
+    Setting(
+        name="debug",
+        table="process",
+        kind="switch",
+        help="Show tracebacks of errors at start.",
+    ),
+)
+
+SETTINGS: dict[str, Setting] = {
+    each.name: each
+    for each in (
+        *_APPLICATION,
+        *_LISTENING,
+        *_TLS,
+        *_PROXIES,
+        *_AUDIT,
+        *_LIMITS,
+        *_PROCESS,
+    )
+}
+"""Every setting by its name, in the order of `--help`."""
+
+
+def setting(name: str) -> Setting:
+    """Return the setting `name`, such as `max-body-size`."""
+    return SETTINGS[name]
+
+
+def settings_of(*, table: str = "", taker: Taker | None = None) -> Iterator[Setting]:
+    """Yield the settings of one table, of one taker, or of both, in the order of `--help`."""
+    for each in SETTINGS.values():
+        if (not table or each.table == table) and (taker is None or each.taker == taker):
+            yield each
+
+
+def library_default(argument: str) -> Any:
+    """Return what is in force where a program does not give `argument` to `HTTPServer`."""
+    for each in SETTINGS.values():
+        if each.taker == "server" and each.parameter == argument:
+            return each.default
+    raise KeyError(argument)

@@ -1,0 +1,183 @@
+"""The preparation of a plan: what was asked for is read, made and opened.
+
+Decides the order, and what is said of what cannot be had: the setting as it is typed, and the fix.
+It runs once, in the process that is the parent of all workers: a TLS session resumes at whichever
+answers, and a file that is open before the fork is there for a worker that is started again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import resource
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgeserver.config.model import DEV_DIRECTORY, setting
+from edgeserver.config.trust import build_policy, describe_policy
+from edgeserver.errors import ConfigurationError, TLSConfigurationError
+from edgeserver.runtime.plan import AuditRequest, ServePlan, TLSRequest
+from edgeserver.support.escape import escape
+from edgeserver.support.files import read_file
+from edgeserver.support.loggers import gen_log
+
+if TYPE_CHECKING:
+    from edgeserver.httpserver import HTTPServer
+    from edgeserver.tls import TLSContexts
+
+__all__ = ["prepare"]
+
+_FILES = ("certfile", "keyfile", "ca-certs", "crl")
+"""Settings whose complaints begin with their option and the file."""
+
+
+def prepare(plan: ServePlan) -> None:
+    """Build what `plan` asks for, and write it there, with the start lines about it.
+
+    Raises:
+        ConfigurationError: A file cannot be had, or holds something wrong.
+    """
+    _check_loop(plan.loop)
+    if plan.tls_request is not None:
+        _prepare_tls(plan, plan.tls_request)
+    _prepare_trust(plan)
+    if plan.audit is not None:
+        _prepare_audit(plan, plan.audit)
+    _note_connections(plan)
+
+
+def _check_loop(loop: str) -> None:
+    """Refuse an event loop that is not there."""
+    if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        raise ConfigurationError(
+            f"{setting('loop').flag} uvloop: uvloop is not installed; pip install uvloop, or leave "
+            "the flag out"
+        )
+
+
+class _PasswordFile:
+    """Reads a key's password from a file, again at each reload."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self) -> bytes:
+        try:
+            return read_file(self._path, 4096).split(b"\n", 1)[0].rstrip(b"\r")
+        except OSError as error:
+            raise ConfigurationError(
+                f"--key-password-file {escape(self._path)}: {error.strerror}; name a file that "
+                "holds the password and that this user may read"
+            ) from error
+
+
+def _prepare_tls(plan: ServePlan, request: TLSRequest) -> None:
+    """Build the contexts of the https listeners."""
+    options = dict(request.options)
+    if request.development:
+        from edgeserver.tls.devcerts import ensure_dev_certificates
+
+        made = ensure_dev_certificates(DEV_DIRECTORY)
+        plan.notes.append(f"development certificate: clients trust it with {made.ca}")
+        options |= {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
+    if request.password_file is not None:
+        options["password"] = _PasswordFile(request.password_file)
+    try:
+        plan.tls = _build_contexts(options, plan)
+    except TLSConfigurationError as error:
+        raise TLSConfigurationError(_name_flag(str(error), options)) from error
+    strict = plan.server_options.get(setting("hsts").parameter)
+    if strict is not None:
+        plan.notes.append(f"Strict-Transport-Security: {strict}, with every answer over TLS")
+    plan.on_reload.append(_reload_tls)
+
+
+def _build_contexts(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
+    """Read what `options` name, so that any TLS error stops the start, and say what is served."""
+    from edgeserver.tls import build_contexts, start_lines
+
+    gen_log.addFilter(_drop)  # the start lines hold every warning that it would log
+    try:
+        contexts = build_contexts(options)
+    except ConfigurationError:
+        raise
+    except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
+        raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
+    finally:
+        gen_log.removeFilter(_drop)
+    plan.notes += start_lines(contexts)
+    return contexts
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
+def _name_flag(complaint: str, options: Mapping[str, Any]) -> str:
+    """Return a complaint about a file with its flag in the place of the option, and the fix."""
+    for name in _FILES:
+        file = setting(name)
+        given = options.get(file.parameter)
+        shown = f'{file.parameter} "{given}"'
+        if given is None or not complaint.startswith(shown):
+            continue
+        complaint = f"{file.flag} {escape(given)}{complaint.removeprefix(shown)}"
+        if complaint.endswith("does not exist"):
+            complaint += "; name a file that is there, from the directory you are in"
+    return complaint
+
+
+async def _reload_tls(server: HTTPServer) -> None:
+    """Read the files again.
+
+    Raises:
+        TLSConfigurationError: Some are wrong, and those before stay in use; whoever asked is told
+            each time, while the log of a poll says the same only once.
+    """
+    kept = [each for result in await server.reload_tls() for each in result.kept.items()]
+    if kept:
+        said = (f'host "{host}": {why}' if host else why for host, why in kept)
+        raise TLSConfigurationError(f"TLS not reloaded: {'; '.join(said)}")
+
+
+def _prepare_trust(plan: ServePlan) -> None:
+    """Build the trust policy, and say what is in force."""
+    values = plan.trust
+    policy = build_policy(values)
+    if policy is not None:
+        plan.server_options["trust"] = policy
+    plan.notes += describe_policy(policy)
+    if values.get("trust_file"):
+        plan.on_reload.append(lambda server: server.set_trust(build_policy(values)))
+
+
+def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
+    """Open the audit log: a wrong path stops the start and not the first request."""
+    from edgeserver.audit.log import AuditLog
+
+    try:
+        log = AuditLog(request.path, mode=request.mode, sample=request.sample)
+    except ConfigurationError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise ConfigurationError(
+            f"--audit-log {escape(request.path)}: {cause.strerror}; name a file that this user "
+            "may write"
+        ) from error
+    plan.server_options["audit_log"] = log
+    plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_stop.append(lambda server: log.close())
+    plan.on_abort.append(lambda: log.flush(1.0))
+
+
+def _note_connections(plan: ServePlan) -> None:
+    """Warn of a number of connections for which a process has no file descriptors."""
+    wanted = plan.server_options.get("max_connections")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if wanted is not None and soft != resource.RLIM_INFINITY and wanted >= soft:
+        plan.notes.append(
+            f"warning: --max-connections {wanted} is more than the limit of open files allows"
+            f" ({soft}): raise that (ulimit -n, LimitNOFILE=) or give less"
+        )

@@ -1,0 +1,156 @@
+"""What is not understood is never called right, and does not hide what is proved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chains.chaining import judge, nginx_location, outer, read
+
+GOOD = "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;"
+
+HAPROXY = """
+defaults
+  mode http
+frontend f
+  bind :80
+  {}
+  default_backend b
+backend b
+  server s 192.0.2.80:8000
+"""
+CADDY = "http://shop.example {{\n {}\n reverse_proxy 192.0.2.80:8000 {{\n {}\n }}\n}}\n"
+TRAEFIK = """
+entryPoints: {{web: {{address: ":80"}}}}
+http:
+  routers: {{r: {{rule: "x", service: s, middlewares: [m]}}}}
+  middlewares: {{m: {{{}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("location", "server", "http"),
+    [
+        (GOOD + "access_by_lua_block { ngx.req.set_header('X-Forwarded-For', 'x') }", "", ""),
+        (GOOD, "rewrite_by_lua_file x.lua;", ""),
+        (GOOD, "", "some_new_directive on;"),
+        ("more_set_input_headers 'X-Forwarded-For: x';", "", ""),
+        ("proxy_set_header X-Forwarded-For $lua_value;", "", ""),
+        ("proxy_set_header X-Forwarded-For $who;", "set_by_lua $who 'return 1';", ""),
+        ("proxy_set_header X-Forwarded-For $who;", "", "perl_set $who 'sub {}';"),
+        ("proxy_set_header X-Forwarded-For $who;", "auth_request_set $who $upstream_http_x;", ""),
+        ("proxy_set_header X-Forwarded-For $remote_addr;", "set_real_ip_from lb.example;", ""),
+        ("proxy_set_header X-Forwarded-For $a;", "", "map $remote_addr $a { a b c; }"),
+        ("proxy_set_header X-Forwarded-For $a;", "", "geo $a { proxy 10.0.0.0/8; default x; }"),
+        ("proxy_set_header X-Forwarded-For $a;", "", "split_clients $arg_x $a { * $http_x; }"),
+        (
+            "proxy_set_header X-Forwarded-For $a;",
+            "",
+            "map $b $a { default $b; } map $a $b { default $a; }",
+        ),
+        (
+            "proxy_set_header X-Forwarded-For $a;",
+            "",
+            r"map $http_x $a { '~^(a+)+\1$' $http_x; default $remote_addr; }",
+        ),
+        (
+            "proxy_set_header X-Forwarded-For $a;",
+            "",
+            "map $http_x_edge_secret $a { s3cret $http_x_forwarded_for; default $remote_addr; }",
+        ),
+    ],
+)
+def test_nginx(location: str, server: str, http: str) -> None:
+    """A module, a variable or a pattern that is not understood leaves the verdict open."""
+    judged = judge(nginx_location(location, server=server, http=http))
+    assert judged.client == "cannot-tell"
+    assert any("main" in doubt for doubt in judged.doubts)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "http-request lua.find_client",
+        "http-request set-header X-Forwarded-For %[lua.client]",
+        "http-request set-header X-Forwarded-For %[src] unless { lua.is_proxy }",
+        "http-request set-src hdr(X-Real-IP) if { sc0_get_gpc0 gt 1 }\n  option forwardfor",
+        "http-request replace-header X-Forwarded-For .* \\1",
+        "http-request set-header X-Forwarded-For $CLIENT",
+        "filter spoe engine x",
+        "mystery on",
+        "option forwardfor\n  http-request del-header x-forwarded-for -m reg .*",
+        "http-request set-header X-Forwarded-For %[var(txn.nobody_set)]\n  http-request lua.x",
+    ],
+)
+def test_haproxy(rule: str) -> None:
+    """Lua, tables, environment variables and filters leave the verdict open."""
+    assert judge(read("haproxy", HAPROXY.format(rule))).client == "cannot-tell"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("caddy", CADDY.format("magic_plugin on", "")),
+        ("caddy", CADDY.format("", "header_up X-Forwarded-For {http.vars.who}")),
+        ("caddy", CADDY.format("", "header_up X-Forwarded-For {$CLIENT}")),
+        ("traefik", TRAEFIK.format("plugin: {demo: {}}")),
+        ("httpd", "Listen 80\nLuaHookFixups x.lua f\nProxyPass / http://192.0.2.80/\n"),
+        (
+            "httpd",
+            "RequestHeader edit X-Forwarded-For a b\nProxyAddHeaders Off\nProxyPass / http://a/\n",
+        ),
+        ("varnish", "vcl 4.1;\nsub vcl_recv { std.late(); }\n"),
+        ("lighttpd", 'proxy.server = ()\nextforward.forwarder = ("all" => "trust")\n'),
+        ("ingress-nginx", "kind: ConfigMap\ndata: {http-snippet: 'x'}\n"),
+        (
+            "alb",
+            '{"Attributes": [{"Key": "routing.http.xff_header_processing.mode", "Value": "x"}]}',
+        ),
+        ("nlb", '{"Attributes": [{"Key": "proxy_protocol_v2.enabled", "Value": "false"}]}'),
+        ("istio", "kind: EnvoyFilter\napiVersion: networking.istio.io/v1\n"),
+    ],
+)
+def test_others(kind: str, text: str) -> None:
+    """Plugins, scripts and unknown settings of every product leave the verdict open."""
+    assert judge(read(kind, text)).client == "cannot-tell"
+
+
+def test_what_is_proved_is_said_all_the_same() -> None:
+    """A request that works whatever the unknown does is an answer."""
+    judged = judge(nginx_location("proxy_set_header X-Forwarded-Proto $lua_scheme;"))
+    assert (judged.client, judged.scheme) == ("spoofable", "cannot-tell")
+
+
+def test_what_does_not_matter_is_no_doubt() -> None:
+    """What is not understood of another field leaves the client proved."""
+    location = GOOD + "proxy_set_header X-Lua $lua_value;"
+    judged = judge(nginx_location(location))
+    assert (judged.client, judged.scheme) == ("right", "right")
+
+
+@pytest.mark.parametrize(
+    ("location", "first", "client"),
+    [
+        ("allow 192.0.2.5; deny all;", 1, "unreachable"),
+        ("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;", 0, "right"),
+        ("proxy_set_header X-Forwarded-For $remote_addr;", 0, "names-outer-proxy"),
+        ("", 1, "spoofable"),
+    ],
+    ids=["kept-out", "appends", "replaces", "past-the-outer"],
+)
+def test_chains_of_two(location: str, first: int, client: str) -> None:
+    """Two proxies together are right or wrong where neither is alone."""
+    inner = replace(nginx_location(location), name="inner")
+    assert judge(outer("append"), inner, first=first).client == client
+
+
+def test_outer_proxy_that_does_not_append() -> None:
+    """The commonest mistake: the outer passes the list, the inner appends, both are trusted."""
+    front = replace(nginx_location(""), name="outer", address="192.0.2.5")
+    back = replace(
+        nginx_location("proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"), name="inner"
+    )
+    judged = judge(front, back)
+    assert judged.client == "spoofable"
+    assert judged.trial.app_head["x-forwarded-for"] == (f"{judged.judge.forged}, 192.0.2.5",)
