@@ -27,7 +27,7 @@ def test_zero(name: str) -> None:
     if name == "max_body_size":
         assert HTTPLimits(max_body_size=0).max_body_size == 0
     else:
-        with pytest.raises(ConfigurationError, match="of 1 or more"):
+        with pytest.raises(ConfigurationError, match="a whole number, 1 or more"):
             HTTPLimits(**{name: 0})
 
 
@@ -38,7 +38,7 @@ def test_wrong_seconds(name: str, value: Any) -> None:
     if name == "body_timeout" and value is None:
         assert HTTPLimits(body_timeout=None).body_timeout is None
         return
-    with pytest.raises(ConfigurationError, match=f"{name}=.* give seconds greater than 0"):
+    with pytest.raises(ConfigurationError, match=f"{name}=.* give seconds, more than 0"):
         HTTPLimits(**{name: value})
 
 
