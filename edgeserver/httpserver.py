@@ -8,8 +8,8 @@ Source: `tornado.httpserver`, whose constructor, methods and ways to start these
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
-from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -35,11 +36,10 @@ from edgeserver.server.arguments import (
     limits_given,
     trust_of,
 )
-from edgeserver.server.stack import ConnectionRoad
+from edgeserver.server.capacity import Capacity
+from edgeserver.server.stack import SPOKEN, ProtocolStack
 from edgeserver.server.tls import TLSService
 from edgeserver.support.escape import escape
-from edgeserver.support.loggers import gen_log
-from edgeserver.support.ratelimit import RateLimit
 from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
@@ -58,12 +58,6 @@ STREAM_S = 1.0
 
 OPENING_POLL_S = 0.02
 """How soon is looked again whether handshakes have ended."""
-
-PAUSE_POLL_S = 0.1
-"""How often it is looked whether a paused server may accept again, in seconds."""
-
-COUNT_EVERY = 64
-"""Connections that may begin before they are counted, far from `max_connections`."""
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
@@ -144,11 +138,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, spoken=SPOKEN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
-            ConnectionRoad.check_prelude(proxy_protocol, policy)
+            ProtocolStack.check_prelude(proxy_protocol, policy)
         TCPServer.__init__(
             self,
             ssl_options=ssl_options,
@@ -161,7 +155,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.trusted_downstream = trusted_downstream
         self.max_connections = connection_limit(max_connections)
         self.max_connections_per_client = client_limit(max_connections_per_client)
-        settings = HTTP1Settings(
+        limits = HTTPLimits(
             no_keep_alive=no_keep_alive,
             decompress_request=decompress_request,
             body_timeout=body_timeout,
@@ -178,7 +172,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ),
         )
         self._join(
-            settings,
+            limits,
             self._take_callback(request_callback),
             policy,
             access_log=access_log,
@@ -193,7 +187,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _join(
         self,
-        settings: HTTP1Settings,
+        limits: HTTPLimits,
         delegate: HTTPServerConnectionDelegate,
         policy: TrustPolicy,
         *,
@@ -201,9 +195,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         audit_log: AuditLog | None,
         strict_transport: str | None,
     ) -> None:
-        """Put the rooms together: HTTP with whom it calls and tells, and the road there."""
-        self._endpoint = HTTP1Endpoint(
-            settings,
+        """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
+        self._service = HTTPService(
+            limits,
             delegate,
             trust=policy,
             access_log=access_log,
@@ -213,16 +207,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             on_open=self._count_begun,
             on_close=self._count_ended,
         )
-        self._road = ConnectionRoad(
-            self._endpoint,
+        self._capacity = Capacity(
+            self.max_connections,
+            self._service.connections,
+            self._count_opening,
+            functools.partial(self.pause_accepting, by="max_connections"),
+            functools.partial(self.resume_accepting, by="max_connections"),
+        )
+        self._stack = ProtocolStack(
+            self._service,
             self._tls,
             policy,
             self._count_begun,
             self.max_connections_per_client,
         )
-        self._accepting_paused: asyncio.TimerHandle | None = None
-        self._until_count = 0
-        self._full_warnings = RateLimit(in_all=1)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
@@ -245,11 +243,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """Return the default implementation."""
         return HTTPServer
 
-    # The road: a connection is accepted.
+    # The stack: a connection is accepted.
 
     def build_protocol(self, listener: Listener) -> asyncio.Protocol:
         """Return the protocol for a connection that `listener` has accepted."""
-        return self._road.build(listener)
+        return self._stack.build(listener)
 
     def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
         """Read the certificates before any socket is there; see `TCPServer`."""
@@ -258,7 +256,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""
-        self._road.prepare(listener)
+        self._stack.prepare(listener)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -276,7 +274,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     @property
     def trust(self) -> TrustPolicy:
         """The trust policy in force; `TrustPolicy.off()` where no header is read."""
-        return self._road.policy
+        return self._stack.policy
 
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
@@ -290,8 +288,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._road.set_policy(policy)
-        self._endpoint.trust = policy
+        self._stack.set_policy(policy)
+        self._service.trust = policy
 
     # TLS.
 
@@ -318,10 +316,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
         Source: `tornado.httpserver.HTTPServer.close_all_connections`.
         """
-        self._road.preludes.abort_all()
+        self._stack.preludes.abort_all()
         self._tls.abort_handshakes()
-        self._endpoint.close()
-        await self._endpoint.wait_empty()
+        self._service.connections.close()
+        await self._service.connections.wait_empty()
 
     async def drain(self, timeout: float = 30, *, idle: float = 1.0) -> bool:
         """Stop accepting, wait for what is in flight, then close.
@@ -349,7 +347,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if timeout is not None:
             idle = min(idle, max(timeout, 0))
         self.stop()
-        self._endpoint.drain(idle)
+        self._service.drain(idle)
         if self._go_away is not None:
             self._go_away(min(idle, SPREAD_S))
         try:
@@ -368,22 +366,22 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         opening_until = loop.time() + idle_s
         streams_at = loop.time() + STREAM_S
         told: list[Any] = []
-        while self._opening or self._endpoint.connections:
+        while self._count_opening() or self._service.connections.open:
             now = loop.time()
             if now >= opening_until:
-                self._road.preludes.abort_all()
+                self._stack.preludes.abort_all()
                 self._tls.abort_handshakes()
             if now >= streams_at:
                 streams_at = now + STREAM_S
                 for exchange in told:
                     if exchange.is_open_ended:
                         exchange.abort()
-                told = self._endpoint.streaming()
+                told = self._service.connections.streaming()
                 for exchange in told:
                     exchange.leave()
-            if self._endpoint.connections:
-                until = min(streams_at, opening_until) if self._opening else streams_at
-                empty = self._endpoint.wait_empty()
+            if self._service.connections.open:
+                until = min(streams_at, opening_until) if self._count_opening() else streams_at
+                empty = self._service.connections.wait_empty()
                 await asyncio.wait([empty], timeout=max(until - now, OPENING_POLL_S))
             else:
                 await asyncio.sleep(OPENING_POLL_S)
@@ -392,7 +390,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """Return the requests in flight as people read them: `GET /sse 40 s`."""
         return [
             f"{escape(method, 20)} {escape(target, 80)}" + (f" {age_s:.0f} s" if age_s else "")
-            for method, target, age_s in self._endpoint.in_flight()
+            for method, target, age_s in self._service.connections.requests()
         ]
 
     def stop(self) -> None:
@@ -403,59 +401,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     @property
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
-        endpoint = self._endpoint
-        return len(endpoint.connections) + endpoint.detached_count() + self._opening
+        return self._capacity.open_connections
 
     @property
     def held_bytes(self) -> int:
         """How many bytes of bodies and messages are held at present; see `max_held`."""
-        return self._endpoint.budget.held
+        return self._service.budget.held
 
-    @property
-    def _opening(self) -> int:
-        """How many connections have not come as far as HTTP."""
-        return len(self._road.preludes.layers) + self._tls.handshaking
+    def _count_opening(self) -> int:
+        """Return how many connections have not come as far as HTTP."""
+        return len(self._stack.preludes.layers) + self._tls.handshaking
 
     def _count_begun(self) -> None:
-        """Hear that a connection has begun, or has come as far as HTTP; count now and then."""
-        self._until_count -= 1
-        if self._until_count <= 0:
-            self._bound_connections()
+        """Called when a connection has begun, or has come as far as HTTP."""
+        self._capacity.count_begun()
 
     def _count_ended(self) -> None:
-        """Hear that a connection has gone: where accepting pauses there may be room again."""
-        if self._accepting_paused is not None:
-            self._bound_connections()
-
-    def _bound_connections(self) -> None:
-        """Count the connections, and pause accepting or resume it."""
-        endpoint = self._endpoint
-        # Detached streams are not looked at each time: there may be many thousands of them.
-        at_most = len(endpoint.connections) + endpoint.detached_at_most() + self._opening
-        # Until so many more have begun they cannot be too many.
-        self._until_count = min(self.max_connections - at_most, COUNT_EVERY)
-        if self._accepting_paused is not None:
-            if at_most < self.max_connections:
-                self._accepting_paused.cancel()
-                self._accepting_paused = None
-                self.resume_accepting(by="max_connections")
-        elif at_most >= self.max_connections and self.open_connections >= self.max_connections:
-            self.pause_accepting(by="max_connections")
-            self._look_again()
-            # At the limit every connection pauses it once.
-            if self._full_warnings.permits(time.monotonic()):
-                gen_log.warning(
-                    "%d connections are open (max_connections): accepting pauses until one closes",
-                    self.open_connections,
-                )
-
-    def _look_again(self) -> None:
-        # Not every end is told: a handshake that fails, a detached stream that closes.
-        self._accepting_paused = asyncio.get_running_loop().call_later(
-            PAUSE_POLL_S, self._while_paused
-        )
-
-    def _while_paused(self) -> None:
-        self._look_again()
-        self._endpoint.detached_count()  # forgets those that have closed
-        self._bound_connections()
+        """Called when a connection has gone."""
+        self._capacity.count_ended()

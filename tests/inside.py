@@ -32,17 +32,17 @@ __all__ = [
 
 def connections(server: Any) -> list[Any]:
     """Return the HTTP connections of an `HTTPServer`."""
-    return list(server._endpoint.connections)
+    return list(server._service.connections.open)
 
 
 def detached_streams(server: Any) -> list[Any]:
     """Return the streams that applications have taken over."""
-    return list(server._endpoint._detached)
+    return list(server._service.connections._detached)
 
 
 def detach(server: Any, stream: Any) -> None:
     """Let `server` know of a stream that an application has taken over."""
-    server._endpoint.detached(stream)
+    server._service.connections.add_detached(stream)
 
 
 def is_read_paused(connection: Any) -> bool:
@@ -52,7 +52,7 @@ def is_read_paused(connection: Any) -> bool:
 
 def is_writing_paused(connection: Any) -> bool:
     """Whether an HTTP connection's peer takes nothing more for now."""
-    return bool(connection._paused)
+    return bool(connection.output.paused)
 
 
 def input_has_ended(connection: Any) -> bool:

@@ -36,7 +36,7 @@ LAYERS = (
 ONLY = {
     "adapters": {"httputil", "iostream", "websocket", "support", "errors"},
     "http1": {"http", "httputil", "iostream", "transport", "support", "errors"},
-    "http": {"config", "httputil", "support", "errors"},
+    "http": {"config", "httputil", "iostream", "support", "errors"},
     "httputil": {"support", "errors"},
     "proxyheaders": {"support", "errors"},
     "tls": {"support", "errors"},

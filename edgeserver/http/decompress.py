@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil.headers import RawHeaders
@@ -16,7 +16,6 @@ from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.turns import TurnBudget
 
 if TYPE_CHECKING:
-    from edgeserver.http1.exchange import HTTP1Exchange
     from edgeserver.httputil.headers import HTTPHeaders
     from edgeserver.httputil.startlines import RequestStartLine
 
@@ -46,12 +45,18 @@ def consume_encoding(raw: RawHeaders) -> RawHeaders:
     ]
 
 
+class BodyLimit(Protocol):
+    """What may be replaced while a body comes: the exchange has it."""
+
+    max_body_size: int | None
+
+
 class DecompressingDelegate(HTTPMessageDelegate):
     """Gives another delegate what a gzip body holds, all its members one after the other.
 
     Args:
         delegate: Who hears the plain body.
-        exchange: Its `max_body_size` bounds the plain body; read anew for each piece.
+        limit: Its `max_body_size` bounds the plain body; read anew for each piece.
         chunk_size: Most bytes of one piece.
         turns: The time of a turn of the event loop: little that came may become much.
     """
@@ -61,9 +66,9 @@ class DecompressingDelegate(HTTPMessageDelegate):
         "_consumed",
         "_delegate",
         "_ended",
-        "_exchange",
         "_inflate",
         "_input",
+        "_limit",
         "_position",
         "_size",
         "_started",
@@ -74,12 +79,12 @@ class DecompressingDelegate(HTTPMessageDelegate):
     def __init__(
         self,
         delegate: HTTPMessageDelegate,
-        exchange: HTTP1Exchange,
+        limit: BodyLimit,
         chunk_size: int,
         turns: TurnBudget,
     ) -> None:
         self._delegate = delegate
-        self._exchange = exchange
+        self._limit = limit
         self._chunk_size = chunk_size
         self._turns = turns
         self._inflate = zlib.decompressobj(GZIP_WINDOW)
@@ -179,7 +184,7 @@ class DecompressingDelegate(HTTPMessageDelegate):
 
     def _check_size(self) -> None:
         """Refuse a body that holds too much, or next to nothing for its length."""
-        most = self._exchange.max_body_size
+        most = self._limit.max_body_size
         if most is not None and self._size > most:
             raise HTTPInputError(
                 f"decompressed body too large: more than {most} bytes (max_body_size)",

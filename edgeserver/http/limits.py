@@ -1,4 +1,4 @@
-"""The limits of an HTTP/1.1 connection, in one value.
+"""The limits of an HTTP connection, in one value.
 
 Decides what a wrong limit is called; the defaults are the table of settings'. It must not know who
 sets them.
@@ -6,17 +6,16 @@ sets them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edgeserver.config.model import library_default
-from edgeserver.errors import ConfigurationError
+from edgeserver.support.validate import require_count, require_seconds
 
-__all__ = ["HTTP1Settings"]
+__all__ = ["HTTPLimits"]
 
 
 @dataclass(frozen=True, slots=True)
-class HTTP1Settings:
+class HTTPLimits:
     """What a connection may cost, in bytes, counts and seconds.
 
     Args:
@@ -60,12 +59,11 @@ class HTTP1Settings:
             "max_buffer_size",
             "max_held",
         ):
-            _require_count(name, getattr(self, name), least=1)
-        _require_count("max_body_size", self.max_body_size, least=0)
+            require_count(name, getattr(self, name))
+        require_count("max_body_size", self.max_body_size, least=0)
         for name in ("idle_connection_timeout", "header_timeout", "write_timeout"):
-            _require_seconds(name, getattr(self, name))
-        if self.body_timeout is not None:
-            _require_seconds("body_timeout", self.body_timeout)
+            require_seconds(name, getattr(self, name))
+        require_seconds("body_timeout", self.body_timeout, none=True)
 
     def shortest_timeout_s(self) -> float:
         """Return the shortest of the timeouts that are in force."""
@@ -73,20 +71,3 @@ class HTTP1Settings:
         if self.body_timeout is not None:
             timeouts.append(self.body_timeout)
         return min(timeouts)
-
-
-def _require_count(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(
-            f"{name}={value!r} is not a limit: give a whole number of {least} or more"
-        )
-
-
-def _require_seconds(name: str, value: object) -> None:
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not value > 0
-        or math.isnan(value)
-    ):
-        raise ConfigurationError(f"{name}={value!r} is not a timeout: give seconds greater than 0")

@@ -4,8 +4,7 @@ Decides what the rest of the package sees of this room; it must not know who acc
 or what stands behind the waist.
 """
 
-from edgeserver.http.limits import HTTP1Settings
 from edgeserver.http1.connection import HTTP1Connection
-from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http1.shared import HTTP1Shared
 
-__all__ = ["HTTP1Connection", "HTTP1Endpoint", "HTTP1Settings"]
+__all__ = ["HTTP1Connection", "HTTP1Shared"]

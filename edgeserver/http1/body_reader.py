@@ -1,265 +1,140 @@
-"""How the body of a request is read, and at whose pace.
+"""The body reader: which piece of a body the application gets when, and what holds it back.
 
-Decides what an application is given of a body and when: pieces of at most `chunk_size`, held back
-while an awaitable of the application's is pending, and the end exactly once. It must not know how
-heads are read; that is the subclass's.
+Decides how a body is cut: pieces of at most `chunk_size`, small chunks joined. It must not know how
+heads are read, nor whom the pieces are for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Final
 
-from edgeserver.errors import HTTPInputError
-from edgeserver.http1.body_decoders import BodyDecoder, ChunkedDecoder, LengthDecoder
-from edgeserver.http1.bulk_reader import BulkReader, keep_freed_memory
-from edgeserver.http1.ending import ExchangeEnds, is_input_error
-from edgeserver.http1.endpoint import HTTP1Endpoint
+from edgeserver.http.admission import too_long
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http1.body_decoders import BodyDecoder, Buffer, ChunkedDecoder, LengthDecoder
 from edgeserver.http1.framing import CHUNKED
-from edgeserver.http1.output import NEVER
-from edgeserver.http1.state import FRESH
-from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import start_task
+from edgeserver.support.turns import TurnBudget
 
-__all__ = ["BodyReading"]
+__all__ = ["BULK_BODY", "BodyReader", "begin_waiting"]
 
 BULK_BODY: Final = 64 * 1024
 """What is still to come of a body beyond this is read by a `BulkReader`."""
 
 
-class BodyReading(ExchangeEnds):
-    """The reading of one body after the other."""
+class BodyReader:
+    """The reading of one body.
 
-    __slots__ = ("_bulk", "_length")
+    Args:
+        length: What the head declares: so many bytes, or `CHUNKED`; 0 for a request without a
+            body, which may be held back all the same.
 
-    def __init__(self, endpoint: HTTP1Endpoint) -> None:
-        super().__init__(endpoint)
-        self._bulk: BulkReader | None = None
-        self._length = 0
+    Attributes:
+        length: The same.
+        pending: Whether the body has not been read to its end.
+        decoder: What finds the pieces; None before `begin` and after `end`.
+        held: What the application waits for before it takes more; None where it takes it.
+    """
 
-    def _head_taken(self) -> None:
-        """Go on after `headers_received` has let us."""
-        if self.body_pending:
-            self._begin_body()
+    __slots__ = ("decoder", "held", "length", "pending")
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.pending = length != 0
+        self.decoder: BodyDecoder | None = None
+        self.held: asyncio.Future[Any] | None = None
+
+    def begin(self, limits: HTTPLimits, most: int) -> None:
+        """Read the body from now on.
+
+        Args:
+            limits: The limits of what frames it.
+            most: How many bytes it may have.
+
+        Raises:
+            HTTPInputError: It declares more (413).
+        """
+        if self.length == CHUNKED:
+            self.decoder = ChunkedDecoder(most, limits.max_header_size, limits.max_header_fields)
+        elif self.length > most:
+            raise too_long(self.length, most)
         else:
-            self._end_request()
+            self.decoder = LengthDecoder(self.length)
 
-    def _may_begin(self) -> bool:
-        """Refuse a body that is too long for sure, or has no room; say whether it may begin."""
-        endpoint = self.endpoint
-        most = endpoint.settings.max_body_size
-        if endpoint.keeps_limits and self._length > most:
-            self._refuse(_too_long(self._length, most))
-            return False
-        if endpoint.budget.exceeded:
-            self.let_go()
-            return False
-        return True
+    def end(self) -> None:
+        """Read no more, be it complete or not."""
+        self.decoder = self.held = None
+        self.pending = False
 
-    def _begin_body(self) -> None:
-        exchange = self.exchange
-        if exchange is None or self._closing:
-            return  # answered already, or detached
-        settings = self.endpoint.settings
-        most = settings.max_body_size if exchange.max_body_size is None else exchange.max_body_size
-        if self._length == CHUNKED or self._length > BULK_BODY:
-            keep_freed_memory()
-        if self._length == CHUNKED:
-            self.decoder = ChunkedDecoder(
-                most, settings.max_header_size, settings.max_header_fields
-            )
-        elif self._length > most:
-            self._refuse(_too_long(self._length, most))
-            return
-        else:
-            self.decoder = LengthDecoder(self._length)
-        if exchange.expects_continue and exchange.state == FRESH:
-            exchange.expects_continue = False
-            if self._position >= len(self._buffer):
-                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        timeout = exchange.body_timeout
-        if timeout is None:
-            timeout = settings.body_timeout
-        self.deadline = NEVER if timeout is None else self.loop.time() + timeout
+    def limit(self, most: int) -> None:
+        """Let a body that is being read have at most so many bytes."""
+        if isinstance(self.decoder, ChunkedDecoder):
+            self.decoder.max_size = most
 
-    def _next_piece(self) -> bool:
-        """Give the application the next piece of the body; say whether to go on."""
-        decoder, held = self.decoder, self._held  # locals: what is called below may change both
-        if decoder is None or held is not None:
-            return False
-        start = self._position
-        limit = self.endpoint.settings.chunk_size
-        try:
-            piece, self._position = decoder.feed(self._buffer, start, limit)
-            if (
-                piece
-                and len(piece) < limit
-                and self._position < len(self._buffer)
-                and not decoder.complete
-            ):
-                piece = self._join_chunks(decoder, piece, limit)
-        except HTTPInputError as error:
-            self._refuse(error)
-            return False
+    def next_piece(
+        self, buffer: Buffer, start: int, limit: int, turns: TurnBudget
+    ) -> tuple[bytes, int]:
+        """Return the next piece of the body, empty where none is there, and where it ends.
+
+        Args:
+            buffer: What has come.
+            start: Where in it the body goes on.
+            limit: Most bytes of the piece.
+            turns: How long chunks may be joined.
+
+        Raises:
+            HTTPInputError: The body breaks a rule.
+        """
+        decoder = self.decoder
+        assert decoder is not None, "only asked for while it is read"
+        piece, position = decoder.feed(buffer, start, limit)
+        size = len(piece)
+        if piece and size < limit and position < len(buffer) and not decoder.complete:
+            pieces = [piece]
+            while size < limit and position < len(buffer) and not decoder.complete:
+                if turns.spent():
+                    break
+                piece, after = decoder.feed(buffer, position, limit - size)
+                if after == position:
+                    break
+                position = after
+                pieces.append(piece)
+                size += len(piece)
+            piece = b"".join(pieces)
         if decoder.complete:
-            self.body_pending = False
-        if piece:
-            self._in_request(self._deliver, piece)
-        elif decoder.complete:
-            self._in_request(self._end_request)
-        return self._position > start and self._held is None
+            self.pending = False
+        return piece, position
 
-    def _join_chunks(self, decoder: BodyDecoder, piece: bytes, limit: int) -> bytes:
-        """Return `piece` with the chunks that came with it, as far as this turn's time goes."""
-        pieces, size = [piece], len(piece)
-        while (
-            size < limit
-            and self._position < len(self._buffer)
-            and not decoder.complete
-            and not self.endpoint.turns.spent()
-        ):
-            piece, after = decoder.feed(self._buffer, self._position, limit - size)
-            if after == self._position:
-                break
-            self._position = after
-            pieces.append(piece)
-            size += len(piece)
-        return b"".join(pieces)
+    # Long bodies of a declared length, read into a buffer of their own.
 
-    def _deliver(self, piece: bytes) -> None:
-        delegate, decoder = self._delegate, self.decoder
-        if delegate is None or decoder is None:
-            return
-        try:
-            waiting = delegate.data_received(piece)
-        except Exception as error:
-            self._application_failed(error)
-            return
-        if waiting is not None:
-            self._hold(waiting, self._piece_taken)
-        elif decoder.complete and self.decoder is decoder:
-            self._end_request()
-
-    def _piece_taken(self) -> None:
-        """Go on after `data_received` has let us."""
-        if self.decoder is not None and self.decoder.complete:
-            self._end_request()
-
-    def _end_request(self) -> None:
-        """Tell the delegate that its request is complete."""
-        delegate, self._delegate = self._delegate, None
-        self.decoder = None
-        if delegate is None:
-            return
-        if self.exchange is None:
-            self._close_delegate(delegate)  # it has answered already
-            return
-        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
-        try:
-            finish()
-        except Exception as error:
-            self._delegate = delegate
-            self._application_failed(error)
-
-    # Bodies in bulk.
-
-    def _consider_bulk(self) -> None:
-        """Have the rest of a long body read by a `BulkReader`."""
+    @property
+    def bulk_size(self) -> int:
+        """How many bytes are to come, where they may be read in bulk; else 0."""
         decoder = self.decoder
-        if (
-            type(decoder) is LengthDecoder
-            and decoder.remaining > BULK_BODY
-            and self.transport is not None
-            and self.context.tls is None
-        ):
-            self._drop_input()
-            self._bulk = BulkReader(self, self.endpoint.bulk_buffer())
-            self.transport.set_protocol(self._bulk)
+        return decoder.remaining if type(decoder) is LengthDecoder else 0
 
-    def bulk_room(self) -> int:
-        """Return how many bytes of the body may be read, and no byte of what follows it."""
+    def take_bulk(self, size: int) -> bool:
+        """Count bytes that were read in bulk; say whether they were the last."""
         decoder = self.decoder
-        return decoder.remaining if type(decoder) is LengthDecoder else BULK_BODY
-
-    def bulk_received(self, data: memoryview) -> None:
-        """Take what the `BulkReader` has read, piece by piece; it is gone when this returns."""
-        self._corked = True
-        taken = self._in_request(self._deliver_pieces, data)
-        if taken < len(data):
-            self._corked = False
-            self._end_bulk()
-            self.data_received(bytes(data[taken:]))
-            return
-        self._uncork()
-        self._rest()
-
-    def _deliver_pieces(self, data: memoryview) -> int:
-        """Give the application what it takes of `data`; return how many bytes that were."""
-        most = self.endpoint.settings.chunk_size
-        size = len(data)
-        taken = 0
-        while taken < size:
-            decoder = self.decoder
-            if type(decoder) is not LengthDecoder or self._closing or self._held is not None:
-                break
-            if taken and self.endpoint.turns.spent():
-                break
-            piece = bytes(data[taken : taken + most])
-            taken += len(piece)
-            decoder.take(len(piece))
-            if decoder.complete:
-                self._end_bulk()
-                self.body_pending = False
-            self._deliver(piece)
-        return taken
-
-    def _end_bulk(self) -> None:
-        bulk, self._bulk = self._bulk, None
-        transport = self.transport
-        if transport is not None and transport.get_protocol() is bulk:
-            transport.set_protocol(self)
-
-    # Waiting for the application.
-
-    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
-        """Read no more of the body until `waiting` is done, then `go_on`."""
-        try:
-            if asyncio.iscoroutine(waiting):
-                future: asyncio.Future[Any] = start_task(waiting, self.loop)
-            else:
-                future = asyncio.ensure_future(waiting)
-        except TypeError as error:  # neither None nor awaitable
-            self._application_failed(error)
-            return
-        if future.done() and not future.cancelled() and future.exception() is None:
-            go_on()
-            return
-        self._held = future
-
-        def done(future: asyncio.Future[Any]) -> None:
-            error = asyncio.CancelledError() if future.cancelled() else future.exception()
-            if self._held is not future:
-                if error is not None and not isinstance(error, asyncio.CancelledError):
-                    if is_input_error(error):
-                        return  # what is left of a body that nobody reads any more
-                    app_log.error("Uncaught exception", exc_info=error)
-                return
-            self._held = None
-            if error is None:
-                self._in_request(go_on)
-            else:
-                self._in_request(self._application_failed, error)
-            if self.transport is not None:
-                self._run()
-
-        future.add_done_callback(done)
+        assert type(decoder) is LengthDecoder, "no other body is read in bulk"
+        decoder.take(size)
+        if decoder.complete:
+            self.pending = False
+        return decoder.complete
 
 
-def _too_long(length: int, most: int) -> HTTPInputError:
-    """Return the refusal of a body that declares more bytes than it may have."""
-    return HTTPInputError(
-        f"Content-Length too long: {length} bytes are more than {most} (max_body_size)",
-        status=413,
-        rfc="RFC 9110 section 15.5.14",
-    )
+def begin_waiting(waiting: Awaitable[None], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """Return a future that is done when the application takes more.
+
+    Args:
+        waiting: What a delegate has returned.
+        loop: The event loop.
+
+    Raises:
+        TypeError: It is not an awaitable.
+    """
+    if asyncio.iscoroutine(waiting):
+        task: asyncio.Future[Any] = start_task(waiting, loop)
+        return task
+    return asyncio.ensure_future(waiting)

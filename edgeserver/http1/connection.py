@@ -1,99 +1,182 @@
-"""One HTTP/1.1 connection: bytes in, delegate calls out, in order.
+"""One HTTP/1.1 connection: the asyncio protocol, and the state machine of its exchanges.
 
-Decides what is read when: heads, bodies, pipelined requests, back-pressure and refusals. It must
-not know how a head is parsed or an answer framed, nor what TLS or an application is.
+Decides what is read when, who is told of it, and what follows an answer, a refusal, a failure, a
+peer that is late or gone. It owns the parts that know how: `OutputBuffer`, `RequestReader`,
+`BodyReader`, `Admission` and the present `HTTP1Exchange`. It must not know how a head is parsed or
+an answer framed, nor what TLS or an application is.
 
-The rules of the state machine:
+The states, and what leads from one to the next:
 
-- `exchange` is None between requests. It is set when a head is valid, and None again when the
-  answer is complete; only then is the next head looked at.
-- `decoder` is set while the body of the present request is being read. An answer that is complete
-  before its request is ends the connection.
-- `_held` is set while the application keeps back more of the body, by an awaitable.
+- Between requests `exchange`, `body` and `_delegate` are None. `_begin` leads out of it, with each
+  valid head.
+- `exchange` is set until the answer is complete (`exchange_done`), cannot become so
+  (`exchange_broken`), or is a refusal (`_answer_and_close`). Only then the next head is looked at.
+- `body` is set while a body is read, or an application's awaitable is pending (`body.held`). An
+  answer that is complete before its request is ends the connection.
 - `_delegate` is set from `headers_received` until it has heard one of `finish` and
   `on_connection_close`.
-- One loop, `_run`, goes through the buffer by offset and is never entered twice; what is written
-  while it runs goes out in one piece when it rests.
-- `_scheduled` is set while `_run` is planned: input that comes meanwhile is only kept.
-- After a refusal nothing that follows is read as a request: the connection lingers, and closes.
+- One loop, `_run`, goes through the input by offset and is never entered twice; what is written
+  while it runs goes out in one piece when it rests (`_rest`). `_scheduled` is set while it is
+  planned: input that comes meanwhile is only kept.
+- `_closing` is set when nothing that follows is read as a request: after `shut`, `linger`, `abort`.
+- `transport` is None once the connection is lost or handed on (`_leave`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextvars import copy_context
-from typing import Any, Final, cast
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from typing import Any, Final, TypeVar, cast
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.endpoint import HTTP1Endpoint
-from edgeserver.http1.exchange import StrictTransportExchange
-from edgeserver.http1.head import Head, check_partial_head, parse_head, parse_lines
-from edgeserver.http1.head_cache import KeptFields
-from edgeserver.http1.opening import RequestOpening
-from edgeserver.http1.output import NEVER
-from edgeserver.httputil.context import AF_UNIX, ConnectionContext
+from edgeserver.http.admission import Admission, NoRoomError, close_delegate
+from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http1.body_reader import BULK_BODY, BodyReader, begin_waiting
+from edgeserver.http1.bulk_reader import BulkReader
+from edgeserver.http1.exchange import HTTP1Exchange
+from edgeserver.http1.framing import parse_body_length
+from edgeserver.http1.head import Fields, Head, RawFields
+from edgeserver.http1.output import NEVER, OutputBuffer
+from edgeserver.http1.raw_stream import RawStream
+from edgeserver.http1.refusal import (
+    as_input_error,
+    is_input_error,
+    refusal_bytes,
+    render_peer,
+    render_rule,
+)
+from edgeserver.http1.request_reader import RequestReader
+from edgeserver.http1.shared import HTTP1Shared
+from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.httputil.startlines import RequestStartLine
+from edgeserver.iostream import IOStream, closed_error
+from edgeserver.support.held import HeldBudget
+from edgeserver.support.loggers import app_log
+from edgeserver.transport.handover import replace_layer
+from edgeserver.transport.lingering import Closing
 
-__all__ = ["HTTP1Connection"]
+__all__ = ["HELD_INPUT", "HTTP1Connection"]
+
+T = TypeVar("T")
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
-SMALL_HEAD: Final = 8192
-"""A head up to this many bytes may take the short road through `data_received`."""
+KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+"""The values of Connection that nearly every client sends, and that change nothing."""
+
+SPECIAL_METHODS: Final = frozenset(("HEAD", "CONNECT"))
 
 
-class HTTP1Connection(RequestOpening):
+class HTTP1Connection(asyncio.Protocol):
     """The protocol of one connection; it is also the `server_conn` that delegates get.
 
     Args:
-        endpoint: What all connections of the server share.
-        prelude: The PROXY prelude that came first, or None.
+        shared: What all connections of the server share.
+        prelude: The PROXY header that came first, or None.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+
+    Attributes:
+        transport: The transport; None once the connection is lost or handed on.
+        info: Who is at the other end.
+        output: What is written to it.
+        requests: What has come of it, and the heads in that.
+        admission: Who gives requests to the application.
+        exchange: The present request's; None between requests, and once the answer is complete.
+        body: What reads the body of the present request, or waits for the application.
+        deadline: When waiting for the peer's bytes ends, in loop seconds.
+        held_bytes: How many bytes are held for the present request; see `HeldBudget`.
     """
 
     __slots__ = (
-        "_checked",
+        "_bulk",
+        "_closing",
         "_connection_context",
-        "_keep_after",
+        "_delegate",
+        "_eof",
+        "_inside",
+        "_misdirected",
         "_prelude",
-        "_skipped",
-        "_small_head",
+        "_reading_paused",
+        "_request_context",
+        "_scheduled",
+        "_sent_before",
+        "_service",
+        "_shared",
+        "_untaken",
+        "admission",
+        "body",
+        "deadline",
+        "exchange",
+        "held_bytes",
+        "info",
+        "loop",
+        "output",
+        "requests",
+        "transport",
     )
+
+    admission: Admission
+    info: ConnectionInfo
+    loop: asyncio.AbstractEventLoop
+    output: OutputBuffer
+    _connection_context: Context  # what each request's own is a copy of
 
     def __init__(
         self,
-        endpoint: HTTP1Endpoint,
+        shared: HTTP1Shared,
         prelude: Any = None,
         misdirected: Callable[[str, str], bool] | None = None,
     ) -> None:
-        super().__init__(endpoint, misdirected)
-        self._checked = 0
-        self._skipped = False
+        self.transport: asyncio.Transport | None = None
+        self.requests = RequestReader(shared)
+        self.exchange: HTTP1Exchange | None = None
+        self.body: BodyReader | None = None
+        self.deadline = NEVER
+        self.held_bytes = 0
+        self._shared = shared
+        self._service = shared.service
         self._prelude = prelude
-        self._keep_after = 1  # a client that asks only once leaves nothing behind
-        self._small_head = min(endpoint.settings.max_header_size, SMALL_HEAD)
+        self._misdirected = misdirected
+        self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
+        self._request_context: Context | None = None  # that the application is called in
+        self._inside = False  # whether that is entered
+        self._scheduled = False  # whether `_run` is planned
+        self._closing = False  # whether nothing more is read as a request
+        self._eof = False  # whether the peer has closed its half
+        self._reading_paused = False  # whether the transport is not to give more
+        self._bulk: BulkReader | None = None  # who reads the body in this one's place
+        self._sent_before = 0  # how much of the answer was sent when it was last looked at
+        self._untaken = 0  # how much of `held_bytes` is input that nobody takes
 
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over a fresh transport, plain or TLS."""
+        """Called with a fresh transport, plain or TLS."""
+        service = self._service
+        if service.clients is not None and not service.clients.enter(
+            self, transport, self._prelude
+        ):
+            return
         self.transport = cast(asyncio.Transport, transport)
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         secure = transport.get_extra_info("sslcontext") is not None
         address = transport.get_extra_info("peername")
-        self.context = ConnectionContext(
+        self.info = ConnectionInfo(
             address,
-            scheme=self.endpoint.protocol or ("https" if secure else "http"),
+            scheme=service.protocol or ("https" if secure else "http"),
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
         )
-        if self.context.tls is not None and self.endpoint.strict_transport_line:
-            self._make_exchange = StrictTransportExchange
-        self.endpoint.opened(self, self.loop)
-        self.deadline = self.endpoint.idle_deadline
-        self._ready = self.endpoint.ready_future(self.loop)
+        ready, timeout_s = service.ready_future(loop), service.limits.write_timeout
+        self.output = OutputBuffer(self.transport, loop, service.batch, ready, timeout_s)
+        self.admission = Admission(service, self, self.info, self._misdirected)
+        service.opened(self, loop)
+        self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
         if not isinstance(address, tuple):
             sock = transport.get_extra_info("socket")
@@ -104,149 +187,100 @@ class HTTP1Connection(RequestOpening):
                 self.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes."""
-        if self._buffer:
-            self._append(data)
+        """Called with the next bytes."""
+        requests = self.requests
+        if requests.buffer:
+            requests.keep(data)
             if self._scheduled and not self._closing:
                 self._hold_input()
             else:
                 self._run()
             return
-        if (
-            data
-            and data[-1] == 0x0A
-            and self.exchange is None
-            and self._delegate is None
-            and not self._closing
-            and len(data) <= self._small_head
-        ):
-            # What nearly every segment is: one whole head, nobody at work on another. It takes
-            # the same steps as the loop, without looking for what cannot be there.
-            passing = self._keep_after
-            if passing:
-                self._keep_after = passing - 1
-            else:
-                kept = self._kept
-                if kept is not None and data.endswith(kept.tail):
-                    repeating = kept.read(data)
-                    if repeating is not None:
-                        self._take(repeating)
-                        return
-            lines = data.split(b"\r\n")
-            if lines[0] and not lines[-1] and not lines[-2]:
-                del lines[-2:]
+        # A local: what is called below changes it.
+        busy: object = self._delegate if self.exchange is None else self.exchange
+        if busy is None and not self._closing:
+            head = requests.read_segment(data)
+            if head is not None:
+                if requests.has_kept:
+                    self._remember_fields(head)
+                context = self._request_context = self._connection_context.copy()
+                output = self.output
+                output.corked = self._inside = True
                 try:
-                    head = parse_lines(lines, self.endpoint.max_header_fields)
-                except HTTPInputError:
-                    pass  # the loop says what is wrong, if anything: it may be a head and a body
+                    context.run(self._begin, head)
+                finally:
+                    self._inside = False
+                    output.uncork()
+                if self.exchange is None and self._delegate is None and not self._closing:
+                    self.deadline = self._service.clock.idle_deadline
                 else:
-                    if not passing:
-                        self._keep_fields(data, head)
-                    self._take(head)
-                    return
-        self._buffer = data
-        self._position = self._checked = 0
+                    self._rest()
+                return
+        requests.keep(data)
         self._run()
 
-    def _keep_fields(self, data: bytes, head: Head) -> None:
-        """Keep the fields of a head for the next."""
-        kept = self._kept
-        if kept is None:
-            kept = self._kept = KeptFields()
-        self._keep_after = kept.replace(data, head)
-        if kept.fields is not None:
-            self.endpoint.keeping.add(self)
-
-    def forget_fields(self) -> None:
-        """Keep nothing of the last head: no request has come for a while."""
-        if self._kept is not None:
-            self._kept.forget()
-
-    def _take(self, head: Head) -> None:
-        """Serve the one head of a segment."""
-        self._skipped = False
-        context = self._request_context = self._connection_context.copy()
-        self._corked = self._inside = True
-        try:
-            context.run(self._begin, head)
-        finally:
-            self._inside = False
-            self._uncork()
-        if self.exchange is None and self._delegate is None and not self._closing:
-            self.deadline = self.endpoint.idle_deadline
-        else:
-            self._rest()
-
-    def _begin_in_context(self, head: bytes) -> None:
-        """Open an exchange in a fresh copy of the connection's context."""
-        try:
-            parsed = parse_head(head, self.endpoint.max_header_fields)
-        except HTTPInputError as error:
-            self._refuse(error)
-            return
-        # Never of the present one: that may be the context of the request before.
-        context = self._request_context = self._connection_context.copy()
-        self._inside = True
-        try:
-            context.run(self._begin, parsed)
-        finally:
-            self._inside = False
-
     def eof_received(self) -> bool:
-        """Hear that the peer will send no more; it may still read."""
+        """Called when the peer has sent its last byte; it may still read."""
         self._eof = True
-        if self._closing or self.transport is None:
+        transport = self.transport
+        if self._closing or transport is None:
             return False
-        self.flush()  # a transport that is told to close takes nothing more
-        if self._scheduled or self._held is not None:
-            return self.transport.can_write_eof()
-        if self.decoder is not None:
+        self.output.flush()  # a transport that is told to close takes nothing more
+        body = self.body
+        if self._scheduled or (body is not None and body.held is not None):
+            return transport.can_write_eof()
+        if body is not None and body.decoder is not None:
             self._truncated()
             return False
         exchange = self.exchange
-        if exchange is None or not self.transport.can_write_eof():
+        if exchange is None or not transport.can_write_eof():
             return False  # nothing is owed; or without half-close there is nobody to answer
         self._owe_answer(exchange)
         return True
 
     def pause_writing(self) -> None:
-        """Hear that the peer does not take what is written: it may ask for no more until then."""
-        super().pause_writing()
-        if (self.exchange is None or self._corked) and not self._closing:
+        """Called when the peer does not take what is written: it may ask for no more until then."""
+        self.output.pause()
+        if (self.exchange is None or self.output.corked) and not self._closing:
             self._pause_reading()  # `_rest` resumes it, if the present answer is not complete
 
     def resume_writing(self) -> None:
-        """Hear that the peer has taken what was written."""
-        super().resume_writing()
+        """Called when the peer has taken what was written."""
+        self.output.resume(closing=self._closing)
         if self.exchange is None and not self._closing:
             self._run_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hear that the connection is gone, however it went."""
+        """Called when the connection is gone, however it went."""
         if self.transport is None:
             return
+        if self._closing and isinstance(exc, TimeoutError):
+            self._complain_of_writing()
         exchange, delegate = self.exchange, self._delegate
         self.transport = None  # whoever is told now finds the connection closed
-        if delegate is not None:
-            self._in_request(self._close_delegate, delegate)
-        elif exchange is not None:
-            self._in_request(self._tell_exchange, exchange)
         if exchange is not None:
-            self._log_access(exchange)
-        self._leave()
+            exchange.end()
+        if delegate is not None:
+            self._in_request(close_delegate, delegate)
+        elif exchange is not None:
+            self._in_request(exchange.tell_closed)
+        if exchange is not None:
+            self._service.log_access(exchange)
+        self._leave(None)
 
     # The loop.
 
     def _run(self) -> None:
-        """Go through the buffer as far as the state allows, then rest."""
+        """Go through the input as far as the state allows, then rest."""
         self._scheduled = False
         closing = self._closing  # a local: what is called below may change it
-        if self._corked or self.transport is None:
+        if self.output.corked or self.transport is None:
             return
+        requests = self.requests
         if closing:
-            self._discard_input()
+            requests.drop()
             return
-        self._corked = True
+        self.output.corked = True
         while (
             self._next_request()
             if self.exchange is None and self._delegate is None
@@ -254,140 +288,708 @@ class HTTP1Connection(RequestOpening):
         ):
             if self._closing or self.transport is None:
                 break
-            if self._position < len(self._buffer) and self.endpoint.turns.spent():
+            if requests.position < len(requests.buffer) and self._service.turns.spent():
                 self._scheduled = True
-                self.endpoint.turns.wait(self._run)
+                self._service.turns.wait(self._run)
                 self._hold_input()
                 break
-        self._uncork()
-        if self._position >= len(self._buffer):
-            self._drop_input()
+        self.output.uncork()
+        if requests.position >= len(requests.buffer):
+            requests.drop()
         self._rest()
+
+    def _run_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._run)
 
     def _rest(self) -> None:
         """Set what is waited for, now that the loop can go no further."""
         if self._closing or self.transport is None or self._scheduled:
             return
         if self.exchange is None and self._delegate is None:
-            if self._position >= len(self._buffer):
-                self._drop_input()
-                self.deadline = self.endpoint.idle_deadline
-                if self._eof or self.endpoint.draining:
-                    self.shut()
-            elif self._eof and not self._paused:
-                self.shut()  # half a head, and no more will come
-            if self._paused:
-                self._pause_reading()
-            elif self._reading_paused:
-                self._resume_reading()
+            if self.requests.buffer or self._eof or self._reading_paused or self.output.paused:
+                self._rest_between()
+                return
+            self.deadline = self._service.clock.idle_deadline
+            if self._service.draining:
+                self.shut()
             return
-        if self.decoder is not None and self._held is None and self._eof:
+        body = self.body
+        decoder, held = (None, None) if body is None else (body.decoder, body.held)
+        if decoder is not None and held is None and self._eof:
             self._truncated()
             return
-        if self.decoder is None or not self.body_pending:
+        if body is None or decoder is None or not body.pending:
             if not self._eof:
                 self.deadline = NEVER
-            elif self._held is None and self.exchange is not None:
+            elif held is None and self.exchange is not None:
                 self._owe_answer(self.exchange)
-        elif self._bulk is None and self._position >= len(self._buffer):
+        elif self._bulk is None and not self.requests.untaken:
             self._consider_bulk()
-        untaken = len(self._buffer) - self._position > HELD_INPUT
-        if self._held is not None:
+        untaken = bool(self.requests.buffer) and self.requests.untaken > HELD_INPUT
+        if held is not None:
             untaken = untaken or self._bulk is not None
-        elif self.decoder is not None:
+        elif decoder is not None:
             untaken = False
         if untaken:
-            self._count_untaken(len(self._buffer) - self._position)
+            self._count_untaken(self.requests.untaken)
             self._pause_reading()
         elif self._reading_paused:
             self._count_untaken(0)
             self._resume_reading()
 
-    def _append(self, data: bytes) -> None:
-        buffer = self._buffer
-        if type(buffer) is bytearray:
-            if self._position:
-                del buffer[: self._position]
-        else:
-            buffer = self._buffer = bytearray(memoryview(buffer)[self._position :])
-        self._checked = max(self._checked - self._position, 0)
-        self._position = 0
-        buffer += data
+    def _rest_between(self) -> None:
+        """Wait for the next request, or the rest of its head; close where none may come."""
+        paused = self.output.paused
+        if not self.requests.untaken:
+            self.requests.drop()
+            self.deadline = self._service.clock.idle_deadline
+            if self._eof or self._service.draining:
+                self.shut()
+        elif self._eof and not paused:
+            self.shut()  # half a head, and no more will come
+        if paused:
+            self._pause_reading()
+        elif self._reading_paused:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and self.transport is not None:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self.transport is not None:
+            self._reading_paused = False
+            self.transport.resume_reading()
 
     def _hold_input(self) -> None:
         """Read no more while too much waits; `_rest` reads on."""
-        if len(self._buffer) - self._position > HELD_INPUT:
+        if self.requests.untaken > HELD_INPUT:
             self._pause_reading()
 
-    def _discard_input(self) -> None:
-        size = len(self._buffer) - self._position
-        self._drop_input()
-        if self._linger_left and size:
-            self._drain_input(size)
-
-    # Heads.
+    # A request begins.
 
     def _next_request(self) -> bool:
-        """Take the next head from the buffer; say whether there was one."""
-        buffer = self._buffer
-        start = self._position
-        if start >= len(buffer) or self._paused:
-            return False
-        if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
-            # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
-            # request-line SHOULD ignore at least one empty line (CRLF) received prior".
-            self._skipped = True
-            self._position = start = start + 2
-            if start >= len(buffer):
-                return False
-        end = buffer.find(b"\r\n\r\n", max(start, self._checked - 4))
-        limit = self.endpoint.settings.max_header_size
-        if (end if end >= 0 else len(buffer)) - start > limit and self._refuse_long(start, limit):
-            return False
-        if end < 0:
-            self._wait_for_head(start)
-            return False
-        self._position = end + 4
-        head = buffer[start:end]
-        if type(head) is not bytes:
-            head = bytes(head)
-        self._skipped = False
-        self._begin_in_context(head)
-        return True
-
-    def _refuse_long(self, start: int, limit: int) -> bool:
-        """Refuse a head over the limit; return False if it may still end right at the limit.
-
-        Had it come byte by byte, another rule may have been broken before this one.
-        """
-        buffer = self._buffer
-        tail = bytes(buffer[start + limit : start + limit + 4])
-        while not b"\r\n\r\n".startswith(tail):
-            tail = tail[:-1]
-        within = start + limit + len(tail)
-        if within == len(buffer):
+        """Take the next head from the input; say whether there was one."""
+        if self.output.paused:
             return False
         try:
-            check_partial_head(buffer[:within], start, max(start, self._checked))
+            head = self.requests.next_head()
         except HTTPInputError as error:
             self._refuse(error)
-            return True
-        self._refuse(
-            HTTPInputError(
-                f"request head over {limit} bytes (max_header_size)",
-                status=431,
-                rfc="RFC 6585 section 5",
-            )
+            return False
+        if head is None:
+            if self.requests.begun:
+                self.deadline = self.loop.time() + self._service.limits.header_timeout
+            return False
+        # Never of the present one: that may be the context of the request before.
+        context = self._request_context = self._connection_context.copy()
+        self._inside = True
+        try:
+            context.run(self._begin, head)
+        finally:
+            self._inside = False
+        return True
+
+    def _begin(self, head: Head) -> None:
+        """Open the exchange of one request; runs in the request's own context."""
+        method, target, version, lines, fields = head
+        length = 0
+        if (
+            b"content-length" in fields
+            or b"transfer-encoding" in fields
+            or self._misdirected is not None
+        ):
+            declared = self._read_framing(lines, fields)
+            if declared is None:
+                return
+            length = declared
+        exchange = self.exchange = HTTP1Exchange(
+            self, self.output, self._shared, self.info, method, target, version, fields, lines
         )
-        return True
-
-    def _wait_for_head(self, start: int) -> None:
-        """Refuse what can be no head already; else see that the rest comes in time."""
-        buffer = self._buffer
-        if self._checked <= start:
-            self._checked = start
-            self.deadline = self.loop.time() + self.endpoint.settings.header_timeout
+        if (
+            (b"connection" in fields and (fields[b"connection"] not in KEEP_ALIVE or lines))
+            or length
+            or version != "HTTP/1.1"
+            or method in SPECIAL_METHODS
+        ):
+            if length:
+                self.body = exchange.body = BodyReader(length)
+            exchange.read_options(length, lines)
+        if self._service.access_log is not None:
+            exchange.started_s = time.perf_counter()
         try:
-            self._checked = check_partial_head(buffer, start, self._checked)
+            delegate = self.admission.admit(exchange, length)
+        except NoRoomError:
+            self.let_go()
+            return
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if delegate is not None:
+            self._give_head(delegate, exchange)
+
+    def _read_framing(self, lines: RawFields | None, fields: Fields) -> int | None:
+        """Return the length of the body, or None where the head was refused."""
+        try:
+            length = parse_body_length(fields.items() if lines is None else lines)
+            self.admission.check_direction(fields)
         except HTTPInputError as error:
             self._refuse(error)
+            return None
+        return length
+
+    def _give_head(self, delegate: HTTPMessageDelegate, exchange: HTTP1Exchange) -> None:
+        self._delegate = delegate
+        try:
+            start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
+            waiting = delegate.headers_received(start_line, exchange.headers)
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if waiting is not None:
+            self._hold(waiting, self._head_taken)
+        else:
+            self._head_taken()
+
+    def _remember_fields(self, head: Head) -> None:
+        """Called when the fields of a head are kept: the next one may repeat them."""
+        self.requests.has_kept = False
+        self.admission.remember(head[4])
+        self._shared.keeping.add(self)
+
+    def forget_fields_since(self, idle_deadline: float) -> bool:
+        """Keep nothing of the last head if no request has come for a while; see `HTTP1Shared`."""
+        if idle_deadline < self.deadline < NEVER:
+            return False
+        # A connection that answers, or is closed, waits for nothing: its deadline is far.
+        self.requests.forget_fields()
+        self.admission.forget()
+        return True
+
+    # Its body is read.
+
+    def _head_taken(self) -> None:
+        """Called when the application has taken the head."""
+        body, exchange = self.body, self.exchange
+        if body is None or not body.pending:
+            self._end_request()
+            return
+        if exchange is None or self._closing:
+            return  # answered already, or detached
+        limits = self._service.limits
+        most = exchange.max_body_size
+        try:
+            body.begin(limits, limits.max_body_size if most is None else most)
+        except HTTPInputError as error:
+            self._refuse(error)
+            return
+        if exchange.expects_continue and exchange.state == FRESH:
+            exchange.expects_continue = False
+            if not self.requests.untaken:
+                self.output.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        timeout = exchange.body_timeout
+        if timeout is None:
+            timeout = limits.body_timeout
+        self.deadline = NEVER if timeout is None else self.loop.time() + timeout
+
+    def _next_piece(self) -> bool:
+        """Give the application the next piece of the body; say whether to go on."""
+        body = self.body
+        held = None if body is None else body.held  # a local: what is called below may change it
+        if body is None or body.decoder is None or held is not None:
+            return False
+        requests, service = self.requests, self._service
+        start = requests.position
+        try:
+            piece, requests.position = body.next_piece(
+                requests.buffer, start, service.limits.chunk_size, service.turns
+            )
+        except HTTPInputError as error:
+            self._refuse(error)
+            return False
+        taken = requests.position > start  # before the delegate drops it all
+        if piece:
+            self._in_request(self._deliver, body, piece)
+        elif not body.pending:
+            self._in_request(self._end_request)
+        return taken and body.held is None
+
+    def _deliver(self, body: BodyReader, piece: bytes) -> None:
+        """Give the delegate a piece, and the end where that was the last."""
+        delegate = self._delegate
+        if delegate is None:
+            return
+        try:
+            waiting = delegate.data_received(piece)
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if waiting is not None:
+            self._hold(waiting, self._piece_taken)
+        elif not body.pending and body.decoder is not None:
+            self._end_request()
+
+    def _piece_taken(self) -> None:
+        """Called when the application has taken the piece that it had an awaitable for."""
+        body = self.body
+        if body is not None and body.decoder is not None and not body.pending:
+            self._end_request()
+
+    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
+        """Read no more of the body until `waiting` is done, then `go_on`."""
+        try:
+            future = begin_waiting(waiting, self.loop)
+        except TypeError as error:  # neither None nor awaitable
+            self._application_failed(error)
+            return
+        if future.done() and not future.cancelled() and future.exception() is None:
+            go_on()
+            return
+        body = self.body
+        if body is None:
+            body = self.body = BodyReader(0)
+        body.held = future
+
+        def done(future: asyncio.Future[Any]) -> None:
+            error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if body.held is not future:
+                if error is not None and not isinstance(error, asyncio.CancelledError):
+                    if is_input_error(error):
+                        return  # what is left of a body that nobody reads any more
+                    app_log.error("Uncaught exception", exc_info=error)
+                return
+            body.held = None
+            if error is None:
+                self._in_request(go_on)
+            else:
+                self._in_request(self._application_failed, error)
+            if self.transport is not None:
+                self._run()
+
+        future.add_done_callback(done)
+
+    def _end_request(self) -> None:
+        """Tell the delegate that its request is complete."""
+        delegate = self._end_reading()
+        if delegate is None:
+            return
+        if self.exchange is None:
+            close_delegate(delegate)  # it has answered already
+            return
+        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
+        try:
+            finish()
+        except Exception as error:
+            self._delegate = delegate
+            self._application_failed(error)
+
+    def _end_reading(self) -> HTTPMessageDelegate | None:
+        """Forget the request that was being read; return who has yet to hear of its end."""
+        delegate, self._delegate = self._delegate, None
+        body, self.body = self.body, None
+        if body is not None:
+            body.end()
+        return delegate
+
+    # Long bodies, in bulk.
+
+    def _consider_bulk(self) -> None:
+        """Have the rest of a long body read by a `BulkReader`."""
+        body = self.body
+        if (
+            body is not None
+            and body.bulk_size > BULK_BODY
+            and self.transport is not None
+            and self.info.tls is None
+        ):
+            self.requests.drop()
+            self._bulk = BulkReader(self, self._shared.bulk_buffer())
+            self.transport.set_protocol(self._bulk)
+
+    def bulk_room(self) -> int:
+        """Return how many bytes of the body may be read, and no byte of what follows it."""
+        return BULK_BODY if self.body is None else self.body.bulk_size or BULK_BODY
+
+    def bulk_received(self, data: memoryview) -> None:
+        """Called with what the `BulkReader` has read; it is gone when this returns."""
+        self.output.corked = True
+        taken = self._in_request(self._deliver_pieces, data)
+        if taken < len(data):
+            self.output.corked = False
+            self._end_bulk()
+            self.data_received(bytes(data[taken:]))
+            return
+        self.output.uncork()
+        self._rest()
+
+    def _deliver_pieces(self, data: memoryview) -> int:
+        """Give the application what it takes of `data`; return how many bytes that were."""
+        most = self._service.limits.chunk_size
+        size = len(data)
+        taken = 0
+        while taken < size:
+            body = self.body
+            if body is None or not body.bulk_size or self._closing or body.held is not None:
+                break
+            if taken and self._service.turns.spent():
+                break
+            piece = bytes(data[taken : taken + most])
+            taken += len(piece)
+            if body.take_bulk(len(piece)):
+                self._end_bulk()
+            self._deliver(body, piece)
+        return taken
+
+    def _end_bulk(self) -> None:
+        bulk, self._bulk = self._bulk, None
+        transport = self.transport
+        if transport is not None and transport.get_protocol() is bulk:
+            transport.set_protocol(self)
+
+    # What the exchange asks; see `ExchangeOwner`.
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        """Called when an answer is complete: close, or make room for the next request."""
+        service, answered = self._service, self.exchange
+        if service.access_log is not None:
+            service.log_access(exchange)
+        self.exchange = None
+        if self.held_bytes:
+            self._give_back()
+        if self.body is not None and self.body.pending:
+            # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
+            # the connection after sending its response".
+            delegate = self._end_reading()
+            if delegate is not None:
+                # Not at once: the delegate may be in the middle of hearing of its body.
+                self.loop.call_soon(close_delegate, delegate)
+            self.linger()
+        elif (answered is not None and not answered.keep_alive) or service.closes_each:
+            if self.requests.buffer and self.requests.untaken and not self._eof:
+                self.linger()
+            else:
+                self.shut()
+        elif not self.output.corked:
+            if self.requests.buffer and self.requests.untaken:
+                # Never from in here: the next request would run inside this one's finish.
+                self._run_soon()
+            else:
+                self._rest()
+
+    def exchange_broken(self) -> None:
+        """Called when the answer cannot be completed as it was declared: end the connection."""
+        exchange = self._end_exchange()
+        if exchange is not None and exchange.until_close:
+            self.abort()  # an orderly end would make the cut body look complete
+        elif not self._closing:
+            self.shut()
+
+    def _end_exchange(self) -> HTTP1Exchange | None:
+        """Let nothing more be written to the present exchange; return it."""
+        exchange, self.exchange = self.exchange, None
+        self._give_back()
+        if exchange is not None:
+            exchange.end()
+            self._service.log_access(exchange)
+        return exchange
+
+    def exchange_left(self, exchange: Exchange) -> None:
+        """Called when nobody waits for the answer any more: tell the application."""
+        self._in_request(exchange.tell_closed)
+
+    def limit_body(self, max_bytes: int) -> None:
+        """Replace the limit of the body that is being read."""
+        if self.body is not None:
+            self.body.limit(max_bytes)
+
+    def time_body(self, timeout_s: float) -> None:
+        """Replace the time limit of the body that is being read."""
+        if self.body is not None and self.body.decoder is not None:
+            self.deadline = self.loop.time() + timeout_s
+
+    def local_address(self) -> Any:
+        """Return the address that the connection came in on; None once it is gone."""
+        return None if self.transport is None else self.transport.get_extra_info("sockname")
+
+    def raw_stream(self, exchange: Exchange) -> RawStream | None:
+        """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
+        return None if self.transport is None else RawStream(self, self.output, exchange)
+
+    def new_stream(self) -> IOStream:
+        """Return a stream for `detach`."""
+        return IOStream(max_buffer_size=self._service.limits.max_buffer_size)
+
+    def detach(self, exchange: Exchange, protocol: Any) -> None:
+        """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""
+        transport = self.transport
+        if transport is None or self.exchange is not exchange or self._closing:
+            raise closed_error()
+        self.output.flush()
+        leftover = self.requests.rest()
+        paused = self.output.paused
+        self._resume_reading()
+        self._service.log_access(exchange)
+        self._leave(protocol)
+        replace_layer(transport, protocol, leftover, paused)
+
+    # What is held.
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes more as held for the present request; fewer, where it is negative."""
+        self.held_bytes += size
+        if size > 0:
+            self._service.budget.take(size)
+        else:
+            self._service.budget.give(-size)
+
+    def room_to_hold(self) -> asyncio.Future[None] | None:
+        """Return what to wait for before more is held; None where there is room."""
+        return self._service.budget.room(self, self.held_bytes)
+
+    def held_budget(self) -> HeldBudget:
+        """Return the sum of what the server holds."""
+        return self._service.budget
+
+    def let_go(self) -> None:
+        """Refuse a body for which there is no room, before it begins or once it has waited."""
+        self._service.note_full()
+        self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
+
+    def _count_untaken(self, size: int) -> None:
+        """Count `size` bytes of input that nobody takes for now, in place of those before."""
+        self.hold(size - self._untaken)
+        self._untaken = size
+
+    def _give_back(self) -> None:
+        """Let the present request hold nothing: it has ended."""
+        size, self.held_bytes = self.held_bytes, 0
+        self._untaken = 0
+        if size:
+            self._service.budget.leave(self, size)
+
+    # Refusals and failures.
+
+    def _refuse(self, error: HTTPInputError) -> None:
+        """Answer a request that breaks a rule, and read no further."""
+        self._log_refusal(error)
+        self._answer_and_close(error.status, str(error))
+
+    def _log_refusal(self, error: HTTPInputError) -> None:
+        # The peer and not a client: until a head is resolved nobody knows whose it is.
+        self.complain(
+            "Malformed HTTP message from %s: %s%s", render_peer(self.info), error,
+            render_rule(error),
+        )  # fmt: skip
+
+    def _answer_and_close(self, status: int, reason: str) -> None:
+        exchange = self.exchange
+        line = b"" if self.info.tls is None else self._shared.strict_transport_line
+        answer = refusal_bytes(status, reason, exchange, line)
+        if exchange is None and self._service.access_log is not None:
+            self._service.log_access(self._unread_exchange(status, len(answer)))
+        self._end_exchange()
+        delegate = self._end_reading()
+        self.requests.drop()
+        if answer:
+            self.output.send(answer)
+        if delegate is not None:
+            self._in_request(close_delegate, delegate)
+        if exchange is not None and exchange.until_close:
+            self.abort()
+        else:
+            self.linger()
+
+    def _unread_exchange(self, status: int, sent: int) -> HTTP1Exchange:
+        """Return what the access log says of a head that could not be read: `- - -`, and a peer."""
+        exchange = HTTP1Exchange(
+            self, self.output, self._shared, self.info, "-", "-", "-", {}, None
+        )
+        exchange.end()
+        exchange.client = exchange.bound = None
+        exchange.remote_ip, exchange.protocol = self.info.peer_ip, self.info.scheme
+        exchange.status, exchange.bytes_sent = status, sent
+        exchange.started_s = time.perf_counter()
+        return exchange
+
+    def _application_failed(self, error: BaseException) -> None:
+        """End the connection after an exception of the delegate."""
+        if is_input_error(error):
+            refusal = as_input_error(error)
+            if self.exchange is not None:
+                self._refuse(refusal)
+                return
+            self._log_refusal(refusal)  # a second answer would be taken for the next request's
+        elif not isinstance(error, asyncio.CancelledError):
+            app_log.error("Uncaught exception", exc_info=error)
+        delegate = self._end_reading()
+        if delegate is not None:
+            close_delegate(delegate)
+        self.exchange_broken()
+
+    def _truncated(self) -> None:
+        """End a connection whose peer stopped in the middle of a body."""
+        delegate = self._end_reading()
+        self.exchange_broken()
+        if delegate is not None:
+            self._in_request(close_delegate, delegate)
+
+    def _owe_answer(self, exchange: HTTP1Exchange) -> None:
+        """Go on with the answer to a peer that has closed its half, as long as it gets on.
+
+        It may still wait for the answer, but one that went away looks the same: the application is
+        told once, and has the time of a write for each piece.
+        """
+        self._sent_before = exchange.bytes_sent
+        self.deadline = self.loop.time() + self._service.limits.write_timeout
+        self._in_request(exchange.tell_closed)
+
+    def complain(self, text: str, *args: object) -> None:
+        """Log a line about the peer, within the service's limits."""
+        self._service.complain(self.loop.time(), self.info, text, *args)
+
+    def _complain_of_writing(self) -> None:
+        self.complain("Timeout writing to %s: it takes no bytes", self._render_client())
+
+    def _render_client(self) -> str:
+        return str(self.info if self.exchange is None else self.exchange.context)
+
+    def _in_request(self, call: Callable[..., T], *args: Any) -> T:
+        """Call in the context of the present request."""
+        context = self._request_context
+        if context is None or self._inside:
+            return call(*args)
+        self._inside = True
+        try:
+            return context.run(call, *args)
+        finally:
+            self._inside = False
+
+    # Deadlines; see `ServedConnection`.
+
+    @property
+    def exchanges(self) -> tuple[HTTP1Exchange, ...]:
+        """The present exchange, if there is one."""
+        return () if self.exchange is None else (self.exchange,)
+
+    @property
+    def next_deadline(self) -> float:
+        """When somebody is late, in loop seconds."""
+        return min(self.deadline, self.output.deadline)
+
+    def check_deadlines(self, now_s: float) -> None:
+        """Act on what is overdue; the service calls this about once a second."""
+        if self.transport is None:
+            return
+        if self.output.is_stalled(now_s):
+            self._complain_of_writing()
+            self.abort()
+        elif self.deadline <= now_s:
+            self.deadline = NEVER
+            self._waited_too_long()
+
+    def _waited_too_long(self) -> None:
+        """Act on a peer that has not sent in time what it should have."""
+        exchange, body = self.exchange, self.body
+        if exchange is not None and body is not None and body.decoder is not None:
+            self.complain("Timeout reading body from %s", self._render_client())
+            self._answer_and_close(408, "the body did not come in time")
+        elif exchange is None and self.requests.untaken:
+            self.complain("Timeout reading head from %s", render_peer(self.info))
+            self._answer_and_close(408, "the head did not come in time")
+        elif exchange is not None and exchange.bytes_sent > self._sent_before:
+            self._owe_answer(exchange)
+        else:
+            self.close()
+
+    # The end of the connection.
+
+    @property
+    def context(self) -> ConnectionContext:
+        """The connection, as its peer has it."""
+        return ConnectionContext(self.info, self.info.peer_ip, self.info.scheme)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more will be read as a request."""
+        return self._closing or self.transport is None
+
+    def close(self) -> None:
+        """Close the connection, idle or busy, without waiting for the application."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self.exchange is None and not transport.get_write_buffer_size():
+            self.shut()
+        else:
+            self.abort()
+
+    def close_if_idle(self) -> None:
+        """Close the connection if nothing is in flight on it."""
+        if self._is_idle():
+            self.shut()
+
+    def drain(self) -> None:
+        """Close the connection if nothing is in flight on it, once it was silent for a while."""
+        if self._service.draining:
+            self.close_if_idle()
+        elif self._is_idle():
+            self.deadline = min(self.deadline, self._service.clock.idle_deadline)
+
+    def _is_idle(self) -> bool:
+        idle = self.exchange is None and self._delegate is None and not self._closing
+        return idle and not self.requests.untaken
+
+    def shut(self) -> None:
+        """Close once all output has been delivered."""
+        if self.transport is None:
+            return
+        self._closing = True
+        self.deadline = NEVER
+        self.output.flush()
+        self.output.watch()
+        self.transport.close()
+
+    def linger(self) -> None:
+        """Close so that the peer receives the output, even if it is still sending.
+
+        A socket closed with unread input makes the kernel send a reset, which destroys what the
+        peer has not read yet. `Closing` only closes our half, and drains the peer's for a while.
+        """
+        if self.transport is None or self._closing:
+            return
+        if self._eof:
+            self.shut()
+            return
+        self._closing = True
+        self.deadline = NEVER
+        self.output.flush()
+        self.output.deadline = NEVER  # what is left to write is watched there
+        last = Closing(self, self.loop, patience_s=self._service.limits.write_timeout)
+        last.take_over(self.transport, unread=True, always=True)
+
+    def abort(self) -> None:
+        """Close at once; output that the peer has not taken is lost."""
+        if self.transport is not None:
+            self._closing = True
+            self.output.abort()
+
+    def _leave(self, stream: Any) -> None:
+        """Leave the server: the connection is lost, or goes on as `stream` if that is not None."""
+        self.transport = None
+        self.deadline = NEVER
+        self.output.release()
+        self._closing = True
+        if self.exchange is not None:
+            self.exchange.end()
+            self.exchange = None
+        self._give_back()
+        self._end_reading()
+        self.requests.drop()
+        self._request_context = None
+        if stream is None:
+            self._service.closed(self)
+        else:
+            self._service.detached(self, stream)

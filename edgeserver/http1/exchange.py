@@ -1,17 +1,20 @@
-"""One request and its answer: what the application writes to.
+"""The HTTP/1 exchange: how one answer is framed, and held to what it declared.
 
-Decides how an answer is framed and that it keeps what it declared. It must not know how requests
-are parsed or in which order they came; it gives bytes to its connection and is told of its end.
+Decides which bytes an answer is. It must not know how requests are parsed or in which order they
+came: it has an output to write to, and an owner who is told of its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edgeserver.errors import HTTPOutputError
-from edgeserver.http1.output import JOIN_BELOW
+from edgeserver.http.exchange import DONE, FRESH, OPEN, Exchange, ExchangeOwner
+from edgeserver.http1.body_reader import BodyReader
+from edgeserver.http1.framing import CHUNKED, parse_connection, parse_expect_continue
+from edgeserver.http1.output import JOIN_BELOW, OutputBuffer, failed_future
 from edgeserver.http1.response_head import (
     cached_field,
     cached_length,
@@ -24,23 +27,23 @@ from edgeserver.http1.response_head import (
     split_connection,
     status_line,
 )
-from edgeserver.http1.state import (
-    BY_LENGTH,
-    CHUNKED,
-    DONE,
-    NO_BODY,
-    OPEN,
-    UNSAID,
-    UNTIL_CLOSE,
-    UPGRADED,
-    ExchangeState,
-)
-from edgeserver.httputil.headers import HTTPHeaders
+from edgeserver.http1.shared import HTTP1Shared
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 
-if TYPE_CHECKING:
-    from edgeserver.http1.ending import ExchangeEnds
+__all__ = ["HTTP1Exchange"]
 
-__all__ = ["HTTP1Exchange", "StrictTransportExchange"]
+BY_LENGTH: Final = 0
+"""The body ends after as many bytes as were declared; or nothing has been declared yet."""
+NO_BODY: Final = 1
+IN_CHUNKS: Final = 2
+UNTIL_CLOSE: Final = 3
+"""Only the end of the connection ends the body."""
+UPGRADED: Final = 4
+"""It is not HTTP any more what follows the head."""
+
+UNSAID: Final = -1
+"""What remains of a body of which nothing has been said, because no head was written."""
 
 LENGTH: Final = 1
 CONNECTION: Final = 2
@@ -52,14 +55,93 @@ FRAMING: Final = framing_names(
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
 
-class HTTP1Exchange(ExchangeState):
+class HTTP1Exchange(Exchange):
     """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
 
     What applications hand over is `Any` here: compiled, a narrower type would be held against it,
     and whatever has the shape that `HTTPConnection` asks for is accepted.
+
+    Args:
+        owner: Who is told of the end of the answer.
+        output: Where its bytes go.
+        shared: The lines that all answers have.
+        info: Who is at the other end.
+        method: The request's method.
+        target: Its target as sent.
+        version: `"HTTP/1.0"` or `"HTTP/1.1"`.
+        fields: The last value of each lower-case name of its head.
+        lines: All lines of the head in order where a name repeats, else None.
+
+    Attributes:
+        keep_alive: Whether the connection may serve another request after this one.
+        plain: Whether this is HTTP/1.1 without body or HEAD: its answer is framed as it says.
+        body: What reads the request's body; None where it has none.
+        expects_continue: Whether the client waits for a 100 before it sends the body.
     """
 
-    __slots__ = ()
+    __slots__ = ("_framing", "_output", "_remaining", "_shared", "keep_alive", "plain")
+
+    # What few requests have stands on the class.
+    body: BodyReader | None = None
+    expects_continue = False
+    _trailers = b""
+
+    def __init__(
+        self,
+        owner: ExchangeOwner,
+        output: OutputBuffer,
+        shared: HTTP1Shared,
+        info: ConnectionInfo,
+        method: str,
+        target: str,
+        version: str,
+        fields: dict[bytes, bytes],
+        lines: RawHeaders | None,
+    ) -> None:
+        self._owner = owner
+        self._output = output
+        self._shared = shared
+        self.info = info
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = self._head_fields = fields
+        self.lines = self._head_lines = lines
+        self.status = self.bytes_sent = 0
+        self.state = FRESH
+        self.keep_alive = self.plain = True
+        self._framing = BY_LENGTH
+        self._remaining: int | None = UNSAID  # of the body that was declared; None without one
+        self._headers = self._close_callback = None
+
+    def read_options(self, length: int, lines: RawHeaders | None) -> None:
+        """Note what the head says of the connection, where that is not plain.
+
+        Args:
+            length: The length of the body, or `CHUNKED`.
+            lines: All lines of the head where a name repeats, else None.
+        """
+        fields = self.fields
+        if length:
+            self.plain = False
+        close, keep_alive = parse_connection(lines, fields)
+        if self.version == "HTTP/1.0":
+            self.plain = False
+            # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the
+            # connection is closed "even if" the answer would let it go on.
+            self.keep_alive = keep_alive and not close and length != CHUNKED
+        else:
+            self.keep_alive = not close
+            # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
+            # in an HTTP/1.0 request."
+            self.upgrades = b"upgrade" in fields
+            if b"expect" in fields and length:
+                self.expects_continue = parse_expect_continue(fields[b"expect"])
+        if self.method == "CONNECT":
+            # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
+            self.keep_alive = False
+        elif self.method == "HEAD":
+            self.plain = False
 
     # HTTPConnection.
 
@@ -79,13 +161,8 @@ class HTTP1Exchange(ExchangeState):
             ValueError: The head cannot be written as it is; nothing was.
             HTTPOutputError: A head was written before, or the chunk is not what was declared.
         """
-        connection = self._connection
-        if connection.exchange is not self or connection.transport is None:
-            return connection.failed_future()
         if self.state:
-            raise HTTPOutputError(
-                "write_headers was called twice for one request: write the body with write()"
-            )
+            return self._refuse_head()
         _, code, reason = start_line
         status = cached_status((code, reason)) or status_line(code, reason)
         if code < 200:
@@ -116,7 +193,7 @@ class HTTP1Exchange(ExchangeState):
                 dated = True
                 parts.append(cached_field((name, value)) or encode_field(name, value))
         if not dated:
-            parts.append(connection.endpoint.date_line)
+            parts.append(self._shared.date_line)
         if whole and remaining != len(chunk or b""):
             remaining = self._fit(code, remaining, len(chunk or b""), parts)
         if (
@@ -124,7 +201,7 @@ class HTTP1Exchange(ExchangeState):
             or not self.plain
             or not self.keep_alive
             or code == 304
-            or connection.endpoint.must_close
+            or not self._shared.service.plain_answers
         ):
             self._frame(code, remaining, len(chunk or b""), parts)
         parts.append(b"\r\n")
@@ -138,7 +215,7 @@ class HTTP1Exchange(ExchangeState):
             if self._framing or size > JOIN_BELOW:
                 head = b"".join(parts)
                 self.bytes_sent += len(head)
-                connection.send(head)
+                self._output.send(head)
                 return self.write(chunk)
             if remaining is not None:
                 if size > remaining:
@@ -147,7 +224,15 @@ class HTTP1Exchange(ExchangeState):
             parts.append(chunk)
         data = b"".join(parts)
         self.bytes_sent += len(data)
-        return connection.send(data)
+        return self._output.send(data)
+
+    def _refuse_head(self) -> asyncio.Future[None]:
+        """Say that a second head, or one for an exchange that has ended, is not written."""
+        if self.state == DONE:
+            return failed_future()
+        raise HTTPOutputError(
+            "write_headers was called twice for one request: write the body with write()"
+        )
 
     def _fit(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> int | None:
         """Return the length of a body that is in hand; declare it where the application did not."""
@@ -161,21 +246,25 @@ class HTTP1Exchange(ExchangeState):
 
     def _frame(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> None:
         """Decide how the body ends and whether the connection goes on, where that is not plain."""
-        connection = self._connection
+        service = self._shared.service
         if code == 204 or code == 304 or self.method == "HEAD":
             self._framing = NO_BODY
         elif remaining is None:
             if self.version == "HTTP/1.1":
-                self._framing = CHUNKED
+                self._framing = IN_CHUNKS
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 # RFC 9112 section 6.3: only the end of the connection can say where it ends.
                 self._framing = UNTIL_CLOSE
                 self.keep_alive = False
-        if connection.endpoint.must_close or self.expects_continue:
+        if service.must_close or self.expects_continue:
             # RFC 9110 section 10.1.1: a client that got no 100 may or may not send its body now.
             self.keep_alive = False
-        elif connection.body_pending and (self._framing == NO_BODY or size == remaining):
+        elif (
+            self.body is not None
+            and self.body.pending
+            and (self._framing == NO_BODY or size == remaining)
+        ):
             # RFC 9112 section 9.3: an answer that is complete before its request ends the
             # connection; section 9.6 has the option that says so.
             self.keep_alive = False
@@ -184,6 +273,16 @@ class HTTP1Exchange(ExchangeState):
                 parts.append(b"Connection: close\r\n")
         elif self.version == "HTTP/1.0":
             parts.append(b"Connection: Keep-Alive\r\n")
+        if service.strict_transport is not None and self.info.tls is not None:
+            self._say_strict_transport(parts)
+
+    def _say_strict_transport(self, parts: list[bytes]) -> None:
+        """Have the client come over TLS from now on, unless the application says how.
+
+        Source: RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
+        """
+        if not any(part[:26].lower() == b"strict-transport-security:" for part in parts):
+            parts.append(self._shared.strict_transport_line)
 
     def write(self, chunk: Any) -> asyncio.Future[None]:
         """Write a piece of the body; see `HTTPConnection.write`.
@@ -195,11 +294,11 @@ class HTTP1Exchange(ExchangeState):
             HTTPOutputError: It is more than the `Content-Length` that was declared; the
                 connection is closed.
         """
-        connection = self._connection
-        if connection.exchange is not self or connection.transport is None:
-            return connection.failed_future()
+        output = self._output
+        if self.state == DONE:
+            return failed_future()
         if not chunk:
-            return connection.ready_future()
+            return output.ready_future()
         if type(chunk) is not bytes:
             chunk = bytes(memoryview(chunk))  # it may be changed before it is sent
         size = len(chunk)
@@ -207,17 +306,17 @@ class HTTP1Exchange(ExchangeState):
         if framing in (NO_BODY, UPGRADED):
             if self.method != "HEAD":
                 self._too_much(f"a {self.status} answer has no body")
-            return connection.ready_future()
+            return output.ready_future()
         self._count(size)
-        if framing == CHUNKED:
+        if framing == IN_CHUNKS:
             self.bytes_sent += size
             if size <= JOIN_BELOW:
-                return connection.send(b"%x\r\n%b\r\n" % (size, chunk))
-            connection.send(b"%x\r\n" % size)
-            connection.send(chunk)
-            return connection.send(b"\r\n")
+                return output.send(b"%x\r\n%b\r\n" % (size, chunk))
+            output.send(b"%x\r\n" % size)
+            output.send(chunk)
+            return output.send(b"\r\n")
         self.bytes_sent += size
-        return connection.send(chunk)
+        return output.send(chunk)
 
     def finish(self) -> None:
         """Say that the answer is complete; see `HTTPConnection.finish`.
@@ -226,21 +325,20 @@ class HTTP1Exchange(ExchangeState):
             HTTPOutputError: It is less than the `Content-Length` that was declared, or nothing
                 at all; the connection is closed.
         """
-        connection = self._connection
-        if connection.exchange is not self or connection.transport is None:
+        if self.state == DONE:
             return
         framing = self._framing
         if framing == BY_LENGTH:
             if self._remaining:
                 self._too_little(self._remaining)
-        elif framing == CHUNKED:
-            connection.send(b"0\r\n%b\r\n" % self._trailers)
+        elif framing == IN_CHUNKS:
+            self._output.send(b"0\r\n%b\r\n" % self._trailers)
         elif framing == UPGRADED:
-            connection.flush()
+            self._output.flush()
             return
         self.state = DONE
         self._close_callback = None
-        connection.finish_exchange(self)
+        self._owner.exchange_done(self)
 
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body, where its framing has a place for them.
@@ -250,10 +348,15 @@ class HTTP1Exchange(ExchangeState):
         """
         self._trailers = encode_trailers(fields)
 
-    def abort(self) -> None:
-        """Close the connection; see `HTTPConnection.abort`."""
-        if self._connection.exchange is self:
-            self._connection.break_off()
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether the answer has begun and does not say how long it is."""
+        return self.state == OPEN and self._framing in (IN_CHUNKS, UNTIL_CLOSE)
+
+    @property
+    def until_close(self) -> bool:
+        """Whether only the end of the connection ends the body."""
+        return self._framing == UNTIL_CLOSE
 
     def _read_connection(self, value: Any, parts: list[bytes]) -> None:
         """Honour the application's `Connection`: close is ours to say, other options pass."""
@@ -266,12 +369,11 @@ class HTTP1Exchange(ExchangeState):
     def _write_informational(
         self, code: int, parts: list[bytes], headers: Any
     ) -> asyncio.Future[None]:
-        connection = self._connection
         if self.version == "HTTP/1.0":
             # RFC 9110 section 15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
             if code == 101:
                 raise ValueError("a 101 answer cannot be sent to an HTTP/1.0 client")
-            return connection.ready_future()
+            return self._output.ready_future()
         for name, value in field_lines(headers):
             # Section 8.6 and RFC 9112 section 6.1: neither in a 1xx answer.
             if FRAMING.get(name) not in (LENGTH, OURS):
@@ -286,7 +388,7 @@ class HTTP1Exchange(ExchangeState):
             self.keep_alive = False
         elif code == 100:
             self.expects_continue = False
-        return connection.send(data)
+        return self._output.send(data)
 
     def _count(self, size: int) -> None:
         remaining = self._remaining
@@ -300,30 +402,12 @@ class HTTP1Exchange(ExchangeState):
                 self._too_much("Tried to write more data than Content-Length")
 
     def _too_little(self, remaining: int) -> None:
-        self._connection.break_off()
+        self._owner.exchange_broken()
         if remaining == UNSAID:
             # Without a head there is no answer: the next one would be taken for it.
             raise HTTPOutputError("finish() was called before write_headers()")
         raise HTTPOutputError(f"Tried to write {remaining} bytes less than Content-Length")
 
     def _too_much(self, message: str) -> None:
-        self._connection.break_off()
+        self._owner.exchange_broken()
         raise HTTPOutputError(message)
-
-
-class StrictTransportExchange(HTTP1Exchange):
-    """An exchange over TLS of a server that says so: its answer has `Strict-Transport-Security`.
-
-    Source: RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, connection: ExchangeEnds, method: str, target: str, version: str) -> None:
-        super().__init__(connection, method, target, version)
-        self.plain = False
-
-    def _frame(self, code: int, remaining: int | None, size: int, parts: list[bytes]) -> None:
-        super()._frame(code, remaining, size, parts)
-        if not any(part[:26].lower() == b"strict-transport-security:" for part in parts):
-            parts.append(self._connection.endpoint.strict_transport_line)

@@ -1,7 +1,7 @@
-"""The fields of a connection's last head, for the next head that repeats them.
+"""The head cache: the fields of a connection's last head, for a next one with the same bytes.
 
-Decides what is kept of a head, and whether another one repeats it. It must not know connections;
-what the fields mean is only carried here, by who decides it.
+Decides what is kept of a head, and whether another one repeats it. It must not know connections,
+nor what the fields mean: who decides that knows them again by the dict, which is the same.
 
 On one connection fields hardly change from request to request: what a browser asks for the parts
 of a page differs in the first line. What is kept is compared byte by byte.
@@ -9,12 +9,12 @@ of a page differs in the first line. What is kept is compared byte by byte.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import Fields, Head, parse_request_line, with_host_of_target
 
-__all__ = ["KeptFields"]
+__all__ = ["HeadCache"]
 
 KEPT_HEAD: Final = 2048
 KEPT_FIELDS: Final = 32
@@ -27,33 +27,28 @@ NO_TAIL: Final = b"-"
 """What no head ends with."""
 
 
-class KeptFields:
-    """The fields of one head, and what they meant; one dict then serves several exchanges.
+class HeadCache:
+    """The fields of one head; one dict then serves several exchanges.
 
     Attributes:
         tail: The bytes of the fields, from the CRLF before them to the end of the head.
         fields: The last value of each name, never changed; None where nothing is kept.
-        client: Who sent them under the policy in force; None where that is not decided.
-        visible: What of them the application sees, once `client` is decided.
     """
 
-    __slots__ = ("_head", "_line", "_wait", "client", "fields", "tail", "visible")
+    __slots__ = ("_head", "_line", "_wait", "fields", "tail")
 
     fields: Fields | None
-    visible: Fields
 
     def __init__(self) -> None:
-        self._wait = 1
+        self._wait = 1  # how many heads pass where this one is not repeated; 0 once it was
         self.forget()
 
     def forget(self) -> None:
         """Keep nothing."""
         self.tail = NO_TAIL
-        self._line = b""
-        self._head: Head | None = None
+        self._line = b""  # the request line of the last head that repeated them
+        self._head: Head | None = None  # that head
         self.fields = None
-        self.client: Any = None
-        self.visible = {}
 
     def replace(self, data: bytes, head: Head) -> int:
         """Keep the fields of a head that did not repeat what is kept.

@@ -1,22 +1,20 @@
-"""The wire half of a connection: how bytes leave, how a slow peer is noticed, how it ends.
+"""The output buffer: what leaves when, and how a peer that takes nothing is noticed.
 
-Decides when output is joined and written, what back-pressure an application sees, and that every
-early close lingers so that the peer receives what was said. It must not know of requests.
+Decides when output is joined and written, and what back-pressure an application sees. It must not
+know what the bytes say, nor that anything is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from edgeserver.http.batching import Flushed, WriteBatch
 from edgeserver.iostream import closed_error
+from edgeserver.support.escape import escape
 
-if TYPE_CHECKING:
-    from edgeserver.http1.endpoint import HTTP1Endpoint
-    from edgeserver.httputil.context import ConnectionContext
-
-__all__ = ["NEVER", "Wire"]
+__all__ = ["JOIN_BELOW", "JOIN_LIMIT", "NEVER", "OutputBuffer", "failed_future"]
 
 NEVER: Final = math.inf
 
@@ -26,63 +24,61 @@ JOIN_BELOW: Final = 16 * 1024
 JOIN_LIMIT: Final = 64 * 1024
 """Output up to this many bytes is joined to one write; more is handed over piece by piece."""
 
-LINGER_S: Final = 1.0
-LINGER_BYTES: Final = 256 * 1024
 
+class OutputBuffer(Flushed):
+    """The outgoing bytes of one connection.
 
-class Wire(asyncio.Protocol):
-    """Output, flow control, deadlines and the end of one connection.
+    Args:
+        transport: Where they go.
+        loop: Its event loop.
+        batch: What flushes the outputs of one turn.
+        ready: A future of that loop that is done.
+        write_timeout_s: How long the peer may take nothing of what is written.
 
     Attributes:
-        transport: The transport; None once the connection is lost or handed on.
-        context: Who is at the other end.
-        deadline: When waiting for the peer's bytes ends, in loop seconds.
-        write_deadline: When waiting for the peer to take bytes ends, in loop seconds.
+        transport: The transport; None once it is lost or handed on.
+        corked: Whether output is only collected for now.
+        paused: Whether the transport wants no more for now.
+        deadline: When the peer has taken nothing for too long, in loop seconds.
     """
 
     __slots__ = (
-        "_closing",
-        "_corked",
-        "_eof",
-        "_flush_scheduled",
-        "_linger_left",
-        "_out",
-        "_out_size",
-        "_paused",
-        "_reading_paused",
+        "_batch",
+        "_flush_planned",
+        "_loop",
+        "_pieces",
         "_ready",
+        "_size",
         "_stalled_size",
         "_waiters",
-        "context",
+        "_write_timeout_s",
+        "corked",
         "deadline",
-        "endpoint",
-        "loop",
+        "paused",
         "transport",
-        "write_deadline",
     )
 
-    context: ConnectionContext
-    loop: asyncio.AbstractEventLoop
-    _ready: asyncio.Future[None]
-
-    def __init__(self, endpoint: HTTP1Endpoint) -> None:
-        self.endpoint = endpoint
-        self.transport: asyncio.Transport | None = None
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        batch: WriteBatch,
+        ready: asyncio.Future[None],
+        write_timeout_s: float,
+    ) -> None:
+        self.transport: asyncio.Transport | None = transport
+        self._loop = loop
+        self._batch = batch
+        self._ready = ready
+        self._write_timeout_s = write_timeout_s
+        self.corked = False
+        self.paused = False
         self.deadline = NEVER
-        self.write_deadline = NEVER
-        self._out: list[bytes] = []
-        self._out_size = 0
-        self._corked = False
-        self._flush_scheduled = False
-        self._paused = False
-        self._reading_paused = False
-        self._waiters: list[asyncio.Future[None]] | None = None
-        self._stalled_size = 0
-        self._closing = False
-        self._eof = False
-        self._linger_left = 0
-
-    # Output.
+        self._pieces: list[bytes] = []  # what has not been given to the transport
+        self._size = 0  # the bytes of them
+        self._flush_planned = False  # whether the batch has this output
+        self._waiters: list[asyncio.Future[None]] | None = None  # who waits until it goes on
+        self._stalled_size = 0  # what the transport held when it was last looked at
 
     def send(self, data: bytes) -> asyncio.Future[None]:
         """Have `data` written before the event loop's next turn, joined with what follows.
@@ -94,65 +90,83 @@ class Wire(asyncio.Protocol):
             A future that is done when the application may write more.
         """
         if self.transport is not None:
-            self._out.append(data)
-            self._out_size = size = self._out_size + len(data)
+            self._pieces.append(data)
+            self._size = size = self._size + len(data)
             if size > JOIN_BELOW:
-                self._consider_flush(size)
-            elif not (self._corked or self._flush_scheduled):
-                self._flush_scheduled = True
-                self.endpoint.flush_soon(self)
-        return self._waiter() if self._paused else self._ready
+                if size > JOIN_LIMIT or not self.corked:
+                    self.flush()
+            elif not (self.corked or self._flush_planned):
+                self._flush_planned = True
+                self._batch.flush_soon(self, self._loop)
+        return self._waiter() if self.paused else self._ready
 
-    def _consider_flush(self, size: int) -> None:
-        """Flush now where what is held is long; `size` is more than is joined to a neighbour."""
-        if size > JOIN_LIMIT or not self._corked:
-            self.flush()
-
-    def _uncork(self) -> None:
+    def uncork(self) -> None:
         """End a stretch in which output was only collected."""
-        self._corked = False
-        if self._out and not self._flush_scheduled:
-            self._flush_scheduled = True
-            self.endpoint.flush_soon(self)
+        self.corked = False
+        if self._pieces and not self._flush_planned:
+            self._flush_planned = True
+            self._batch.flush_soon(self, self._loop)
 
     def flush(self) -> None:
         """Give the transport all that is held."""
-        self._flush_scheduled = False
-        out = self._out
-        if not out:
+        self._flush_planned = False
+        pieces = self._pieces
+        if not pieces:
             return
-        self._out = []
-        size, self._out_size = self._out_size, 0
+        self._pieces = []
+        size, self._size = self._size, 0
         transport = self.transport
         if transport is None:
             return
-        if len(out) == 1:
-            transport.write(out[0])
+        if len(pieces) == 1:
+            transport.write(pieces[0])
         elif size <= JOIN_LIMIT:
-            transport.write(b"".join(out))
+            transport.write(b"".join(pieces))
         else:
             # Not writelines: asyncio's own, up to 3.13, never says when its buffer is full.
-            for data in out:
+            for data in pieces:
                 transport.write(data)
+
+    def abort(self) -> None:
+        """Close at once; output that the peer has not taken is lost."""
+        if self.transport is not None:
+            self.flush()
+            self.transport.abort()
+
+    def render_peer(self) -> str:
+        """Return the peer's address, for the log."""
+        transport = self.transport
+        address = None if transport is None else transport.get_extra_info("peername")
+        return escape(str(address[0] if isinstance(address, tuple) else address))
+
+    # Back-pressure.
 
     def ready_future(self) -> asyncio.Future[None]:
         """Return a future that is done when the application may write more."""
-        return self._waiter() if self._paused else self._ready
-
-    def failed_future(self) -> asyncio.Future[None]:
-        """Return a future that has failed because the connection is closed."""
-        future = asyncio.get_running_loop().create_future()
-        future.set_exception(closed_error())
-        # Retrieved beforehand: most of these are dropped unawaited.
-        future.exception()
-        return future
+        return self._waiter() if self.paused else self._ready
 
     def _waiter(self) -> asyncio.Future[None]:
-        waiter = self.loop.create_future()
+        waiter = self._loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
         return waiter
+
+    def pause(self) -> None:
+        """Called when the transport's buffer is full."""
+        self.paused = True
+        self.watch()
+
+    def resume(self, *, closing: bool) -> None:
+        """Called when the transport's buffer has emptied.
+
+        Args:
+            closing: Whether the rest is still to be taken in time, since the connection ends.
+        """
+        self.paused = False
+        if not closing:
+            self.deadline = NEVER
+        self._release_waiters()
 
     def _release_waiters(self) -> None:
         waiters, self._waiters = self._waiters, None
@@ -160,132 +174,36 @@ class Wire(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-    def pause_writing(self) -> None:
-        """Hear from the transport that its buffer is full."""
-        self._paused = True
-        self._watch_output()
-
-    def resume_writing(self) -> None:
-        """Hear from the transport that its buffer has emptied."""
-        self._paused = False
-        if not self._closing:
-            self.write_deadline = NEVER
-        self._release_waiters()
-
-    def _watch_output(self) -> None:
+    def watch(self) -> None:
+        """See that the peer takes something in time of what is in the transport."""
         if self.transport is not None:
             self._stalled_size = self.transport.get_write_buffer_size()
-            self.write_deadline = self.loop.time() + self.endpoint.settings.write_timeout
+            self.deadline = self._loop.time() + self._write_timeout_s
 
-    # Input.
+    def is_stalled(self, now_s: float) -> bool:
+        """Tell, once `deadline` is over, whether the peer has taken nothing; else watch on."""
+        if self.deadline > now_s or self.transport is None:
+            return False
+        size = self.transport.get_write_buffer_size()
+        if size and size >= self._stalled_size:
+            return True
+        self._stalled_size = size
+        self.deadline = now_s + self._write_timeout_s if size else NEVER
+        return False
 
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and self.transport is not None:
-            self._reading_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and self.transport is not None:
-            self._reading_paused = False
-            self.transport.resume_reading()
-
-    # The end.
-
-    @property
-    def closing(self) -> bool:
-        """Whether nothing more will be read as a request."""
-        return self._closing or self.transport is None
-
-    def shut(self) -> None:
-        """Close once all output has been delivered."""
-        if self.transport is None:
-            return
-        self._closing = True
-        self.deadline = NEVER
-        self.flush()
-        self._watch_output()
-        self.transport.close()
-
-    def linger(self) -> None:
-        """Close so that the peer receives the output, even if it is still sending.
-
-        A socket closed with unread input makes the kernel send a reset, which destroys what the
-        peer has not read yet: so only our half is closed, and its input is drained for a while.
-        """
-        if self.transport is None or self._linger_left:
-            return
-        if self._eof:
-            self.shut()
-            return
-        self._closing = True
-        self.flush()
-        self._watch_output()
-        self._linger_left = LINGER_BYTES
-        self.deadline = self.loop.time() + LINGER_S
-        try:
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-        except OSError:
-            pass  # the peer was faster; connection_lost follows
-        self._resume_reading()
-
-    def abort(self) -> None:
-        """Close at once; output that the peer has not taken is lost."""
-        if self.transport is not None:
-            self._closing = True
-            self.flush()
-            self.transport.abort()
-
-    def _drain_input(self, size: int) -> None:
-        self._linger_left -= size
-        if self._linger_left > 0:
-            return
-        self._linger_left = 1
-        # Not cut off: a reset reaches a peer in the middle of sending before it has read our
-        # answer (nginx says 502 then). It is listened to no more, and has its time to look.
-        self._pause_reading()
-
-    # Deadlines.
-
-    def check_deadlines(self, now_s: float) -> None:
-        """Act on what is overdue; the endpoint calls this about once a second."""
-        transport = self.transport
-        if transport is None:
-            return
-        if self.write_deadline <= now_s:
-            size = transport.get_write_buffer_size()
-            if size and size >= self._stalled_size:
-                self.complain("Timeout writing to %s: it takes no bytes", self.context)
-                self.abort()
-                return
-            self._stalled_size = size
-            self.write_deadline = now_s + self.endpoint.settings.write_timeout if size else NEVER
-        if self.deadline > now_s:
-            return
-        if not self._linger_left:
-            self.deadline = NEVER
-            self._waited_too_long()
-        elif transport.get_write_buffer_size():
-            self.deadline = now_s + LINGER_S
-        else:
-            transport.abort()
-
-    def complain(self, text: str, *args: object) -> None:
-        """Log a line about the peer, within the endpoint's limits.
-
-        Whom a prelude names has lines of its own; whom the fields of a request name has not.
-        """
-        context = self.context
-        named = None if context.prelude is None else context.prelude.source
-        self.endpoint.complain(self.loop.time(), named or context.peer, text, *args)
-
-    def _waited_too_long(self) -> None:
-        """Act on a peer that has not sent in time what it should have."""
-        self.abort()
-
-    def _forget_transport(self) -> None:
+    def release(self) -> None:
+        """Let the transport go: it is lost, or somebody else's from now on."""
         self.transport = None
-        self.deadline = self.write_deadline = NEVER
-        self._paused = False
-        self._out = []
+        self.deadline = NEVER
+        self.paused = False
+        self._pieces = []
         self._release_waiters()
+
+
+def failed_future() -> asyncio.Future[None]:
+    """Return a future that has failed because the connection is closed."""
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(closed_error())
+    # Retrieved beforehand: most of these are dropped unawaited.
+    future.exception()
+    return future

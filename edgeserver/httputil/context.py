@@ -1,8 +1,8 @@
-"""Who is at the other end of a connection, as applications see it.
+"""Connection info: who is at the other end of a connection, and what of it applications see.
 
-Decides what an address and a scheme are called; it must not know how they were found out. One
-context serves a connection; what a request's fields say replaces `remote_ip` and `protocol` for
-that request.
+Decides what an address and a scheme are called; it must not know how they were found out. What
+is true of a connection never changes; whose request it is differs from one exchange to the next,
+and two of them may be open at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-__all__ = ["AF_UNIX", "ConnectionContext"]
+__all__ = ["AF_UNIX", "ConnectionContext", "ConnectionInfo"]
 
 AF_UNIX = socket.AF_UNIX
 """The family of Unix sockets, whose peers have no address."""
 
 
-class ConnectionContext:
-    """The ends of one connection, and who the client of the present request is.
+class ConnectionInfo:
+    """The ends of one connection; it is never written again.
 
     Attributes:
         address: The peer's socket address, as `socket.accept` gives it.
@@ -25,12 +25,8 @@ class ConnectionContext:
         peer_ip: The peer's address as text; `"0.0.0.0"` for a Unix socket.
         peer_port: The peer's port; None for a Unix socket.
         scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
-        remote_ip: The client's address; the peer's where nothing says otherwise.
-        protocol: The client's scheme.
-        prelude: The PROXY prelude that came first, or None.
+        prelude: The PROXY header that came first, or None.
         tls: What the TLS layer knows, or None.
-
-    Source: the context of `tornado.httpserver`.
     """
 
     __slots__ = (
@@ -39,8 +35,6 @@ class ConnectionContext:
         "peer_ip",
         "peer_port",
         "prelude",
-        "protocol",
-        "remote_ip",
         "scheme",
         "tls",
     )
@@ -58,8 +52,6 @@ class ConnectionContext:
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
-        self.remote_ip = self.peer_ip
-        self.protocol = scheme
 
     @property
     def peer(self) -> str:
@@ -67,8 +59,73 @@ class ConnectionContext:
         return "unix:" if self.address_family == AF_UNIX else self.peer_ip
 
     def __str__(self) -> str:
+        """The peer as a log names it: its address, or the path of a Unix socket."""
         if self.address_family != AF_UNIX:
-            return self.remote_ip
+            return self.peer_ip
         if isinstance(self.address, bytes):
             return self.address.decode("latin-1")
         return str(self.address)
+
+
+class ConnectionContext:
+    """What an application sees of a connection, as the client of one request.
+
+    Args:
+        info: The connection's.
+        remote_ip: The client's address; the peer's where nothing says otherwise.
+        protocol: The client's scheme.
+
+    Source: the context of `tornado.httpserver`.
+    """
+
+    __slots__ = ("info", "protocol", "remote_ip")
+
+    def __init__(self, info: ConnectionInfo, remote_ip: str, protocol: str) -> None:
+        self.info = info
+        self.remote_ip = remote_ip
+        self.protocol = protocol
+
+    @property
+    def address(self) -> Any:
+        """The peer's socket address, as `socket.accept` gives it."""
+        return self.info.address
+
+    @property
+    def address_family(self) -> int:
+        """`socket.AF_INET`, `AF_INET6` or `AF_UNIX`."""
+        return self.info.address_family
+
+    @property
+    def peer_ip(self) -> str:
+        """The peer's address as text; `"0.0.0.0"` for a Unix socket."""
+        return self.info.peer_ip
+
+    @property
+    def peer_port(self) -> int | None:
+        """The peer's port; None for a Unix socket."""
+        return self.info.peer_port
+
+    @property
+    def scheme(self) -> str:
+        """What the connection itself is, `"http"` or `"https"`, or what `protocol=` says."""
+        return self.info.scheme
+
+    @property
+    def prelude(self) -> Any:
+        """The PROXY header that came first, or None."""
+        return self.info.prelude
+
+    @property
+    def tls(self) -> Any:
+        """What the TLS layer knows, or None."""
+        return self.info.tls
+
+    @property
+    def peer(self) -> str:
+        """The peer as trust policies name it: an address, or `"unix:"`."""
+        return self.info.peer
+
+    def __str__(self) -> str:
+        """The client as a log names it; the path of a Unix socket where the peer is one."""
+        info = self.info
+        return str(info) if info.address_family == AF_UNIX else self.remote_ip

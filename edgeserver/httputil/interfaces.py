@@ -126,7 +126,8 @@ class HTTPConnection:
     they are done when more may be written, and dropping them unawaited is fine.
 
     Attributes:
-        context: Who is at the other end, a `ConnectionContext`.
+        remote_ip: The client's address as resolved for this request.
+        protocol: The client's scheme.
         method: The request's method.
         target: The request's target, as sent.
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
@@ -136,12 +137,18 @@ class HTTPConnection:
 
     __slots__ = ()
 
-    context: ConnectionContext
+    remote_ip: str
+    protocol: str
     method: str
     target: str
     version: str
     status: int
     upgrades: bool
+
+    @property
+    def context(self) -> ConnectionContext:
+        """Who is at the other end, as this request's client: a new view at each call."""
+        raise NotImplementedError  # an interface: the HTTP layer says how
 
     @property
     def headers(self) -> HTTPHeaders:

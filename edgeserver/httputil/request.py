@@ -148,8 +148,8 @@ class HTTPServerRequest:
         Args:
             start_line: Method, target and version.
             headers: The header fields.
-            connection: Its `context` has `remote_ip`, `protocol`, `peer_ip` and `tls`; `client` and
-                `explain()` are its own, since it serves this one request.
+            connection: Has `remote_ip`, `protocol`, `client` and `explain()`, since it serves this
+                one request; its `context` has `peer_ip` and `tls`.
             server_connection: What `start_request` got.
         """
         self = cls.__new__(cls)
@@ -157,9 +157,8 @@ class HTTPServerRequest:
         self.headers = headers
         self.connection = connection
         self.server_connection = server_connection
-        context = connection.context
-        self.remote_ip = context.remote_ip
-        self.protocol = context.protocol
+        self.remote_ip = connection.remote_ip
+        self.protocol = connection.protocol
         self._start_time = time.time()
         return self
 
@@ -178,9 +177,8 @@ class HTTPServerRequest:
         self.version = connection.version
         self.connection = connection
         self.server_connection = server_connection
-        context = connection.context
-        self.remote_ip = context.remote_ip
-        self.protocol = context.protocol
+        self.remote_ip = connection.remote_ip
+        self.protocol = connection.protocol
         self._start_time = time.time()
         return self
 

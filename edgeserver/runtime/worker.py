@@ -22,6 +22,7 @@ from edgeserver.logs.format import RecordFormatter
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
@@ -70,6 +71,7 @@ def run_process(
     except ConfigurationError as error:
         raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
     _configure_logging()
+    keep_freed_memory()
     log = None
     # Tornado applications log themselves, so they are asked for; an output that was closed at
     # start is None.

@@ -12,15 +12,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
-from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
 from edgeserver.support.addresses import UNIX, peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import RefusalLog
 
-__all__ = ["ClientCounts", "CountedConnection", "CountedTLSLayer"]
+__all__ = ["ClientCounts", "ConnectionGate", "CountedTLSLayer"]
 
 NOBODY: Final = b""
 """The key of a connection that counts for no client."""
@@ -114,47 +112,33 @@ class ClientCounts:
         return len(streams)
 
 
-class CountedConnection(HTTP1Connection):
-    """An HTTP connection that counts for its client.
+class ConnectionGate:
+    """The count of HTTP connections, as a service asks for it; see `http.protocols.ClientGate`.
 
     Args:
         clients: Who counts.
-        endpoint: What all connections of the server share.
-        prelude: The PROXY prelude that came first, or None.
-        misdirected: As `HTTP1Connection` has it.
     """
 
-    __slots__ = ("_clients", "_key", "_source")
+    __slots__ = ("_clients", "_keys")
 
-    def __init__(
-        self,
-        clients: ClientCounts,
-        endpoint: HTTP1Endpoint,
-        prelude: Prelude | None = None,
-        misdirected: Callable[[str, str], bool] | None = None,
-    ) -> None:
-        super().__init__(endpoint, prelude, misdirected)
+    def __init__(self, clients: ClientCounts) -> None:
         self._clients = clients
-        self._source = None if prelude is None else prelude.source
-        self._key = NOBODY
+        self._keys: dict[object, bytes] = {}  # of the connections that count for somebody
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over a fresh transport, unless its client has too many."""
-        key = self._clients.enter(transport, self._source)
-        if key is not None:
-            self._key = key
-            super().connection_made(transport)
+    def enter(self, connection: object, transport: asyncio.BaseTransport, prelude: Any) -> bool:
+        """Count a connection in; False where its client has too many, and it was closed."""
+        key = self._clients.enter(transport, None if prelude is None else prelude.source)
+        if key:
+            self._keys[connection] = key
+        return key is not None
 
-    def detach(self, exchange: Any, protocol: Any) -> None:
-        """Hand the transport to `protocol`, which counts from now on."""
-        key = self._key
-        super().detach(exchange, protocol)
-        self._clients.detached(key, protocol)
+    def leave(self, connection: object) -> None:
+        """Count a connection out, if it was counted in."""
+        self._clients.leave(self._keys.pop(connection, NOBODY))
 
-    def _leave(self) -> None:
-        key, self._key = self._key, NOBODY
-        self._clients.leave(key)
-        super()._leave()
+    def detached(self, connection: object, stream: Any) -> None:
+        """Have `stream` count from now on, which takes over from `connection`."""
+        self._clients.detached(self._keys.get(connection, NOBODY), stream)
 
 
 class CountedTLSLayer(TLSLayer):

@@ -1,7 +1,7 @@
-"""The road of an accepted connection: prelude, TLS, HTTP, in that order, each where it is wanted.
+"""The protocol stack of an accepted connection: PROXY header, TLS, HTTP, each where it is wanted.
 
-Decides which layers a listener's connections pass, and hands each what the one below found out. It
-must not know what any layer does.
+Decides which layers a listener's connections pass, hands each what the one below found out, and
+picks the version of HTTP that ALPN has negotiated. It must not know what any layer does.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint
+from edgeserver.http.service import HTTPService
+from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
-from edgeserver.server.client_limit import ClientCounts, CountedConnection, CountedTLSLayer
+from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedTLSLayer
 from edgeserver.server.tls import TLSService
+from edgeserver.support.escape import escape
 from edgeserver.tls import TLSContexts
 from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
@@ -25,16 +27,19 @@ from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTra
 if TYPE_CHECKING:
     from edgeserver.tcpserver import Listener
 
-__all__ = ["ConnectionRoad"]
+__all__ = ["SPOKEN", "ProtocolStack"]
+
+SPOKEN: Final = frozenset(("http/1.1", "http/1.0"))
+"""What may be negotiated by ALPN. Source: IANA's registry of ALPN protocol ids."""
 
 PRELUDE_MODES = ("v1", "v2", "any")
 
 
-class ConnectionRoad:
+class ProtocolStack:
     """Builds the protocol of each connection of one server.
 
     Args:
-        endpoint: What the HTTP connections share.
+        service: What the HTTP connections share.
         tls: The server's TLS.
         policy: Who may speak the PROXY protocol, and who is believed.
         on_begin: Called when a connection has begun whose prelude is to come.
@@ -43,21 +48,27 @@ class ConnectionRoad:
 
     def __init__(
         self,
-        endpoint: HTTP1Endpoint,
+        service: HTTPService,
         tls: TLSService,
         policy: TrustPolicy,
         on_begin: Callable[[], None] | None = None,
         max_per_client: int | None = None,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
-        self._endpoint = endpoint
+        self._http1 = HTTP1Shared(service)
+        # What was negotiated picks who speaks it; nothing negotiated is HTTP/1.1.
+        self._versions: dict[str | None, Callable[..., asyncio.Protocol]] = dict.fromkeys(
+            (*SPOKEN, None), HTTP1Connection
+        )
         self._tls = tls
         self.policy = policy
         self._prelude_mode = ""
         self._clients: ClientCounts | None = None
         if max_per_client is not None:
             self._clients = ClientCounts(max_per_client, self._may_speak)
+            service.clients = ConnectionGate(self._clients)
         self._refusals = RefusalLog()
+        self._unspoken = RefusalLog()
 
     def set_policy(self, policy: TrustPolicy) -> None:
         """Judge by `policy` from now on.
@@ -86,7 +97,7 @@ class ConnectionRoad:
 
     @staticmethod
     def check_prelude(mode: object, policy: TrustPolicy) -> None:
-        """Accept `mode` as a listener's `proxy_protocol` under `policy`.
+        """Check `mode`, a listener's `proxy_protocol` under `policy`.
 
         Raises:
             ConfigurationError: It is none, or nobody says who may speak it.
@@ -114,19 +125,12 @@ class ConnectionRoad:
             )
         if listener.ssl_options is not None:
             return self._secure(listener, None)
-        return self._connection(None, None)
+        return HTTP1Connection(self._http1)
 
     def _after_prelude(self, listener: Listener, prelude: Prelude) -> asyncio.Protocol:
         if listener.ssl_options is not None:
             return self._secure(listener, prelude)
-        return self._connection(prelude, None)
-
-    def _connection(
-        self, prelude: Prelude | None, misdirected: Callable[[str, str], bool] | None
-    ) -> HTTP1Connection:
-        if self._clients is not None:
-            return CountedConnection(self._clients, self._endpoint, prelude, misdirected)
-        return HTTP1Connection(self._endpoint, prelude, misdirected)
+        return HTTP1Connection(self._http1, prelude)
 
     def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
         assert listener.ssl_options is not None, "only asked for where there are some"
@@ -145,7 +149,19 @@ class ConnectionRoad:
     def _above_tls(
         self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport
     ) -> asyncio.Protocol:
-        return self._connection(prelude, contexts.misdirected if contexts.policies_differ else None)
+        info = transport.get_extra_info("tls_info")
+        negotiated = None if info is None else info.alpn
+        make = self._versions.get(negotiated)
+        if make is None:  # only where the application's own SSLContext has offered it
+            self._unspoken.warn(
+                f"ALPN has chosen {escape(str(negotiated))}, which this server does not speak:"
+                " connection closed; leave it out of the SSLContext's set_alpn_protocols"
+            )
+            transport.close()
+            return asyncio.Protocol()
+        return make(
+            self._http1, prelude, contexts.misdirected if contexts.policies_differ else None
+        )
 
     def _may_speak(self, peer: str) -> bool:
         return self.policy.trusts(peer)

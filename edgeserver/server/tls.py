@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgeserver.errors import TLSConfigurationError
+from edgeserver.support.escape import escape
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
@@ -26,11 +28,17 @@ class TLSService:
     Args:
         redirect: Answer plain HTTP on a TLS port with 308 to https rather than with 400.
         on_begin: Called when `handshaking` has grown, or None.
+        spoken: The protocols that may be negotiated by ALPN; None for any.
     """
 
     def __init__(
-        self, *, redirect: bool = False, on_begin: Callable[[], None] | None = None
+        self,
+        *,
+        redirect: bool = False,
+        on_begin: Callable[[], None] | None = None,
+        spoken: frozenset[str] | None = None,
     ) -> None:
+        self._spoken = spoken
         self._redirect = redirect
         self._on_begin = on_begin
         self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
@@ -45,13 +53,14 @@ class TLSService:
 
         Raises:
             KeyError: A dict has no `certfile`.
-            TLSConfigurationError: An option or a file is wrong.
+            TLSConfigurationError: An option or a file is wrong, or offers what is not spoken.
         """
         # By identity, and the options are kept: an id is only unique while its object lives.
         known = self._contexts.get(id(ssl_options))
         if known is not None:
             return known[1]
         contexts = build_contexts(ssl_options)
+        self._check_alpn(contexts)
         self._contexts[id(ssl_options)] = (ssl_options, contexts)
         if self.limiter is None:
             limits = contexts.handshake_limits
@@ -62,6 +71,18 @@ class TLSService:
                 on_begin=self._on_begin,
             )
         return contexts
+
+    def _check_alpn(self, contexts: TLSContexts) -> None:
+        """Refuse to offer clients a protocol that nobody here would answer in."""
+        for host, options in contexts.options.items():
+            unspoken = [] if self._spoken is None else sorted({*options.alpn} - self._spoken)
+            if unspoken:
+                where = f' of host "{escape(host)}"' if host else ""
+                raise TLSConfigurationError(
+                    f'"alpn"{where} offers {escape(repr(unspoken[0]))}, which this server does not'
+                    ' speak: a client that takes it would get no answer; give "alpn": ["http/1.1"],'
+                    " or leave it out"
+                )
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at the files from now on; a further start does nothing for those looked at."""

@@ -68,6 +68,7 @@ class Closing(asyncio.Protocol):
 
     __slots__ = (
         "_above",
+        "_checked_s",
         "_drain_left",
         "_full_patience_s",
         "_left_bytes",
@@ -90,17 +91,23 @@ class Closing(asyncio.Protocol):
         self._full_patience_s = PATIENCE_S if patience_s is None else patience_s
         self._patience_s = self._full_patience_s
         self._left_bytes = 0
+        self._checked_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
-    def take_over(self, transport: asyncio.Transport, *, unread: bool) -> None:
+    def take_over(
+        self, transport: asyncio.Transport, *, unread: bool, always: bool = False
+    ) -> None:
         """End `transport`.
 
         Args:
             transport: The live transport; everything to say was written to it.
             unread: Whether the peer may have sent what nobody has read.
+            always: Whether to drain that also where the transport cannot be half-closed: the peer
+                knows the end from what was said.
         """
-        linger = unread and transport.can_write_eof() and not transport.is_closing()
+        can_say_eof = transport.can_write_eof()
+        linger = unread and (can_say_eof or always) and not transport.is_closing()
         self._left_bytes = transport.get_write_buffer_size()
         if not linger and not self._left_bytes:
             transport.close()
@@ -109,8 +116,10 @@ class Closing(asyncio.Protocol):
         transport.set_protocol(self)
         try:
             if linger:
-                transport.write_eof()
-                transport.resume_reading()
+                if can_say_eof:
+                    transport.write_eof()
+                if not transport.is_reading():
+                    transport.resume_reading()
             else:
                 transport.close()
         except (OSError, RuntimeError):  # the peer has gone, or the transport cannot half-close
@@ -120,8 +129,9 @@ class Closing(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Throw `data` away; a peer that sends without end is heard no more."""
         self._drain_left -= len(data)
-        if self._drain_left < 0 and self._transport is not None:
-            self._transport.pause_reading()
+        transport = self._transport
+        if self._drain_left <= 0 and transport is not None and transport.is_reading():
+            transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Let the transport close: the peer has read to our end, or does not want to."""
@@ -139,6 +149,7 @@ class Closing(asyncio.Protocol):
         self._above.connection_lost(exc)
 
     def _wait(self) -> None:
+        self._checked_s = self._loop.time()
         self._timer = self._loop.call_later(CHECK_S, self._check)
 
     def _check(self) -> None:
@@ -149,7 +160,8 @@ class Closing(asyncio.Protocol):
         if left_bytes < self._left_bytes:
             self._left_bytes, self._patience_s = left_bytes, self._full_patience_s
         else:
-            self._patience_s -= CHECK_S
+            # By the clock: a loop that was busy may call this late.
+            self._patience_s -= self._loop.time() - self._checked_s
             if not left_bytes or self._patience_s <= 0:
                 error = None if not left_bytes else TimeoutError("the peer takes nothing more")
                 self._above.connection_lost(error)

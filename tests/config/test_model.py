@@ -13,7 +13,7 @@ from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import SETTINGS, TABLES, Setting, library_default, settings_of
-from edgeserver.http.limits import HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
 from edgeserver.httpserver import HTTPServer
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.support.held import DEFAULT_MAX_HELD
@@ -59,7 +59,7 @@ def test_the_constructor_takes_each_setting_of_the_server() -> None:
 def test_defaults_of_the_constructor(each: Setting) -> None:
     """The default of an argument is the table's; None stands for it where Tornado has None."""
     given = _parameters(HTTPServer.initialize)[each.parameter].default
-    limits = {one.name: one.default for one in dataclasses.fields(HTTP1Settings)}
+    limits = {one.name: one.default for one in dataclasses.fields(HTTPLimits)}
     if each.parameter in limits:
         assert limits[each.parameter] == library_default(each.parameter) == each.default
     assert given in (None, each.default) or not (given or each.default)

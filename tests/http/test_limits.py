@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.http1 import HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
 
 COUNTS = ["chunk_size", "max_header_size", "max_header_fields", "max_buffer_size", "max_body_size"]
 SECONDS = ["idle_connection_timeout", "header_timeout", "write_timeout", "body_timeout"]
@@ -18,17 +18,17 @@ SECONDS = ["idle_connection_timeout", "header_timeout", "write_timeout", "body_t
 def test_wrong_counts(name: str, value: Any) -> None:
     """A number of bytes or fields is a whole number."""
     with pytest.raises(ConfigurationError, match=f"{name}=.* give a whole number"):
-        HTTP1Settings(**{name: value})
+        HTTPLimits(**{name: value})
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_zero(name: str) -> None:
     """Only a body may have no bytes at all."""
     if name == "max_body_size":
-        assert HTTP1Settings(max_body_size=0).max_body_size == 0
+        assert HTTPLimits(max_body_size=0).max_body_size == 0
     else:
-        with pytest.raises(ConfigurationError, match="of 1 or more"):
-            HTTP1Settings(**{name: 0})
+        with pytest.raises(ConfigurationError, match="a whole number, 1 or more"):
+            HTTPLimits(**{name: 0})
 
 
 @pytest.mark.parametrize("name", SECONDS)
@@ -36,21 +36,21 @@ def test_zero(name: str) -> None:
 def test_wrong_seconds(name: str, value: Any) -> None:
     """A timeout is a number greater than 0; only a body may take for ever."""
     if name == "body_timeout" and value is None:
-        assert HTTP1Settings(body_timeout=None).body_timeout is None
+        assert HTTPLimits(body_timeout=None).body_timeout is None
         return
-    with pytest.raises(ConfigurationError, match=f"{name}=.* give seconds greater than 0"):
-        HTTP1Settings(**{name: value})
+    with pytest.raises(ConfigurationError, match=f"{name}=.* give seconds, more than 0"):
+        HTTPLimits(**{name: value})
 
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [1, 0.01, float("inf")])
 def test_right_seconds(name: str, value: float) -> None:
     """Whole and broken seconds are fine, and so is no end."""
-    assert getattr(HTTP1Settings(**{name: value}), name) == value
+    assert getattr(HTTPLimits(**{name: value}), name) == value
 
 
 def test_the_shortest_timeout() -> None:
     """The clock ticks as the shortest timeout in force needs it."""
-    assert HTTP1Settings().shortest_timeout_s() == 60
-    assert HTTP1Settings(body_timeout=3).shortest_timeout_s() == 3
-    assert HTTP1Settings(idle_connection_timeout=2, body_timeout=3).shortest_timeout_s() == 2
+    assert HTTPLimits().shortest_timeout_s() == 60
+    assert HTTPLimits(body_timeout=3).shortest_timeout_s() == 3
+    assert HTTPLimits(idle_connection_timeout=2, body_timeout=3).shortest_timeout_s() == 2

@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
+from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 from edgeserver.support.turns import TurnBudget
 
@@ -230,9 +232,9 @@ class Talk:
 
     Args:
         app: Who answers.
-        shared: Arguments of the endpoint; its turns have no end unless `turns` says so.
-        endpoint: The endpoint, where several conversations share one.
-        limits: Settings of the endpoint.
+        shared: Arguments of the service; its turns have no end unless `turns` says so.
+        http1: What HTTP/1 connections share, where several conversations are with one server.
+        limits: Limits of the service.
     """
 
     def __init__(
@@ -240,16 +242,17 @@ class Talk:
         *,
         app: App | None = None,
         shared: dict[str, Any] | None = None,
-        endpoint: HTTP1Endpoint | None = None,
+        http1: HTTP1Shared | None = None,
         **limits: Any,
     ) -> None:
         self.app = App() if app is None else app
-        if endpoint is None:
+        if http1 is None:
             shared = {"turns": turns_of_units(10**9), **(shared or {})}
-            endpoint = HTTP1Endpoint(HTTP1Settings(**limits), self.app, **shared)
-        self.endpoint = endpoint
+            http1 = HTTP1Shared(HTTPService(HTTPLimits(**limits), self.app, **shared))
+        self.http1 = http1
+        self.service = http1.service
         self.transport = FakeTransport()
-        self.connection = HTTP1Connection(self.endpoint)
+        self.connection = HTTP1Connection(http1)
         self.transport.protocol = self.connection
         self.connection.connection_made(self.transport)
 
@@ -270,7 +273,7 @@ class Talk:
     @property
     def sent(self) -> bytes:
         """All that was sent so far, as if the event loop's turn ended here."""
-        self.endpoint.flush_all()
+        self.service.batch.flush_all()
         return bytes(self.transport.sent)
 
     @property
@@ -318,6 +321,17 @@ def request_of(
     return talk, talk.app.requests[0]
 
 
+def requests_of_one_server(count: int) -> list[tuple[Talk, Recorder]]:
+    """Return conversations with one server, in each of which a request waits for its answer."""
+    first = request_of()
+    found = [first]
+    for _ in range(count - 1):
+        talk = Talk(app=first[0].app, http1=first[0].http1)
+        talk.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        found.append((talk, talk.app.requests[-1]))
+    return found
+
+
 def fields(**lines: str) -> HTTPHeaders:
     """Return fields with a Date that does not change, names with `_` for `-`."""
     return HTTPHeaders({"Date": "x", **{name.replace("_", "-"): v for name, v in lines.items()}})
@@ -327,8 +341,8 @@ def fields(**lines: str) -> HTTPHeaders:
 async def served(app: App, **limits: Any) -> AsyncIterator[socket.socket]:
     """Serve `app` on a real socket; give a client connected to it."""
     loop = asyncio.get_running_loop()
-    endpoint = HTTP1Endpoint(HTTP1Settings(**limits), app)
-    server = await loop.create_server(lambda: HTTP1Connection(endpoint), "127.0.0.1", 0)
+    http1 = HTTP1Shared(HTTPService(HTTPLimits(**limits), app))
+    server = await loop.create_server(lambda: HTTP1Connection(http1), "127.0.0.1", 0)
     client = socket.socket()
     client.setblocking(False)
     try:
@@ -336,7 +350,7 @@ async def served(app: App, **limits: Any) -> AsyncIterator[socket.socket]:
         yield client
     finally:
         client.close()
-        endpoint.close()
-        await endpoint.wait_empty()
+        http1.service.connections.close()
+        await http1.service.connections.wait_empty()
         server.close()
         await server.wait_closed()

@@ -38,18 +38,17 @@ def cached_answers() -> tuple[int, int, int]:
     return len(response_head._fields), len(response_head._lengths), len(response_head._status_lines)
 
 
-def clock_runs(endpoint: Any) -> bool:
+def clock_runs(service: Any) -> bool:
     """Whether the timer of all connections runs."""
-    return endpoint._ticker is not None
+    return bool(service.clock.running)
 
 
 def kept_fields(connection: Any) -> Any:
     """Return the fields that a connection keeps of its last head, or None."""
-    kept = connection._kept
-    return None if kept is None else kept.fields
+    return connection.requests.kept_fields
 
 
 def kept_tail(connection: Any) -> bytes:
     """Return the bytes of the last head that a connection keeps."""
-    tail: bytes = connection._kept.tail
+    tail: bytes = connection.requests._cache.tail
     return tail

@@ -91,7 +91,7 @@ def connect(kind: str) -> Talk:
     talk = Talk(app=app, shared={"trust": None if kind == "no-policy" else POLICY})
     if kind == "tls":
         # Hosts differ in what they ask of clients: this connection was made for `a`.
-        talk.connection = HTTP1Connection(talk.endpoint, None, lambda a, asked: asked == "b")
+        talk.connection = HTTP1Connection(talk.http1, None, lambda a, asked: asked == "b")
         talk.transport = FakeTransport()
         talk.transport.tell(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
         talk.transport.protocol = talk.connection

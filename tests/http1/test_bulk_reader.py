@@ -132,7 +132,7 @@ async def test_bulk_reading_ends(how: str, caplog: pytest.LogCaptureFixture) -> 
         request.answer(b"enough")
         assert talk.statuses == [200]
     elif how == "close":
-        talk.endpoint.close()
+        talk.service.connections.close()
     else:
 
         def fail(request: Recorder) -> None:
@@ -192,7 +192,7 @@ async def test_bulk_reading_on_a_real_socket(slow: bool) -> None:
 async def test_one_buffer_serves_all() -> None:
     """Connections share what they read into: what is in it is taken before another reads."""
     talk = Talk()
-    assert talk.endpoint.bulk_buffer() is talk.endpoint.bulk_buffer()
+    assert talk.http1.bulk_buffer() is talk.http1.bulk_buffer()
     for _ in range(2):
         talk.receive(post(100_000), b"x" * 100_000)
     assert talk.statuses == [200, 200]

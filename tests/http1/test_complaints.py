@@ -18,10 +18,10 @@ MALFORMED = b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"
 def offend(talk: Talk, address: Any, prelude: Any = None) -> bytes:
     """Connect to the conversation's server as `address`, break a rule, and return the answer."""
     transport = FakeTransport((address, 1) if address else address)
-    transport.protocol = HTTP1Connection(talk.endpoint, prelude)
+    transport.protocol = HTTP1Connection(talk.http1, prelude)
     transport.protocol.connection_made(transport)
     transport.protocol.data_received(MALFORMED)
-    talk.endpoint.flush_all()
+    talk.service.batch.flush_all()
     transport.protocol.connection_lost(None)
     return bytes(transport.sent)
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import HTTPOutputError
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
+from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.proxyheaders import TrustPolicy
 from tests.http1 import inside
 from tests.http1.conversation import App, FakeTransport, Recorder, TakingApp, Talk, fields
@@ -50,8 +52,8 @@ async def test_a_head_that_was_not_read_is_logged(sent: bytes, status: int, befo
     """It shows as `- - -`, with its status, from the peer: nobody vouched for any other address."""
     talk, lines = logged(header_timeout=10)
     if before:
-        talk.receive(GET)
-        talk.connection.context.remote_ip = "203.0.113.9"
+        talk.service.trust = TrustPolicy.tornado()
+        talk.receive(GET[:-2] + b"X-Real-Ip: 203.0.113.9\r\n\r\n")
     seen = len(talk.sent)
     talk.receive(sent)
     await talk.later(20)
@@ -129,7 +131,7 @@ async def test_what_breaks_is_logged_once(
     elif how == "abort":
         connection.abort()
     elif how == "close":
-        talk.endpoint.close()
+        talk.service.connections.close()
     elif how == "too-little":
         with pytest.raises(HTTPOutputError):
             connection.finish()
@@ -167,20 +169,15 @@ async def test_a_log_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_drain() -> None:
     """What is idle closes at once, what is in flight when it is answered, with `close`."""
-    talks = [Talk() for _ in range(4)]
-    idle, busy, uploading, half = talks
-    endpoint = idle.endpoint
-    for talk in talks[1:]:
-        talk.connection.endpoint.closed(talk.connection)
-        talk.connection.endpoint = endpoint
-        endpoint.opened(talk.connection, asyncio.get_running_loop())
-    busy.app = uploading.app = half.app = idle.app
+    idle = Talk()
+    talks = [idle, *(Talk(app=idle.app, http1=idle.http1) for _ in range(3))]
+    busy, uploading, half = talks[1:]
     idle.app.on_finish = lambda request: None
     busy.receive(GET)
     uploading.receive(POST + b"a")
     half.receive(GET[:-2])
-    endpoint.drain()
-    waiting = asyncio.ensure_future(endpoint.wait_empty())
+    idle.service.drain()
+    waiting = asyncio.ensure_future(idle.service.connections.wait_empty())
     await idle.turn()
     assert [talk.transport.closed for talk in talks] == [True, False, False, False]
     idle.app.requests[0].answer(b"busy")
@@ -197,23 +194,23 @@ async def test_drain() -> None:
     await idle.turn()
     assert all(talk.transport.closed for talk in talks)
     assert waiting.done()
-    assert not endpoint.connections
+    assert not idle.service.connections.open
 
 
 async def test_close() -> None:
     """Closing ends idle connections and cuts busy ones, whose applications are told."""
     talk = Talk()
     idle = FakeTransport()
-    idle.protocol = HTTP1Connection(talk.endpoint)
+    idle.protocol = HTTP1Connection(talk.http1)
     idle.protocol.connection_made(idle)
     told: list[int] = []
     talk.app.on_finish = lambda request: request.connection.set_close_callback(
         lambda: told.append(1)
     )
     talk.receive(GET)
-    talk.endpoint.close()
-    await talk.endpoint.wait_empty()
-    await talk.endpoint.wait_empty()
+    talk.service.connections.close()
+    await talk.service.connections.wait_empty()
+    await talk.service.connections.wait_empty()
     assert idle.closed
     assert not idle.aborted
     assert talk.transport.aborted
@@ -229,7 +226,7 @@ async def test_close_during_a_linger() -> None:
     talk = Talk()
     talk.receive(b"rubbish\r\n\r\n")
     assert not talk.transport.closed
-    talk.endpoint.close()
+    talk.service.connections.close()
     assert talk.transport.closed
 
 
@@ -243,7 +240,7 @@ async def test_connections_are_counted() -> None:
         shared={"on_open": lambda: heard.append("+"), "on_close": lambda: heard.append("-")}
     )
     other = FakeTransport()
-    other.protocol = HTTP1Connection(talk.endpoint)
+    other.protocol = HTTP1Connection(talk.http1)
     other.protocol.connection_made(other)
     talk.transport.abort()
     await talk.turn()
@@ -255,13 +252,13 @@ async def test_connections_are_counted() -> None:
 async def test_the_clock_stops_without_connections_and_starts_again() -> None:
     """No timer runs for a server that nobody is connected to."""
     talk = Talk(idle_connection_timeout=10)
-    assert inside.clock_runs(talk.endpoint)
+    assert inside.clock_runs(talk.service)
     talk.transport.abort()
     await talk.later(1)
-    assert not inside.clock_runs(talk.endpoint)
+    assert not inside.clock_runs(talk.service)
     await talk.later(1000)
     again = FakeTransport()
-    again.protocol = HTTP1Connection(talk.endpoint)
+    again.protocol = HTTP1Connection(talk.http1)
     again.protocol.connection_made(again)
     await talk.later(5)
     assert not again.closed
@@ -270,13 +267,13 @@ async def test_the_clock_stops_without_connections_and_starts_again() -> None:
 
 
 async def test_each_loop_has_its_own_done_future() -> None:
-    """An endpoint that serves in a second loop hands out that loop's futures."""
-    endpoint = HTTP1Endpoint(HTTP1Settings(), App())
-    here = endpoint.ready_future(asyncio.get_running_loop())
-    assert endpoint.ready_future(asyncio.get_running_loop()) is here
+    """A service that serves in a second loop hands out that loop's futures."""
+    service = HTTPService(HTTPLimits(), App())
+    here = service.ready_future(asyncio.get_running_loop())
+    assert service.ready_future(asyncio.get_running_loop()) is here
     other = asyncio.new_event_loop()
     try:
-        assert endpoint.ready_future(other).get_loop() is other
+        assert service.ready_future(other).get_loop() is other
     finally:
         other.close()
 
@@ -284,7 +281,7 @@ async def test_each_loop_has_its_own_done_future() -> None:
 async def test_the_date_follows_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Date of answers is at most a tick old."""
     talk = Talk()
-    monkeypatch.setattr("edgeserver.http1.endpoint.time.time", lambda: 784111777.9)
+    monkeypatch.setattr("edgeserver.http.clock.time.time", lambda: 784111777.9)
     await talk.later(1)
     talk.app.on_finish = lambda request: request.connection.write_headers(
         ("", 200, "OK"), [(b"content-length", b"0")]
@@ -306,11 +303,11 @@ async def test_another_trust_policy_from_the_next_request_on() -> None:
         (request.connection.context.remote_ip, request.connection.context.protocol)
     )
     talk.receive(data)
-    talk.endpoint.trust = believing
+    talk.service.trust = believing
     talk.receive(data)
     talk.receive(GET)
     talk.receive(data)
-    talk.endpoint.trust = TrustPolicy.off()
+    talk.service.trust = TrustPolicy.off()
     talk.receive(data)
     peer, client = ("192.0.2.7", "http"), ("203.0.113.9", "https")
     assert seen == [peer, client, peer, client, peer]
@@ -334,7 +331,7 @@ async def test_a_policy_for_a_server_that_had_none() -> None:
     data = GET[:-2] + b"X-Real-Ip: 203.0.113.9\r\n\r\n"
     talk.receive(data)
     assert talk.app.requests[0].connection.remote_ip == "192.0.2.7"
-    talk.endpoint.trust = TrustPolicy.tornado()
+    talk.service.trust = TrustPolicy.tornado()
     talk.receive(data)
     assert talk.app.requests[1].connection.remote_ip == "203.0.113.9"
 
@@ -346,9 +343,9 @@ async def test_a_policy_for_a_server_that_had_none() -> None:
 async def test_unix_sockets(address: Any, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """A peer without an address is served and logged by its socket."""
     caplog.set_level("INFO")
-    endpoint = HTTP1Endpoint(HTTP1Settings(), App())
+    http1 = HTTP1Shared(HTTPService(HTTPLimits(), App()))
     transport = FakeTransport(address)
-    transport.protocol = connection = HTTP1Connection(endpoint)
+    transport.protocol = connection = HTTP1Connection(http1)
     connection.connection_made(transport)
     assert connection.context.remote_ip == "0.0.0.0"
     connection.data_received(b"rubbish\r\n\r\n")

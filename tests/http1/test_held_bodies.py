@@ -47,7 +47,7 @@ class Collecting:
 def talks(count: int, delegate: Any, **limits: Any) -> list[Talk]:
     """Return conversations on connections of one server."""
     first = Talk(app=delegate, **limits)
-    return [first, *(Talk(app=delegate, endpoint=first.endpoint) for _ in range(count - 1))]
+    return [first, *(Talk(app=delegate, http1=first.http1) for _ in range(count - 1))]
 
 
 async def test_a_body_that_begins_beyond_the_budget_is_told_503(
@@ -58,7 +58,7 @@ async def test_a_body_that_begins_beyond_the_budget_is_told_503(
     app = App()
     app.on_finish = lambda request: None
     first, second, third = talks(3, app, max_held=1000)
-    first.endpoint.budget.take(1000)
+    first.service.budget.take(1000)
     second.receive(CHUNKED + chunk(1))
     assert second.statuses == [503]
     assert b"\r\nRetry-After: 5\r\n" in second.sent
@@ -72,7 +72,7 @@ async def test_a_body_that_begins_beyond_the_budget_is_told_503(
     assert caplog.text.count("max_held") == 1  # once a minute
     first.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert len(app.requests) == 1
-    first.endpoint.budget.give(1000)
+    first.service.budget.give(1000)
     app.requests[0].answer(b"")
     first.receive(CHUNKED + chunk(1) + END)
     app.requests[1].answer(b"")
@@ -95,7 +95,7 @@ async def test_a_body_that_has_begun_may_finish() -> None:
     for request in [*app.requests]:
         app.answer(request)
     assert (first.statuses, second.statuses) == ([200], [200])
-    assert first.endpoint.budget.held == 0
+    assert first.service.budget.held == 0
 
 
 async def test_ten_bombs_stay_within_the_budget_and_one_body() -> None:
@@ -103,7 +103,7 @@ async def test_ten_bombs_stay_within_the_budget_and_one_body() -> None:
     app = Collecting()
     size, budget = 2_000_000, 3_000_000
     bombs = talks(10, app.delegate, max_held=budget, decompress_request=True)
-    endpoint = bombs[0].endpoint
+    service = bombs[0].service
     head, body = gzipped(size)
     for talk in bombs:
         talk.receive(head)
@@ -113,13 +113,13 @@ async def test_ten_bombs_stay_within_the_budget_and_one_body() -> None:
     for _ in range(10 * 10):
         for _ in range(10):
             await asyncio.sleep(0)
-            highest = max(highest, endpoint.budget.held)
+            highest = max(highest, service.budget.held)
         for request in [*app.requests]:
             assert len(request.body) == size
             app.answer(request)
     assert budget < highest <= budget + size + 10 * 2 * SMALL
     assert [talk.statuses for talk in bombs] == [[200]] * 10
-    assert endpoint.budget.held == 0
+    assert service.budget.held == 0
 
 
 async def test_who_waits_for_room_for_too_long_is_told_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,13 +136,13 @@ async def test_who_waits_for_room_for_too_long_is_told_503(monkeypatch: pytest.M
     await first.turn(5)
     assert (first.statuses, second.statuses, third.statuses) == ([], [503], [])
     assert b"\r\nRetry-After: 5\r\n" in second.sent
-    assert first.endpoint.budget.held == 4 * SMALL
+    assert first.service.budget.held == 4 * SMALL
     first.receive(END)
     app.answer(app.requests[0])
     assert first.statuses == [200]
     third.receive_eof()
     await third.turn()
-    assert first.endpoint.budget.held == 0
+    assert first.service.budget.held == 0
 
 
 async def test_input_that_nobody_takes_counts() -> None:
@@ -157,14 +157,14 @@ async def test_input_that_nobody_takes_counts() -> None:
     app.on_data = hold
     talk = Talk(app=app)
     talk.receive(CHUNKED + chunk(1), chunk(3 * SMALL), chunk(SMALL))
-    assert talk.endpoint.budget.held >= 3 * SMALL
+    assert talk.service.budget.held >= 3 * SMALL
     app.on_data = None
     held[0].set_result(None)
     await talk.turn()
     talk.receive(END)
     await talk.turn()
     assert talk.statuses == [200]
-    assert talk.endpoint.budget.held == 0
+    assert talk.service.budget.held == 0
 
 
 async def test_a_request_that_has_ended_holds_nothing_more() -> None:
@@ -175,15 +175,15 @@ async def test_a_request_that_has_ended_holds_nothing_more() -> None:
     talk.receive(CHUNKED + chunk(5) + END)
     [request] = app.requests
     request.connection.hold(5)
-    assert talk.endpoint.budget.held == 5
+    assert talk.service.budget.held == 5
     request.connection.release(2)
-    assert talk.endpoint.budget.held == 3
+    assert talk.service.budget.held == 3
     request.answer(b"")
-    assert talk.endpoint.budget.held == 0
+    assert talk.service.budget.held == 0
     request.connection.hold(7)
     request.connection.release(7)
     assert request.connection.room_to_hold() is None
-    assert talk.endpoint.budget.held == 0
+    assert talk.service.budget.held == 0
 
 
 class Fixed(TakingApp):

@@ -188,8 +188,8 @@ async def test_detach(leftover: bytes) -> None:
     assert talk.sent.endswith(b"\r\n\r\nframe")
     assert len(talk.app.requests) == 1
     assert talk.app.closed == 1
-    assert not talk.endpoint.connections
-    assert talk.endpoint.detached_count() == 1
+    assert not talk.service.connections.open
+    assert talk.service.connections.detached_count() == 1
     connection = talk.app.requests[0].connection
     assert connection.stream is None
     assert isinstance(connection.write(b"x").exception(), StreamClosedError)
@@ -197,7 +197,7 @@ async def test_detach(leftover: bytes) -> None:
         connection.detach()
     stream.close()
     await talk.turn()
-    assert talk.endpoint.detached_count() == 0
+    assert talk.service.connections.detached_count() == 0
 
 
 async def test_detach_later() -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from edgeserver.http1.output import LINGER_BYTES
+from edgeserver.transport.lingering import DRAIN_BYTES
 from tests.http1.conversation import App, Recorder, Talk, served
 from tests.loops import on_both_loops
 
@@ -62,7 +62,7 @@ async def test_a_peer_that_keeps_sending_reads_the_answer(data: bytes, status: b
     async with served(app, max_body_size=1_000_000) as client:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(client, data)
-        sending = asyncio.ensure_future(keep_sending(client, LINGER_BYTES // 2))
+        sending = asyncio.ensure_future(keep_sending(client, DRAIN_BYTES // 2))
         answer = await receive_all(client)
         await sending
         assert answer.startswith(b"HTTP/1.1" + status)
@@ -122,10 +122,10 @@ async def test_lingering_listens_to_a_bounded_number_of_bytes() -> None:
     talk = Talk()
     talk.receive(b"rubbish\r\n\r\n")
     heard = 0
-    while talk.transport.reading and heard < 10 * LINGER_BYTES:
+    while talk.transport.reading and heard < 10 * DRAIN_BYTES:
         talk.receive(GARBAGE)
         heard += len(GARBAGE)
-    assert LINGER_BYTES <= heard <= LINGER_BYTES + len(GARBAGE)
+    assert DRAIN_BYTES <= heard <= DRAIN_BYTES + len(GARBAGE)
     await talk.later(1.6)
     assert talk.transport.closed
 

@@ -225,7 +225,7 @@ async def test_on_close_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -
 
     talk.app.requests[0].on_connection_close = fail
     talk.app.on_close = fail
-    # The endpoint asks its delegate each time, so that what was set now is called.
+    # The service asks its delegate each time, so that what was set now is called.
     talk.transport.abort()
     await talk.turn()
     assert [record.getMessage() for record in caplog.records] == ["Uncaught exception"] * 2
@@ -239,7 +239,7 @@ async def test_start_request_that_fails(caplog: pytest.LogCaptureFixture) -> Non
     def start_request(*args: object) -> None:
         raise ZeroDivisionError
 
-    talk.endpoint.start_request = start_request
+    talk.service.start_request = start_request
     talk.receive(GET + NEXT)
     await talk.turn()
     assert talk.sent == b""

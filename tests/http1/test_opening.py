@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1 import HTTP1Connection, HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
+from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.httputil import HTTPHeaders, RequestStartLine
 from edgeserver.iostream import IOStream
 from edgeserver.proxyheaders import TrustPolicy
@@ -21,7 +23,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 def secure_talk(misdirected: Any = None, **shared: Any) -> Talk:
     """Return a conversation over what looks like TLS made for the host `a`."""
     talk = Talk(shared=shared)
-    talk.connection = HTTP1Connection(talk.endpoint, None, misdirected)
+    talk.connection = HTTP1Connection(talk.http1, None, misdirected)
     talk.transport = transport = FakeTransport()
     transport.tell(sslcontext=object(), tls_info=SimpleNamespace(host="a"))
     transport.protocol = talk.connection
@@ -243,10 +245,10 @@ async def test_no_bulk_reading_over_tls() -> None:
 
 async def test_a_peer_that_nobody_can_name() -> None:
     """A connection that was reset before it was accepted is not taken for a Unix socket's."""
-    endpoint = HTTP1Endpoint(HTTP1Settings(), App())
+    http1 = HTTP1Shared(HTTPService(HTTPLimits(), App()))
     transport = FakeTransport(None)
     transport.tell(socket=SimpleNamespace(family=2))
-    transport.protocol = connection = HTTP1Connection(endpoint)
+    transport.protocol = connection = HTTP1Connection(http1)
     connection.connection_made(transport)
     assert transport.aborted
 
@@ -275,7 +277,7 @@ async def test_detach_to_another_protocol() -> None:
     stream = IOStream()
     request.connection.detach_to(stream)
     assert await stream.read_bytes(4) == b"more"
-    assert talk.endpoint.detached_count() == 1
+    assert talk.service.connections.detached_count() == 1
 
 
 async def test_a_close_callback_that_fails(caplog: pytest.LogCaptureFixture) -> None:

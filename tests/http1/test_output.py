@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from edgeserver.errors import StreamClosedError
-from edgeserver.http1 import endpoint as endpoint_module
-from edgeserver.http1.endpoint import FLUSH_WITHIN_S
+from edgeserver.http import batching
+from edgeserver.http.batching import FLUSH_WITHIN_S
 from edgeserver.http1.output import JOIN_LIMIT
-from tests.http1.conversation import Recorder, Talk, fields, request_of
+from tests.http1.conversation import Recorder, Talk, fields, request_of, requests_of_one_server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = ("", 200, "OK")
@@ -75,8 +75,7 @@ async def test_long_pieces_leave_at_once() -> None:
 
 async def test_the_answers_of_one_turn_leave_together() -> None:
     """The answers of several connections are written at the end of the turn, in their order."""
-    first, second = request_of(), request_of()
-    second[0].connection.endpoint = first[0].endpoint
+    first, second = requests_of_one_server(2)
     first[1].answer(b"1")
     second[1].answer(b"2")
     assert (first[0].transport.writes, second[0].transport.writes) == (0, 0)
@@ -88,8 +87,7 @@ async def test_a_transport_that_fails_keeps_no_answer_of_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """An exception of one transport is logged, ends its connection, and concerns no other."""
-    first, second = request_of(), request_of()
-    second[0].connection.endpoint = first[0].endpoint
+    first, second = requests_of_one_server(2)
     first[0].transport.eof_written = True  # from now on it takes nothing
     first[1].answer(b"1")
     second[1].answer(b"2")
@@ -102,10 +100,8 @@ async def test_a_transport_that_fails_keeps_no_answer_of_others(
 async def test_a_slow_turn_does_not_hold_answers_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that waited for a slow one leaves with it; those after them leave at once."""
     now = 0.0
-    monkeypatch.setattr(endpoint_module, "perf_counter", lambda: now)
-    talks = [request_of() for _ in range(3)]
-    for talk, _ in talks:
-        talk.connection.endpoint = talks[0][0].endpoint
+    monkeypatch.setattr(batching, "perf_counter", lambda: now)
+    talks = requests_of_one_server(3)
     talks[0][1].answer(b"1")
     now += FLUSH_WITHIN_S * 2
     talks[1][1].answer(b"2")
@@ -119,11 +115,10 @@ async def test_a_slow_turn_does_not_hold_answers_back(monkeypatch: pytest.Monkey
 async def test_a_long_turn_of_quick_answers_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where many are answered in one turn none waits for long, and they go on leaving together."""
     now = 0.0
-    monkeypatch.setattr(endpoint_module, "perf_counter", lambda: now)
-    talks = [request_of() for _ in range(25)]
+    monkeypatch.setattr(batching, "perf_counter", lambda: now)
+    talks = requests_of_one_server(25)
     written = []
-    for talk, request in talks:
-        talk.connection.endpoint = talks[0][0].endpoint
+    for _, request in talks:
         request.answer(b"quick")
         now += FLUSH_WITHIN_S / 11
         written.append(sum(talk.transport.writes for talk, _ in talks))
@@ -141,8 +136,10 @@ async def test_what_is_held_is_not_lost_at_the_end(end: str) -> None:
         talk.receive_eof()
     elif end == "abort":
         talk.connection.abort()
+    elif end == "close":
+        talk.service.connections.close()
     else:
-        getattr(talk.endpoint, end)()
+        talk.service.drain()
     assert talk.transport.closed
     assert talk.transport.sent.endswith(b"held")
 
@@ -207,4 +204,4 @@ async def test_the_end_of_an_endless_deadline() -> None:
     talk.connection.shut()
     talk.connection.linger()
     talk.connection.abort()
-    talk.connection.flush()
+    talk.connection.output.flush()

@@ -267,7 +267,7 @@ async def test_a_connection_that_goes_while_a_pipeline_rests(how: str) -> None:
     if how == "lost":
         talk.connection.connection_lost(None)
     else:
-        talk.endpoint.close()
+        talk.service.connections.close()
     await talk.turn()
     assert len(talk.app.requests) == BATCH
     assert talk.app.closed == 1

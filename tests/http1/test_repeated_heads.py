@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.http1.endpoint import KEEP_FIELDS_S
 from edgeserver.http1.head_cache import KEPT_FIELDS, KEPT_HEAD, LONGEST_WAIT
+from edgeserver.http1.shared import KEEP_FIELDS_S
 from edgeserver.proxyheaders import TrustPolicy
 from tests.http1 import inside
 from tests.http1.conversation import App, TakingApp, Talk
@@ -210,7 +210,7 @@ async def test_what_is_never_kept() -> None:
         talk.receive(*[b"GET / HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n\r\n"] * 4)
         assert fields_kept(talk) is None
         assert not any(kept(talk))
-    assert not talk.endpoint.keeping
+    assert not talk.http1.keeping
 
 
 async def test_an_idle_connection_forgets() -> None:
@@ -222,15 +222,15 @@ async def test_an_idle_connection_forgets() -> None:
     talk.receive(GET)
     assert kept(talk)[-1]
     await talk.later(KEEP_FIELDS_S - 2)
-    assert talk.connection in talk.endpoint.keeping
+    assert talk.connection in talk.http1.keeping
     await talk.later(4)
     assert fields_kept(talk) is None
-    assert not talk.endpoint.keeping
+    assert not talk.http1.keeping
     talk.receive(GET, GET)
     assert kept(talk)[-2:] == [False, True]
     talk.transport.abort()
     await talk.later(1)
-    assert not talk.endpoint.keeping
+    assert not talk.http1.keeping
     assert fields_kept(talk) is None
 
 
@@ -243,13 +243,13 @@ async def test_the_client_of_kept_fields() -> None:
     assert [client.remote_ip for client in clients] == ["198.51.100.9"] * 5
     assert clients[2] is clients[3]
     assert policy.reason_counts["first-untrusted"] == 5
-    talk.endpoint.trust = TrustPolicy(["203.0.113.0/24"])
+    talk.service.trust = TrustPolicy(["203.0.113.0/24"])
     talk.receive(GET, GET, GET)
     for request in talk.app.requests[-3:]:
         assert request.connection.raw == [(b"host", b"a"), (b"cookie", b"c=1")]
         assert ("X-Forwarded-For" in request.headers) is False
     assert [r.connection.client.remote_ip for r in talk.app.requests[-2:]] == ["192.0.2.7"] * 2
     assert talk.connection.context.remote_ip == "192.0.2.7"
-    talk.endpoint.trust = policy
+    talk.service.trust = policy
     talk.receive(GET)
     assert talk.app.requests[-1].connection.client.remote_ip == "198.51.100.9"

@@ -11,7 +11,9 @@ import gzip
 
 import pytest
 
-from edgeserver.http1 import HTTP1Endpoint, HTTP1Settings
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService
+from edgeserver.http1 import HTTP1Shared
 from edgeserver.http1.body_decoders import MAX_CHUNKS
 from edgeserver.http1.connection import HELD_INPUT
 from tests.http1.conversation import App, Recorder, Talk, turns_of_units
@@ -47,11 +49,12 @@ class Crowd:
 
     def __init__(self, load: bytes, count: int = 20, units: int = 4, waiting: int = 40) -> None:
         self.app = App()
-        self.endpoint = HTTP1Endpoint(
-            HTTP1Settings(decompress_request=True, chunk_size=1000),
+        self.service = HTTPService(
+            HTTPLimits(decompress_request=True, chunk_size=1000),
             self.app,
             turns=turns_of_units(units, waiting),
         )
+        self.http1 = HTTP1Shared(self.service)
         self.talks: list[Talk] = []
         for _ in range(count):
             self.join().receive(load)
@@ -63,7 +66,7 @@ class Crowd:
 
     def join(self) -> Talk:
         """Return one more connection to the same server."""
-        self.talks.append(Talk(app=self.app, endpoint=self.endpoint))
+        self.talks.append(Talk(app=self.app, http1=self.http1))
         return self.talks[-1]
 
     async def turn(self) -> None:
@@ -72,7 +75,7 @@ class Crowd:
 
     async def end(self) -> None:
         """Close all connections, and let what was still at work for them end."""
-        self.endpoint.close()
+        self.service.connections.close()
         for _ in range(30):
             await self.turn()
 
@@ -158,9 +161,9 @@ async def test_a_connection_that_ends_while_it_waits(how: str) -> None:
     elif how == "lost":
         talk.connection.connection_lost(None)
     elif how == "drained":
-        crowd.endpoint.drain()
+        crowd.service.drain()
     else:
-        crowd.endpoint.close()
+        crowd.service.connections.close()
     for _ in range(30):
         await crowd.turn()
     assert talk.connection.closing

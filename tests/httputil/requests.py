@@ -27,7 +27,8 @@ class Connection:
     """What one request is answered through: a context, a client, and perhaps a stream."""
 
     def __init__(self, stream: Any = None, client: Any = "203.0.113.9") -> None:
-        self.context = Context()
+        self.context = context = Context()
+        self.remote_ip, self.protocol = context.remote_ip, context.protocol
         self.stream = stream
         self.client = client
 

@@ -16,7 +16,7 @@ from tests.httputil.requests import Connection, Make, both, direct
 
 @both
 def test_client_is_captured(make: Make) -> None:
-    """What the next request on the connection does to its context changes nothing here."""
+    """What becomes of the connection's context later changes nothing here."""
     connection = Connection()
     request = make(connection=connection)
     context = connection.context

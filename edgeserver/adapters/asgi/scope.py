@@ -132,7 +132,7 @@ class ConnectionInfo:
             scope["method"] = method if method in METHODS else method.upper()
         if connection.version != "HTTP/1.1":
             scope["http_version"] = connection.version[5:]
-        scope["scheme"] = connection.context.protocol
+        scope["scheme"] = connection.protocol
         scope["headers"] = connection.raw
         scope["state"] = state.copy() if state else {}
         edge = self._edge.copy()

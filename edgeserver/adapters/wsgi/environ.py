@@ -131,10 +131,9 @@ def request_environ(
         HTTPInputError: The target is in absolute-form, and its authority is no host.
     """
     target = connection.target
-    context = connection.context
     client = connection.client
-    port = context.peer_port if client is None else client.port
-    scheme = context.protocol
+    port = connection.context.peer_port if client is None else client.port
+    scheme = connection.protocol
     path, _, query = target.partition("?")
     environ = base.copy()
     environ.update(_fields(connection.raw))
@@ -143,7 +142,7 @@ def request_environ(
     environ["QUERY_STRING"] = query
     environ["REQUEST_URI"] = environ["RAW_URI"] = target
     environ["SERVER_PROTOCOL"] = connection.version
-    environ["REMOTE_ADDR"] = context.remote_ip
+    environ["REMOTE_ADDR"] = connection.remote_ip
     environ["wsgi.url_scheme"] = scheme
     # None in a process that was started without one.
     environ["wsgi.errors"] = sys.stderr or io.StringIO()

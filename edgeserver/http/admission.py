@@ -1,0 +1,221 @@
+"""Request admission: from a valid head to a delegate.
+
+Decides, for whatever version of HTTP, whether a request may be served here, who its client is, what
+of it the application sees, that its proof is recorded, and which delegate hears it. It must not
+know how heads are read nor how answers are framed.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
+from edgeserver.http.exchange import Exchange
+from edgeserver.http.protocols import Auditor, BoundTrust, Trust
+from edgeserver.http.service import HTTPService
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.support.escape import escape
+from edgeserver.support.loggers import app_log
+
+__all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
+
+
+NOTHING: Final[dict[bytes, bytes]] = {}
+"""What an application sees of fields that nobody remembers; never changed."""
+
+
+class NoRoomError(Exception):
+    """There is no room for another body at present (`max_held`): to be told with 503."""
+
+
+class Admission:
+    """The admission of the requests of one connection, however many of them are open at once.
+
+    Args:
+        service: What all connections of the server share.
+        server_conn: What delegates are told to know the connection by.
+        info: Who is at the other end.
+        misdirected: Tells whether a request for a host may not be served on this connection;
+            given the host that TLS was made for and the one asked for. None if any may.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_client",
+        "_fields",
+        "_info",
+        "_server_conn",
+        "_service",
+        "_trust",
+        "_visible",
+        "misdirected",
+    )
+
+    def __init__(
+        self,
+        service: HTTPService,
+        server_conn: object,
+        info: ConnectionInfo,
+        misdirected: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        self.misdirected = misdirected
+        self._service = service
+        self._server_conn = server_conn
+        self._info = info
+        self._trust: Trust | None = None  # the policy that `_bound` was made of
+        self._bound: BoundTrust | None = None  # that policy, bound to this connection
+        self._fields: dict[bytes, bytes] | None = None  # those of a head that may be repeated
+        self._client: Any = None  # who has sent them; None where that is not decided
+        self._visible = NOTHING  # what of them the application sees
+
+    def check_direction(self, fields: dict[bytes, bytes]) -> None:
+        """Refuse a request for a host that TLS would have treated differently.
+
+        Raises:
+            HTTPInputError: It is one (421).
+
+        Source: RFC 9110 section 7.4, and section 15.5.20 for the status.
+        """
+        tls = self._info.tls
+        if self.misdirected is None or tls is None:
+            return
+        host = fields.get(b"host", b"").decode("latin-1")
+        if self.misdirected(tls.host, host):
+            raise HTTPInputError(
+                f"this connection was made for another host than '{escape(host)}': ask again on a"
+                " new one",
+                status=421,
+                rfc="RFC 9110 section 15.5.20",
+            )
+
+    def admit(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate | None:
+        """Find out whose request it is, and give it to the application; in the request's context.
+
+        Args:
+            exchange: The request; its head is valid.
+            body_size: How long its body is; negative where only its end can say, 0 without one.
+
+        Returns:
+            The delegate that is to hear the head, the body and the end; None where the
+            application has the whole request already.
+
+        Raises:
+            HTTPInputError: Its body is too long (413).
+            NoRoomError: There is no room for a body.
+            Exception: Whatever the application raises.
+        """
+        service = self._service
+        trust = service.trust
+        if trust is not None:
+            bound = self._bound
+            if bound is None or trust is not self._trust:
+                bound = self._bind(trust)
+            client = self._client
+            if client is not None and exchange.fields is self._fields:
+                bound.count(client)
+                exchange.fields = self._visible
+            else:
+                client = self._resolve(exchange, bound)
+            exchange.client = client
+            exchange.bound = bound
+            exchange.remote_ip = client.remote_ip
+            exchange.protocol = client.protocol
+            if service.audit_log is not None:
+                self._audit(service.audit_log, exchange, bound)
+        else:
+            exchange.client = exchange.bound = None
+            exchange.remote_ip = self._info.peer_ip
+            exchange.protocol = self._info.scheme
+        if body_size or service.take_request is None or service.decompresses:
+            return self._make_delegate(exchange, body_size)
+        service.take_request(self._server_conn, exchange)
+        return None
+
+    def remember(self, fields: dict[bytes, bytes]) -> None:
+        """Decide only once on these very fields: the connection's next heads may repeat them."""
+        self._fields = fields
+        self._client = None
+
+    def forget(self) -> None:
+        """Remember no fields."""
+        self._fields = self._client = None
+        self._visible = NOTHING
+
+    def _resolve(self, exchange: Exchange, bound: BoundTrust) -> Any:
+        """Return whose request it is, and hide from the application what nobody vouches for."""
+        fields, lines = exchange.fields, exchange.lines
+        if lines is None:
+            client = bound.resolve(fields.items(), fields)
+        else:
+            client = bound.resolve(lines, None)
+        if bound.strip is not None:
+            hidden = bound.strip.among(fields)
+            if hidden:
+                exchange.hide_fields(hidden)
+        if fields is self._fields:
+            self._client, self._visible = client, exchange.fields
+        return client
+
+    def _make_delegate(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate:
+        service = self._service
+        if body_size:
+            limit = service.limits.max_body_size
+            if service.keeps_limits and body_size > limit:
+                raise too_long(body_size, limit)
+            if service.budget.exceeded:
+                raise NoRoomError
+        delegate = service.start_request(self._server_conn, exchange)
+        if service.decompresses and b"content-encoding" in exchange.fields:
+            delegate = self._decompress(delegate, exchange)
+        return delegate
+
+    def _audit(self, audit_log: Auditor, exchange: Exchange, bound: BoundTrust) -> None:
+        """Have the proof of the request's client recorded."""
+        pairs = exchange.head_pairs
+        # Not exchange.explain: what waits must not keep a connection and its buffers.
+        explain = functools.partial(bound.report, pairs)
+        audit_log.record(explain, exchange.method, exchange.target, time.time(), pairs=pairs)
+
+    def _bind(self, trust: Trust) -> BoundTrust:
+        """Return the policy in force, bound to this connection."""
+        info = self._info
+        self._trust = trust
+        self._client = None
+        bound = self._bound = trust.bind(
+            peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
+        )
+        return bound
+
+    def _decompress(self, delegate: HTTPMessageDelegate, exchange: Exchange) -> HTTPMessageDelegate:
+        """Have the body decompressed before `delegate` gets it, if it is gzip."""
+        raw = exchange.raw
+        if [value.lower() for name, value in raw if name == b"content-encoding"] != [b"gzip"]:
+            return delegate
+        limits = self._service.limits
+        if exchange.max_body_size is None:
+            exchange.max_body_size = limits.max_body_size
+        exchange.replace_fields(consume_encoding(raw))
+        return DecompressingDelegate(delegate, exchange, limits.chunk_size, self._service.turns)
+
+
+def close_delegate(delegate: HTTPMessageDelegate) -> None:
+    """Tell a delegate that its request will not be complete."""
+    on_close: Callable[[], object] = delegate.on_connection_close
+    try:
+        on_close()
+    except Exception:
+        app_log.error("Uncaught exception", exc_info=True)
+
+
+def too_long(length: int, most: int) -> HTTPInputError:
+    """Return the refusal of a body that declares more bytes than it may have."""
+    return HTTPInputError(
+        f"Content-Length too long: {length} bytes are more than {most} (max_body_size)",
+        status=413,
+        rfc="RFC 9110 section 15.5.14",
+    )

@@ -1,0 +1,223 @@
+"""The service: what all HTTP connections of one server share, whatever version they speak.
+
+Decides what is one for a server: limits, delegate, policy, logs, what is held, who is connected. It
+must not know how connections were accepted, nor a version of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from edgeserver.http.batching import WriteBatch
+from edgeserver.http.clock import Clock, tick_for
+from edgeserver.http.connections import ConnectionRegistry, ServedConnection
+from edgeserver.http.exchange import Exchange
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.protocols import (
+    Auditor,
+    ClientGate,
+    ServerDelegate,
+    TakesRequests,
+    Trust,
+)
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.held import HeldBudget
+from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.ratelimit import RateLimit, address_key
+from edgeserver.support.turns import TurnBudget, turns_of
+
+__all__ = ["HTTPService"]
+
+WARNING_EVERY_S: Final = 60.0
+"""How often it is said at most that bodies are refused for want of room, in seconds."""
+
+
+class HTTPService:
+    """The shared half of every HTTP connection of one server.
+
+    Args:
+        limits: The limits.
+        delegate: Who answers.
+        trust: How the client's address is decided, or None to take the peer's.
+        access_log: Called with each exchange that has ended, or None.
+        audit_log: Gets the proof of each request's client to record, or None.
+        strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
+        protocol: The scheme to report whatever the transport, or None.
+        turns: The time of a turn of the event loop, or None for the loop's own.
+        clients: Who limits how many connections one client has, or None.
+        on_open: Called after each connection has been counted in, or None.
+        on_close: Called after each has been counted out, or None.
+
+    Attributes:
+        start_request: The delegate's.
+        take_request: The delegate's, where it `TakesRequests`; else None.
+        keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
+        budget: What is held of bodies and messages, over all connections.
+        batch: Has the answers of one turn of the event loop leave together.
+        connections: Who is connected.
+        clock: The time, and whose deadline is over.
+        on_tick: Called at each tick of the clock with the loop's time.
+        turns: The time of a turn of the event loop, over all connections; from the first one on.
+        draining: Whether a connection that falls idle is closed.
+        must_close: Whether each head of an answer says that it is the last of its connection.
+        closes_each: Whether it is the last, whatever its head has said.
+        plain_answers: Whether an answer has nothing added to it by a rule of the server.
+    """
+
+    turns: TurnBudget
+
+    def __init__(
+        self,
+        limits: HTTPLimits,
+        delegate: ServerDelegate,
+        *,
+        trust: Trust | None = None,
+        access_log: Callable[[Any], None] | None = None,
+        audit_log: Auditor | None = None,
+        strict_transport: str | None = None,
+        protocol: str | None = None,
+        turns: TurnBudget | None = None,
+        clients: ClientGate | None = None,
+        on_open: Callable[[], None] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self.limits = limits
+        self.delegate = delegate
+        # What every request needs is one step away.
+        self.start_request = delegate.start_request
+        taking: TakesRequests | Any = delegate
+        self.take_request: Callable[[object, Any], None] | None = getattr(
+            taking, "take_request", None
+        )
+        self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.decompresses = limits.decompress_request
+        self.trust = trust
+        self.access_log = access_log
+        self.audit_log = audit_log
+        self.strict_transport = strict_transport
+        self.protocol = protocol
+        self.clients = clients
+        self.draining = False
+        self.must_close = limits.no_keep_alive
+        self.closes_each = limits.no_keep_alive
+        self.plain_answers = not self.must_close and strict_transport is None
+        self.budget = HeldBudget(limits.max_held)
+        self.batch = WriteBatch()
+        self.connections = ConnectionRegistry(on_open, on_close)
+        self.clock = Clock(
+            tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout, self._tick
+        )
+        self.on_tick: list[Callable[[float], None]] = []
+        self._turns = turns  # those that were asked for; None for the loop's own
+        self._complaints = RateLimit()  # of lines about peers that broke a rule
+        self._next_warning_s = 0.0  # when it may be said again that no body has room
+        self._ready: asyncio.Future[None] | None = None  # of the loop that connected last
+
+    def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Return a future that is done already; one serves all writes that need not wait."""
+        ready = self._ready
+        if ready is None or ready.get_loop() is not loop:
+            ready = self._ready = loop.create_future()
+            ready.set_result(None)
+        return ready
+
+    # Connections come and go.
+
+    def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a connection in."""
+        self.turns = self._turns or turns_of(loop)
+        self.clock.start(loop)
+        self.connections.add(connection)
+
+    def closed(self, connection: ServedConnection) -> None:
+        """Count a connection out, and tell the delegate."""
+        self.connections.remove(connection)
+        if self.clients is not None:
+            self.clients.leave(connection)
+        try:
+            self.delegate.on_close(connection)
+        except Exception:
+            app_log.error("Uncaught exception", exc_info=True)
+
+    def detached(self, connection: ServedConnection, stream: Any) -> None:
+        """Count a connection out that goes on as `stream`, the application's."""
+        if self.clients is not None:
+            self.clients.detached(connection, stream)
+        self.closed(connection)
+        self.connections.add_detached(stream)
+
+    def drain(self, idle_s: float = 0.0) -> None:
+        """Let what is in flight finish, and each connection bring at most one more request.
+
+        Answers whose heads are written from now on say that they are the last.
+
+        Args:
+            idle_s: How long a connection may be silent before it is closed, from now on or from
+                the end of an answer that did not say so; 0 takes no further request.
+        """
+        self.must_close = True
+        self.plain_answers = False
+        self.draining = self.closes_each = not idle_s
+        self.clock.shorten(idle_s)
+        self.connections.drain()
+
+    # What is said in logs.
+
+    def note_full(self) -> None:
+        """Say, now and then, that bodies are refused because so much is held."""
+        now = time.monotonic()
+        if now >= self._next_warning_s:
+            self._next_warning_s = now + WARNING_EVERY_S
+            gen_log.warning(
+                "%d bytes of bodies and messages are held, of %d (max_held): bodies are told 503"
+                " until some are let go",
+                self.budget.held,
+                self.budget.max_bytes,
+            )
+
+    def complain(self, now_s: float, info: ConnectionInfo, text: str, *args: object) -> None:
+        """Log a line about a peer that broke a rule or was late, unless it has had its share.
+
+        Whom a PROXY header names has lines of its own; whom the fields of a request name has not.
+
+        Args:
+            now_s: The loop's time.
+            info: Whose connection it is.
+            text: The line, with `%` for each of `args`.
+            args: What stands in it.
+        """
+        named: str | None = None if info.prelude is None else info.prelude.source
+        self._sum_up_complaints(now_s)
+        if self._complaints.permits(now_s, address_key(named or info.peer)):
+            gen_log.info(text, *args)
+
+    def _sum_up_complaints(self, now_s: float) -> None:
+        missed = self._complaints.missed(now_s)
+        if missed:
+            gen_log.info(
+                "Malformed HTTP messages and timeouts: %d more in the minute before were not"
+                " logged one by one",
+                missed,
+            )
+
+    def log_access(self, exchange: Exchange) -> None:
+        """Have an exchange logged that has ended; once."""
+        log = self.access_log
+        if log is not None and not exchange.ended_s:
+            exchange.ended_s = time.perf_counter()
+            try:
+                log(exchange)
+            except Exception:
+                app_log.error("Uncaught exception in the access log", exc_info=True)
+
+    def _tick(self, now_s: float) -> bool:
+        """Called when the clock ticks; says whether somebody still needs it."""
+        if self._complaints.suppressed:
+            self._sum_up_complaints(now_s)
+        for call in self.on_tick:
+            call(now_s)
+        self.connections.check_deadlines(now_s)
+        return bool(self.connections.open)

@@ -1,0 +1,69 @@
+"""Refusals: what the client of a broken request is told.
+
+Decides the bytes of the last answer on a connection, and the words about it in the log. It must not
+know when something is refused, nor how the connection then ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http1.response_head import plain_answer
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.escape import escape
+
+__all__ = ["as_input_error", "is_input_error", "refusal_bytes", "render_peer", "render_rule"]
+
+RETRY_AFTER: Final = b"Retry-After: 5\r\n"
+"""Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
+
+
+def refusal_bytes(
+    status: int, reason: str, exchange: Exchange | None, strict_transport_line: bytes
+) -> bytes:
+    """Return the answer that refuses a request; empty where an answer has begun already.
+
+    Args:
+        status: The status code.
+        reason: One line, ASCII, already escaped.
+        exchange: The request; None where its head could not be read.
+        strict_transport_line: The line of every answer on this connection, or nothing.
+    """
+    if exchange is not None and exchange.state != FRESH:
+        return b""
+    more = strict_transport_line
+    if status == 503:
+        more += RETRY_AFTER
+    answer = plain_answer(status, reason, more)
+    if exchange is not None:
+        if exchange.method == "HEAD":
+            # RFC 9110 section 9.3.2: "the server MUST NOT send content in the response".
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
+        exchange.status = status
+        exchange.bytes_sent += len(answer)
+    return answer
+
+
+def render_peer(info: ConnectionInfo) -> str:
+    """Return the peer of a connection, for the log."""
+    return escape(str(info))
+
+
+def render_rule(error: HTTPInputError) -> str:
+    """Return where the rule stands that was broken, for the end of a log line."""
+    return f" ({error.rfc})" if error.rfc else ""
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Tell whether `error` is an `HTTPInputError`, ours or another package's of that name."""
+    return any(cls.__name__ == "HTTPInputError" for cls in type(error).__mro__)
+
+
+def as_input_error(error: BaseException) -> HTTPInputError:
+    """Return the same error as ours, with a text that can be shown."""
+    text = str(error)
+    if isinstance(error, HTTPInputError) and text.isascii() and text.isprintable():
+        return error
+    return HTTPInputError(escape(text), status=getattr(error, "status", 400))

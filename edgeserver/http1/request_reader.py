@@ -1,0 +1,193 @@
+"""The request reader: finds request heads in what a connection has received.
+
+Decides what is kept of the input, where a head ends in it, and when a head is refused before it is
+complete. It must not know delegates, nor an event loop.
+"""
+
+from __future__ import annotations
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, parse_lines
+from edgeserver.http1.head_cache import HeadCache
+from edgeserver.http1.shared import HTTP1Shared
+
+__all__ = ["RequestReader"]
+
+
+class RequestReader:
+    """The input of one connection, and the heads in it.
+
+    Args:
+        shared: What all connections share.
+
+    Attributes:
+        buffer: What has come and has not been let go.
+        position: Up to where it has been taken.
+        begun: Whether `next_head` has just seen the beginning of a head, and no end of it.
+        has_kept: Whether `read_segment` has kept fields since somebody set it to False.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_checked",
+        "_keep_after",
+        "_shared",
+        "_skipped",
+        "begun",
+        "buffer",
+        "has_kept",
+        "position",
+    )
+
+    def __init__(self, shared: HTTP1Shared) -> None:
+        self._shared = shared
+        self.buffer: bytes | bytearray = b""
+        self.position = 0
+        self.begun = False
+        self.has_kept = False
+        self._checked = 0  # up to where the present head holds no byte that breaks a rule
+        self._skipped = False  # whether an empty line before the present head was ignored
+        self._keep_after = 1  # a client that asks only once leaves nothing behind
+        self._cache: HeadCache | None = None  # from the second request on
+
+    # Input.
+
+    def keep(self, data: bytes) -> None:
+        """Keep what has come behind what is kept already."""
+        buffer = self.buffer
+        if not buffer:
+            self.buffer = data
+            self.position = self._checked = 0
+            return
+        if type(buffer) is bytearray:
+            if self.position:
+                del buffer[: self.position]
+        else:
+            buffer = self.buffer = bytearray(memoryview(buffer)[self.position :])
+        self._checked = max(self._checked - self.position, 0)
+        self.position = 0
+        buffer += data
+
+    def drop(self) -> None:
+        """Keep nothing."""
+        self.buffer = b""
+        self.position = 0
+
+    @property
+    def untaken(self) -> int:
+        """How many bytes are kept that have not been taken."""
+        return len(self.buffer) - self.position
+
+    def rest(self) -> bytes:
+        """Return what is kept and has not been taken."""
+        return bytes(memoryview(self.buffer)[self.position :])
+
+    # Heads.
+
+    def read_segment(self, data: bytes) -> Head | None:
+        """Return the head that a segment is, if it is one head and nothing else, as nearly all are.
+
+        It takes the same steps as `next_head`, without looking for what cannot be there.
+
+        Args:
+            data: What has come; nothing else is kept, and nobody is at work on another request.
+
+        Returns:
+            The head; None where the segment is to be kept, and looked at by `next_head`.
+        """
+        if not data or data[-1] != 0x0A or len(data) > self._shared.small_head:
+            return None
+        cache = self._cache
+        passing = self._keep_after
+        if passing:
+            self._keep_after = passing - 1
+        elif cache is not None and data.endswith(cache.tail):
+            repeating = cache.read(data)
+            if repeating is not None:
+                self._skipped = False
+                return repeating
+        lines = data.split(b"\r\n")
+        if not lines[0] or lines[-1] or lines[-2]:
+            return None
+        del lines[-2:]
+        try:
+            head = parse_lines(lines, self._shared.max_fields)
+        except HTTPInputError:
+            return None  # `next_head` says what is wrong, if anything: it may be a head and a body
+        self._skipped = False
+        if not passing:
+            self._keep_fields(data, head)
+        return head
+
+    def next_head(self) -> Head | None:
+        """Take the next head from what is kept; None where it is not complete.
+
+        Raises:
+            HTTPInputError: It breaks a rule, or can no longer become one that does not.
+        """
+        buffer = self.buffer
+        start = self.position
+        self.begun = False
+        if start >= len(buffer):
+            return None
+        if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
+            # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
+            # request-line SHOULD ignore at least one empty line (CRLF) received prior".
+            self._skipped = True
+            self.position = start = start + 2
+            if start >= len(buffer):
+                return None
+        end = buffer.find(b"\r\n\r\n", max(start, self._checked - 4))
+        limit = self._shared.service.limits.max_header_size
+        if (end if end >= 0 else len(buffer)) - start > limit:
+            self._check_long(start, limit)
+        if end < 0:
+            if self._checked <= start:
+                self._checked = start
+                self.begun = True
+            self._checked = check_partial_head(buffer, start, self._checked)
+            return None
+        self.position = end + 4
+        self._skipped = False
+        head = buffer[start:end]
+        return parse_head(head if type(head) is bytes else bytes(head), self._shared.max_fields)
+
+    def _check_long(self, start: int, limit: int) -> None:
+        """Refuse a head over the limit, unless it may still end right at it.
+
+        Raises:
+            HTTPInputError: It is too long (431); or had it come byte by byte, another rule would
+                have been broken before.
+        """
+        buffer = self.buffer
+        tail = bytes(buffer[start + limit : start + limit + 4])
+        while not b"\r\n\r\n".startswith(tail):
+            tail = tail[:-1]
+        within = start + limit + len(tail)
+        if within == len(buffer):
+            return
+        check_partial_head(buffer[:within], start, max(start, self._checked))
+        raise HTTPInputError(
+            f"request head over {limit} bytes (max_header_size)",
+            status=431,
+            rfc="RFC 6585 section 5",
+        )
+
+    # What is kept of a head.
+
+    @property
+    def kept_fields(self) -> Fields | None:
+        """The fields of the last head, kept for a next one that repeats them; or None."""
+        return None if self._cache is None else self._cache.fields
+
+    def forget_fields(self) -> None:
+        """Keep nothing of the last head."""
+        if self._cache is not None:
+            self._cache.forget()
+
+    def _keep_fields(self, data: bytes, head: Head) -> None:
+        cache = self._cache
+        if cache is None:
+            cache = self._cache = HeadCache()
+        self._keep_after = cache.replace(data, head)
+        self.has_kept = cache.fields is not None
