@@ -8,10 +8,11 @@ It must not know how requests are read; that is the subclass's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.body_decoders import BodyDecoder, ChunkedDecoder
@@ -26,6 +27,7 @@ from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.iostream import closed_error
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
+from edgeserver.support.preludes import explain_prelude, prelude_version
 from edgeserver.transport.handover import replace_layer
 
 __all__ = ["ExchangeEnds", "is_input_error"]
@@ -251,13 +253,28 @@ class ExchangeEnds(Wire):
         self._answer_and_close(error.status, str(error))
 
     def _log_refusal(self, error: HTTPInputError) -> None:
+        version = prelude_version(self._buffer)
+        if version is not None:
+            self._log_prelude(version)
+            return
         rule = f" ({error.rfc})" if error.rfc else ""
         self.complain("Malformed HTTP message from %s: %s%s", self._render_peer(), error, rule)
 
+    def _log_prelude(self, version: Literal["v1", "v2"]) -> None:
+        """Say what was taken for a malformed request: a PROXY header, where none is expected."""
+        peer = self._render_peer()
+        self.endpoint.complain(
+            self.loop.time(),
+            peer,
+            "connection from %s refused: %s",
+            peer,
+            explain_prelude(version, peer, after=self.context.prelude is not None),
+            level=logging.WARNING,
+        )
+
     def _render_peer(self) -> str:
         # Not the context's client: until a head is resolved that is the one of the request before.
-        context = self.context
-        return escape(str(context) if context.peer_port is None else context.peer_ip)
+        return self.context.peer
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange, self.exchange = self.exchange, None

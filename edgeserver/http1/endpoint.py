@@ -7,6 +7,7 @@ they were accepted; the server above gives it what it needs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable
@@ -292,7 +293,9 @@ class HTTP1Endpoint:
                 self.budget.max_bytes,
             )
 
-    def complain(self, now_s: float, address: str, text: str, *args: object) -> None:
+    def complain(
+        self, now_s: float, address: str, text: str, *args: object, level: int = logging.INFO
+    ) -> None:
         """Log a line about a peer that broke a rule or was late, unless it has had its share.
 
         Args:
@@ -300,10 +303,11 @@ class HTTP1Endpoint:
             address: Who is to blame.
             text: The line, with `%` for each of `args`.
             args: What stands in it.
+            level: `logging.WARNING` for what somebody has set up wrong.
         """
         self._sum_up_complaints(now_s)
         if self._complaints.permits(now_s, address_key(address)):
-            gen_log.info(text, *args)
+            gen_log.log(level, text, *args)
 
     def _sum_up_complaints(self, now_s: float) -> None:
         missed = self._complaints.missed(now_s)

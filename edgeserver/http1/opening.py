@@ -104,7 +104,8 @@ class RequestOpening(BodyReading):
                 exchange.fields = kept.visible
                 bound.count(client)
             else:
-                client = bound.resolve(pairs, fields if lines is None else None)
+                resolve = bound.resolve  # an attribute, not a method: to look for one is dear
+                client = resolve(pairs, fields if lines is None else None)
                 if bound.strip is not None:
                     hidden = bound.strip.among(fields)
                     if hidden:
