@@ -10,6 +10,8 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
+from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
+
 __all__ = ["AF_UNIX", "ConnectionContext", "ConnectionInfo"]
 
 AF_UNIX = socket.AF_UNIX
@@ -47,7 +49,7 @@ class ConnectionInfo:
             self.peer_port = address[1]
             self.address_family = socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
         else:
-            self.peer_ip = "0.0.0.0"
+            self.peer_ip = UNIX_IP
             self.address_family = AF_UNIX
         self.scheme = scheme
         self.prelude = prelude
@@ -55,16 +57,11 @@ class ConnectionInfo:
 
     @property
     def peer(self) -> str:
-        """The peer as trust policies name it: an address, or `"unix:"`."""
-        return "unix:" if self.address_family == AF_UNIX else self.peer_ip
+        """The peer as trust policies and logs name it: an address, or `"unix:"`."""
+        return peer_name(self.address)
 
     def __str__(self) -> str:
-        """The peer as a log names it: its address, or the path of a Unix socket."""
-        if self.address_family != AF_UNIX:
-            return self.peer_ip
-        if isinstance(self.address, bytes):
-            return self.address.decode("latin-1")
-        return str(self.address)
+        return self.peer
 
 
 class ConnectionContext:
@@ -126,6 +123,5 @@ class ConnectionContext:
         return self.info.peer
 
     def __str__(self) -> str:
-        """The client as a log names it; the path of a Unix socket where the peer is one."""
-        info = self.info
-        return str(info) if info.address_family == AF_UNIX else self.remote_ip
+        """The client as a log names it: its address, or `unix:`."""
+        return client_name(self.remote_ip)

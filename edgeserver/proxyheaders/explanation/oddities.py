@@ -23,6 +23,7 @@ from edgeserver.proxyheaders.walk import (
     walk,
     walk_single,
 )
+from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 
 __all__ = ["find_findings"]
@@ -84,12 +85,13 @@ def _unlisted(
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
     if resolved.reason in UNVERIFIED and peer.outcome is not None:
         yield make_finding(resolved.reason, f"the PROXY prelude: {peer.outcome.detail}")
+    client = client_name(resolved.remote_ip)
     if claimed:
         hidden = ", and hidden from the application" if rules.strip_unlisted else ""
         author = (
-            f"{resolved.remote_ip} is not a listed proxy and"
+            f"{client} is not a listed proxy and"
             if resolved.verified
-            else f"somebody behind {resolved.remote_ip} whom the PROXY prelude does not name"
+            else f"somebody behind {client} whom the PROXY prelude does not name"
         )
         yield make_finding(
             "untrusted-peer-claims",
@@ -101,9 +103,9 @@ def _any_peer(rules: Rules, peer: Peer, trace: Trace, resolved: Resolved) -> Ite
     """Yield the warning where a claim was believed that anybody could have made."""
     believed = bool(trace.steps) or resolved.protocol != peer.scheme
     if believed and rules.trusts_all:
+        name = client_name(peer.address.text)
         yield make_finding(
-            "any-peer-trusted",
-            f"headers of {peer.address.text} were believed; those of any peer would be",
+            "any-peer-trusted", f"headers of {name} were believed; those of any peer would be"
         )
 
 
@@ -111,18 +113,19 @@ def _of_reason(rules: Rules, trace: Trace, resolved: Resolved) -> Iterator[Findi
     """Yield the finding that the reason itself is."""
     reason = resolved.reason
     field = title(trace.field)
+    client = client_name(resolved.remote_ip)
     if reason in UNVERIFIED:
         last = trace.steps[-1]
         value = escape(last.raw.strip(b" \t"), SHOWN_BYTES)
         yield make_finding(reason, f"{field} says '{value}': {last.detail}")
     elif reason == "all-hops-trusted":
-        yield make_finding(reason, f"{resolved.remote_ip} is the leftmost of only listed proxies")
+        yield make_finding(reason, f"{client} is the leftmost of only listed proxies")
     elif reason == "max-hops":
         yield make_finding(
             reason, f"{len(trace.steps)} entries of {field} examined, all of listed proxies"
         )
     elif reason == "trusted-peer-as-client" and rules.mode == "policy":
-        yield make_finding(reason, f"{resolved.remote_ip} is a listed proxy and sent no {field}")
+        yield make_finding(reason, f"{client} is a listed proxy and sent no {field}")
 
 
 def _conflicts(

@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from edgeserver.support.addresses import peer_of
+from edgeserver.support.preludes import explain_prelude, prelude_version
 from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.transport import TLSTransport
@@ -205,6 +207,12 @@ class TLSLayer(asyncio.Protocol):
             self._raw = bytearray(self._raw)
             self._note(REASONS["plain-http"])
             self._answer_plain_http()
+            return
+        version = prelude_version(self._raw) if opening is Opening.GARBAGE else None
+        if version is not None:
+            peer = peer_of(self._lower)
+            words = explain_prelude(version, peer, after=self._client is not None)
+            self._refuse(REASONS["proxy-prelude"]._replace(words=words))
             return
         if opening is Opening.TOO_LONG:
             self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
