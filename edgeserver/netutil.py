@@ -25,6 +25,7 @@ __all__ = [
     "is_valid_ip",
     "listen_backlog",
     "remove_unix_socket_file",
+    "served_families",
     "socket_from_fd",
     "systemd_sockets",
 ]
@@ -205,6 +206,21 @@ def listen_backlog(sock: socket.socket) -> int:
     An event loop calls `listen` once more, and must not shrink what the owner has chosen.
     """
     return _backlogs.get(sock, socket.SOMAXCONN)
+
+
+def served_families(sock: socket.socket) -> str:
+    """Return which addresses a listening socket takes: `"IPv4"`, `"IPv6"`, both, or none of them.
+
+    A socket of IPv6 takes IPv4 too where nobody has set `IPV6_V6ONLY`, and only on all interfaces.
+    """
+    if sock.family == socket.AF_INET:
+        return "IPv4"
+    if sock.family != socket.AF_INET6:
+        return ""
+    is_any = sock.getsockname()[0] == "::"
+    if is_any and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return "IPv4 and IPv6"
+    return "IPv6"
 
 
 def is_valid_ip(ip: str) -> bool:
