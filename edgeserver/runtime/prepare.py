@@ -186,6 +186,7 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
     plan.server_options["audit_log"] = log
     plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
     plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
     plan.on_stop.append(lambda server: log.close())
     plan.on_abort.append(lambda: log.flush(1.0))
 
