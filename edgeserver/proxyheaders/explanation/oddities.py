@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from edgeserver.proxyheaders.addresses import Address
 from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
 from edgeserver.proxyheaders.explanation.schemes import find_scheme_findings
 from edgeserver.proxyheaders.peer import Peer
@@ -55,6 +56,7 @@ def find_findings(
         return
     yield from _any_peer(rules, peer, trace, resolved)
     yield from _of_reason(rules, trace, resolved)
+    yield from _own_names(peer, trace, resolved)
     yield from _conflicts(rules, head, trace, resolved)
     yield from _of_elements(trace)
     yield from find_scheme_findings(rules, peer, head, trace, resolved)
@@ -126,6 +128,35 @@ def _of_reason(rules: Rules, trace: Trace, resolved: Resolved) -> Iterator[Findi
         )
     elif reason == "trusted-peer-as-client" and rules.mode == "policy":
         yield make_finding(reason, f"{client} is a listed proxy and sent no {field}")
+
+
+def _own_names(peer: Peer, trace: Trace, resolved: Resolved) -> Iterator[Finding]:
+    """Yield the finding that a proxy names itself, or its own machine, as if that were a proxy.
+
+    A client beside the proxy looks the same, and what stands left of it that client has written.
+    """
+    if resolved.reason != "first-untrusted":
+        return
+    author: Address | None = peer.source or peer.address
+    for step in trace.steps[:-1]:
+        address = step.address
+        if address is None or author is None:
+            return
+        if address.text == author.text or (_is_loopback(address) and _is_loopback(author)):
+            itself = "itself" if address.text == author.text else address.text
+            yield make_finding(
+                "proxy-named-as-client",
+                f"{author.text} names {itself}, and that names {resolved.remote_ip}",
+            )
+            return
+        author = address
+
+
+def _is_loopback(address: Address) -> bool:
+    """Return whether an address is this machine's own (RFC 1122 section 3.2.1.3, RFC 4291)."""
+    if address.version == 4:
+        return address.value >> 24 == 127
+    return address.version == 6 and address.value == 1
 
 
 def _conflicts(
