@@ -39,34 +39,36 @@ class Admission:
     Args:
         service: What all connections of the server share.
         server_conn: What delegates are told to know the connection by.
-        info: Who is at the other end.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+
+    Attributes:
+        info: Who is at the other end; set when that is known, before the first request.
     """
 
     __slots__ = (
         "_bound",
         "_client",
         "_fields",
-        "_info",
         "_server_conn",
         "_service",
         "_trust",
         "_visible",
+        "info",
         "misdirected",
     )
+
+    info: ConnectionInfo
 
     def __init__(
         self,
         service: HTTPService,
         server_conn: object,
-        info: ConnectionInfo,
         misdirected: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.misdirected = misdirected
         self._service = service
         self._server_conn = server_conn
-        self._info = info
         self._trust: Trust | None = None  # the policy that `_bound` was made of
         self._bound: BoundTrust | None = None  # that policy, bound to this connection
         self._fields: dict[bytes, bytes] | None = None  # those of a head that may be repeated
@@ -81,7 +83,7 @@ class Admission:
 
         Source: RFC 9110 section 7.4, and section 15.5.20 for the status.
         """
-        tls = self._info.tls
+        tls = self.info.tls
         if self.misdirected is None or tls is None:
             return
         host = fields.get(b"host", b"").decode("latin-1")
@@ -129,8 +131,8 @@ class Admission:
                 self._audit(service.audit_log, exchange, bound)
         else:
             exchange.client = exchange.bound = None
-            exchange.remote_ip = self._info.peer_ip
-            exchange.protocol = self._info.scheme
+            exchange.remote_ip = self.info.peer_ip
+            exchange.protocol = self.info.scheme
         if body_size or service.take_request is None or service.decompresses:
             return self._make_delegate(exchange, body_size)
         service.take_request(self._server_conn, exchange)
@@ -183,7 +185,7 @@ class Admission:
 
     def _bind(self, trust: Trust) -> BoundTrust:
         """Return the policy in force, bound to this connection."""
-        info = self._info
+        info = self.info
         self._trust = trust
         self._client = None
         bound = self._bound = trust.bind(

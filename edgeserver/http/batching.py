@@ -46,11 +46,19 @@ class Flushed:
 
 
 class WriteBatch:
-    """The outputs of one server that are to be flushed in this turn."""
+    """The outputs of one server that are to be flushed in this turn.
 
-    __slots__ = ("_direct", "_since_s", "_unflushed")
+    Args:
+        write_timeout_s: How long a peer may take nothing of what was written to it.
 
-    def __init__(self) -> None:
+    Attributes:
+        write_timeout_s: The same, for each output.
+    """
+
+    __slots__ = ("_direct", "_since_s", "_unflushed", "write_timeout_s")
+
+    def __init__(self, write_timeout_s: float) -> None:
+        self.write_timeout_s = write_timeout_s
         self._unflushed: list[Flushed] = []  # in the order in which they came
         self._since_s = 0.0  # when the first of them came
         self._direct = 0  # how many more answers leave at once

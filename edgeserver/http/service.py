@@ -106,7 +106,7 @@ class HTTPService:
         self.closes_each = limits.no_keep_alive
         self.plain_answers = not self.must_close and strict_transport is None
         self.budget = HeldBudget(limits.max_held)
-        self.batch = WriteBatch()
+        self.batch = WriteBatch(limits.write_timeout)
         self.connections = ConnectionRegistry(on_open, on_close)
         self.clock = Clock(
             tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout, self._tick

@@ -83,7 +83,6 @@ class HTTP1Connection(asyncio.Protocol):
 
     Attributes:
         transport: The transport; None once the connection is lost or handed on.
-        info: Who is at the other end.
         output: What is written to it.
         requests: What has come of it, and the heads in that.
         admission: Who gives requests to the application.
@@ -100,12 +99,10 @@ class HTTP1Connection(asyncio.Protocol):
         "_delegate",
         "_eof",
         "_inside",
-        "_misdirected",
         "_prelude",
         "_reading_paused",
         "_request_context",
         "_scheduled",
-        "_sent_before",
         "_service",
         "_shared",
         "_untaken",
@@ -114,16 +111,11 @@ class HTTP1Connection(asyncio.Protocol):
         "deadline",
         "exchange",
         "held_bytes",
-        "info",
-        "loop",
         "output",
         "requests",
         "transport",
     )
 
-    admission: Admission
-    info: ConnectionInfo
-    loop: asyncio.AbstractEventLoop
     output: OutputBuffer
     _connection_context: Context  # what each request's own is a copy of
 
@@ -142,7 +134,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._shared = shared
         self._service = shared.service
         self._prelude = prelude
-        self._misdirected = misdirected
+        self.admission = Admission(shared.service, self, misdirected)
         self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
@@ -151,7 +143,6 @@ class HTTP1Connection(asyncio.Protocol):
         self._eof = False  # whether the peer has closed its half
         self._reading_paused = False  # whether the transport is not to give more
         self._bulk: BulkReader | None = None  # who reads the body in this one's place
-        self._sent_before = 0  # how much of the answer was sent when it was last looked at
         self._untaken = 0  # how much of `held_bytes` is input that nobody takes
 
     # What the transport says.
@@ -164,18 +155,17 @@ class HTTP1Connection(asyncio.Protocol):
         ):
             return
         self.transport = cast(asyncio.Transport, transport)
-        self.loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         secure = transport.get_extra_info("sslcontext") is not None
         address = transport.get_extra_info("peername")
-        self.info = ConnectionInfo(
+        self.admission.info = ConnectionInfo(
             address,
             scheme=service.protocol or ("https" if secure else "http"),
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
         )
-        ready, timeout_s = service.ready_future(loop), service.limits.write_timeout
-        self.output = OutputBuffer(self.transport, loop, service.batch, ready, timeout_s)
-        self.admission = Admission(service, self, self.info, self._misdirected)
+        ready = service.ready_future(loop)
+        self.output = OutputBuffer(self.transport, loop, service.batch, ready)
         service.opened(self, loop)
         self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
@@ -202,8 +192,8 @@ class HTTP1Connection(asyncio.Protocol):
         if busy is None and not self._closing:
             head = requests.read_segment(data)
             if head is not None:
-                if requests.has_kept:
-                    self._remember_fields(head)
+                if requests.has_changed:
+                    self._remember_fields()
                 context = self._request_context = self._connection_context.copy()
                 output = self.output
                 output.corked = self._inside = True
@@ -302,7 +292,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _run_soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.loop.call_soon(self._run)
+            self.output.loop.call_soon(self._run)
 
     def _rest(self) -> None:
         """Set what is waited for, now that the loop can go no further."""
@@ -376,14 +366,16 @@ class HTTP1Connection(asyncio.Protocol):
         """Take the next head from the input; say whether there was one."""
         if self.output.paused:
             return False
+        requests = self.requests
+        is_new = requests.checked <= requests.position
         try:
-            head = self.requests.next_head()
+            head = requests.next_head()
         except HTTPInputError as error:
             self._refuse(error)
             return False
         if head is None:
-            if self.requests.begun:
-                self.deadline = self.loop.time() + self._service.limits.header_timeout
+            if is_new and requests.untaken:
+                self.deadline = self.output.loop.time() + self._service.limits.header_timeout
             return False
         # Never of the present one: that may be the context of the request before.
         context = self._request_context = self._connection_context.copy()
@@ -397,18 +389,27 @@ class HTTP1Connection(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
         method, target, version, lines, fields = head
+        admission = self.admission
         length = 0
         if (
             b"content-length" in fields
             or b"transfer-encoding" in fields
-            or self._misdirected is not None
+            or admission.misdirected is not None
         ):
             declared = self._read_framing(lines, fields)
             if declared is None:
                 return
             length = declared
         exchange = self.exchange = HTTP1Exchange(
-            self, self.output, self._shared, self.info, method, target, version, fields, lines
+            self,
+            self.output,
+            self._shared,
+            admission.info,
+            method,
+            target,
+            version,
+            fields,
+            lines,
         )
         if (
             (b"connection" in fields and (fields[b"connection"] not in KEEP_ALIVE or lines))
@@ -422,7 +423,7 @@ class HTTP1Connection(asyncio.Protocol):
         if self._service.access_log is not None:
             exchange.started_s = time.perf_counter()
         try:
-            delegate = self.admission.admit(exchange, length)
+            delegate = admission.admit(exchange, length)
         except NoRoomError:
             self.let_go()
             return
@@ -455,11 +456,15 @@ class HTTP1Connection(asyncio.Protocol):
         else:
             self._head_taken()
 
-    def _remember_fields(self, head: Head) -> None:
-        """Called when the fields of a head are kept: the next one may repeat them."""
-        self.requests.has_kept = False
-        self.admission.remember(head[4])
-        self._shared.keeping.add(self)
+    def _remember_fields(self) -> None:
+        """Called when other fields are kept, or none: the next head may repeat them."""
+        self.requests.has_changed = False
+        fields = self.requests.kept_fields
+        if fields is None:
+            self.admission.forget()
+        else:
+            self.admission.remember(fields)
+            self._shared.keeping.add(self)
 
     def forget_fields_since(self, idle_deadline: float) -> bool:
         """Keep nothing of the last head if no request has come for a while; see `HTTP1Shared`."""
@@ -494,7 +499,7 @@ class HTTP1Connection(asyncio.Protocol):
         timeout = exchange.body_timeout
         if timeout is None:
             timeout = limits.body_timeout
-        self.deadline = NEVER if timeout is None else self.loop.time() + timeout
+        self.deadline = NEVER if timeout is None else self.output.loop.time() + timeout
 
     def _next_piece(self) -> bool:
         """Give the application the next piece of the body; say whether to go on."""
@@ -542,7 +547,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
         """Read no more of the body until `waiting` is done, then `go_on`."""
         try:
-            future = begin_waiting(waiting, self.loop)
+            future = begin_waiting(waiting, self.output.loop)
         except TypeError as error:  # neither None nor awaitable
             self._application_failed(error)
             return
@@ -604,7 +609,7 @@ class HTTP1Connection(asyncio.Protocol):
             body is not None
             and body.bulk_size > BULK_BODY
             and self.transport is not None
-            and self.info.tls is None
+            and self.admission.info.tls is None
         ):
             self.requests.drop()
             self._bulk = BulkReader(self, self._shared.bulk_buffer())
@@ -666,7 +671,7 @@ class HTTP1Connection(asyncio.Protocol):
             delegate = self._end_reading()
             if delegate is not None:
                 # Not at once: the delegate may be in the middle of hearing of its body.
-                self.loop.call_soon(close_delegate, delegate)
+                self.output.loop.call_soon(close_delegate, delegate)
             self.linger()
         elif (answered is not None and not answered.keep_alive) or service.closes_each:
             if self.requests.buffer and self.requests.untaken and not self._eof:
@@ -709,7 +714,7 @@ class HTTP1Connection(asyncio.Protocol):
     def time_body(self, timeout_s: float) -> None:
         """Replace the time limit of the body that is being read."""
         if self.body is not None and self.body.decoder is not None:
-            self.deadline = self.loop.time() + timeout_s
+            self.deadline = self.output.loop.time() + timeout_s
 
     def local_address(self) -> Any:
         """Return the address that the connection came in on; None once it is gone."""
@@ -780,24 +785,24 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _log_refusal(self, error: HTTPInputError) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
-        peer = self.info.peer
+        peer = self.admission.info.peer
         version = prelude_version(self.requests.buffer)
         if version is None:
             rule = render_rule(error)
             self.complain("Malformed HTTP message from %s: %s%s", peer, error, rule)
             return
         self._service.complain(
-            self.loop.time(),
-            self.info,
+            self.output.loop.time(),
+            self.admission.info,
             "connection from %s refused: %s",
             peer,
-            explain_prelude(version, peer, after=self.info.prelude is not None),
+            explain_prelude(version, peer, after=self.admission.info.prelude is not None),
             level=logging.WARNING,
         )
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
-        line = b"" if self.info.tls is None else self._shared.strict_transport_line
+        line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
         answer = refusal_bytes(status, reason, exchange, line)
         if exchange is None and self._service.access_log is not None:
             self._service.log_access(self._unread_exchange(status, len(answer)))
@@ -815,12 +820,11 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _unread_exchange(self, status: int, sent: int) -> HTTP1Exchange:
         """Return what the access log says of a head that could not be read: `- - -`, and a peer."""
-        exchange = HTTP1Exchange(
-            self, self.output, self._shared, self.info, "-", "-", "-", {}, None
-        )
+        info = self.admission.info
+        exchange = HTTP1Exchange(self, self.output, self._shared, info, "-", "-", "-", {}, None)
         exchange.end()
         exchange.client = exchange.bound = None
-        exchange.remote_ip, exchange.protocol = self.info.peer_ip, self.info.scheme
+        exchange.remote_ip, exchange.protocol = info.peer_ip, info.scheme
         exchange.status, exchange.bytes_sent = status, sent
         exchange.started_s = time.perf_counter()
         return exchange
@@ -853,19 +857,19 @@ class HTTP1Connection(asyncio.Protocol):
         It may still wait for the answer, but one that went away looks the same: the application is
         told once, and has the time of a write for each piece.
         """
-        self._sent_before = exchange.bytes_sent
-        self.deadline = self.loop.time() + self._service.limits.write_timeout
+        exchange.sent_before = exchange.bytes_sent
+        self.deadline = self.output.loop.time() + self._service.limits.write_timeout
         self._in_request(exchange.tell_closed)
 
     def complain(self, text: str, *args: object) -> None:
         """Log a line about the peer, within the service's limits."""
-        self._service.complain(self.loop.time(), self.info, text, *args)
+        self._service.complain(self.output.loop.time(), self.admission.info, text, *args)
 
     def _complain_of_writing(self) -> None:
         self.complain("Timeout writing to %s: it takes no bytes", self._render_client())
 
     def _render_client(self) -> str:
-        return str(self.info if self.exchange is None else self.exchange.context)
+        return str(self.admission.info if self.exchange is None else self.exchange.context)
 
     def _in_request(self, call: Callable[..., T], *args: Any) -> T:
         """Call in the context of the present request."""
@@ -908,9 +912,9 @@ class HTTP1Connection(asyncio.Protocol):
             self.complain("Timeout reading body from %s", self._render_client())
             self._answer_and_close(408, "the body did not come in time")
         elif exchange is None and self.requests.untaken:
-            self.complain("Timeout reading head from %s", self.info.peer)
+            self.complain("Timeout reading head from %s", self.admission.info.peer)
             self._answer_and_close(408, "the head did not come in time")
-        elif exchange is not None and exchange.bytes_sent > self._sent_before:
+        elif exchange is not None and exchange.bytes_sent > exchange.sent_before:
             self._owe_answer(exchange)
         else:
             self.close()
@@ -920,7 +924,8 @@ class HTTP1Connection(asyncio.Protocol):
     @property
     def context(self) -> ConnectionContext:
         """The connection, as its peer has it."""
-        return ConnectionContext(self.info, self.info.peer_ip, self.info.scheme)
+        info = self.admission.info
+        return ConnectionContext(info, info.peer_ip, info.scheme)
 
     @property
     def closing(self) -> bool:
@@ -978,7 +983,7 @@ class HTTP1Connection(asyncio.Protocol):
         self.deadline = NEVER
         self.output.flush()
         self.output.deadline = NEVER  # what is left to write is watched there
-        last = Closing(self, self.loop, patience_s=self._service.limits.write_timeout)
+        last = Closing(self, self.output.loop, patience_s=self._service.limits.write_timeout)
         last.take_over(self.transport, unread=True, always=True)
 
     def abort(self) -> None:

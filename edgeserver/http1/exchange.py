@@ -76,6 +76,7 @@ class HTTP1Exchange(Exchange):
         keep_alive: Whether the connection may serve another request after this one.
         plain: Whether this is HTTP/1.1 without body or HEAD: its answer is framed as it says.
         body: What reads the request's body; None where it has none.
+        sent_before: What `bytes_sent` was when it was last looked whether the answer gets on.
         expects_continue: Whether the client waits for a 100 before it sends the body.
     """
 
@@ -84,6 +85,7 @@ class HTTP1Exchange(Exchange):
     # What few requests have stands on the class.
     body: BodyReader | None = None
     expects_continue = False
+    sent_before = 0
     _trailers = b""
 
     def __init__(

@@ -33,9 +33,9 @@ class OutputBuffer(Flushed):
         loop: Its event loop.
         batch: What flushes the outputs of one turn.
         ready: A future of that loop that is done.
-        write_timeout_s: How long the peer may take nothing of what is written.
 
     Attributes:
+        loop: The event loop.
         transport: The transport; None once it is lost or handed on.
         corked: Whether output is only collected for now.
         paused: Whether the transport wants no more for now.
@@ -45,15 +45,14 @@ class OutputBuffer(Flushed):
     __slots__ = (
         "_batch",
         "_flush_planned",
-        "_loop",
         "_pieces",
         "_ready",
         "_size",
         "_stalled_size",
         "_waiters",
-        "_write_timeout_s",
         "corked",
         "deadline",
+        "loop",
         "paused",
         "transport",
     )
@@ -64,17 +63,15 @@ class OutputBuffer(Flushed):
         loop: asyncio.AbstractEventLoop,
         batch: WriteBatch,
         ready: asyncio.Future[None],
-        write_timeout_s: float,
     ) -> None:
         self.transport: asyncio.Transport | None = transport
-        self._loop = loop
+        self.loop = loop
         self._batch = batch
         self._ready = ready
-        self._write_timeout_s = write_timeout_s
         self.corked = False
         self.paused = False
         self.deadline = NEVER
-        self._pieces: list[bytes] = []  # what has not been given to the transport
+        self._pieces: list[bytes] | None = None  # what has not been given to the transport
         self._size = 0  # the bytes of them
         self._flush_planned = False  # whether the batch has this output
         self._waiters: list[asyncio.Future[None]] | None = None  # who waits until it goes on
@@ -90,30 +87,34 @@ class OutputBuffer(Flushed):
             A future that is done when the application may write more.
         """
         if self.transport is not None:
-            self._pieces.append(data)
+            pieces = self._pieces
+            if pieces is None:
+                self._pieces = [data]
+            else:
+                pieces.append(data)
             self._size = size = self._size + len(data)
             if size > JOIN_BELOW:
                 if size > JOIN_LIMIT or not self.corked:
                     self.flush()
             elif not (self.corked or self._flush_planned):
                 self._flush_planned = True
-                self._batch.flush_soon(self, self._loop)
+                self._batch.flush_soon(self, self.loop)
         return self._waiter() if self.paused else self._ready
 
     def uncork(self) -> None:
         """End a stretch in which output was only collected."""
         self.corked = False
-        if self._pieces and not self._flush_planned:
+        if self._pieces is not None and not self._flush_planned:
             self._flush_planned = True
-            self._batch.flush_soon(self, self._loop)
+            self._batch.flush_soon(self, self.loop)
 
     def flush(self) -> None:
         """Give the transport all that is held."""
         self._flush_planned = False
         pieces = self._pieces
-        if not pieces:
+        if pieces is None:
             return
-        self._pieces = []
+        self._pieces = None  # and not a list of its own for each idle connection
         size, self._size = self._size, 0
         transport = self.transport
         if transport is None:
@@ -144,7 +145,7 @@ class OutputBuffer(Flushed):
         return self._waiter() if self.paused else self._ready
 
     def _waiter(self) -> asyncio.Future[None]:
-        waiter = self._loop.create_future()
+        waiter = self.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
@@ -176,7 +177,7 @@ class OutputBuffer(Flushed):
         """See that the peer takes something in time of what is in the transport."""
         if self.transport is not None:
             self._stalled_size = self.transport.get_write_buffer_size()
-            self.deadline = self._loop.time() + self._write_timeout_s
+            self.deadline = self.loop.time() + self._batch.write_timeout_s
 
     def is_stalled(self, now_s: float) -> bool:
         """Tell, once `deadline` is over, whether the peer has taken nothing; else watch on."""
@@ -186,7 +187,7 @@ class OutputBuffer(Flushed):
         if size and size >= self._stalled_size:
             return True
         self._stalled_size = size
-        self.deadline = now_s + self._write_timeout_s if size else NEVER
+        self.deadline = now_s + self._batch.write_timeout_s if size else NEVER
         return False
 
     def release(self) -> None:
@@ -194,7 +195,7 @@ class OutputBuffer(Flushed):
         self.transport = None
         self.deadline = NEVER
         self.paused = False
-        self._pieces = []
+        self._pieces = None
         self._release_waiters()
 
 

@@ -23,19 +23,19 @@ class RequestReader:
     Attributes:
         buffer: What has come and has not been let go.
         position: Up to where it has been taken.
-        begun: Whether `next_head` has just seen the beginning of a head, and no end of it.
-        has_kept: Whether `read_segment` has kept fields since somebody set it to False.
+        checked: Up to where a head that is not complete holds no byte that breaks a rule; not
+            behind `position` where nothing of it was seen yet.
+        has_changed: Whether `kept_fields` has changed since somebody set this to False.
     """
 
     __slots__ = (
         "_cache",
-        "_checked",
         "_keep_after",
         "_shared",
         "_skipped",
-        "begun",
         "buffer",
-        "has_kept",
+        "checked",
+        "has_changed",
         "position",
     )
 
@@ -43,9 +43,8 @@ class RequestReader:
         self._shared = shared
         self.buffer: bytes | bytearray = b""
         self.position = 0
-        self.begun = False
-        self.has_kept = False
-        self._checked = 0  # up to where the present head holds no byte that breaks a rule
+        self.checked = 0
+        self.has_changed = False
         self._skipped = False  # whether an empty line before the present head was ignored
         self._keep_after = 1  # a client that asks only once leaves nothing behind
         self._cache: HeadCache | None = None  # from the second request on
@@ -57,14 +56,14 @@ class RequestReader:
         buffer = self.buffer
         if not buffer:
             self.buffer = data
-            self.position = self._checked = 0
+            self.position = self.checked = 0
             return
         if type(buffer) is bytearray:
             if self.position:
                 del buffer[: self.position]
         else:
             buffer = self.buffer = bytearray(memoryview(buffer)[self.position :])
-        self._checked = max(self._checked - self.position, 0)
+        self.checked = max(self.checked - self.position, 0)
         self.position = 0
         buffer += data
 
@@ -127,7 +126,6 @@ class RequestReader:
         """
         buffer = self.buffer
         start = self.position
-        self.begun = False
         if start >= len(buffer):
             return None
         if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
@@ -137,15 +135,12 @@ class RequestReader:
             self.position = start = start + 2
             if start >= len(buffer):
                 return None
-        end = buffer.find(b"\r\n\r\n", max(start, self._checked - 4))
+        end = buffer.find(b"\r\n\r\n", max(start, self.checked - 4))
         limit = self._shared.service.limits.max_header_size
         if (end if end >= 0 else len(buffer)) - start > limit:
             self._check_long(start, limit)
         if end < 0:
-            if self._checked <= start:
-                self._checked = start
-                self.begun = True
-            self._checked = check_partial_head(buffer, start, self._checked)
+            self.checked = check_partial_head(buffer, start, max(start, self.checked))
             return None
         self.position = end + 4
         self._skipped = False
@@ -166,7 +161,7 @@ class RequestReader:
         within = start + limit + len(tail)
         if within == len(buffer):
             return
-        check_partial_head(buffer[:within], start, max(start, self._checked))
+        check_partial_head(buffer[:within], start, max(start, self.checked))
         raise HTTPInputError(
             f"request head over {limit} bytes (max_header_size)",
             status=431,
@@ -190,4 +185,4 @@ class RequestReader:
         if cache is None:
             cache = self._cache = HeadCache()
         self._keep_after = cache.replace(data, head)
-        self.has_kept = cache.fields is not None
+        self.has_changed = True

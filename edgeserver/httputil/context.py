@@ -23,37 +23,34 @@ class ConnectionInfo:
 
     Attributes:
         address: The peer's socket address, as `socket.accept` gives it.
-        address_family: `socket.AF_INET`, `AF_INET6` or `AF_UNIX`.
         peer_ip: The peer's address as text; `"0.0.0.0"` for a Unix socket.
-        peer_port: The peer's port; None for a Unix socket.
         scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
         prelude: The PROXY header that came first, or None.
         tls: What the TLS layer knows, or None.
     """
 
-    __slots__ = (
-        "address",
-        "address_family",
-        "peer_ip",
-        "peer_port",
-        "prelude",
-        "scheme",
-        "tls",
-    )
+    __slots__ = ("address", "peer_ip", "prelude", "scheme", "tls")
 
     def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
         self.address = address
-        self.peer_port: int | None = None
-        if isinstance(address, tuple) and len(address) >= 2:
-            self.peer_ip = cast(str, address[0])
-            self.peer_port = address[1]
-            self.address_family = socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
-        else:
-            self.peer_ip = UNIX_IP
-            self.address_family = AF_UNIX
+        named = isinstance(address, tuple) and len(address) >= 2
+        self.peer_ip = cast(str, address[0]) if named else UNIX_IP
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
+
+    @property
+    def peer_port(self) -> int | None:
+        """The peer's port; None for a Unix socket."""
+        address = self.address
+        return address[1] if isinstance(address, tuple) and len(address) >= 2 else None
+
+    @property
+    def address_family(self) -> int:
+        """`socket.AF_INET`, `AF_INET6` or `AF_UNIX`."""
+        if not isinstance(self.address, tuple) or len(self.address) < 2:
+            return AF_UNIX
+        return socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
 
     @property
     def peer(self) -> str:

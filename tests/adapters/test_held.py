@@ -354,11 +354,11 @@ async def test_tiny_pieces_that_an_asgi_application_does_not_take_are_bounded() 
     talk.receive(HEAD)
     await until(lambda: gate.called)
     talk.receive(*[b"1\r\nx\r\n"] * 3000)
-    assert talk.endpoint.budget.held <= 1100
+    assert talk.service.budget.held <= 1100
     gate.open()
     talk.receive(END)
     await until(lambda: talk.statuses == [200])
-    assert talk.endpoint.budget.held == 0
+    assert talk.service.budget.held == 0
 
 
 async def test_tiny_pieces_that_a_thread_does_not_read_are_bounded() -> None:

@@ -64,7 +64,8 @@ class Frames:
     def __init__(self, service: HTTPService, misdirected: Any = None, tls: Any = None) -> None:
         self.service = service
         self.info = ConnectionInfo(PROXY, scheme="http", tls=tls)
-        self.admission = Admission(service, self, self.info, misdirected)
+        self.admission = Admission(service, self, misdirected)
+        self.admission.info = self.info
         self.exchanges: list[Frame] = []
         self.next_deadline = float("inf")
         self.closed = False
