@@ -1,4 +1,4 @@
-"""How a command fails: one line on standard error, and an exit code.
+"""Failures of a command: one line on standard error, and an exit code.
 
 Decides how an error is shown. It must not know what any command does.
 """

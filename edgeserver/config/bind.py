@@ -1,4 +1,4 @@
-"""What `--bind` says: one listening address, its scheme, and its PROXY protocol version.
+"""The value of `--bind`: one listening address, its scheme, and its PROXY protocol version.
 
 Decides the grammar only; it opens nothing and must not know a server (see `runtime/sockets.py`).
 """
