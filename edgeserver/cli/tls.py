@@ -57,7 +57,7 @@ def check(
     """Say what is wrong with certificates, keys and CRLs, or with a server, and the fix.
 
     Files may be given in any order: keys are matched to their certificates. Exit code 1 if
-    anything is to be put right.
+    anything is to be put right; a further name alone is not.
     """
     from edgeserver.tls.certificates.pem import load_file
     from edgeserver.tls.doctor.check import check_targets
@@ -76,7 +76,7 @@ def check(
         coloured = is_coloured(sys.stdout)
         for line in report.render():
             click.echo(_coloured(line) if coloured else line, color=coloured)
-    sys.exit(EXIT_FINDINGS if report.findings else EXIT_OK)
+    sys.exit(EXIT_FINDINGS if report.asks_for_action else EXIT_OK)
 
 
 def _coloured(line: str) -> str:

@@ -128,6 +128,7 @@ def issue(
     key: PrivateKey | None = None,
     digest: hashes.HashAlgorithm | None = None,
     ca_issuers: str | None = None,
+    key_usage: Sequence[str] = (),
 ) -> Issued:
     """Make a certificate, self-signed without an `issuer`.
 
@@ -142,6 +143,7 @@ def issue(
         end_days: End of validity, in days from now.
         key: A key to use instead of a new one.
         digest: The signature's hash; SHA-256 if not given.
+        key_usage: The bits of the key usage, such as `"key_encipherment"`; no extension if empty.
         ca_issuers: A URL for the "CA Issuers" access method, as public authorities put there.
     """
     key = key or make_key(kind, common_name)
@@ -158,6 +160,20 @@ def issue(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    if key_usage:
+        every = (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        )
+        usages = x509.KeyUsage(**{bit: bit in key_usage for bit in every})
+        builder = builder.add_extension(usages, True)
     if ca:
         bits = dict.fromkeys(
             (

@@ -118,24 +118,32 @@ def explain_crls(
     said = []
     for authority in authorities:
         name = common_name(authority)
+        refused = f'every client certificate that "{name}" signed is refused'
+        if len(authorities) > 1:
+            refused += "; those of other authorities are not"
         own = [crl for crl in crls if crl.issuer == authority.subject]
         if not own:
             said.append(
-                f'crl "{path}" has no revocation list of "{name}": every client certificate that '
-                f'"{name}" signed itself is refused'
+                f'crl "{path}" has no revocation list of "{name}": {refused}. Append the list that '
+                "this authority publishes"
             )
             continue
         due = max(crl.next_update_utc or now for crl in own)
         if due < now:
             said.append(
                 f'crl "{path}": the revocation list of "{name}" expired on '
-                f'{due:%Y-%m-%d %H:%M} UTC: every client certificate that "{name}" signed is '
-                "refused. Fetch the current one"
+                f"{due:%Y-%m-%d %H:%M} UTC: {refused}. Fetch the current one"
+            )
+        begins = min(crl.last_update_utc for crl in own)
+        if begins > now:
+            said.append(
+                f'crl "{path}": the revocation list of "{name}" is not valid before '
+                f"{begins:%Y-%m-%d %H:%M} UTC: {refused}. Is this machine's clock right?"
             )
         key = authority.public_key()
         if not any(crl.is_signature_valid(key) for crl in own):  # type: ignore[arg-type] # it signs
             said.append(
                 f'crl "{path}": the revocation list of "{name}" is not signed by its key in '
-                f'"ca_certs": every client certificate that "{name}" signed is refused'
+                f'"ca_certs": {refused}. Fetch it from the authority itself'
             )
     return said

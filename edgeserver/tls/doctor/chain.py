@@ -43,6 +43,8 @@ class ChainCheck:
         names: The names that clients use; empty if that is not known.
         roots: Authorities known besides the system's.
         roots_known: Whether clients trust no others than those and the system's.
+        is_server: Whether the certificate is known to be a server's, as it is on the wire and at a
+            start; else one that is for clients only is no defect.
         elsewhere: Authorities that are not roots, and the file where each was found.
     """
 
@@ -50,6 +52,7 @@ class ChainCheck:
     names: tuple[str, ...] = ()
     roots: tuple[x509.Certificate, ...] = field(default=())
     roots_known: bool = False
+    is_server: bool = False
     elsewhere: Mapping[x509.Certificate, str] = field(default_factory=dict)
 
 
@@ -75,7 +78,8 @@ def check_chain(
     )
     for cert in dict.fromkeys(certs):
         check_certificate(cert, where, against.now, report)
-    if _is_for_servers(leaf, where, report):
+    _check_key_usage(leaf, where, report)
+    if _is_for_servers(leaf, where, report, is_server=against.is_server):
         _check_names(leaf, where, against.names, report)
     _check_order(certs, leaf, where, report)
     _check_top(certs, leaf, where, against, report)
@@ -143,24 +147,48 @@ def _check_strength(cert: x509.Certificate, name: str, where: str, report: Repor
         )
 
 
-def _is_for_servers(leaf: x509.Certificate, where: str, report: Report) -> bool:
+def _check_key_usage(leaf: x509.Certificate, where: str, report: Report) -> None:
+    """Look for what every handshake of today needs: a signature of the certificate's key.
+
+    Source: RFC 8446 section 4.4.2.2 and RFC 5280 section 4.2.1.3: where there is
+    a keyUsage, digitalSignature must be set.
+    """
+    usage = find_extension(leaf, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        report.add(
+            "key-usage",
+            where,
+            "its key usage does not allow digital signatures, which TLS 1.3 and forward secrecy "
+            "need: browsers refuse it",
+            "have it issued again with digitalSignature in its keyUsage, or without that extension",
+        )
+
+
+def _is_for_servers(leaf: x509.Certificate, where: str, report: Report, *, is_server: bool) -> bool:
+    """Return whether a certificate's names are a server's; say so where it is not for servers."""
     usage = find_extension(leaf, x509.ExtendedKeyUsage)
     clients_too = usage is not None and ExtendedKeyUsageOID.CLIENT_AUTH in usage
-    if clients_too and not server_names(leaf) and alternative_names(leaf):
-        report.notes.append(f"{where}: a client's certificate by its names, not a server's")
-        return False
-    if usage is None or ExtendedKeyUsageOID.SERVER_AUTH in usage:
+    for_servers = usage is None or bool(
+        {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage)
+    )
+    if for_servers:
+        if clients_too and not server_names(leaf) and alternative_names(leaf):
+            report.notes.append(f"{where}: a client's certificate by its names, not a server's")
+            return False
         return True
-    if ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage:
-        return True
-    if clients_too:
-        report.notes.append(f"{where}: this is a client's certificate, not a server's")
+    if clients_too and not is_server:
+        report.notes.append(
+            f"{where}: this is a client's certificate, not a server's: as a server's (--host NAME) "
+            "every client refuses it"
+        )
         return False
     report.add(
         "not-for-servers",
         where,
-        "its extended key usage does not allow server authentication",
-        "request a certificate for a server",
+        "its extended key usage does not allow server authentication"
+        + (", but only clients'" if clients_too else "")
+        + ": every client refuses it",
+        "request a certificate for a server (extendedKeyUsage serverAuth)",
     )
     return False
 

@@ -111,6 +111,7 @@ def check_endpoint(
             names=wanted,
             roots=roots,
             roots_known=ca_certs is not None,
+            is_server=True,
         )
         report.extend([check_chain(certs, certs[0], where, against)])
     if not names:  # what else the certificate is for is not known to be unused
@@ -208,9 +209,14 @@ def _check_trust(prober: _Prober, ca_certs: str | None, where: str, report: Repo
         prober.shake(context)
     except ssl.SSLCertVerificationError as error:
         # dates and names have findings of their own, with more to say
-        if not {"expired", "not-yet-valid", "name-missing", "no-san", "self-signed"} & {
-            each.code for each in report.findings
-        }:
+        if not {
+            "expired",
+            "not-yet-valid",
+            "name-missing",
+            "no-san",
+            "not-for-servers",
+            "self-signed",
+        } & {each.code for each in report.findings}:
             report.add(
                 "untrusted",
                 where,

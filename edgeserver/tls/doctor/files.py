@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from edgeserver.errors import TLSConfigurationError
+from edgeserver.support.escape import escape
 from edgeserver.tls.certificates.chain import is_self_signed
 from edgeserver.tls.certificates.files import parse_certs, parse_crls, public_bytes_of
 from edgeserver.tls.certificates.keys import LoadedKey, describe_key, load_key, public_bytes
 from edgeserver.tls.certificates.material import pair_material
-from edgeserver.tls.certificates.names import common_name, find_extension
+from edgeserver.tls.certificates.names import common_name, find_extension, render_name
 from edgeserver.tls.certificates.pem import TLSFileError, describe_content, load_file, parse_pem
 from edgeserver.tls.contexts.build import build_context
 from edgeserver.tls.doctor.chain import ChainCheck, check_certificate, check_chain
@@ -79,6 +80,7 @@ def check_files(
         names=tuple(names),
         roots=(*(cert for cert in roots if is_self_signed(cert)), *trusted),
         roots_known=ca_certs is not None,
+        is_server=bool(names),
         elsewhere={
             cert: each.path
             for each in contents
@@ -99,6 +101,7 @@ def check_files(
             _check_service(each, leaf, keys, found)
             report.extend([found])
         _check_crls(each, roots, now, report)
+    _note_lists_missing(contents, roots, report)
     _check_pairs(contents, keys, leaves, authorities, report)
     return report
 
@@ -219,8 +222,8 @@ def _check_crls(
             report.add(
                 "crl-expired",
                 content.path,
-                f"the revocation list expired on {due:%Y-%m-%d %H:%M} UTC: every client that it "
-                "is checked for is refused",
+                f"the revocation list of {_issuer_of(crl)} expired on {due:%Y-%m-%d %H:%M} UTC: "
+                "where it is checked every client of that authority is refused",
                 "fetch the current one from the authority, and do so before each next update",
             )
         issuers = [cert for cert in authorities if cert.subject == crl.issuer]
@@ -233,6 +236,28 @@ def _check_crls(
                 content.path,
                 "the revocation list is not signed by the authority of its name",
                 "fetch it from the authority itself",
+            )
+
+
+def _issuer_of(crl: x509.CertificateRevocationList) -> str:
+    for attribute in crl.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
+        return f'"{escape(attribute.value, 100)}"'
+    return f'"{render_name(crl.issuer)}"'
+
+
+def _note_lists_missing(
+    contents: list[_Content], authorities: tuple[x509.Certificate, ...], report: Report
+) -> None:
+    """Note which authorities have no list where others have: whom a server would refuse."""
+    listed = {crl.issuer for each in contents for crl in each.crls}
+    with_list = [cert for cert in authorities if cert.subject in listed]
+    if not with_list:
+        return
+    for cert in dict.fromkeys(authorities):
+        if cert.subject not in listed:
+            report.notes.append(
+                f'no revocation list of "{common_name(cert)}" is given: where "crl" is set, every '
+                "client certificate that it signed is refused; those of the others are not"
             )
 
 

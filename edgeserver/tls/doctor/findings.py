@@ -21,6 +21,7 @@ GRADE_CAPS = {
     "name-missing": "F",
     "no-san": "F",
     "not-for-servers": "F",
+    "key-usage": "F",
     "weak-key": "F",
     "weak-signature": "F",
     "crl-expired": "F",
@@ -44,6 +45,9 @@ GRADE_CAPS = {
     "no-tls13": "B",
 }
 """The best grade that a finding leaves, by its code."""
+
+_NO_DEFECTS = frozenset(("name-unused",))
+"""What may be as it is: a further name harms nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,11 @@ class Report:
     def grade(self) -> str:
         """A to F: the worst of what the findings leave."""
         return max((finding.grade for finding in self.findings), default="A")
+
+    @property
+    def asks_for_action(self) -> bool:
+        """Whether anything is to be put right: not where all is that a name is not used."""
+        return any(each.code not in _NO_DEFECTS for each in self.findings)
 
     @property
     def reasons(self) -> list[str]:

@@ -21,6 +21,7 @@ _CODES = frozenset(
     (
         "intermediate-missing",
         "key-readable",
+        "key-usage",
         "no-san",
         "not-for-servers",
         "self-signed",
@@ -34,7 +35,7 @@ def find_weaknesses(material: Material, options: TLSOptions) -> tuple[str, ...]:
     """Return what is wrong with a chain and its key's file, and the fix, one sentence each."""
     report = Report()
     check_mode(options.keyfile or options.certfile, report)
-    against = ChainCheck(now=datetime.datetime.now(datetime.UTC))
+    against = ChainCheck(now=datetime.datetime.now(datetime.UTC), is_server=True)
     certs = material.chain.certs
     report.extend([check_chain(certs, certs[0], options.certfile, against)])
     return tuple(

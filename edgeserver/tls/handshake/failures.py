@@ -113,7 +113,8 @@ REASONS: dict[str, Reason] = {
         Reason(
             "crl-unusable",
             "no valid CRL for the authority of the client certificate",
-            "every client is refused until `crl` holds a current list",
+            "the clients of that authority are refused, those of others not: the start lines and "
+            "`edgeserver tls check` say which list `crl` lacks",
         ),
         Reason("client-cert-refused", "the client certificate was refused"),
         Reason(

@@ -113,6 +113,7 @@ def test_a_binary_file_that_is_no_crl(options, tmp_path, cut):
 
 SAID = {
     "expired CRL": (lambda: pki.make_crl(ROOT, end_days=-0.1), "Fetch the current one"),
+    "future CRL": (lambda: pki.make_crl(ROOT, start_days=1), "is not valid before"),
     "other's CRL": (lambda: pki.make_crl(OTHER), 'has no revocation list of "Test Root"'),
     "forged CRL": (
         lambda: pki.make_crl(pki.Issued(ROOT.cert, pki.make_key("ec"))),
@@ -131,6 +132,19 @@ def test_a_crl_that_shuts_everybody_out_is_said_at_start(options, tmp_path, capl
     assert any(words in warning for warning in contexts.status()[0].warnings)
     with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
         connect(options, tmp_path, ALICE)
+
+
+def test_whom_the_lack_of_one_list_shuts_out_is_said(options, tmp_path, caplog):
+    """Of two authorities one has a list: the line names the other, whose clients are refused."""
+    (tmp_path / "ca.pem").write_bytes(ROOT.pem + OTHER.pem)
+    options["crl"] = pki.write_crl(tmp_path, pki.make_crl(ROOT))
+    with caplog.at_level(logging.WARNING, "edgeserver.general"):
+        build_contexts(options)
+    assert 'every client certificate that "Other Root" signed is refused' in caplog.text
+    assert "those of other authorities are not" in caplog.text
+    assert connect(options, tmp_path, ALICE)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        connect(options, tmp_path, pki.make_client(OTHER))
 
 
 def test_authorities_without_asking_are_said(options, caplog):

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from edgeserver.cli.tls import tls
 from edgeserver.errors import TLSConfigurationError
-from edgeserver.tls import ssl_options_to_context
+from edgeserver.tls import build_contexts, ssl_options_to_context, start_lines
 from edgeserver.tls.doctor.check import check_endpoint, check_files, check_targets
 from edgeserver.tls.doctor.endpoint import parse_endpoint
 from edgeserver.tls.doctor.findings import GRADE_CAPS, Report
@@ -107,6 +107,29 @@ CHAINS = {
     "other name": (lambda: _leaf("other.test", "www.test.other").pem, "name-missing"),
     "more names": (lambda: _leaf("www.test", "old.test").pem, "name-unused"),
     "self-signed": (lambda: pki.issue("www.test", names=["www.test"]).pem, "self-signed"),
+    "for clients": (lambda: pki.make_client(INTERMEDIATE, "x", "www.test").pem, "not-for-servers"),
+    "for clients by name": (
+        lambda: pki.make_client(INTERMEDIATE, "x", "spiffe://www.test/x").pem,
+        "not-for-servers",
+    ),
+    "no signatures with RSA": (
+        lambda: (
+            pki.issue(
+                "x",
+                issuer=INTERMEDIATE,
+                names=["www.test"],
+                kind="rsa",
+                key_usage=["key_encipherment"],
+            ).pem
+        ),
+        "key-usage",
+    ),
+    "no signatures with ECDSA": (
+        lambda: (
+            pki.issue("x", issuer=INTERMEDIATE, names=["www.test"], key_usage=["key_agreement"]).pem
+        ),
+        "key-usage",
+    ),
     "for code": (
         lambda: (
             pki.issue(
@@ -421,3 +444,59 @@ def test_what_a_certificate_says_cannot_forge_the_report(write):
     evil = pki.issue("x\n[F] forged\x1b[2J", issuer=INTERMEDIATE, names=["www.test"])
     report = check_files([write("c.pem", evil.pem)])
     assert all(line.isprintable() for line in report.render())
+
+
+REFUSED_BY_BROWSERS = {
+    "for clients": (
+        lambda: pki.make_client(ROOT, "x", "localhost"),
+        "not-for-servers",
+        "server authentication, but only clients'",
+    ),
+    "no signatures": (
+        lambda: pki.issue(
+            "x", issuer=ROOT, names=["localhost"], kind="rsa", key_usage=["key_encipherment"]
+        ),
+        "key-usage",
+        "does not allow digital signatures",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"), REFUSED_BY_BROWSERS.values(), ids=REFUSED_BY_BROWSERS
+)
+def test_what_browsers_refuse_is_said_at_start(tmp_path, caplog, make, code, words):
+    """Whoever serves a certificate that every browser refuses is warned, in log and start lines."""
+    contexts = build_contexts(pki.write_pair(tmp_path, make()))
+    assert words in caplog.text
+    assert any(line.startswith("warning: ") and words in line for line in start_lines(contexts))
+
+
+def test_a_clients_pair_is_no_server_by_itself(tmp_path):
+    """Where nobody says whose a client's certificate is, it has no defect, and a note."""
+    report = check_files(pki.write_pair(tmp_path, pki.make_client(ROOT)).values())
+    assert report.grade == "A"
+    assert any("a client's certificate" in note for note in report.notes)
+
+
+def test_a_further_name_alone_is_well(write):
+    """The exit code says what is to be put right: a name that is not asked for is nothing."""
+    path = write("chain.pem", pki.make_leaf(INTERMEDIATE, "a.test", "b.test").pem + ROOT.pem)
+    well = ["check", write("c.pem", pki.make_leaf(INTERMEDIATE, "a.test", "b.test").pem)]
+    well = CliRunner().invoke(tls, [*well, "--host", "a.test"])
+    assert "name-unused" in well.output
+    assert well.exit_code == 0
+    other = CliRunner().invoke(tls, ["check", path, "--host", "a.test"])
+    assert "root-included" in other.output
+    assert other.exit_code == 1
+
+
+def test_whom_a_missing_list_shuts_out_is_said(write):
+    """Of two authorities only one has a list: the other's clients are named."""
+    other = pki.make_ca("Other Root")
+    paths = [write("ca.pem", ROOT.pem + other.pem), write("ca.crl", pki.make_crl(ROOT))]
+    notes = "\n".join(check_files(paths).notes)
+    assert 'no revocation list of "Other Root"' in notes
+    assert 'no revocation list of "Test Root"' not in notes
+    expired = check_files([paths[0], write("old.crl", pki.make_crl(other, end_days=-0.5))])
+    assert 'list of "Other Root" expired' in expired.findings[0].what
