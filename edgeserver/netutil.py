@@ -12,6 +12,7 @@ import ipaddress
 import os
 import socket
 import stat
+import sys
 import weakref
 from typing import Any
 
@@ -20,11 +21,13 @@ from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 
 __all__ = [
+    "bind_beside",
     "bind_sockets",
     "bind_unix_socket",
     "is_valid_ip",
     "listen_backlog",
     "remove_unix_socket_file",
+    "served_families",
     "socket_from_fd",
     "systemd_sockets",
 ]
@@ -83,6 +86,29 @@ def bind_sockets(
             # The port that the system chose for the first socket can be taken for the second.
             if error.errno != errno.EADDRINUSE or attempts == 0:
                 raise
+
+
+def bind_beside(sock: socket.socket) -> socket.socket | None:
+    """Bind one more socket to the address of `sock`, with a queue of its own; it listens later.
+
+    The system spreads new connections over all that listen. `sock` is bound alone first, so that a
+    port which another program has is still refused.
+
+    Returns:
+        The socket; None where the system does not spread connections so, or this address cannot
+        be shared.
+
+    Source: socket(7) of Linux, `SO_REUSEPORT`; elsewhere only the last one bound is asked.
+    """
+    if sys.platform != "linux" or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        beside = _bind(sock.family, sock.getsockname(), True)
+    except OSError:
+        return None
+    _backlogs[beside] = listen_backlog(sock)
+    return beside
 
 
 def bind_unix_socket(file: str, mode: int = 0o600, backlog: int = DEFAULT_BACKLOG) -> socket.socket:
@@ -205,6 +231,21 @@ def listen_backlog(sock: socket.socket) -> int:
     An event loop calls `listen` once more, and must not shrink what the owner has chosen.
     """
     return _backlogs.get(sock, socket.SOMAXCONN)
+
+
+def served_families(sock: socket.socket) -> str:
+    """Return which addresses a listening socket takes: `"IPv4"`, `"IPv6"`, both, or none of them.
+
+    A socket of IPv6 takes IPv4 too where nobody has set `IPV6_V6ONLY`, and only on all interfaces.
+    """
+    if sock.family == socket.AF_INET:
+        return "IPv4"
+    if sock.family != socket.AF_INET6:
+        return ""
+    is_any = sock.getsockname()[0] == "::"
+    if is_any and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return "IPv4 and IPv6"
+    return "IPv6"
 
 
 def is_valid_ip(ip: str) -> bool:

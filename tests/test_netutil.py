@@ -17,6 +17,7 @@ from edgeserver.netutil import (
     is_valid_ip,
     listen_backlog,
     remove_unix_socket_file,
+    served_families,
     socket_from_fd,
     systemd_sockets,
 )
@@ -351,3 +352,36 @@ def test_nothing_stays_open_after_a_failure():
     with pytest.raises(OSError, match="cannot listen"):
         bind_sockets(0, "192.0.2.1")
     assert len(list(pathlib.Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "v6only", "served"),
+    [
+        (socket.AF_INET, "127.0.0.1", None, "IPv4"),
+        (socket.AF_INET, "0.0.0.0", None, "IPv4"),
+        (socket.AF_INET6, "::1", False, "IPv6"),
+        (socket.AF_INET6, "::", True, "IPv6"),
+        (socket.AF_INET6, "::", False, "IPv4 and IPv6"),
+        (socket.AF_UNIX, "", None, ""),
+    ],
+    ids=["loopback", "any-4", "loopback-6", "any-6", "any-both", "unix"],
+)
+def test_served_families(family: int, address: str, v6only: bool | None, served: str) -> None:
+    """A socket says which families reach it, one that was inherited too."""
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        if v6only is not None:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        if address:
+            sock.bind((address, 0))
+        assert served_families(sock) == served
+
+
+def test_every_interface_is_both_families() -> None:
+    """Without an address there is a socket for each family, on the same port."""
+    sockets = bind_sockets(0)
+    try:
+        assert sorted(map(served_families, sockets)) == ["IPv4", "IPv6"]
+        assert len({sock.getsockname()[1] for sock in sockets}) == 1
+    finally:
+        for sock in sockets:
+            sock.close()

@@ -21,6 +21,7 @@ from edgeserver.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
+from edgeserver.support.addresses import client_name
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import is_being_cancelled, start_task
 
@@ -168,7 +169,8 @@ def _answer_error(
 ) -> None:
     if isinstance(error, HTTPInputError):
         # Arguments and forms are parsed when the application first asks for them.
-        connection.complain("Malformed HTTP message from %s: %s", request.remote_ip, error)
+        client = client_name(request.remote_ip or "")
+        connection.complain("Malformed HTTP message from %s: %s", client, error)
         status, reason, text = error.status, "Bad Request", f"{error}\n".encode("ascii", "replace")
     else:
         app_log.error("Uncaught exception %r", request, exc_info=error)

@@ -5,10 +5,10 @@ Decides the formats. JSON is documented and stable: names are added, never chang
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.curl import curl_line
@@ -251,7 +251,7 @@ def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
 
 
 def _attr(text: str) -> str:
-    return quoteattr(text)
+    return _attribute(text)
 
 
 def render_github(report: Report, *, exit_code: int) -> str:
@@ -277,3 +277,12 @@ def _property(text: str) -> str:
     for plain, coded in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
         text = text.replace(plain, coded)
     return text
+
+
+def _attribute(text: str) -> str:
+    """Return `text` as the value of an XML attribute, with its quotes.
+
+    Not `xml.sax.saxutils`, which imports a whole HTTP client; line ends would become blanks.
+    """
+    escaped = html.escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
+    return f'"{escaped}"'

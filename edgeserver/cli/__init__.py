@@ -50,7 +50,11 @@ def _in_one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         # what a user typed may hold anything; click shows it as it is
-        words = " ".join(error.format_message().split()).removesuffix(".")
+        said = error.format_message()
+        if isinstance(error, click.NoSuchOption):
+            # Without click's guesses: a flag that is spelled alike need not mean alike.
+            said = f"no such option {error.option_name}"
+        words = " ".join(said.split()).removesuffix(".")
         message = "".join(each if each.isprintable() else escape(each) for each in words)
         command = error.ctx.command_path if error.ctx is not None else "edgeserver"
         raise CommandFailure(
@@ -82,6 +86,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the subcommand `cmd_name`, or None if there is none of that name."""
         if cmd_name not in self.list_commands(ctx):
+            if ":" in cmd_name:  # an application, as other servers take it
+                ctx.fail(f"{cmd_name} is not a command; write edgeserver serve {cmd_name}")
             return None
         where = _SUBCOMMANDS[cmd_name]
         command = getattr(importlib.import_module(where.module), where.attribute)

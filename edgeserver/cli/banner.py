@@ -5,6 +5,7 @@ Decides their words and colours. It must not know how anything was started.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -12,6 +13,7 @@ import click
 
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.terminal import is_coloured
+from edgeserver.netutil import served_families
 from edgeserver.runtime.plan import Listener, ServePlan
 from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
@@ -45,8 +47,21 @@ def render_listener(listener: Listener) -> list[str]:
     for sock in listener.sockets:
         address = render_address(sock.getsockname())
         where = f"{address} ({scheme})" if address.startswith("unix:") else f"{scheme}://{address}"
-        lines.append(f"listening on {where}{proxy}")
+        lines.append(f"listening on {where}{proxy}{_describe_families(listener, sock)}")
     return lines
+
+
+def _describe_families(listener: Listener, sock: socket.socket) -> str:
+    """Return which families an address of all interfaces serves; any other says so itself."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return ""
+    if sock.getsockname()[0] not in ("0.0.0.0", "::"):
+        return ""
+    families = served_families(sock)
+    if listener.bind.host not in ("0.0.0.0", "::"):  # what stands for both, or was inherited
+        return f" ({families})"
+    other = "IPv6" if families == "IPv4" else "IPv4"
+    return f" ({families} only; --bind :{sock.getsockname()[1]} serves {other} too)"
 
 
 def print_lines(lines: Iterable[str], stream: TextIO | None) -> None:

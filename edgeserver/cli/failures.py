@@ -1,10 +1,11 @@
-"""How a command fails: one line on standard error, and an exit code.
+"""Failures of a command: one line on standard error, and an exit code.
 
 Decides how an error is shown. It must not know what any command does.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import IO, Any
 import click
 
 from edgeserver.errors import EdgeServerError
-from edgeserver.runtime.exits import exit_code_of
+from edgeserver.runtime.exits import EXIT_USAGE, exit_code_of
 
 __all__ = ["CommandFailure", "reported"]
+
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][^}]*\})")
 
 
 class CommandFailure(click.ClickException):
@@ -28,12 +31,23 @@ class CommandFailure(click.ClickException):
     """
 
     def __init__(self, message: str, *, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(message + _explain_variable(message, exit_code))
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it once for the class
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message to standard error, after the command's name."""
         click.echo(f"edgeserver: {self.format_message()}", file=file or sys.stderr)
+
+
+def _explain_variable(message: str, exit_code: int) -> str:
+    """Return what to know of a variable that nobody has replaced by its value, if one is named."""
+    found = _VARIABLE.search(message)
+    if found is None or exit_code != EXIT_USAGE:
+        return ""
+    return (
+        f" ({found[0]} came as it stands: a shell replaces variables, a Dockerfile's "
+        'CMD ["edgeserver", ...] has none; write CMD exec edgeserver serve ...)'
+    )
 
 
 @contextmanager

@@ -24,7 +24,8 @@ def serve(target: str, **values: Any) -> None:
     """Run the application that MODULE:ATTR names.
 
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
-    stop it gracefully; a second one ends it at once.
+    stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
+    request, SIGHUP reads certificates and lists again.
     """
     plan = ServePlan(target=target, debug=bool(values["debug"]))
     with reported(debug=plan.debug):
@@ -32,7 +33,7 @@ def serve(target: str, **values: Any) -> None:
         _prepare(plan)
         _open_listeners(plan)
     try:
-        code = _run_workers(plan) if plan.workers > 1 else _run_alone(plan)
+        code = _run_alone(plan) if plan.single_process else _run_workers(plan)
     except KeyboardInterrupt:  # before there is a loop that takes SIGINT
         code = 130
     finally:
@@ -86,32 +87,41 @@ def _run_alone(plan: ServePlan) -> int:
     from edgeserver.runtime.worker import run_process
 
     with reported(debug=plan.debug):
-        return run_process(plan, ready=lambda kind: _announce(plan, kind))
+        return run_process(plan, announce=lambda kind: _announce(plan, kind))
 
 
 def _run_workers(plan: ServePlan) -> int:
-    """Serve in several processes, and watch them in this one."""
-    import signal
+    """Serve in processes of their own, and watch them in this one."""
+    from edgeserver.runtime.processes import run_workers
+    from edgeserver.runtime.sockets import PlaceSockets
+    from edgeserver.runtime.supervisor import Limits
 
-    from edgeserver.runtime.supervisor import Supervisor
-    from edgeserver.runtime.worker import run_process
+    queues = PlaceSockets((*plan.listeners, *plan.redirects))
 
-    def body(ready: Any, lifeline: int) -> int:
+    def body(link: Any) -> int:
+        # Not before the fork: the parent needs no event loop, and a roll takes new code.
+        from edgeserver.runtime.worker import run_process
+
+        queues.take(link.place)
         try:
             with reported(debug=plan.debug):
-                return run_process(
-                    plan, ready=ready, stop_signals=(signal.SIGTERM,), lifeline=lifeline
-                )
+                return run_process(plan, announce=link.ready, link=link)
         except CommandFailure as failure:
             failure.show()
             return failure.exit_code
 
-    return Supervisor(
+    return run_workers(
         plan.workers,
         body,
+        limits=Limits(
+            start_timeout_s=plan.start_timeout_s,
+            stop_timeout_s=plan.stop_timeout_s,
+            worker_timeout_s=plan.worker_timeout_s,
+            max_lifetime_s=plan.max_lifetime_s,
+            max_memory=plan.max_memory,
+        ),
+        queues=queues,
+        shared_queue=queues.is_shared,
         on_ready=lambda kind: _announce(plan, kind),
         say=lambda line: click.echo(f"edgeserver: {line}", err=True),
-        # Else clients would still connect while the last requests end, and wait for nobody.
-        on_stop=lambda: _close_listeners(plan),
-        stop_timeout_s=plan.stop_timeout_s,
-    ).run()
+    )

@@ -1,4 +1,4 @@
-"""What a standard stream is: a terminal, a file or pipe, or nothing at all.
+"""Standard streams: each a terminal, a file or pipe, or nothing at all.
 
 Decides where pictures and colours go; it must not know what is printed.
 """

@@ -1,15 +1,15 @@
-"""What `--bind` says: one listening address, its scheme, and its PROXY protocol version.
+"""The value of `--bind`: one listening address, its scheme, and its PROXY protocol version.
 
 Decides the grammar only; it opens nothing and must not know a server (see `runtime/sockets.py`).
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from dataclasses import dataclass
 
+from edgeserver.config.model import DEFAULT_BIND
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
 
@@ -18,6 +18,7 @@ __all__ = ["Bind", "parse_bind", "render_bind"]
 _SCHEMES = ("http", "https")
 _PROXY_VERSIONS = ("v1", "v2", "any")
 _OPTIONS = ("proxy", "mode")
+_OTHER_PREFIXES = ("unix", "fd")
 _DECIMAL = re.compile(r"[0-9]{1,9}\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\Z")
@@ -56,6 +57,8 @@ def parse_bind(text: str) -> Bind:
     Raises:
         ConfigurationError: The value is none of these; the message names the part and the fix.
     """
+    if not text.strip():
+        raise _refusal(text, "the address is empty", f"write {DEFAULT_BIND}, or leave it out")
     scheme, rest = _split_scheme(text)
     address, *pairs = rest.split(",")
     options = _parse_options(text, pairs)
@@ -92,9 +95,16 @@ def _split_scheme(text: str) -> tuple[str | None, str]:
     """Return the scheme before `://`, if any, and what follows."""
     scheme, separator, rest = text.partition("://")
     if not separator:
+        scheme, separator, rest = text.partition(":")
+        if separator and scheme in _SCHEMES and ":" in rest:
+            raise _refusal(text, "the slashes are missing", f"write {scheme}://{escape(rest)}")
         return None, text
+    if scheme in _OTHER_PREFIXES:
+        raise _refusal(text, f"{scheme}: has no slashes after it", f"write {scheme}:{escape(rest)}")
     if scheme not in _SCHEMES:
-        raise _refusal(text, f"unknown scheme {escape(scheme)}", "write http:// or https://")
+        raise _refusal(
+            text, f"unknown scheme {escape(scheme)}", f"write http://{escape(rest)}, or https://"
+        )
     return scheme, rest
 
 
@@ -104,8 +114,11 @@ def _parse_options(text: str, pairs: list[str]) -> dict[str, object]:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or name not in _OPTIONS:
-            near = difflib.get_close_matches(name, _OPTIONS, n=1) or ["proxy"]
-            raise _refusal(text, f"unknown option {escape(pair)}", f"did you mean {near[0]}=?")
+            raise _refusal(
+                text,
+                f"unknown option {escape(pair)}",
+                "write proxy=v1, proxy=v2 or proxy=any, or for a Unix socket mode=660",
+            )
         if name in options:
             raise _refusal(text, f"{name}= is given twice", "give it once")
         if name == "mode":
@@ -146,21 +159,49 @@ def _parse_number(text: str, digits: str, what: str, most: int) -> int:
 def _parse_host_port(text: str, address: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`, `[IPV6]:PORT` or `:PORT`."""
     if _DECIMAL.match(address):
-        raise _refusal(text, "the host is missing", f"write 127.0.0.1:{address}, or :{address}")
-    if address.endswith("/"):
-        raise _refusal(text, "an address has no path", f"write it without the {escape('/')}")
+        raise _refusal(
+            text,
+            "the host is missing",
+            f"write 127.0.0.1:{address}, or :{address} for every interface",
+        )
+    if "/" in address:
+        without = text.replace(address, address.partition("/")[0])
+        raise _refusal(text, "an address has no path", f"write {escape(without)}")
     host, separator, digits = address.rpartition(":")
     if not separator or (address.startswith("[") and address.endswith("]")):
-        raise _refusal(text, "the port is missing", f"write {escape(address)}:8000")
+        with_port = text.replace(address, f"{address}:8000")
+        raise _refusal(text, "the port is missing", f"write {escape(with_port)}, say")
     if host.startswith("[") and host.endswith("]"):
         return _parse_ipv6(text, host[1:-1]), _parse_number(text, digits, "the port", 65535)
     if ":" in host:
-        raise _refusal(text, "an IPv6 address needs brackets", f"write [{escape(host)}]:PORT")
+        raise _refusal(text, *_mend_ipv6(address))
     if host in ("", "*"):
         return "", _parse_number(text, digits, "the port", 65535)
     if not _HOST_NAME.match(host):
-        raise _refusal(text, f"{escape(host)} is no host", "write an address or a name")
+        raise _refusal(text, f"{escape(host)} is not a host", "write an address or a name")
     return host, _parse_number(text, digits, "the port", 65535)
+
+
+def _mend_ipv6(address: str) -> tuple[str, str]:
+    """Return what is wrong with an address of several colons and no brackets, and the fix."""
+    host, _, digits = address.rpartition(":")
+    if _is_ipv6(host):  # before the whole, since ::1:8000 may be an address as well
+        port = digits if _DECIMAL.match(digits) else "8000"
+        return "an IPv6 address needs brackets", f"write [{host}]:{port}"
+    if _is_ipv6(address):
+        return (
+            "an IPv6 address needs brackets, and the port is missing",
+            f"write [{address}]:8000, say",
+        )
+    return f"{escape(address)} is not an address", "write for example 127.0.0.1:8000 or [::1]:8000"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_ipv6(text: str, address: str) -> str:
@@ -169,7 +210,7 @@ def _parse_ipv6(text: str, address: str) -> str:
         return str(ipaddress.IPv6Address(address))
     except ValueError:
         raise _refusal(
-            text, f"{escape(address)} is no IPv6 address", "write for example [::1]:8000"
+            text, f"{escape(address)} is not an IPv6 address", "write for example [::1]:8000"
         ) from None
 
 

@@ -26,8 +26,8 @@ def load_ranges(path: str | os.PathLike[str]) -> list[str]:
         path: A text file; empty lines and what follows `#` count for nothing.
 
     Raises:
-        TrustConfigurationError: It cannot be read, holds no range, or a line is none; the message
-            names file and line.
+        TrustConfigurationError: It cannot be read, holds no range, or a line is not one; the
+            message names file and line.
     """
     shown = escape(os.fspath(path))
     try:
@@ -39,7 +39,7 @@ def load_ranges(path: str | os.PathLike[str]) -> list[str]:
         ) from error
     if len(content) > MAX_FILE_BYTES:
         raise TrustConfigurationError(
-            f"{shown}: more than {MAX_FILE_BYTES} bytes: that is no file of ranges"
+            f"{shown}: more than {MAX_FILE_BYTES} bytes: that is not a file of ranges"
         )
     ranges = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -58,12 +58,12 @@ def _check_range(entry: bytes, where: str) -> str:
     """Return one range as text.
 
     Raises:
-        TrustConfigurationError: It is none, or holds every address.
+        TrustConfigurationError: It is not one, or holds every address.
     """
     text = escape(entry)
     if text == "unix:":
         raise TrustConfigurationError(
-            f"{where}: 'unix:' is no range; put it into the list of proxies itself"
+            f"{where}: 'unix:' is not a range; put it into the list of proxies itself"
         )
     try:
         network = parse_network(text)

@@ -7,18 +7,25 @@ policy means is `edgeserver.proxyheaders`'.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from edgeserver.config.ip_ranges import load_ranges
-from edgeserver.config.model import setting
-from edgeserver.errors import ConfigurationError
+from edgeserver.config.model import setting, settings_of
+from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.support.escape import escape
 
 __all__ = ["build_policy", "check_trust", "describe_policy", "names_proxies", "split_list"]
 
 _ONLY_WITH_TRUST = ("source", "proto-header", "max-hops", "unlisted", "undeclared")
+
+_ARGUMENT = re.compile(r"\b(source|proto|max_hops|unlisted|undeclared)(='[^']*'|=None|(?= out\b))")
+"""An argument of the policy, as its complaints write it."""
+
+_ADVICE_TO_PROGRAMS = re.compile(r"your proxies, or pass allow_all=True if nobody else can connect")
 
 _OVERWRITE = "make sure that the outermost proxy overwrites it"
 
@@ -73,13 +80,18 @@ def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
     check_trust(values)
     if values.get("xheaders"):
         downstream = split_list(values.get("trusted_downstream") or ())
-        return TrustPolicy.tornado(trusted_downstream=downstream)
+        with _in_flags("trusted-downstream"):
+            return TrustPolicy.tornado(trusted_downstream=downstream)
     if not names_proxies(values):
         return None
     entries: list[str | TrustedProxy] = list(split_list(values.get("trust") or ()))
     for path in values.get("trust_file") or ():
         name = os.path.basename(path)
-        entries.extend(TrustedProxy(text, name=escape(name)) for text in load_ranges(path))
+        try:
+            ranges = load_ranges(path)
+        except TrustConfigurationError as error:
+            raise TrustConfigurationError(f"{setting('trust-file').flag} {error}") from error
+        entries.extend(TrustedProxy(text, name=escape(name)) for text in ranges)
     options: dict[str, Any] = {}
     if values.get("proto_header") is not None:
         proto = values["proto_header"]
@@ -87,7 +99,35 @@ def build_policy(values: Mapping[str, Any]) -> TrustPolicy | None:
     for name in ("source", "max_hops", "unlisted", "undeclared"):
         if values.get(name) is not None:
             options[name] = values[name]
-    return TrustPolicy(entries, **options)
+    with _in_flags("trust"):
+        return TrustPolicy(entries, **options)
+
+
+@contextmanager
+def _in_flags(entries: str) -> Iterator[None]:
+    """Put the flag in the place of each argument that a complaint of the policy names.
+
+    Args:
+        entries: The setting that the policy's entries come from.
+    """
+    try:
+        yield
+    except TrustConfigurationError as error:
+        text = _ARGUMENT.sub(_spell_argument, str(error))
+        # No flag believes everybody: a list of proxies is what whoever wrote this is after.
+        text = _ADVICE_TO_PROGRAMS.sub("the addresses of your proxies, such as 10.0.0.5", text)
+        if text.startswith("trusted prox"):
+            text = f"{setting(entries).flag}: {text}"
+        raise TrustConfigurationError(text) from error
+
+
+def _spell_argument(match: re.Match[str]) -> str:
+    """Return the flag for an argument of the policy, with its value."""
+    for each in settings_of(taker="trust"):
+        if each.parameter == match[1]:
+            value = (match[2] or "").removeprefix("=").strip("'")
+            return f"{each.flag} {value.lower()}" if value else each.flag
+    return match[0]
 
 
 def _refuse_empty(name: str, values: Sequence[str]) -> None:

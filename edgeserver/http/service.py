@@ -7,6 +7,7 @@ must not know how connections were accepted, nor a version of HTTP.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -178,7 +179,14 @@ class HTTPService:
                 self.budget.max_bytes,
             )
 
-    def complain(self, now_s: float, info: ConnectionInfo, text: str, *args: object) -> None:
+    def complain(
+        self,
+        now_s: float,
+        info: ConnectionInfo,
+        text: str,
+        *args: object,
+        level: int = logging.INFO,
+    ) -> None:
         """Log a line about a peer that broke a rule or was late, unless it has had its share.
 
         Whom a PROXY header names has lines of its own; whom the fields of a request name has not.
@@ -188,11 +196,12 @@ class HTTPService:
             info: Whose connection it is.
             text: The line, with `%` for each of `args`.
             args: What stands in it.
+            level: `logging.WARNING` for what somebody has set up wrong.
         """
         named: str | None = None if info.prelude is None else info.prelude.source
         self._sum_up_complaints(now_s)
         if self._complaints.permits(now_s, address_key(named or info.peer)):
-            gen_log.info(text, *args)
+            gen_log.log(level, text, *args)
 
     def _sum_up_complaints(self, now_s: float) -> None:
         missed = self._complaints.missed(now_s)

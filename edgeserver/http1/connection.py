@@ -25,6 +25,7 @@ The states, and what leads from one to the next:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -44,7 +45,6 @@ from edgeserver.http1.refusal import (
     as_input_error,
     is_input_error,
     refusal_bytes,
-    render_peer,
     render_rule,
 )
 from edgeserver.http1.request_reader import RequestReader
@@ -55,6 +55,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
+from edgeserver.support.preludes import explain_prelude, prelude_version
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
@@ -784,10 +785,20 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _log_refusal(self, error: HTTPInputError) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
-        self.complain(
-            "Malformed HTTP message from %s: %s%s", render_peer(self.admission.info), error,
-            render_rule(error),
-        )  # fmt: skip
+        peer = self.admission.info.peer
+        version = prelude_version(self.requests.buffer)
+        if version is None:
+            rule = render_rule(error)
+            self.complain("Malformed HTTP message from %s: %s%s", peer, error, rule)
+            return
+        self._service.complain(
+            self.output.loop.time(),
+            self.admission.info,
+            "connection from %s refused: %s",
+            peer,
+            explain_prelude(version, peer, after=self.admission.info.prelude is not None),
+            level=logging.WARNING,
+        )
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
@@ -901,7 +912,7 @@ class HTTP1Connection(asyncio.Protocol):
             self.complain("Timeout reading body from %s", self._render_client())
             self._answer_and_close(408, "the body did not come in time")
         elif exchange is None and self.requests.untaken:
-            self.complain("Timeout reading head from %s", render_peer(self.admission.info))
+            self.complain("Timeout reading head from %s", self.admission.info.peer)
             self._answer_and_close(408, "the head did not come in time")
         elif exchange is not None and exchange.bytes_sent > exchange.sent_before:
             self._owe_answer(exchange)

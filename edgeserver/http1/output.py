@@ -12,7 +12,7 @@ from typing import Final
 
 from edgeserver.http.batching import Flushed, WriteBatch
 from edgeserver.iostream import closed_error
-from edgeserver.support.escape import escape
+from edgeserver.support.addresses import peer_of
 
 __all__ = ["JOIN_BELOW", "JOIN_LIMIT", "NEVER", "OutputBuffer", "failed_future"]
 
@@ -136,9 +136,7 @@ class OutputBuffer(Flushed):
 
     def render_peer(self) -> str:
         """Return the peer's address, for the log."""
-        transport = self.transport
-        address = None if transport is None else transport.get_extra_info("peername")
-        return escape(str(address[0] if isinstance(address, tuple) else address))
+        return "" if self.transport is None else peer_of(self.transport)
 
     # Back-pressure.
 

@@ -11,10 +11,9 @@ from typing import Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
 from edgeserver.http1.response_head import plain_answer
-from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.escape import escape
 
-__all__ = ["as_input_error", "is_input_error", "refusal_bytes", "render_peer", "render_rule"]
+__all__ = ["as_input_error", "is_input_error", "refusal_bytes", "render_rule"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
@@ -44,11 +43,6 @@ def refusal_bytes(
         exchange.status = status
         exchange.bytes_sent += len(answer)
     return answer
-
-
-def render_peer(info: ConnectionInfo) -> str:
-    """Return the peer of a connection, for the log."""
-    return escape(str(info))
 
 
 def render_rule(error: HTTPInputError) -> str:

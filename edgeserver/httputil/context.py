@@ -10,13 +10,12 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
+from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
+
 __all__ = ["AF_UNIX", "ConnectionContext", "ConnectionInfo"]
 
 AF_UNIX = socket.AF_UNIX
 """The family of Unix sockets, whose peers have no address."""
-
-UNNAMED = "0.0.0.0"
-"""What stands for the address of who has none. Source: `tornado.httpserver`."""
 
 
 class ConnectionInfo:
@@ -35,7 +34,7 @@ class ConnectionInfo:
     def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
         self.address = address
         named = isinstance(address, tuple) and len(address) >= 2
-        self.peer_ip = cast(str, address[0]) if named else UNNAMED
+        self.peer_ip = cast(str, address[0]) if named else UNIX_IP
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
@@ -55,16 +54,11 @@ class ConnectionInfo:
 
     @property
     def peer(self) -> str:
-        """The peer as trust policies name it: an address, or `"unix:"`."""
-        return "unix:" if self.address_family == AF_UNIX else self.peer_ip
+        """The peer as trust policies and logs name it: an address, or `"unix:"`."""
+        return peer_name(self.address)
 
     def __str__(self) -> str:
-        """The peer as a log names it: its address, or the path of a Unix socket."""
-        if self.address_family != AF_UNIX:
-            return self.peer_ip
-        if isinstance(self.address, bytes):
-            return self.address.decode("latin-1")
-        return str(self.address)
+        return self.peer
 
 
 class ConnectionContext:
@@ -126,6 +120,5 @@ class ConnectionContext:
         return self.info.peer
 
     def __str__(self) -> str:
-        """The client as a log names it; the path of a Unix socket where the peer is one."""
-        info = self.info
-        return str(info) if info.address_family == AF_UNIX else self.remote_ip
+        """The client as a log names it: its address, or `unix:`."""
+        return client_name(self.remote_ip)

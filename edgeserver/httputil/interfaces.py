@@ -133,6 +133,9 @@ class HTTPConnection:
         version: `"HTTP/1.0"` or `"HTTP/1.1"`.
         status: The status written; 0 as long as none was.
         upgrades: Whether the client offers to change the protocol, in `Upgrade`.
+        fields: The last value of each lower-case field name that the application may see.
+        expects_continue: Whether the client waits for a `100 Continue` before it sends the body;
+            it gets one when what `headers_received` returned is done, unless it was answered.
     """
 
     __slots__ = ()
@@ -144,6 +147,8 @@ class HTTPConnection:
     version: str
     status: int
     upgrades: bool
+    fields: dict[bytes, bytes]
+    expects_continue: bool
 
     @property
     def context(self) -> ConnectionContext:

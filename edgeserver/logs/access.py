@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 
@@ -86,7 +87,7 @@ def render_text(exchange: Exchange, now_s: float) -> str:
     """
     status = exchange.status or "-"
     return (
-        f"{_render_time(now_s)} {_shown(exchange.remote_ip, METHOD_CHARACTERS)} "
+        f"{_render_time(now_s)} {_shown(client_name(exchange.remote_ip), METHOD_CHARACTERS)} "
         f'"{_shown(exchange.method, METHOD_CHARACTERS)} '
         f"{_shown(exchange.target, TARGET_CHARACTERS)} "
         f'{_shown(exchange.version, METHOD_CHARACTERS)}" '
@@ -106,8 +107,8 @@ def render_json(exchange: Exchange, now_s: float) -> str:
     """
     record = {
         "time": _render_time(now_s),
-        "client": exchange.remote_ip,
-        "peer": getattr(exchange.context, "peer_ip", exchange.remote_ip),
+        "client": client_name(exchange.remote_ip),
+        "peer": getattr(exchange.context, "peer", exchange.remote_ip),
         "method": exchange.method[:METHOD_CHARACTERS],
         "target": exchange.target[:TARGET_CHARACTERS],
         "version": exchange.version[:METHOD_CHARACTERS],

@@ -17,6 +17,7 @@ from edgeserver.proxyheaders.results import Resolved
 from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.stripping import StripSet
 from edgeserver.proxyheaders.walk import Trace
+from edgeserver.support.addresses import client_name
 
 __all__ = ["ConnectionPolicy"]
 
@@ -48,6 +49,8 @@ class ConnectionPolicy:
         resolver = self._resolver = make_resolver(rules, peer)
         # Asked for each request whose fields differ: one call, not two.
         self.resolve: Callable[[RawPairs, dict[bytes, bytes] | None], Resolved] = resolver.resolve
+        if rules.on_claims is not None and peer.author is None and rules.mode != "tornado":
+            self.resolve = self._resolve_first
         self.strip: StripSet | None = strip_of(rules, peer)
 
     def count(self, resolved: Resolved) -> None:
@@ -82,6 +85,16 @@ class ConnectionPolicy:
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""
         return self._resolver.decide(raw, trace)
+
+    def _resolve_first(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Resolve the first request, and tell what is claimed in it by whoever is not believed."""
+        self.resolve = self._resolver.resolve
+        rules, peer = self._rules, self._peer
+        claimed = rules.claims.among([name for name, _ in raw])
+        # Behind a prelude that names nobody there is nobody whom to list.
+        if claimed and rules.on_claims is not None and (peer.prelude is None or peer.source):
+            rules.on_claims(client_name((peer.source or peer.address).text), claimed)
+        return self.resolve(raw, fields)
 
     def _prove(self, raw: RawPairs) -> Provenance:
         trace = Trace(self._rules.source_raw)

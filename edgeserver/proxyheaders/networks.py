@@ -203,6 +203,17 @@ class NetworkTable:
         # Whatever follows these first octets is usable, and in no entry.
         self.foreign_octets = frozenset(b"%d" % octet for octet in _UNICAST if octet not in listed)
 
+    def overlaps(self, network: Network) -> bool:
+        """Return whether any address of a range is listed."""
+        bits, table = (32, self._v4) if network.version == 4 else (128, self._v6)
+        for shift, rules in table:
+            # Of two ranges that share an address the wider one holds the other.
+            common = max(shift, bits - network.prefix)
+            wanted = network.value >> common
+            if any(key << shift >> common == wanted for key in rules):
+                return True
+        return False
+
     def find(self, address: Address) -> Rule | None:
         """Return the rule that `address` falls under, or None."""
         version, value = address[0], address[1]

@@ -14,10 +14,10 @@ from edgeserver.proxyheaders.addresses import parse_peer
 from edgeserver.proxyheaders.connection import ConnectionPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.explanation.render import Provenance
-from edgeserver.proxyheaders.networks import NetworkTable
+from edgeserver.proxyheaders.networks import NetworkTable, parse_network
 from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Finding, Resolved
-from edgeserver.proxyheaders.rules import Rules
+from edgeserver.proxyheaders.rules import ClaimsCallback, Rules
 from edgeserver.proxyheaders.settings import (
     Entries,
     Entry,
@@ -27,6 +27,7 @@ from edgeserver.proxyheaders.settings import (
     check_source,
     read_entries,
 )
+from edgeserver.support.addresses import UNIX
 
 __all__ = ["TrustPolicy"]
 
@@ -249,6 +250,26 @@ class TrustPolicy:
     def trusts(self, peer: str) -> bool:
         """Return whether a peer is a listed proxy, and may so speak the PROXY protocol."""
         return self.mode == "policy" and self._rules.table.find(parse_peer(peer)) is not None
+
+    def trusts_any(self, ranges: Iterable[str]) -> bool:
+        """Return whether any peer out of some ranges, or `"unix:"`, is a listed proxy."""
+        table = self._rules.table
+        return self.mode == "policy" and any(
+            table.unix is not None if text == UNIX else table.overlaps(parse_network(text))
+            for text in ranges
+        )
+
+    def watch_claims(self, on_claims: ClaimsCallback) -> None:
+        """Have `on_claims` called where whoever is not believed claims something.
+
+        It is called for the first request of a connection alone, so that requests without claims
+        cost nothing, and not under Tornado's rules, which believe everybody.
+
+        Args:
+            on_claims: Called with the name of whoever sent the head, its address or `unix:`, and
+                the lower-case names of the forwarding headers in it.
+        """
+        self._rules.on_claims = on_claims
 
     # -- what has happened so far ----------------------------------------------------------------
 

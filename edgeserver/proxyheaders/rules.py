@@ -6,7 +6,7 @@ remembered. It must not know whether a setting was valid, nor any one connection
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final
 
@@ -19,7 +19,11 @@ from edgeserver.proxyheaders.stripping import StripSet
 from edgeserver.proxyheaders.tornado_rules import UNLIMITED
 from edgeserver.proxyheaders.walk import Memo
 
-__all__ = ["Rules", "Tally"]
+__all__ = ["ClaimsCallback", "Rules", "Tally"]
+
+ClaimsCallback = Callable[[str, frozenset[bytes]], None]
+"""Called with who claims something without being believed, and the lower-case names of the fields.
+"""
 
 CACHE_SIZE: Final = 2048
 
@@ -72,18 +76,22 @@ class Rules:
         memo: The entries of listed proxies that were met, for the walk and the fast path.
         fast: Decides the usual chain without a full walk, or None: the elements of RFC 7239 are
             read by their own grammar, and so by the walk alone.
+        claims: The names of the fields in which whoever is not listed claims something.
         strip_unlisted: What is hidden of the head of whoever is not listed, or None.
+        on_claims: Called where whoever is not believed claims something, or None.
         tally: What has been decided so far.
     """
 
     __slots__ = (
         "_strips",
         "caches",
+        "claims",
         "extra",
         "fast",
         "max_hops",
         "memo",
         "mode",
+        "on_claims",
         "proto",
         "proto_is_declared",
         "proto_raw",
@@ -124,9 +132,9 @@ class Rules:
         self.extra = frozenset(
             (self.source_raw,) if self.proto_raw is None else (self.source_raw, self.proto_raw)
         )
-        self.strip_unlisted: StripSet | None = None
-        if unlisted == "strip":
-            self.strip_unlisted = StripSet(everything=True, extra=self.extra)
+        self.claims = StripSet(everything=True, extra=self.extra)
+        self.strip_unlisted = self.claims if unlisted == "strip" else None
+        self.on_claims: ClaimsCallback | None = None
         # What is hidden of the head of a listed author, by what it declares that it sets.
         self._strips: dict[frozenset[bytes], StripSet] = {}
         self.caches: dict[str, DecisionCache[FieldValues, Resolved]] = {

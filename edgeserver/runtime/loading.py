@@ -38,7 +38,9 @@ def load_application(target: str, *, app_dir: str = ".", factory: bool = False) 
     module_name, path = _split_target(target)
     directory = Path(app_dir)
     if not directory.is_dir():
-        raise ConfigurationError(f"--app-dir {escape(app_dir)} is no directory; name one that is")
+        raise ConfigurationError(
+            f"--app-dir {escape(app_dir)} is not a directory; name the one that holds the module"
+        )
     try:
         resolved = str(directory.resolve())
     except OSError as error:  # the directory that this process is in was removed
@@ -56,10 +58,13 @@ def _split_target(target: str) -> tuple[str, list[str]]:
     """Return the module's name and the attribute's path."""
     module_name, separator, attribute = target.partition(":")
     shown = escape(target)
-    if module_name.endswith(".py") or "/" in module_name:
-        guess = module_name.removesuffix(".py").strip("./").replace("/", ".")
+    if attribute.endswith("()"):
         raise ConfigurationError(
-            f"{shown} names a file, not a module; write {escape(guess)}:{attribute or 'app'}"
+            f"{shown} is a call; write {shown.removesuffix('()')} --factory, which calls it"
+        )
+    if module_name.endswith(".py") or "/" in module_name:
+        raise ConfigurationError(
+            f"{shown} names a file, not a module; write {_name_module(module_name, attribute)}"
         )
     if not target.strip():
         raise ConfigurationError("the application's name is empty; write for example main:app")
@@ -69,6 +74,15 @@ def _split_target(target: str) -> tuple[str, list[str]]:
     if not all(part.isidentifier() for part in [*module_name.split("."), *parts]):
         raise ConfigurationError(f"{shown} is not MODULE:ATTR; write for example main:app")
     return module_name, parts
+
+
+def _name_module(path: str, attribute: str) -> str:
+    """Return how the module in the file `path` is named, from the directory that this is in."""
+    directory, _, name = os.path.normpath(path).rpartition("/")
+    name = f"{name.removesuffix('.py')}:{attribute or 'app'}"
+    if directory.startswith(("/", "..")):
+        return f"{escape(name)} --app-dir {escape(directory)}"
+    return escape(".".join((*directory.split("/"), name)) if directory else name)
 
 
 def _import_module(name: str, target: str, directory: str) -> ModuleType:
@@ -138,7 +152,8 @@ def _call_factory(factory: object, target: str) -> object:
     if inspect.iscoroutine(app):
         app.close()
         raise ConfigurationError(
-            f"--factory: {shown} is a coroutine function; a factory is a plain function"
+            f"--factory: {shown} is a coroutine function; make it a plain one (def), which returns "
+            "the application"
         )
     return app
 

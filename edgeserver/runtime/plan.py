@@ -23,7 +23,7 @@ __all__ = ["AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
 
-KILL_GRACE_S = 5.0
+KILL_GRACE_S = 1.0
 """How much longer than all its time limits a worker may take before it is killed."""
 
 Hook = Callable[[Any], Awaitable[None] | None]
@@ -99,6 +99,13 @@ class ServePlan:
         tls: The contexts of https listeners, which all workers share, once prepared; None without
             TLS.
         workers: How many processes serve.
+        single_process: Whether the first process serves itself, and nothing watches it.
+        start_timeout_s: How long a worker may take to start; 0 for no limit.
+        worker_timeout_s: How long its event loop may be held by one call; 0 for no limit.
+        slow_loop_s: From when on it is logged that it was; 0 for never.
+        max_requests: After about how many requests a worker is renewed; 0 for never.
+        max_lifetime_s: After about how long a worker is renewed; 0 for never.
+        max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
         access_log_format: `"text"`, `"json"`, or None for no access log.
@@ -108,6 +115,7 @@ class ServePlan:
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
+        on_reopen: Called on SIGUSR1, when log files were renamed.
         on_stop: Called after the last connection has ended.
         on_abort: Called instead where the process is to end at once; they may take a second.
     """
@@ -129,6 +137,13 @@ class ServePlan:
     reuse_port: bool = False
     tls: TLSContexts | None = None
     workers: int = 1
+    single_process: bool = False
+    start_timeout_s: float = 60.0
+    worker_timeout_s: float = 60.0
+    slow_loop_s: float = 0.0
+    max_requests: int = 0
+    max_lifetime_s: float = 0.0
+    max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
     access_log_format: str | None = "text"
@@ -138,6 +153,7 @@ class ServePlan:
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)
+    on_reopen: list[Hook] = field(default_factory=list)
     on_stop: list[Hook] = field(default_factory=list)
     on_abort: list[Callable[[], object]] = field(default_factory=list)
 

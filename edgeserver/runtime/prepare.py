@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import resource
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeserver.config.model import DEV_DIRECTORY, setting
+from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.runtime.plan import AuditRequest, ServePlan, TLSRequest
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
 __all__ = ["prepare"]
+
+_OPTION = re.compile(r'"([a-z_]+)"')
+"""An option of the dict, as complaints write it: `"crl"`."""
+
+_OF_HOST = re.compile(r'\bhosts\["([^"]*)"\]')
+"""A host of the dict, as complaints write it: `hosts["a.example"]`."""
 
 _FILES = ("certfile", "keyfile", "ca-certs", "crl")
 """Settings whose complaints begin with their option and the file."""
@@ -109,12 +116,23 @@ def _build_contexts(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
     return contexts
 
 
+def _spell_option(match: re.Match[str]) -> str:
+    """Return the flag for a quoted option of the `ssl_options` dict."""
+    name = "cert_reqs" if match[1] == "client_auth" else match[1]  # two names of one thing
+    for each in settings_of(taker="tls"):
+        if each.parameter == name:
+            return each.flag
+    return match[0]
+
+
 def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
 def _name_flag(complaint: str, options: Mapping[str, Any]) -> str:
     """Return a complaint about a file with its flag in the place of the option, and the fix."""
+    complaint = _OF_HOST.sub(rf"{setting('tls-host').flag} \1", complaint)
+    complaint = _OPTION.sub(_spell_option, complaint)
     for name in _FILES:
         file = setting(name)
         given = options.get(file.parameter)
@@ -122,8 +140,8 @@ def _name_flag(complaint: str, options: Mapping[str, Any]) -> str:
         if given is None or not complaint.startswith(shown):
             continue
         complaint = f"{file.flag} {escape(given)}{complaint.removeprefix(shown)}"
-        if complaint.endswith("does not exist"):
-            complaint += "; name a file that is there, from the directory you are in"
+    if complaint.endswith("does not exist"):
+        complaint += "; name a file that is there, from the directory you are in"
     return complaint
 
 
@@ -168,6 +186,7 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
     plan.server_options["audit_log"] = log
     plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
     plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
     plan.on_stop.append(lambda server: log.close())
     plan.on_abort.append(lambda: log.flush(1.0))
 

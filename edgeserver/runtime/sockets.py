@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable, Iterable
 
 from edgeserver.config.bind import Bind, render_bind
 from edgeserver.errors import ConfigurationError
 from edgeserver.netutil import (
+    bind_beside,
     bind_sockets,
     bind_unix_socket,
     remove_unix_socket_file,
     socket_from_fd,
 )
 from edgeserver.runtime.exits import StartError
+from edgeserver.runtime.plan import Listener
 
-__all__ = ["close_sockets", "open_sockets"]
+__all__ = ["PlaceSockets", "close_sockets", "open_sockets"]
 
 
 def open_sockets(
@@ -59,6 +62,104 @@ def close_sockets(sockets: list[socket.socket]) -> None:
     for listening in sockets:
         remove_unix_socket_file(listening)
         listening.close()
+
+
+class PlaceSockets:
+    """The listening sockets of all workers' places, which the parent holds.
+
+    On Linux each place has a socket of its own for each TCP address, so that the system spreads
+    connections over the workers; whoever fills a place inherits its sockets and what is queued
+    there, and nothing is lost. Inherited descriptors, Unix sockets and other systems have one queue
+    for all.
+
+    Args:
+        listeners: What is listened on; their sockets are open, and are those of the first place.
+    """
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = tuple(listeners)
+        self._own = [_has_own_queues(listener) for listener in self._listeners]
+        # For each place: the sockets of each listener that has queues of its own.
+        self._places: dict[int, dict[int, list[socket.socket]]] = {
+            1: self._share(lambda listener: listener.sockets)
+        }
+        self._released: list[dict[int, list[socket.socket]]] = []
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all places have the same sockets."""
+        return not any(self._own)
+
+    def open(self, place: int) -> None:
+        """Make sure that a place has sockets; where no more can be had it shares another's."""
+        if place in self._places or self.is_shared:
+            return
+        self._places[place] = self._share(lambda listener: _bind_beside_all(listener.sockets))
+
+    def release(self, place: int) -> None:
+        """Give the sockets of a place to all who are started from now on."""
+        sockets = self._places.pop(place, None)
+        if sockets is not None:
+            self._released.append(sockets)
+
+    def drop(self, place: int) -> None:
+        """Close the sockets of a place that nobody fills for a while, if there are others."""
+        others = [each for number, each in self._places.items() if number != place]
+        if place not in self._places or not others:
+            return
+        for index, sockets in self._places.pop(place).items():
+            shared = {id(sock) for other in others for sock in other[index]}
+            for sock in sockets:
+                if id(sock) not in shared:
+                    sock.close()
+            # The next place is bound beside one that is open.
+            self._listeners[index].sockets = others[0][index]
+
+    def take(self, place: int) -> None:
+        """Give the listeners the sockets of a place, and close those of others: in the worker."""
+        mine = [self._places.pop(place, {}), *self._released]
+        for index, listener in enumerate(self._listeners):
+            if not self._own[index]:
+                continue
+            wanted = {id(sock): sock for sockets in mine for sock in sockets.get(index, ())}
+            others = [sock for each in self._places.values() for sock in each[index]]
+            for sock in others:
+                if id(sock) not in wanted:
+                    sock.close()
+            listener.sockets = list(wanted.values())
+
+    def close(self) -> None:
+        """Close all, and remove the files of Unix sockets that are still ours."""
+        for listener in self._listeners:
+            close_sockets(listener.sockets)
+        for each in (*self._places.values(), *self._released):
+            for sockets in each.values():
+                close_sockets(sockets)
+
+    def _share(
+        self, sockets_of: Callable[[Listener], list[socket.socket]]
+    ) -> dict[int, list[socket.socket]]:
+        return {
+            index: sockets_of(listener)
+            for index, listener in enumerate(self._listeners)
+            if self._own[index]
+        }
+
+
+def _has_own_queues(listener: Listener) -> bool:
+    """Return whether each place can have sockets of its own for what was opened here."""
+    if listener.bind.fd is not None or listener.bind.path is not None:
+        return False
+    probe = _bind_beside_all(listener.sockets)
+    for sock in probe:
+        if sock not in listener.sockets:
+            sock.close()
+    return bool(probe) and probe[0] not in listener.sockets
+
+
+def _bind_beside_all(sockets: list[socket.socket]) -> list[socket.socket]:
+    """Return a further socket for each of these; the same one where no further can be had."""
+    return [bind_beside(sock) or sock for sock in sockets]
 
 
 def _explain(bind: Bind, error: OSError) -> str:

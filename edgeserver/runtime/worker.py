@@ -6,12 +6,15 @@ Decides the order of these. It must not know flags, nor whether other processes 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
+import random
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from edgeserver.adapters.detect import detect_interface, make_delegate
@@ -21,9 +24,10 @@ from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
+from edgeserver.runtime.link import ParentLink
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.memory import keep_freed_memory
-from edgeserver.runtime.plan import ServePlan
+from edgeserver.runtime.plan import Hook, ServePlan
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
@@ -38,23 +42,29 @@ REPORT_EVERY_S = 2.0
 NAMED = 5
 """How many of them are named."""
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+BEAT_S = 1.0
+"""How often the event loop shows that it turns."""
+
+LEFTOVER_S = 1.0
+"""How long tasks have to end that are still there once the application has stopped."""
+
+TELL_START_S = 2.0
+"""After so long is said what a start waits for."""
+
+JITTER = 0.1
+"""By which share `max_requests` differs, so that workers are not all renewed together."""
 
 
 def run_process(
-    plan: ServePlan,
-    *,
-    ready: Callable[[str], None],
-    stop_signals: Iterable[signal.Signals] = _STOP_SIGNALS,
-    lifeline: int | None = None,
+    plan: ServePlan, *, announce: Callable[[str], None], link: ParentLink | None = None
 ) -> int:
     """Serve the application of `plan` on its open sockets until a signal ends it.
 
     Args:
         plan: What to do.
-        ready: Called once connections are accepted, with what the application was taken for.
-        stop_signals: Which signals stop gracefully; the second one ends at once.
-        lifeline: A descriptor whose end of file also stops gracefully.
+        announce: Called once connections are accepted, with what the application was taken for.
+        link: The way to the parent that watches this process, None where there is none: then the
+            time limits of start and stop end the process themselves.
 
     Returns:
         The exit code: 0 after a graceful stop.
@@ -63,6 +73,8 @@ def run_process(
         ConfigurationError: The application or a setting is wrong.
         StartError: The application cannot be started.
     """
+    start = _Start(plan, link)
+    start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
     app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
@@ -81,10 +93,14 @@ def run_process(
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    process = _Process(plan, delegate, log)
+    process = _Process(plan, delegate, log, start, link)
+
+    def ready() -> None:
+        start.end()
+        announce(kind)
+
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(plan.loop)) as runner:
-            runner.run(process.serve(lambda: ready(kind), tuple(stop_signals), lifeline))
+        _run_loop(process.serve(ready), _loop_factory(plan.loop))
     finally:
         if log is not None:
             log.close()
@@ -98,33 +114,77 @@ def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
     return plan.adapter_options
 
 
+class _Start:
+    """The start of the process: what it waits for, and how long it may.
+
+    A parent is told; without one this process says it itself, and ends itself.
+    """
+
+    def __init__(self, plan: ServePlan, link: ParentLink | None) -> None:
+        self._link = link
+        self._what = ""
+        self._timer: threading.Timer | None = None
+        if link is None:
+            if plan.start_timeout_s:
+                _end_within(plan.start_timeout_s)
+            self._timer = threading.Timer(TELL_START_S, self._tell)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def waits(self, what: str) -> None:
+        """Note what is waited for from now on."""
+        self._what = what
+        if self._link is not None:
+            self._link.waits(what)
+
+    def end(self) -> None:
+        """Note that the process serves."""
+        if self._timer is not None:
+            self._timer.cancel()
+            faulthandler.cancel_dump_traceback_later()
+
+    def _tell(self) -> None:
+        gen_log.warning("still starting: waiting for %s", self._what)
+
+
 class _Process:
     """The serving process: a server, and what starts and stops with it."""
 
-    def __init__(self, plan: ServePlan, delegate: Any, log: AccessLog | None) -> None:
+    def __init__(
+        self,
+        plan: ServePlan,
+        delegate: Any,
+        log: AccessLog | None,
+        start: _Start,
+        link: ParentLink | None,
+    ) -> None:
         self._plan = plan
         self._delegate = delegate
         self._lifecycle = Lifecycle(delegate)
         self._log = log
+        self._start = start
+        self._link = link
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
         self._loop: asyncio.AbstractEventLoop
 
-    async def serve(
-        self,
-        ready: Callable[[], None],
-        stop_signals: tuple[signal.Signals, ...],
-        lifeline: int | None,
-    ) -> None:
+    async def serve(self, ready: Callable[[], None]) -> None:
         """Start, say so, wait for the end, and finish what is in flight."""
         loop = asyncio.get_running_loop()
         self._loop = loop
+        # A parent turns the INT of a terminal, which all get, into one TERM.
+        stop_signals = (signal.SIGTERM, signal.SIGINT) if self._link is None else (signal.SIGTERM,)
         for number in stop_signals:
             # Not the loop's own handlers: this one also interrupts an application that blocks it.
             signal.signal(number, self._on_stop_signal)
         server = self._make_server()
+        self._start.waits("the application's startup")
         await self._start_application()
+        self._start.waits("what starts with the server")
         await run_hooks(self._plan.on_start, server)
+        if self._link is not None and self._link.is_renewed:
+            # What the parent has read may be old by now.
+            await self._run_each(self._plan.on_reload, server, "at start")
         for listener in self._plan.listeners:
             options: dict[str, Any] = {}
             if listener.is_tls:
@@ -133,15 +193,29 @@ class _Process:
                 options["proxy_protocol"] = listener.bind.proxy
             server.add_sockets(listener.sockets, **options)
         redirecting = self._start_redirects()
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, server)
-        if lifeline is not None:
-            loop.add_reader(lifeline, self._on_parent_gone, lifeline)
+        self._hear_signals(server)
+        if self._link is not None:
+            loop.add_reader(self._link.lifeline, self._on_parent_gone, self._link.lifeline)
+            self._beat(self._link)
         ready()
         await self._stopping.wait()
-        servers = [server] if redirecting is None else [server, redirecting]
-        await self._drain(servers)
+        await self._drain([server] if redirecting is None else [server, redirecting])
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
+
+    def _hear_signals(self, server: HTTPServer) -> None:
+        """Act on what an operator asks for beside the end."""
+        loop = self._loop
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, server)
+        loop.add_signal_handler(signal.SIGUSR1, self._on_reopen_signal, server)
+        if self._link is None:
+            for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+                loop.add_signal_handler(number, _refuse_signal, number)
+
+    def _beat(self, link: ParentLink) -> None:
+        """Show the parent once a second that the event loop turns."""
+        link.beat()
+        self._loop.call_later(BEAT_S, self._beat, link)
 
     async def _drain(self, servers: list[HTTPServer]) -> None:
         """Let what is in flight finish, and say what is waited for."""
@@ -170,8 +244,11 @@ class _Process:
 
     def _make_server(self) -> HTTPServer:
         """Return the server; a wrong setting that only it knows is a `ConfigurationError`."""
+        log: Callable[[Any], None] | None = self._log
+        if self._link is not None and self._plan.max_requests:
+            log = _RequestCounter(self._plan.max_requests, self._link, log)
         try:
-            return HTTPServer(self._delegate, access_log=self._log, **self._plan.server_options)
+            return HTTPServer(self._delegate, access_log=log, **self._plan.server_options)
         except ConfigurationError:
             raise
         except ValueError as error:
@@ -190,6 +267,8 @@ class _Process:
         """Begin the graceful end; asked again, end the process at once."""
         if not self._asked_to_stop:
             self._asked_to_stop = True
+            if self._link is None:
+                _end_within(self._plan.stop_timeout_s)
             self._loop.call_soon_threadsafe(self._begin_stop, signal.Signals(number).name)
             return
         try:
@@ -213,26 +292,57 @@ class _Process:
         """Stop gracefully: the process that would have told us to is gone."""
         asyncio.get_running_loop().remove_reader(lifeline)
         gen_log.warning("the parent process is gone; stopping")
+        _end_within(self._plan.stop_timeout_s)
         self._stopping.set()
 
     def _on_reload_signal(self, server: HTTPServer) -> None:
-        """Run the reload hooks; one that fails changes nothing for the others."""
         asyncio.get_running_loop().create_task(self._reload(server))
 
     async def _reload(self, server: HTTPServer) -> None:
-        """Call each reload hook, logging what it raises."""
+        """Read again what can be; code is not."""
         gen_log.info("SIGHUP: reloading")
+        failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
+        gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
+
+    def _on_reopen_signal(self, server: HTTPServer) -> None:
+        asyncio.get_running_loop().create_task(self._reopen(server))
+
+    async def _reopen(self, server: HTTPServer) -> None:
+        """Open the log files again, which were renamed."""
+        failed = await self._run_each(self._plan.on_reopen, server, "SIGUSR1")
+        gen_log.info("SIGUSR1: log files opened again%s", ", but for what failed" if failed else "")
+
+    async def _run_each(self, hooks: list[Hook], server: HTTPServer, why: str) -> int:
+        """Run hooks; one that fails is logged, and changes nothing for the others."""
         failures = 0
-        for hook in self._plan.on_reload:
+        for hook in hooks:
             try:
                 await run_hooks([hook], server)
             except EdgeServerError as error:
                 failures += 1
-                gen_log.error("SIGHUP: %s; what was there before stays", error)
+                gen_log.error("%s: %s; what was there before stays", why, error)
             except Exception:
                 failures += 1
-                app_log.exception("SIGHUP: a reload failed; what was there before stays")
-        gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failures else "")
+                app_log.exception("%s: a reload failed; what was there before stays", why)
+        return failures
+
+
+class _RequestCounter:
+    """An access log that counts, and asks the parent for a successor after so many requests."""
+
+    def __init__(self, count: int, link: ParentLink, log: Callable[[Any], None] | None) -> None:
+        self._left = round(count * (1 + JITTER * (2 * random.random() - 1)))
+        self._count = count
+        self._link = link
+        self._log = log
+
+    def __call__(self, exchange: Any) -> None:
+        """Count an exchange that has ended, and pass it on."""
+        self._left -= 1
+        if self._left == 0:
+            self._link.renew(f"it has served about {self._count} requests (--max-requests)")
+        if self._log is not None:
+            self._log(exchange)
 
 
 async def _report_waiting(servers: list[HTTPServer]) -> None:
@@ -244,6 +354,50 @@ async def _report_waiting(servers: list[HTTPServer]) -> None:
             more = f" and {len(waiting) - NAMED} more" if len(waiting) > NAMED else ""
             what = "1 request" if len(waiting) == 1 else f"{len(waiting)} requests"
             gen_log.info("waiting for %s: %s%s", what, ", ".join(waiting[:NAMED]), more)
+
+
+def _refuse_signal(number: signal.Signals) -> None:
+    """Say that nobody is there who could do what a signal asks for."""
+    gen_log.warning(
+        "%s: there is no parent that could start workers; leave out --single-process", number.name
+    )
+
+
+def _end_within(seconds: float) -> None:
+    """Have the process end with its stacks printed, whatever it does then.
+
+    Nothing of it needs the event loop or the interpreter.
+    """
+    try:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    except (RuntimeError, ValueError, AttributeError, OSError):
+        pass  # standard error was closed at start, or is no file
+
+
+def _run_loop(
+    main: Coroutine[Any, Any, None], make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Run a coroutine in a loop of its own, and close that within bounds.
+
+    `asyncio.run` waits for good for a task that swallows its cancellation, and for minutes for
+    what still runs in the loop's executor.
+    """
+    loop = make_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=LEFTOVER_S))
+            ending = loop.create_task(loop.shutdown_asyncgens())
+            loop.run_until_complete(asyncio.wait([ending], timeout=LEFTOVER_S))
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
 
 
 def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:

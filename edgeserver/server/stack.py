@@ -19,6 +19,7 @@ from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
 from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedTLSLayer
 from edgeserver.server.tls import TLSService
+from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
 from edgeserver.tls import TLSContexts
 from edgeserver.tls.handshake.layer import TLSLayer
@@ -62,6 +63,7 @@ class ProtocolStack:
         )
         self._tls = tls
         self.policy = policy
+        policy.watch_claims(ClaimLog(policy).tell)
         self._prelude_mode = ""
         self._clients: ClientCounts | None = None
         if max_per_client is not None:
@@ -79,6 +81,7 @@ class ProtocolStack:
         """
         if self._prelude_mode:
             self.check_prelude(self._prelude_mode, policy)
+        policy.watch_claims(ClaimLog(policy).tell)
         self.policy = policy
 
     def prepare(self, listener: Listener) -> None:
@@ -91,6 +94,7 @@ class ProtocolStack:
         if listener.proxy_protocol:
             self.check_prelude(listener.proxy_protocol, self.policy)
             self._prelude_mode = listener.proxy_protocol
+        warn_of_listener(listener.socket, self.policy, listener.proxy_protocol)
         if listener.ssl_options is not None:
             self._tls.prepare(listener.ssl_options)
             self._tls.start(listener.loop)

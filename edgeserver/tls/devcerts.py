@@ -169,10 +169,10 @@ class _Pair:
 
     def has_key_of(self, cert: x509.Certificate) -> bool:
         try:
-            key = load_key(self.key_bytes(), None, str(self.keyfile), own_file=True)
+            loaded = load_key(self.key_bytes(), None, str(self.keyfile), own_file=True)
         except TLSConfigurationError:
             return False
-        return public_bytes(key.public_key()) == public_bytes_of(cert)
+        return public_bytes(loaded.key.public_key()) == public_bytes_of(cert)
 
     def refuse_foreign(self) -> None:
         """Refuse to go on where a file is in the way that was not made here."""

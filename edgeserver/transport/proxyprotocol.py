@@ -84,10 +84,14 @@ class PreludeTracker:
 
     Args:
         on_begin: Called when one more has begun, such as to bound their number.
+
+    Attributes:
+        silent: How many have left without a byte, as the checks of load balancers do.
     """
 
     def __init__(self, on_begin: Callable[[], None] | None = None) -> None:
         self.layers: set[PreludeLayer] = set()
+        self.silent = 0
         self._on_begin = on_begin
 
     def begin(self, layer: PreludeLayer) -> None:
@@ -105,7 +109,8 @@ class PreludeTracker:
 class PreludeLayer(asyncio.Protocol):
     """Reads one PROXY prelude, then hands the transport and what follows it to the next protocol.
 
-    A refused connection is aborted without an answer, and logged once.
+    A refused connection is aborted without an answer, and logged once. One that leaves without a
+    byte is a check, and only counted.
 
     Args:
         mode: Which versions the listener takes.
@@ -147,7 +152,7 @@ class PreludeLayer(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._peer = peer_of(transport)
         if not self._peer:
-            self._refuse(MISSING, "the peer was gone before it could be asked who it is")
+            self._end_silent()  # it was gone before anybody could ask who it is
             return
         try:
             allowed = self._allowed(self._peer)
@@ -183,18 +188,30 @@ class PreludeLayer(asyncio.Protocol):
             self._hand_over(*parsed)
 
     def eof_received(self) -> None:
-        """Refuse a connection that ends before its prelude does."""
-        self._refuse(MISSING, f"the peer ended the connection {self._progress()}")
+        """Called when the peer has sent its last byte before its prelude was whole."""
+        if self._collected:
+            self._refuse(MISSING, f"the peer ended the connection {self._progress()}")
+        else:
+            self._end_silent()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go; a reset by the peer is a refusal, a close by this server is not."""
-        if exc is not None:
+        """Called when the connection is gone; a reset in the middle of a prelude is a refusal."""
+        if exc is None:
+            self.abort()  # this server has closed it
+        elif self._collected:
             self._refuse(MISSING, f"the connection broke {self._progress()}: {exc}")
-        self.abort()
+        else:
+            self._end_silent()
 
     def _time_out(self) -> None:
         """Refuse a peer that did not send its prelude in time."""
         self._refuse(MISSING, f"time limit of {self._timeout_s:g} s reached {self._progress()}")
+
+    def _end_silent(self) -> None:
+        """Count a connection that ended by itself without a byte."""
+        if self._transport is not None and self._tracker is not None:
+            self._tracker.silent += 1
+        self.abort()
 
     def _progress(self) -> str:
         """Return how far the prelude had come, in words."""

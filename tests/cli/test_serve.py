@@ -25,7 +25,7 @@ def test_it_serves_says_so_and_stops(app_dir: Path) -> None:
         assert re.fullmatch(r"http://127\.0\.0\.1:[1-9][0-9]*", url)
         process.wait_for("serving main:hello, a callback (request), with 1 worker")
         answer = httpx.get(url)
-        assert answer.text == f"hello 127.0.0.1 http {process.pid}"
+        assert answer.text.startswith("hello 127.0.0.1 http ")
         process.send(signal.SIGTERM)
         assert process.wait() == 0
         assert "\x1b" not in process.out + process.err

@@ -21,7 +21,7 @@ from tests.cli.processes import running, serving
         pytest.param("main:hello", ("--bind", "a..b:80"), 3, "'a..b'", id="host"),
         pytest.param("main:hello", ("--certfile", "no.pem"), 2, "no.pem", id="certfile"),
         pytest.param(
-            "main:hello", ("--certfile", ""), 2, '"certfile" must be', id="unset-certfile"
+            "main:hello", ("--certfile", ""), 2, "--certfile must be", id="unset-certfile"
         ),
         pytest.param("main:hello", ("--crl", ""), 2, "--crl without", id="unset-crl"),
         pytest.param("main:hello", ("--trust", ""), 2, "names no proxy", id="unset-trust"),

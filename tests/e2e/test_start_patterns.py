@@ -168,11 +168,16 @@ def started(program: str, directory: Path, *arguments: str) -> Iterator[Process]
                         os.kill(child, signal.SIGKILL)
 
 
+UVLOOP = "import uvloop\nasyncio.set_event_loop(uvloop.new_event_loop())\n" + LISTEN
+
+
 @pytest.mark.parametrize(
-    ("program", "loop"), [(LISTEN, "uvloop"), (PLAIN_ASYNCIO, "asyncio")], ids=["ioloop", "asyncio"]
+    ("program", "loop"),
+    [(LISTEN, "asyncio"), (UVLOOP, "uvloop"), (PLAIN_ASYNCIO, "asyncio")],
+    ids=["ioloop", "uvloop", "asyncio"],
 )
 def test_listen(tmp_path: Path, program: str, loop: str) -> None:
-    """`listen` serves in one process, under `IOLoop.start` on uvloop and under `asyncio.run`."""
+    """`listen` serves in one process, under `IOLoop.start` and `asyncio.run`, on any loop."""
     with started(program, tmp_path) as process:
         server = ready(process)
         assert server.get() == f"{process.pid} None {loop}"

@@ -29,7 +29,7 @@ def _exchange(**changed: Any) -> Any:
         "status": 200,
         "bytes_sent": 512,
         "duration_s": 0.0012345,
-        "context": SimpleNamespace(peer_ip="10.0.0.1"),
+        "context": SimpleNamespace(peer="10.0.0.1"),
     }
     return SimpleNamespace(**(values | changed))
 

@@ -1,227 +1,519 @@
-"""The parent of several workers: real processes, real signals."""
+"""What the parent of workers decides: conversations with made-up clocks and processes."""
 
-import os
-import re
+from __future__ import annotations
+
 import signal
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from tests.cli.processes import Process, is_alive, python, running
-
-SCRIPT = """
-import os, signal, sys
-from edgeserver.runtime.supervisor import Supervisor
-
-def say(line):
-    os.write(1, (line + "\\n").encode())
-
-def wait(lifeline):
-    os.read(lifeline, 1)
-    say(f"orphan {os.getpid()}")
-
-def stop(*_):
-    say(f"stopped {os.getpid()}")
-    raise SystemExit(0)
-
-def body(ready, lifeline):
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, lambda *_: say(f"reloaded {os.getpid()}"))
-    BODY
-    ready("a thing")
-    say(f"serving {os.getpid()}")
-    wait(lifeline)
-    return 0
-
-code = Supervisor(
-    3, body, on_ready=lambda said: say("ready: " + said), say=say, stop_timeout_s=TIMEOUT
-).run()
-say(f"parent ends with {code}")
-sys.exit(code)
-"""
-
-
-def _command(body: str = "pass", timeout_s: float = 20.0) -> list[str]:
-    """Return the command of a parent whose workers first run `body`."""
-    return python("-c", SCRIPT.replace("BODY", body).replace("TIMEOUT", str(timeout_s)))
-
-
-def _nth_worker(process: Process, number: int) -> int:
-    """Return the process id of the worker that was the `number`th to serve."""
-    return int(process.wait_for("serving ", times=number).split()[1])
-
-
-def _three_workers(process: Process) -> list[int]:
-    """Wait for the start, and return the process ids of the workers."""
-    process.wait_for("ready: a thing")
-    return [_nth_worker(process, number) for number in (1, 2, 3)]
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-def test_a_signal_stops_all(tmp_path: Path, number: signal.Signals) -> None:
-    """TERM or INT to the parent ends every worker gracefully, and then itself with 0."""
-    with running(_command(), tmp_path) as process:
-        workers = _three_workers(process)
-        process.send(number)
-        assert process.wait() == 0
-        assert sorted(workers) == sorted(
-            int(pid) for pid in re.findall(r"stopped ([0-9]+)", process.out)
-        )
-        assert process.out.count("ready: ") == 1
-
-
-def test_hup_reaches_every_worker(tmp_path: Path) -> None:
-    """HUP is passed on, and ends nobody."""
-    with running(_command(), tmp_path) as process:
-        workers = _three_workers(process)
-        process.send(signal.SIGHUP)
-        process.wait_for("reloaded", times=3)
-        process.send(signal.SIGTERM)
-        assert process.wait() == 0
-        assert {int(pid) for pid in re.findall(r"reloaded ([0-9]+)", process.out)} == set(workers)
-
-
-def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
-    """A worker that is killed is replaced, and the operator is told."""
-    with running(_command(), tmp_path) as process:
-        workers = _three_workers(process)
-        os.kill(workers[0], signal.SIGKILL)
-        process.wait_for("was killed by signal 9; starting it again at once")
-        assert _nth_worker(process, 4) not in workers
-        process.send(signal.SIGTERM)
-        assert process.wait() == 0
-        assert process.out.count("stopped") == 3
-
-
-def test_a_worker_that_crashes_again_waits(tmp_path: Path) -> None:
-    """The second crash in a row is answered after a delay, and then the worker is back."""
-    with running(_command(), tmp_path) as process:
-        first = _three_workers(process)[0]
-        os.kill(first, signal.SIGKILL)
-        process.wait_for(f"(pid {first}) was killed by signal 9; starting it again at once")
-        second = _nth_worker(process, 4)
-        os.kill(second, signal.SIGKILL)
-        process.wait_for(f"(pid {second}) was killed by signal 9; starting it again in 0.5 s")
-        assert _nth_worker(process, 5) != second
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [("return 2", 2), ("return 3", 3), ("sys.exit('no')", 3), ("1 / 0", 3)],
-    ids=["configuration", "start", "exits", "raises"],
+from edgeserver.runtime.supervisor import (
+    Action,
+    Announce,
+    Drop,
+    Exit,
+    Limits,
+    Release,
+    Say,
+    Send,
+    Start,
+    StopListening,
+    Supervisor,
 )
-def test_a_worker_that_cannot_start_stops_all(tmp_path: Path, body: str, code: int) -> None:
-    """The first worker's failure is said once, is the parent's exit code, and starts no other."""
-    with running(_command(f"say('trying'); {body}"), tmp_path) as process:
-        assert process.wait() == code
-        assert process.out.count("trying") == 1
-        assert "ready" not in process.out
-        assert ("ZeroDivisionError" in process.err) == ("/" in body)
+
+TERM, KILL, QUIT = signal.SIGTERM, signal.SIGKILL, signal.SIGQUIT
 
 
-def test_a_worker_that_leaves_a_process_behind(tmp_path: Path) -> None:
-    """What a worker forked keeps its pipe open; that it has ended is noticed all the same."""
-    body = "os.fork() or os.read(lifeline, 1) or os._exit(0); return 3"
-    with running(_command(body), tmp_path) as process:
-        assert process.wait() == 3
-        assert "ready" not in process.out
+class Talk:
+    """A supervisor, a clock, and processes whose ids are 101, 102 and so on.
+
+    Each method tells one event; `did` holds what was decided since it was looked at last, without
+    what was said, and `said` all that was.
+    """
+
+    def __init__(self, count: int = 2, *, shared: bool = True, **limits: Any) -> None:
+        self.now_s = 1000.0
+        self.said: list[str] = []
+        self.beating = True
+        self.fails: str | None = None
+        self._limits = Limits(**{"stop_timeout_s": 30.0, **limits})
+        self._supervisor = Supervisor(count, self._limits, shared_queue=shared, jitter=lambda: 0.5)
+        self._did: list[Action] = []
+        self._pids = iter(range(101, 1000))
+        self._take(self._supervisor.begin(self.now_s))
+
+    @property
+    def did(self) -> list[Action]:
+        """What was decided since this was asked last."""
+        did, self._did = self._did, []
+        return did
+
+    def ready(self, *pids: int) -> Talk:
+        """These workers serve."""
+        for pid in pids:
+            self._take(self._supervisor.heard(pid, "ready wsgi", self.now_s))
+        return self
+
+    def says(self, pid: int, line: str) -> None:
+        """A worker says something."""
+        self._take(self._supervisor.heard(pid, line, self.now_s))
+
+    def ends(self, pid: int, code: int) -> None:
+        """A worker ends."""
+        self._take(self._supervisor.ended(pid, code, self.now_s))
+
+    def asks(self, number: signal.Signals) -> None:
+        """The operator sends a signal."""
+        self._take(self._supervisor.asked(number, self.now_s))
+
+    def passes(
+        self,
+        seconds: float,
+        *,
+        stuck: Mapping[int, float] | None = None,
+        memory: Mapping[int, int] | None = None,
+        until: Action | None = None,
+    ) -> None:
+        """Let time pass, in steps of at most half a second; all beat but the stuck."""
+        end_s = self.now_s + seconds
+        while self.now_s < end_s and until not in self._did:
+            self.now_s = min(end_s, self.now_s + 0.5)
+            beats = dict.fromkeys(range(101, 200), self.now_s) | dict(stuck or {})
+            self._take(self._supervisor.tick(self.now_s, beats, memory))
+
+    def sleeps(self, seconds: float) -> None:
+        """Let time pass in which nobody ran, parent and workers."""
+        beats = dict.fromkeys(range(101, 200), self.now_s)
+        self.now_s += seconds
+        self._take(self._supervisor.tick(self.now_s, beats))
+
+    def _take(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Say):
+                self.said.append(action.line)
+                continue
+            self._did.append(action)
+            if not isinstance(action, Start):
+                continue
+            if self.fails is not None:
+                self._take(self._supervisor.not_forked(action.place, self.fails, self.now_s))
+            else:
+                self._supervisor.forked(action.place, next(self._pids), self.now_s)
 
 
-def test_a_restarted_worker_that_cannot_start_stops_all(tmp_path: Path) -> None:
-    """An application that was broken meanwhile ends the server instead of a loop of restarts."""
-    (tmp_path / "works").touch()
-    body = "say('trying')\n    if not os.path.exists('works'): return 3"
-    with running(_command(body), tmp_path) as process:
-        workers = _three_workers(process)
-        (tmp_path / "works").unlink()
-        os.kill(workers[1], signal.SIGKILL)
-        assert process.wait() == 3
-        assert process.out.count("trying") == 4
-        assert process.out.count("stopped") == 2
+def serving(count: int = 2, **settings: Any) -> Talk:
+    """Return a conversation in which all workers serve for a while."""
+    talk = Talk(count, **settings)
+    talk.ready(101).ready(*range(102, 101 + count))
+    talk.passes(10)
+    assert talk.did
+    return talk
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """Workers that take their time are killed when the operator insists."""
-    body = "signal.signal(signal.SIGTERM, lambda *_: say('busy'))"
-    with running(_command(body, timeout_s=1000), tmp_path) as process:
-        workers = _three_workers(process)
-        process.send(signal.SIGTERM)
-        process.wait_for("busy", times=3)
-        process.send(signal.SIGTERM)
-        process.wait_for("asked again to stop")
-        process.wait_for("busy", times=6)
-        process.send(signal.SIGTERM)
-        assert process.wait() == 128 + signal.SIGTERM
-        assert "killing them" in process.out
-        assert not any(is_alive(pid) for pid in workers)
+def test_the_first_worker_starts_alone() -> None:
+    """The others follow once it serves, and all are announced once."""
+    talk = Talk(3)
+    assert talk.did == [Start(1)]
+    talk.ready(101)
+    assert talk.did == [Start(2), Start(3)]
+    talk.ready(102)
+    assert talk.did == []
+    talk.ready(103)
+    assert talk.did == [Announce("wsgi")]
 
 
-def test_a_second_signal_lets_workers_end_by_themselves(tmp_path: Path) -> None:
-    """A worker that hears the second signal ends at once in its own way, and is not killed."""
-    body = (
-        "asked = []\n"
-        "    def insist(*_):\n"
-        "        asked.append(1)\n"
-        "        say('busy')\n"
-        "        if len(asked) == 2: say('flushed'); os._exit(143)\n"
-        "    signal.signal(signal.SIGTERM, insist)"
+@pytest.mark.parametrize(("code", "exit_code"), [(2, 2), (3, 3), (1, 3), (-11, 3)])
+def test_an_application_that_cannot_start(code: int, exit_code: int) -> None:
+    """The first worker has said why; nothing is tried again."""
+    talk = Talk(3)
+    talk.ends(101, code)
+    assert talk.did == [Start(1), StopListening(), Exit(exit_code)]
+
+
+def test_a_worker_that_has_served_is_replaced_at_once() -> None:
+    """Five seconds of service are enough, however often it happens."""
+    talk = serving()
+    for pid, nxt in ((102, 103), (103, 104), (104, 105)):
+        talk.ends(pid, 7)
+        assert talk.did == [Start(2)]
+        assert talk.said[-1] == f"worker 2 (pid {pid}) ended with code 7; starting it again at once"
+        talk.ready(nxt)
+        talk.passes(5)
+    assert talk.did == []
+
+
+def test_crashes_in_a_row_wait_longer_and_longer() -> None:
+    """Half a second, doubled up to thirty; one that has served sets it back."""
+    talk = serving()
+    talk.ends(102, 1)
+    waits = []
+    for pid in range(103, 111):
+        talk.ready(pid)
+        assert talk.did[-1] == Start(2)
+        before_s = talk.now_s
+        talk.ends(pid, 1)
+        talk.passes(40, until=Start(2))
+        waits.append(talk.now_s - before_s)
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    talk.ready(111)
+    talk.passes(6)
+    talk.ends(111, 1)
+    assert Start(2) in talk.did
+
+
+def test_kills_from_outside_are_no_crash_loop() -> None:
+    """Who is killed soon after its start comes back after half a second, each time."""
+    talk = serving()
+    talk.ends(102, -9)
+    for pid in range(103, 110):
+        talk.ready(pid)
+        talk.passes(1)
+        talk.ends(pid, -9)
+        assert talk.said[-1].endswith("was killed by signal 9; starting it again in 0.5 s")
+        talk.passes(0.5)
+    assert talk.did == [Start(2)] * 8
+
+
+def test_crashes_of_different_workers_do_not_add_up() -> None:
+    """The delay is that of one place."""
+    talk = Talk(3)
+    talk.ready(101).ready(102, 103)
+    talk.ends(102, 1)
+    talk.ends(103, 1)
+    assert [line.rpartition(" in ")[2] for line in talk.said] == ["0.5 s", "0.5 s"]
+
+
+def test_the_queue_of_an_empty_place_is_closed() -> None:
+    """While a place stays empty for long its clients go to the others."""
+    talk = serving(shared=False)
+    talk.ends(102, 1)
+    talk.ready(103)
+    talk.ends(103, 1)
+    assert Drop(2) not in talk.did
+    talk.passes(1)
+    talk.ready(104)
+    talk.ends(104, 1)
+    assert Drop(2) in talk.did
+
+
+def test_a_replacement_that_cannot_start() -> None:
+    """While others serve it is tried again; where nobody does, the server ends with its code."""
+    talk = serving()
+    talk.ends(102, 1)
+    talk.ends(103, 3)
+    assert talk.said[-1].endswith("ended with code 3; starting it again in 0.5 s")
+    assert Exit(3) not in talk.did
+    talk.ends(101, 1)
+    talk.ends(104, 3)
+    talk.passes(1)
+    talk.ends(105, 3)
+    assert StopListening() in talk.did
+
+
+def test_no_process_to_be_had() -> None:
+    """Where the system gives none it is asked again."""
+    talk = serving()
+    talk.fails = "Resource temporarily unavailable"
+    talk.ends(102, 1)
+    assert talk.said[-1] == (
+        "worker 2 cannot be started: Resource temporarily unavailable; trying again in 0.5 s"
     )
-    with running(_command(body, timeout_s=1000), tmp_path) as process:
-        _three_workers(process)
-        process.send(signal.SIGTERM)
-        process.wait_for("busy", times=3)
-        process.send(signal.SIGTERM)
-        assert process.wait() == 128 + signal.SIGTERM
-        assert process.out.count("flushed") == 3
-        assert "killing them" not in process.out
+    talk.fails = None
+    talk.passes(1)
+    assert talk.did == [Start(2), Start(2)]
 
 
-def test_workers_that_do_not_stop_are_killed(tmp_path: Path) -> None:
-    """The time limit of a stop holds without a second signal."""
-    body = "signal.signal(signal.SIGTERM, lambda *_: say('busy'))"
-    with running(_command(body, timeout_s=0.01), tmp_path) as process:
-        workers = _three_workers(process)
-        process.send(signal.SIGTERM)
-        process.wait()
-        assert not any(is_alive(pid) for pid in workers)
+# Rolls.
 
 
-def test_workers_notice_that_the_parent_is_gone(tmp_path: Path) -> None:
-    """A parent that is killed leaves nobody behind."""
-    with running(_command(), tmp_path) as process:
-        workers = _three_workers(process)
-        process.send(signal.SIGKILL)
-        process.wait_for("orphan", times=3)
-        assert {int(pid) for pid in re.findall(r"orphan ([0-9]+)", process.out)} == set(workers)
+def test_a_roll() -> None:
+    """One worker after the other: the new one serves, then the old one is told to end."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    assert talk.did == [Start(1)]
+    talk.passes(2)
+    assert talk.did == []
+    talk.ready(103)
+    assert talk.did == [Send(101, TERM), Start(2)]
+    talk.ends(101, 0)
+    talk.ready(104)
+    assert talk.did == [Send(102, TERM)]
+    assert talk.said[-1] == "SIGUSR2: all workers were replaced"
+    talk.ends(102, 0)
+    talk.passes(40)
+    assert talk.did == []
 
 
-def test_an_interrupt_from_the_terminal_counts_once(tmp_path: Path) -> None:
-    """INT to a worker itself does nothing: the parent turns the terminal's into one TERM."""
-    with running(_command(), tmp_path) as process:
-        for pid in _three_workers(process):
-            os.kill(pid, signal.SIGINT)
-        process.send(signal.SIGTERM)
-        assert process.wait() == 0
-        assert process.out.count("stopped") == 3
+@pytest.mark.parametrize("done", [0, 1], ids=["first", "second"])
+def test_a_roll_that_fails_is_given_up(done: int) -> None:
+    """A new worker that does not start leaves the old ones, and the reason is said."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    if done:
+        talk.ready(103)
+        talk.ends(101, 0)
+    talk.did  # noqa: B018  # what was decided so far is not asked about
+    talk.ends(103 + done, 3)
+    assert talk.did == []
+    assert talk.said[-1] == (
+        f"SIGUSR2: worker {1 + done} (pid {103 + done}) ended with code 3 before it served; the"
+        " roll is given up, and the old workers stay"
+    )
+    talk.passes(40)
+    assert talk.did == []
+    talk.asks(signal.SIGUSR2)
+    assert talk.did == [Start(1)]
 
 
-@pytest.mark.parametrize("moment", ["before", "after_in_parent", "after_in_child"])
-@pytest.mark.parametrize("nth", [1, 2], ids=["first", "second"])
-def test_a_stop_in_the_middle_of_a_fork(tmp_path: Path, moment: str, nth: int) -> None:
-    """TERM that comes while a worker is made reaches that worker too, at any moment."""
-    hook = f"""
-import os, signal
-parent, forks = os.getpid(), []
-def hear():
-    if len(forks) == {nth}:
-        os.kill(parent, signal.SIGTERM)
-os.register_at_fork(before=lambda: forks.append(None))
-os.register_at_fork({moment}=hear)
-"""
-    script = _command(timeout_s=1000)
-    script[-1] = hook + script[-1]
-    with running(script, tmp_path) as process:
-        assert process.wait() == 0
-        assert "parent ends with 0" in process.out
-        assert "killing" not in process.out + process.err
-        assert "orphan" not in process.out
+def test_a_roll_whose_new_worker_never_starts() -> None:
+    """The time limit of a start is one of a roll too."""
+    talk = serving(start_timeout_s=5.0)
+    talk.asks(signal.SIGUSR2)
+    talk.says(103, "waits a database")
+    talk.passes(5)
+    assert talk.said[-2:] == [
+        "worker 1 (pid 103) is still starting: it waits for a database",
+        "worker 1 (pid 103) has not started in 5 s (--start-timeout): it waits for a database;"
+        " its stacks follow",
+    ]
+    talk.passes(1)
+    assert talk.did == [Start(1), Send(103, QUIT), Send(103, KILL)]
+    talk.ends(103, -9)
+    assert "did not start in time before it served; the roll is given up" in talk.said[-1]
+
+
+def test_a_roll_asked_for_twice() -> None:
+    """The second changes nothing."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    talk.asks(signal.SIGUSR2)
+    assert talk.did == [Start(1)]
+    assert talk.said[-1] == "SIGUSR2: the workers are being replaced already"
+
+
+def test_a_roll_asked_for_at_the_start() -> None:
+    """It begins once all serve: their code may be older than the question."""
+    talk = Talk(2)
+    talk.asks(signal.SIGUSR2)
+    talk.ready(101).ready(102)
+    assert talk.did == [Start(1), Start(2), Announce("wsgi"), Start(1)]
+
+
+def test_a_crash_during_a_roll() -> None:
+    """An old worker that crashes while its successor starts needs no other one."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    talk.ends(101, 1)
+    assert talk.did == [Start(1)]
+    talk.ready(103)
+    assert talk.did == [Start(2)]
+    talk.ready(104)
+    assert talk.said[-1] == "SIGUSR2: all workers were replaced"
+
+
+def test_a_crash_of_both_during_a_roll() -> None:
+    """Where neither the old nor the new one is left the place is filled again."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    talk.ends(101, 1)
+    talk.ends(103, 3)
+    talk.passes(1)
+    assert talk.did == [Start(1), Start(1)]
+    talk.ready(104)
+    assert talk.did == []
+
+
+# More and fewer.
+
+
+def test_one_worker_more_and_one_fewer() -> None:
+    """TTIN adds a place, TTOU takes the last one away, and the only one stays."""
+    talk = serving(1)
+    talk.asks(signal.SIGTTIN)
+    assert talk.did == [Start(2)]
+    talk.ready(102)
+    talk.asks(signal.SIGTTOU)
+    assert talk.did == [Send(102, TERM)]
+    talk.ends(102, 0)
+    talk.asks(signal.SIGTTOU)
+    assert talk.did == []
+    assert talk.said[-1].startswith("SIGTTOU: this is the last worker, which stays")
+
+
+def test_what_is_queued_for_one_that_goes() -> None:
+    """Where each has its own queue another worker takes it over before that one ends."""
+    talk = serving(2, shared=False)
+    talk.asks(signal.SIGTTOU)
+    assert talk.did == [Release(2), Start(1)]
+    talk.ready(103)
+    assert talk.did == [Send(101, TERM), Send(102, TERM)]
+    talk.ends(101, 0)
+    talk.ends(102, 0)
+    talk.passes(40)
+    assert talk.did == []
+
+
+def test_a_takeover_that_fails_is_tried_again() -> None:
+    """Who goes serves until somebody has taken over its queue."""
+    talk = serving(2, shared=False)
+    talk.asks(signal.SIGTTOU)
+    talk.ends(103, 1)
+    assert talk.did == [Release(2), Start(1), Start(1)]
+    talk.ready(104)
+    assert talk.did == [Send(101, TERM), Send(102, TERM)]
+
+
+# What is stuck, and what is old.
+
+
+def test_a_stuck_worker_is_replaced() -> None:
+    """Its stacks are asked for, its place is filled at once, and it is killed."""
+    talk = serving(worker_timeout_s=3.0)
+    talk.passes(4, stuck={102: talk.now_s})
+    assert talk.did == [Send(102, QUIT), Start(2), Send(102, KILL)]
+    assert talk.said == [
+        "worker 2 (pid 102) has done nothing for 3 s (--worker-timeout): its event loop is held by"
+        " one call; replacing it; its stacks follow"
+    ]
+    talk.ends(102, -9)
+    talk.ready(103)
+    talk.passes(40)
+    assert talk.did == []
+
+
+def test_a_stuck_worker_does_not_hold_up_the_end() -> None:
+    """A TERM that it cannot hear does not give it more time."""
+    talk = serving(worker_timeout_s=3.0)
+    stuck_s = talk.now_s
+    talk.asks(TERM)
+    talk.ends(101, 0)
+    assert talk.did == [Send(101, TERM), Send(102, TERM), StopListening()]
+    talk.passes(5, stuck={102: stuck_s})
+    assert talk.did == [Send(102, QUIT), Send(102, KILL)]
+    talk.ends(102, -9)
+    assert talk.did == [Exit(0)]
+
+
+def test_a_stuck_worker_in_the_middle_of_its_renewal() -> None:
+    """Its successor is on the way already, and the roll goes on."""
+    talk = serving(worker_timeout_s=3.0)
+    talk.asks(signal.SIGUSR2)
+    talk.passes(4, stuck={101: talk.now_s})
+    talk.ends(101, -9)
+    assert talk.did == [Start(1), Send(101, QUIT), Send(101, KILL)]
+    talk.ready(103)
+    assert talk.did == [Start(2)]
+
+
+def test_a_machine_that_was_asleep() -> None:
+    """Where the parent was not run either, nobody is called stuck."""
+    talk = serving(worker_timeout_s=3.0)
+    talk.sleeps(3600)
+    talk.passes(2, stuck={101: 0.0, 102: 0.0})
+    assert talk.did == []
+
+
+def test_a_worker_that_asks_to_be_renewed() -> None:
+    """One at a time, the new one first."""
+    talk = serving()
+    talk.says(101, "renew it is tired")
+    talk.says(102, "renew it is tired")
+    talk.passes(1)
+    assert talk.did == [Start(1)]
+    assert talk.said == ["worker 1 (pid 101) is renewed: it is tired"]
+    talk.ready(103)
+    assert talk.did == [Send(101, TERM), Start(2)]
+    talk.ready(104)
+    assert talk.did == [Send(102, TERM)]
+
+
+def test_memory_and_lifetime() -> None:
+    """A worker that takes too much, or has served long enough, is renewed."""
+    talk = serving(max_memory=1000, max_lifetime_s=100.0)
+    talk.passes(1, memory={101: 1000, 102: 1001})
+    assert talk.did == [Start(2)]
+    talk.ready(103)
+    talk.ends(102, 0)
+    talk.passes(90)
+    assert talk.did == [Send(102, TERM), Start(1)]
+    assert talk.said[-1] == (
+        "worker 1 (pid 101) is renewed: it has served long enough (--max-lifetime)"
+    )
+
+
+def test_a_renewal_that_fails_is_tried_again_later() -> None:
+    """The old worker stays for now."""
+    talk = serving()
+    talk.says(101, "renew it is tired")
+    talk.passes(1)
+    talk.ends(103, 3)
+    assert talk.said[-1].endswith("ended with code 3 before it served; the old one stays")
+    talk.passes(29)
+    assert talk.did == [Start(1)]
+    talk.passes(2)
+    assert talk.did == [Start(1)]
+
+
+# The end.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end(number: signal.Signals) -> None:
+    """All are told once, and the parent ends with the last one."""
+    talk = serving()
+    talk.asks(number)
+    assert talk.did == [Send(101, TERM), Send(102, TERM), StopListening()]
+    talk.ends(102, 0)
+    talk.ends(101, -9)
+    assert talk.did == [Exit(0)]
+
+
+def test_the_end_has_a_time_limit() -> None:
+    """Who does not end is killed, with a line for each, and the code is 0."""
+    talk = serving(stop_timeout_s=5.0)
+    talk.asks(TERM)
+    talk.ends(101, 0)
+    talk.passes(6)
+    assert talk.did[-1] == Send(102, KILL)
+    assert talk.said == ["worker 2 (pid 102) did not stop in time: killing it"]
+    talk.ends(102, -9)
+    assert talk.did == [Exit(0)]
+
+
+def test_insisting() -> None:
+    """Asked twice they end at once by themselves, asked three times they are killed."""
+    talk = serving()
+    talk.asks(TERM)
+    talk.did  # noqa: B018  # see above
+    talk.asks(TERM)
+    assert talk.did == [Send(101, TERM), Send(102, TERM)]
+    talk.asks(TERM)
+    talk.passes(0.1)
+    assert talk.did == [Send(101, KILL), Send(102, KILL)]
+    talk.ends(101, -9)
+    talk.ends(102, -9)
+    assert talk.did == [Exit(128 + TERM)]
+
+
+def test_the_end_in_the_middle_of_a_roll() -> None:
+    """Old, new and leaving: each is told once, and nobody is started."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    talk.ready(103)
+    assert talk.did == [Start(1), Send(101, TERM), Start(2)]
+    talk.asks(TERM)
+    assert talk.did == [Send(102, TERM), Send(103, TERM), Send(104, TERM), StopListening()]
+    for pid in (101, 102, 103, 104):
+        talk.ends(pid, 0)
+    assert talk.did == [Exit(0)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_what_is_passed_on(number: signal.Signals) -> None:
+    """HUP and USR1 reach who serves, and nobody who could be ended by them."""
+    talk = serving()
+    talk.ends(102, 1)
+    talk.did  # noqa: B018  # see above
+    talk.asks(number)
+    assert talk.did == [Send(101, number)]

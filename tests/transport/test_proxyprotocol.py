@@ -174,11 +174,10 @@ def test_the_prelude_alone_makes_the_next_protocol(run: Run[None]) -> None:
         (b"PROXY TCP9 ", {}, INVALID, "family TCP9 at byte 6"),
         (b"PROXY UNKNOWN\r\n", {"mode": "v2"}, INVALID, "takes only v2"),
         (b"PROXY TCP4 192.0", {}, MISSING, "ended the connection after 16 bytes"),
-        (b"", {}, MISSING, "ended the connection before the first byte"),
         (b"PROXY", {"timeout_s": 0.01}, MISSING, "time limit of 0.01 s reached after 5 bytes"),
         (b"PROXY UNKNOWN\r\n", {"allowed": lambda peer: False}, NOT_ALLOWED, "allow-list"),
     ],
-    ids=["http", "escaped", "malformed", "other-version", "cut", "empty", "slow", "not-allowed"],
+    ids=["http", "escaped", "malformed", "other-version", "cut", "slow", "not-allowed"],
 )
 def test_refusals(
     run: Run[None],
@@ -204,6 +203,34 @@ def test_refusals(
     assert detail in line
     assert line.isascii()
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
+def test_whoever_leaves_without_a_byte_is_counted(
+    run: Run[None], caplog: pytest.LogCaptureFixture, reset: bool
+) -> None:
+    """A load balancer's check is no refusal, and leaves no line."""
+
+    async def talk() -> None:
+        tracker = PreludeTracker()
+        async with Listener(tracker=tracker).serving() as listener:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(*listener.address)
+                if reset:
+                    sock = writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    writer.transport.abort()
+                else:
+                    writer.write_eof()
+                    assert await reader.read() == b""
+                await close(writer)
+            while tracker.silent < 3:
+                await asyncio.sleep(0)
+            assert listener.refused == []
+            assert not tracker.layers
+
+    run(talk())
+    assert not caplog.records
 
 
 @BOTH

@@ -7,10 +7,10 @@ only the delegate interface.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
 from edgeserver.adapters.asgi.application import Application, ASGICallable, Call
+from edgeserver.adapters.asgi.handshake import is_handshake, may_be_handshake, what_is_lacking
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
 from edgeserver.adapters.asgi.scope import ConnectionInfo
@@ -18,11 +18,10 @@ from edgeserver.adapters.asgi.websocket import WebSocketCycle
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
     HTTPConnection,
-    HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerConnectionDelegate,
-    RequestStartLine,
 )
+from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
 from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
@@ -110,28 +109,40 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         info = self._connections.get(server_conn)
         if info is None:
             info = self._connections[server_conn] = ConnectionInfo(request_conn)
-        if request_conn.upgrades:
-            return _Upgrade(self.application, info, request_conn)
-        return HTTPCycle(self.application, info, request_conn)
+        if may_be_handshake(request_conn.fields):
+            return self._choose(info, request_conn)
+        return HTTPCycle.make(self.application, info, request_conn)
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the application with a request that has no body."""
         info = self._connections.get(server_conn)
         if info is None:
             info = self._connections[server_conn] = ConnectionInfo(request_conn)
-        if not request_conn.upgrades:
-            HTTPCycle(self.application, info, request_conn).finish()
-            return
-        delegate = _Upgrade(self.application, info, request_conn)
-        delegate.headers_received(
-            RequestStartLine(request_conn.method, request_conn.target, request_conn.version),
-            request_conn.headers,
-        )
-        delegate.finish()
+        fields = request_conn.fields
+        # The same as `may_be_handshake`, written twice: every request comes this way.
+        if b"upgrade" in fields or b"sec-websocket-key" in fields:
+            self._choose(info, request_conn).finish()
+        else:
+            HTTPCycle.make(self.application, info, request_conn).finish()
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
         self._connections.pop(server_conn, None)
+
+    def _choose(self, info: ConnectionInfo, connection: HTTPConnection) -> HTTPMessageDelegate:
+        """Return what a request is that may ask for a WebSocket."""
+        if is_handshake(connection):
+            return WebSocketCycle(self.application, info, connection)
+        lacking = what_is_lacking(connection)
+        if lacking:
+            peer = str(info.peer[0])
+            self.application.advice_log.write(
+                peer,
+                "A WebSocket handshake from %s is served as an ordinary request: %s",
+                escape(peer),
+                lacking,
+            )
+        return HTTPCycle.make(self.application, info, connection)
 
     # The life of the server.
 
@@ -179,42 +190,6 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
                 task.cancel()
             # A task may refuse to be cancelled; the end does not wait for it.
             await asyncio.wait(pending, timeout=1)
-
-
-class _Upgrade(HTTPMessageDelegate):
-    """A request that offers to change the protocol: a WebSocket, or a plain request after all."""
-
-    __slots__ = ("_application", "_connection", "_info", "_target")
-
-    _target: HTTPMessageDelegate
-
-    def __init__(
-        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
-    ) -> None:
-        self._application = application
-        self._info = info
-        self._connection = connection
-
-    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Any:
-        """Choose by the protocol that is asked for.
-
-        RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field".
-        """
-        make = WebSocketCycle if WebSocketCycle.is_for(start_line, headers) else HTTPCycle
-        self._target = make(self._application, self._info, self._connection)
-        return self._target.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        """Pass a piece of the body on."""
-        return self._target.data_received(chunk)
-
-    def finish(self) -> None:
-        """Pass the end of the request on."""
-        self._target.finish()
-
-    def on_connection_close(self) -> None:
-        """Pass the loss of the connection on."""
-        self._target.on_connection_close()
 
 
 def _checked_root_path(root_path: object) -> str:

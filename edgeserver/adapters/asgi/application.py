@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from edgeserver.support.held import HeldBudget
-from edgeserver.support.loggers import gen_log
-from edgeserver.support.ratelimit import LimitedLog
+from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.ratelimit import LimitedLog, RateLimit
 from edgeserver.websocket.settings import WebSocketSettings
 
 __all__ = ["ASGICallable", "Application", "Call"]
@@ -48,9 +48,21 @@ class Application:
         calls: The calls that go on.
         held: What its WebSockets hold behind a connection that has no budget of its own.
         closed_log: What is said of WebSockets that were closed because their peer broke a rule.
+        advice_log: What is said of handshakes that are none, since a proxy left something out.
+        mistake_log: What is said of answers that the server has put right.
     """
 
-    __slots__ = ("app", "calls", "closed_log", "held", "root_path", "state", "websockets")
+    __slots__ = (
+        "advice_log",
+        "app",
+        "calls",
+        "closed_log",
+        "held",
+        "mistake_log",
+        "root_path",
+        "state",
+        "websockets",
+    )
 
     def __init__(self, app: ASGICallable, *, root_path: str, websockets: WebSocketSettings) -> None:
         self.app = app
@@ -60,3 +72,15 @@ class Application:
         self.calls: set[Call] = set()
         self.held = HeldBudget()
         self.closed_log = LimitedLog(gen_log, logging.INFO, "WebSockets closed for a broken rule")
+        self.advice_log = LimitedLog(
+            gen_log,
+            logging.WARNING,
+            "Requests that lack something of a WebSocket handshake",
+            limit=RateLimit(per_address=1),
+        )
+        self.mistake_log = LimitedLog(
+            app_log,
+            logging.WARNING,
+            "Bodies dropped of answers that have none",
+            limit=RateLimit(in_all=5),
+        )

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from edgeserver.httputil import HTTPConnection
+from edgeserver.support.addresses import client_name
 
 __all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionInfo", "Scope"]
 
@@ -42,10 +43,11 @@ class ConnectionInfo:
         connection: Its first request's.
 
     Attributes:
-        peer: `(host, port)` of the other end of the TCP connection; `(path, None)` on a Unix
+        peer: `(host, port)` of the other end of the TCP connection; `("unix:", None)` on a Unix
             socket.
         server: `(host, port)` of this end, or `(path, None)`; None if that is not known.
-        client: What `scope["client"]` holds: the resolved client.
+        client: What `scope["client"]` holds: the resolved client; `("unix:", 0)` where it is
+            whoever is at the other end of a Unix socket. Never None, which frameworks stumble over.
         loop: The event loop that serves it.
     """
 
@@ -62,11 +64,10 @@ class ConnectionInfo:
 
     def __init__(self, connection: HTTPConnection) -> None:
         context = connection.context
+        self.client: tuple[str, int] = (context.peer, context.peer_port or 0)
+        self.peer: tuple[str, int | None] = self.client
         if context.peer_port is None:
-            self.peer: tuple[str, int | None] = (str(context), None)
-            self.client: tuple[str, int] | None = None
-        else:
-            self.peer = self.client = (context.peer_ip, context.peer_port)
+            self.peer = (context.peer, None)
         self.server = _server(connection.local_address)
         self.loop = asyncio.get_running_loop()
         # The client that `client` and the template show; most requests of a connection share it.
@@ -142,19 +143,16 @@ class ConnectionInfo:
         return scope
 
     def name(self, scope: Scope | None) -> str:
-        """Return who asked, as logs name it: the client, or the peer where that is not known."""
-        client = None if scope is None else scope["client"]
-        return str((client or self.peer)[0])
+        """Return who asked, as logs name it."""
+        return str((self.client if scope is None else scope["client"])[0])
 
     def _resolve(self, resolved: Any) -> None:
         # Results are shared between requests, so most requests find the last one's again.
         self._resolved = resolved
         if resolved is None:
-            self.client = None if self.peer[1] is None else (self.peer[0], self.peer[1])
-        elif self.peer[1] is None and resolved.remote_ip == "0.0.0.0":
-            self.client = None  # a Unix socket, and nobody said more
+            self.client = (self.peer[0], self.peer[1] or 0)
         else:
-            self.client = (resolved.remote_ip, resolved.port or 0)
+            self.client = (client_name(resolved.remote_ip), resolved.port or 0)
         self._template["client"] = self.client
         self._edge["client"] = resolved
 

@@ -1,4 +1,4 @@
-"""One `websocket` connection scope: a handshake, then messages both ways.
+"""The `websocket` connection scope: a handshake, then messages both ways.
 
 Decides what the application may say when, and what its end means for the WebSocket. It must not
 know frames: `edgeserver/websocket/` has them, from the moment on that the handshake is accepted.
@@ -22,6 +22,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from edgeserver.adapters.asgi.application import Application
+from edgeserver.adapters.asgi.handshake import VERSION, find_flaw
 from edgeserver.adapters.asgi.messages import (
     DENIAL,
     Message,
@@ -37,13 +38,13 @@ from edgeserver.adapters.asgi.messages import (
 from edgeserver.adapters.asgi.response import DONE, Responder
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionInfo, Scope
 from edgeserver.adapters.error_response import answer_failure
-from edgeserver.errors import StreamClosedError
+from edgeserver.adapters.leaving import comes_of_leaving, describe
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
-    RequestStartLine,
     ResponseStartLine,
+    responses,
 )
 from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
@@ -91,20 +92,18 @@ class WebSocketCycle(HTTPMessageDelegate):
         "_connection",
         "_denial",
         "_gone",
-        "_headers",
         "_info",
         "_protocol",
-        "_start_line",
         "_state",
+        "_stopping",
         "_told",
+        "_told_end",
         "_waiters",
         "_websocket",
         "scope",
         "task",
     )
 
-    _headers: HTTPHeaders
-    _start_line: RequestStartLine
     _accepted: Response
     _protocol: ServerProtocol
     _websocket: WebSocketConnection
@@ -116,8 +115,11 @@ class WebSocketCycle(HTTPMessageDelegate):
         self._info = info
         self._connection = connection
         self._state = ASKED
-        # Whether websocket.connect was received.
+        # Whether websocket.connect was received, and whether websocket.disconnect was.
         self._told = False
+        self._told_end = False
+        # Whether it is the server that has closed the WebSocket.
+        self._stopping = False
         # Whether the client has left before the handshake was answered.
         self._gone = False
         # The HTTP answer of an application that does not want the WebSocket.
@@ -128,47 +130,31 @@ class WebSocketCycle(HTTPMessageDelegate):
         self.scope: Scope | None = None
 
     def __str__(self) -> str:
-        return f"WebSocket {self._start_line[1]} from {self._info.name(self.scope)}"
-
-    @staticmethod
-    def is_for(start_line: RequestStartLine, headers: HTTPHeaders) -> bool:
-        """Tell whether a request asks for a WebSocket.
-
-        Source: RFC 6455 section 4.1.
-        """
-        values = b",".join([value for name, value in headers.raw if name == b"upgrade"])
-        protocols = [each.strip(b" \t").lower() for each in values.split(b",")]
-        if start_line[0] != "GET" or protocols != [b"websocket"]:
-            return False
-        return not any(
-            name in (b"content-length", b"transfer-encoding") and value != b"0"
-            for name, value in headers.raw
-        )
+        return f"WebSocket {self._connection.target} from {self._info.name(self.scope)}"
 
     # What the server tells.
 
-    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        """Keep the head."""
-        self._start_line = start_line
-        self._headers = headers
-
     def finish(self) -> None:
-        """Check the handshake; then call the application."""
+        """Called when the request is complete: the application, if its handshake is right."""
+        flaw = find_flaw(self._connection)
+        if flaw is not None:
+            self._refuse(*flaw)
+            return
         self._protocol = self._application.websockets.make_protocol()
         request = Request(
-            self._start_line[1],
+            self._connection.target,
             # Only what the handshake is made of: the rest of the head is HTTP's to judge.
             Headers(
                 [
                     (name.decode("ascii"), value.decode("latin-1"))
-                    for name, value in self._headers.raw
+                    for name, value in self._connection.raw
                     if name in _HANDSHAKE or name.startswith((b"sec-websocket-", b"origin"))
                 ]
             ),
         )
         self._accepted = self._protocol.accept(request)
         if self._accepted.status_code != 101:
-            self._refuse(self._accepted)
+            self._refuse(self._accepted.status_code, str(self._protocol.handshake_exc))
             return
         task = start_task(self._run(), self._info.loop)
         if not task.done():
@@ -183,6 +169,7 @@ class WebSocketCycle(HTTPMessageDelegate):
     def go_away(self) -> None:
         """Called when the server stops: the WebSocket is closed."""
         if self._state == OPEN:
+            self._stopping = True
             self._websocket.close(SERVICE_RESTART)
 
     def _leave(self) -> None:
@@ -192,13 +179,25 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._denial.gone = True
         notify_all(self._waiters)
 
-    def _refuse(self, response: Response) -> None:
-        """Answer a handshake that is wrong, as `websockets` says."""
-        body = response.body or b""
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer a handshake that is wrong, and say which version there is.
+
+        Source: RFC 6455 section 4.4; RFC 9110 section 15.5.22 asks for `Upgrade` with a 426.
+        """
+        text = f"{reason}\n".encode("ascii", "backslashreplace")
+        headers = HTTPHeaders(
+            {
+                "Content-Type": "text/plain; charset=utf-8",
+                "Content-Length": str(len(text)),
+                "Sec-WebSocket-Version": VERSION.decode(),
+                "Connection": "close",
+            }
+        )
+        if status == 426:
+            headers["Upgrade"] = "websocket"
+            headers["Connection"] = "Upgrade, close"  # a 426 has the option of its Upgrade
         self._connection.write_headers(
-            ResponseStartLine("HTTP/1.1", response.status_code, response.reason_phrase),
-            HTTPHeaders(dict(response.headers.raw_items())),
-            bytes(body),
+            ResponseStartLine("HTTP/1.1", status, responses[status]), headers, text
         )
         self._connection.finish()
 
@@ -219,11 +218,13 @@ class WebSocketCycle(HTTPMessageDelegate):
                 return {"type": "websocket.receive", "text": message}
             if message is not None:
                 return {"type": "websocket.receive", "bytes": message}
+            self._told_end = True
             return {
                 "type": "websocket.disconnect",
                 "code": self._websocket.close_code,
                 "reason": self._websocket.close_reason,
             }
+        self._told_end = True
         return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
 
     async def send(self, message: Message) -> None:
@@ -268,7 +269,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.finish()
             notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
-            denial = Responder(self._connection)
+            denial = Responder.make(self._connection, self._application.mistake_log)
             await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED
@@ -358,7 +359,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         scope["asgi"] = WEBSOCKET_ASGI
         scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
         offered = b",".join(
-            [value for name, value in self._headers.raw if name == b"sec-websocket-protocol"]
+            [value for name, value in self._connection.raw if name == b"sec-websocket-protocol"]
         )
         names = [name.strip(b" \t").decode("latin-1") for name in offered.split(b",")]
         scope["subprotocols"] = [name for name in names if name]
@@ -369,12 +370,24 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
-        closed = self._gone or (self._state == OPEN and self._websocket.close_code is not None)
-        if closed and isinstance(error, StreamClosedError):
-            app_log.info("The client left: %s", self)
+        why = self._why_closed()
+        if why and comes_of_leaving(error, told=self._told_end):
+            app_log.info("The %s has ended, since %s: %s", self, why, describe(error))
+            app_log.debug("What the application raised", exc_info=error)
         else:
             app_log.error("Uncaught exception in %s", self, exc_info=error)
         self._end(INTERNAL_ERROR)
+
+    def _why_closed(self) -> str:
+        """Return why the application can say nothing more; empty where it is its own doing."""
+        if self._stopping:
+            return "the server stops"
+        if self._gone:
+            return "the connection was closed"
+        was_open = self._state == OPEN or (self._state == CLOSED and self._told_end)
+        if was_open and self._websocket.close_code is not None:
+            return f"it was closed with {self._websocket.close_code}"
+        return ""
 
     def _left_open(self) -> None:
         """Act on an application that returned."""

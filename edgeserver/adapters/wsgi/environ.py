@@ -1,7 +1,8 @@
 """The environ: what a WSGI application is told of its request.
 
 Decides each key of PEP 3333's dictionary and of our own. It must not know threads, nor how the
-client was found out: `REMOTE_ADDR` and `wsgi.url_scheme` are the resolved ones.
+client was found out: `REMOTE_ADDR` and `wsgi.url_scheme` are the resolved ones. Whoever is at the
+other end of a Unix socket is `unix:`.
 
 Our own keys, beside those of PEP 3333 and CGI:
 
@@ -31,6 +32,7 @@ from edgeserver.adapters.wsgi.files import FileWrapper
 from edgeserver.httputil import HTTPConnection, split_host_and_port
 from edgeserver.httputil.headers import RawHeaders
 from edgeserver.httputil.hosts import split_absolute_target
+from edgeserver.support.addresses import client_name
 
 __all__ = ["connection_environ", "request_environ"]
 
@@ -108,7 +110,7 @@ def connection_environ(
         "wsgi.file_wrapper": FileWrapper,
         # Whatever the framing was, reading ends at the end of this request's body.
         "wsgi.input_terminated": True,
-        "edgeserver.peer": context.peer_ip,
+        "edgeserver.peer": context.peer,
         "edgeserver.tls": context.tls,
         **dict.fromkeys(_EACH),
     }
@@ -142,7 +144,7 @@ def request_environ(
     environ["QUERY_STRING"] = query
     environ["REQUEST_URI"] = environ["RAW_URI"] = target
     environ["SERVER_PROTOCOL"] = connection.version
-    environ["REMOTE_ADDR"] = connection.remote_ip
+    environ["REMOTE_ADDR"] = client_name(connection.remote_ip)
     environ["wsgi.url_scheme"] = scheme
     # None in a process that was started without one.
     environ["wsgi.errors"] = sys.stderr or io.StringIO()

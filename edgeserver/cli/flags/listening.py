@@ -46,17 +46,19 @@ def _require_trust(bind: Bind, plan: ServePlan) -> None:
     if bind.proxy is not None and not plan.lists_proxies:
         raise ConfigurationError(
             f"--bind {render_bind(bind)}: nobody may send the prelude; name the proxies with "
-            "--trust"
+            f"--trust{' in place of --xheaders' if plan.trust.get('xheaders') else ''}"
         )
 
 
 def _redirect_listener(port: int, plan: ServePlan) -> Listener:
     """Return the plain listener that sends clients to the first https one."""
-    secure = next((listener.bind for listener in plan.listeners if listener.is_tls), None)
-    if secure is None or secure.host is None:
+    binds = (listener.bind for listener in plan.listeners if listener.is_tls)
+    secure = next((bind for bind in binds if bind.port is not None), None)
+    if secure is None:
+        certificate = "" if plan.tls_request is not None else " and --certfile FILE"
         raise ConfigurationError(
-            f"--http-redirect {port} has no https to send clients to; add --bind https://HOST:PORT"
-            " and --certfile FILE"
+            f"--http-redirect {port} has no https port to send clients to; add --bind "
+            f"https://HOST:PORT{certificate}"
         )
     return Listener(bind=replace(secure, scheme="http", port=port, proxy=None), is_tls=False)
 

@@ -19,6 +19,14 @@ __all__ = ["GROUP"]
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is said of the processes into `plan`."""
     plan.workers = setting("workers").value_in(values)
+    plan.single_process = bool(values["single_process"])
+    if plan.single_process:
+        _refuse_what_needs_a_parent(values)
+    plan.start_timeout_s = setting("start-timeout").value_in(values)
+    plan.worker_timeout_s = setting("worker-timeout").value_in(values)
+    plan.max_requests = values["max_requests"] or 0
+    plan.max_lifetime_s = values["max_lifetime"] or 0.0
+    plan.max_memory = values["max_memory"] or 0
     plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
     plan.drain_idle_s = setting("drain-idle").value_in(values)
     plan.loop = setting("loop").value_in(values)
@@ -38,6 +46,17 @@ def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
     else:
         plan.access_log_format = None
     plan.access_log_asked = log is True or log_format is not None
+
+
+def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
+    """Refuse what only a parent can do, where there is to be none."""
+    for name in ("workers", "worker_timeout", "max_requests", "max_lifetime", "max_memory"):
+        if values[name] is not None and not (name == "workers" and values[name] == 1):
+            flag = setting(name.replace("_", "-")).flag
+            raise ConfigurationError(
+                f"--single-process and {flag} exclude each other: nobody watches the process;"
+                f" drop {flag}, or --single-process"
+            )
 
 
 GROUP = FlagGroup(table="process", apply=_apply)

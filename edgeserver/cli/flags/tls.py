@@ -23,8 +23,12 @@ _PARSED = ("key-password-file", "tls-host")
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write the TLS options of the https listeners, if there is a certificate, into `plan`."""
-    if values["dev_tls"] and values["certfile"] is not None:
-        raise ConfigurationError("--dev-tls and --certfile contradict each other; give one")
+    for name in ("certfile", "keyfile", "key-password-file") if values["dev_tls"] else ():
+        if values[setting(name).key] is not None:
+            raise ConfigurationError(
+                f"--dev-tls makes a certificate of its own and {setting(name).flag} is about "
+                "another: they contradict each other; leave --dev-tls out to serve yours"
+            )
     # An empty --certfile counts, too: an unset variable is no wish for http.
     if not values["dev_tls"] and values["certfile"] is None:
         _refuse_orphans(values)

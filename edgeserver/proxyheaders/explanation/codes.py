@@ -86,6 +86,12 @@ CODES: dict[str, Code] = {
         "As many entries as max_hops allows were all listed proxies.",
         "raise max_hops if your chain is that long; otherwise look for a proxy loop",
     ),
+    "proxy-named-as-client": Code(
+        "warning",
+        "A listed proxy names itself, or its own machine, as a proxy before it.",
+        "a client on the proxy's machine looks the same and writes the rest itself: check from "
+        "another machine; fine where two proxies of one machine stand in a row",
+    ),
     "trusted-peer-as-client": Code(
         "info",
         "A listed proxy sent no claim, so it is the client itself.",
@@ -156,7 +162,7 @@ CODES: dict[str, Code] = {
 """Permanent codes; their order is the order of the documentation."""
 
 
-STANDING = frozenset({"proto-unattributed", "prelude-names-nobody"})
+STANDING = frozenset({"proto-unattributed", "prelude-names-nobody", "proxy-named-as-client"})
 """Codes that say how a proxy is set up, and so hold for each request of its connection."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from edgeserver.proxyheaders.addresses import Address
 from edgeserver.proxyheaders.explanation.codes import SHOWN_BYTES, make_finding, title
 from edgeserver.proxyheaders.explanation.schemes import find_scheme_findings
 from edgeserver.proxyheaders.peer import Peer
@@ -23,6 +24,7 @@ from edgeserver.proxyheaders.walk import (
     walk,
     walk_single,
 )
+from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 
 __all__ = ["find_findings"]
@@ -54,6 +56,7 @@ def find_findings(
         return
     yield from _any_peer(rules, peer, trace, resolved)
     yield from _of_reason(rules, trace, resolved)
+    yield from _own_names(peer, trace, resolved)
     yield from _conflicts(rules, head, trace, resolved)
     yield from _of_elements(trace)
     yield from find_scheme_findings(rules, peer, head, trace, resolved)
@@ -84,12 +87,13 @@ def _unlisted(
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
     if resolved.reason in UNVERIFIED and peer.outcome is not None:
         yield make_finding(resolved.reason, f"the PROXY prelude: {peer.outcome.detail}")
+    client = client_name(resolved.remote_ip)
     if claimed:
         hidden = ", and hidden from the application" if rules.strip_unlisted else ""
         author = (
-            f"{resolved.remote_ip} is not a listed proxy and"
+            f"{client} is not a listed proxy and"
             if resolved.verified
-            else f"somebody behind {resolved.remote_ip} whom the PROXY prelude does not name"
+            else f"somebody behind {client} whom the PROXY prelude does not name"
         )
         yield make_finding(
             "untrusted-peer-claims",
@@ -101,9 +105,9 @@ def _any_peer(rules: Rules, peer: Peer, trace: Trace, resolved: Resolved) -> Ite
     """Yield the warning where a claim was believed that anybody could have made."""
     believed = bool(trace.steps) or resolved.protocol != peer.scheme
     if believed and rules.trusts_all:
+        name = client_name(peer.address.text)
         yield make_finding(
-            "any-peer-trusted",
-            f"headers of {peer.address.text} were believed; those of any peer would be",
+            "any-peer-trusted", f"headers of {name} were believed; those of any peer would be"
         )
 
 
@@ -111,18 +115,48 @@ def _of_reason(rules: Rules, trace: Trace, resolved: Resolved) -> Iterator[Findi
     """Yield the finding that the reason itself is."""
     reason = resolved.reason
     field = title(trace.field)
+    client = client_name(resolved.remote_ip)
     if reason in UNVERIFIED:
         last = trace.steps[-1]
         value = escape(last.raw.strip(b" \t"), SHOWN_BYTES)
         yield make_finding(reason, f"{field} says '{value}': {last.detail}")
     elif reason == "all-hops-trusted":
-        yield make_finding(reason, f"{resolved.remote_ip} is the leftmost of only listed proxies")
+        yield make_finding(reason, f"{client} is the leftmost of only listed proxies")
     elif reason == "max-hops":
         yield make_finding(
             reason, f"{len(trace.steps)} entries of {field} examined, all of listed proxies"
         )
     elif reason == "trusted-peer-as-client" and rules.mode == "policy":
-        yield make_finding(reason, f"{resolved.remote_ip} is a listed proxy and sent no {field}")
+        yield make_finding(reason, f"{client} is a listed proxy and sent no {field}")
+
+
+def _own_names(peer: Peer, trace: Trace, resolved: Resolved) -> Iterator[Finding]:
+    """Yield the finding that a proxy names itself, or its own machine, as if that were a proxy.
+
+    A client beside the proxy looks the same, and what stands left of it that client has written.
+    """
+    if resolved.reason != "first-untrusted":
+        return
+    author: Address | None = peer.source or peer.address
+    for step in trace.steps[:-1]:
+        address = step.address
+        if address is None or author is None:
+            return
+        if address.text == author.text or (_is_loopback(address) and _is_loopback(author)):
+            itself = "itself" if address.text == author.text else address.text
+            yield make_finding(
+                "proxy-named-as-client",
+                f"{author.text} names {itself}, and that names {resolved.remote_ip}",
+            )
+            return
+        author = address
+
+
+def _is_loopback(address: Address) -> bool:
+    """Return whether an address is this machine's own (RFC 1122 section 3.2.1.3, RFC 4291)."""
+    if address.version == 4:
+        return address.value >> 24 == 127
+    return address.version == 6 and address.value == 1
 
 
 def _conflicts(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeserver.proxyheaders.results import Finding, Resolved
+from edgeserver.support.addresses import UNIX, client_name
 from edgeserver.support.escape import escape
 
 __all__ = [
@@ -95,7 +96,7 @@ class Provenance:
         """Return the proof as JSON values, with everything that was claimed escaped."""
         resolved = self.resolved
         return {
-            "client": resolved.remote_ip,
+            "client": client_name(resolved.remote_ip),
             "port": resolved.port,
             "zone": resolved.zone,
             "scheme": resolved.protocol,
@@ -113,7 +114,7 @@ class Provenance:
 
 def hop_address(hop: Hop) -> str:
     """Return what stands in the address column: the address, else what was claimed."""
-    if hop.address is None or (hop.field == "TCP" and hop.claimed.startswith(b"unix:")):
+    if hop.address is None or (hop.field == "TCP" and hop.claimed.startswith(UNIX.encode())):
         return escape(hop.claimed, _SHOWN_BYTES) or "(empty)"
     return hop.address if hop.zone is None else f"{hop.address}%{escape(hop.zone)}"
 
@@ -122,7 +123,7 @@ def render_summary(provenance: Provenance) -> str:
     """Return the line that says who the client is."""
     resolved = provenance.resolved
     verified = "verified" if resolved.verified else f"UNVERIFIED ({resolved.reason})"
-    return f"client {resolved.remote_ip}  scheme {resolved.protocol}  {verified}"
+    return f"client {client_name(resolved.remote_ip)}  scheme {resolved.protocol}  {verified}"
 
 
 def render_finding(finding: Finding) -> str:

@@ -1,6 +1,6 @@
 """The PROXY protocol: what stands in front of a connection's first byte, and where it ends.
 
-Decides which version speaks, and reads version 1, the line of text; version 2 is in `prelude_v2`.
+Decides which version speaks, and reads version 1, the line of text; version 2 is in `v2`.
 It must not know whether the peer may be believed, nor anything of connections or time.
 
 A prelude is required or off, never guessed; so the first byte that cannot belong to an allowed
@@ -27,6 +27,7 @@ from edgeserver.proxyheaders.proxyprotocol.model import (
 from edgeserver.proxyheaders.proxyprotocol.render import render_prelude, render_v1, render_v2
 from edgeserver.proxyheaders.proxyprotocol.v2 import MAX_BLOCK, SIGNATURE, parse_v2
 from edgeserver.support.escape import escape
+from edgeserver.support.preludes import V1_START
 
 __all__ = [
     "MAX_PRELUDE",
@@ -45,7 +46,6 @@ MAX_V1 = 107
 MAX_PRELUDE = 16 + MAX_BLOCK
 """The most bytes that any prelude takes; after these `parse_prelude` never asks for more."""
 
-_V1_START = b"PROXY "
 _CRLF = b"\r\n"
 
 # "heading zeroes are not permitted in front of numbers"
@@ -56,7 +56,7 @@ _IPV6_BYTES = re.compile(rb"[0-9A-Fa-f:.]{0,45}")
 
 def is_prelude_start(data: bytes) -> bool:
     """Return whether `data` begins as some prelude does, however it goes on."""
-    return _begins(data, _V1_START) or _begins(data, SIGNATURE)
+    return _begins(data, V1_START) or _begins(data, SIGNATURE)
 
 
 def _begins(data: bytes, start: bytes) -> bool:
@@ -160,7 +160,7 @@ def _check_fields(fields: list[bytes], *, ended: bool) -> None:
         ("source port", _is_port),
         ("destination port", _is_port),
     ]
-    at = len(_V1_START) + len(family) + 1
+    at = len(V1_START) + len(family) + 1
     for index, field in enumerate(fields[2:]):
         name, is_valid = slots[index]
         if not is_valid(field, whole=ended or index < len(fields) - 3):

@@ -5,7 +5,7 @@ believed, nor anything of connections: bytes in, a value or an error out.
 
 The rules of section 2.2, in the order in which they are checked:
 
-1. twelve bytes of signature, which `prelude.parse_prelude` has seen;
+1. twelve bytes of signature, which `parse.parse_prelude` has seen;
 2. version 2 and command LOCAL or PROXY; anything else is dropped;
 3. one of the seven defined families and transports ("other values must be rejected as invalid by
    receivers"), ignored with LOCAL, whose whole block is discarded;
@@ -34,6 +34,7 @@ from edgeserver.proxyheaders.proxyprotocol.model import (
     refusal,
 )
 from edgeserver.support.escape import escape
+from edgeserver.support.preludes import V2_SIGNATURE
 
 __all__ = [
     "HEADER",
@@ -46,7 +47,7 @@ __all__ = [
     "parse_v2",
 ]
 
-SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+SIGNATURE = V2_SIGNATURE
 """The twelve bytes that begin every v2 prelude."""
 
 MAX_BLOCK = 4096

@@ -6,6 +6,8 @@ nothing here writes a key or its password into a message.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -16,7 +18,7 @@ from edgeserver.errors import EdgeServerError, TLSConfigurationError
 from edgeserver.tls.certificates.pem import PemBlock, describe_content, parse_pem
 from edgeserver.tls.settings.values import Password
 
-__all__ = ["PrivateKey", "describe_key", "load_key", "public_bytes", "render_key"]
+__all__ = ["LoadedKey", "PrivateKey", "describe_key", "load_key", "public_bytes", "render_key"]
 
 PrivateKey = (
     rsa.RSAPrivateKey
@@ -26,7 +28,21 @@ PrivateKey = (
 )
 
 
-def load_key(data: bytes, password: Password | None, where: str, *, own_file: bool) -> PrivateKey:
+class LoadedKey(NamedTuple):
+    """A private key, parsed, and as it stands in its file.
+
+    Attributes:
+        key: The key; `cryptography` does not tell RSA-PSS from RSA.
+        pem: Its block of the file.
+        password: What decrypts `pem`; None if it is not encrypted.
+    """
+
+    key: PrivateKey
+    pem: bytes
+    password: bytes | None
+
+
+def load_key(data: bytes, password: Password | None, where: str, *, own_file: bool) -> LoadedKey:
     """Return the private key in a PEM file's content.
 
     Args:
@@ -45,12 +61,19 @@ def load_key(data: bytes, password: Password | None, where: str, *, own_file: bo
     block = next((block for block in blocks if block.is_key), None)
     if block is None:
         raise TLSConfigurationError(_explain_no_key(data, blocks, where, own_file=own_file))
-    key = _decrypt(block, password, where)
+    encrypted = block.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.pem
+    secret = _resolve_password(password, where) if encrypted else None
+    if encrypted and not secret:
+        raise TLSConfigurationError(
+            f'{where} needs a password: set "password" (on the command line --key-password-file), '
+            "or store the key unencrypted where only this server can read it"
+        )
+    key = _parse_key(block, secret, where)
     if not isinstance(key, PrivateKey):
         raise TLSConfigurationError(
             f"{where}: this kind of key is not used in TLS today: make an ECDSA P-256 or RSA key"
         )
-    return key
+    return LoadedKey(key, block.pem, secret)
 
 
 def public_bytes(key: PublicKeyTypes) -> bytes:
@@ -98,14 +121,7 @@ def _explain_no_key(data: bytes, blocks: list[PemBlock], where: str, *, own_file
     )
 
 
-def _decrypt(block: PemBlock, password: Password | None, where: str) -> object:
-    encrypted = block.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.pem
-    secret = _resolve_password(password, where) if encrypted else None
-    if encrypted and not secret:
-        raise TLSConfigurationError(
-            f'{where} needs a password: set "password" (on the command line --key-password-file), '
-            "or store the key unencrypted where only this server can read it"
-        )
+def _parse_key(block: PemBlock, secret: bytes | None, where: str) -> object:
     try:
         # Checking RSA's primes takes longer than all the rest; the test handshake proves the key.
         return load_pem_private_key(block.pem, secret, unsafe_skip_rsa_key_validation=True)
@@ -113,7 +129,7 @@ def _decrypt(block: PemBlock, password: Password | None, where: str) -> object:
         raise TLSConfigurationError(f"{where}: this key is of no supported kind: {error}") from None
     except (ValueError, TypeError):
         pass  # what the library says is about its own arguments, not about the file
-    if encrypted:
+    if secret is not None:
         raise TLSConfigurationError(
             f'{where}: the "password" does not open this key (a line break at its end counts), '
             "or the key is damaged"

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from cryptography import x509
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.authorities import Authorities, load_authorities
@@ -18,7 +21,13 @@ from edgeserver.tls.certificates.files import (
     public_bytes_of,
     render_certs,
 )
-from edgeserver.tls.certificates.keys import describe_key, load_key, public_bytes, render_key
+from edgeserver.tls.certificates.keys import (
+    LoadedKey,
+    describe_key,
+    load_key,
+    public_bytes,
+    render_key,
+)
 from edgeserver.tls.certificates.names import common_name, server_names
 from edgeserver.tls.certificates.pem import load_file
 from edgeserver.tls.certificates.validity import explain_dates
@@ -28,6 +37,7 @@ __all__ = [
     "Material",
     "files_of",
     "load_material",
+    "pair_material",
 ]
 
 
@@ -37,7 +47,8 @@ class Material:
 
     Args:
         chain: The chain as it is sent, and what was repaired in it.
-        pair_pem: The chain and the unencrypted key, for OpenSSL. Never shown.
+        pair_pem: The chain and the key, for OpenSSL. Never shown.
+        password: What decrypts the key in `pair_pem`; None if it is not encrypted. Never shown.
         authorities: What client certificates are checked with.
         digest: Changes when the content of any file changes.
         certfile: Where the chain came from, for messages.
@@ -45,6 +56,7 @@ class Material:
 
     chain: Chain
     pair_pem: bytes = field(repr=False)
+    password: bytes | None = field(default=None, repr=False, kw_only=True)
     authorities: Authorities = field(default_factory=Authorities)
     digest: bytes = b""
     certfile: str = ""
@@ -102,23 +114,45 @@ def load_material(
     key_data = load_file(options.keyfile, "keyfile") if options.keyfile and own_file else cert_data
     key_where = f'keyfile "{options.keyfile}"' if own_file else cert_where
     key = load_key(key_data, options.password, key_where, own_file=own_file)
-    public = public_bytes(key.public_key())
+    public = public_bytes(key.key.public_key())
     leaf = next((cert for cert in certs if public_bytes_of(cert) == public), None)
     if leaf is None:
         raise TLSConfigurationError(
             f"{key_where} does not belong to {cert_where}: the key "
-            f"({describe_key(key.public_key())}) is not the one that the certificate "
+            f"({describe_key(key.key.public_key())}) is not the one that the certificate "
             f'"{common_name(certs[0])}" was requested with: put the right one there'
         )
-    chain = repair_chain(certs, leaf)
     authorities = load_authorities(options, now, is_reload=is_reload)
-    return Material(
-        chain=chain,
-        pair_pem=render_certs(chain.certs) + render_key(key),
+    return replace(
+        pair_material(certs, leaf, key, options.certfile),
         authorities=authorities,
-        certfile=options.certfile,
         digest=_digest(cert_data, key_data, *authorities.contents),
     )
+
+
+def pair_material(
+    certs: list[x509.Certificate], leaf: x509.Certificate, key: LoadedKey, certfile: str
+) -> Material:
+    """Return the material of a server's pair alone.
+
+    The key stays as it stands in the file: one of RSA-PSS would be plain RSA when it is written
+    anew, and its certificate another one's. A key that is encrypted is written anew even so, unless
+    it is of RSA-PSS: old ways of encrypting are OpenSSL's no more, but `cryptography`'s still.
+
+    Args:
+        certs: The certificates of the file, in its order.
+        leaf: The one that belongs to the key.
+        key: The key.
+        certfile: Where the certificates are from.
+    """
+    chain = repair_chain(certs, leaf)
+    pem, password = key.pem, key.password
+    # Below version 43 `cryptography` does not say which kind of key a certificate has.
+    kind = getattr(leaf, "public_key_algorithm_oid", None)
+    if password is not None and kind != PublicKeyAlgorithmOID.RSASSA_PSS:
+        pem, password = render_key(key.key), None
+    pair_pem = render_certs(chain.certs) + pem
+    return Material(chain=chain, pair_pem=pair_pem, password=password, certfile=certfile)
 
 
 def _digest(*contents: bytes) -> bytes:

@@ -16,7 +16,14 @@ from edgeserver.errors import TLSConfigurationError
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 
-__all__ = ["MAX_PEM_BYTES", "PemBlock", "describe_content", "load_file", "parse_pem"]
+__all__ = [
+    "MAX_PEM_BYTES",
+    "PemBlock",
+    "TLSFileError",
+    "describe_content",
+    "load_file",
+    "parse_pem",
+]
 
 MAX_PEM_BYTES = 32 * 1024 * 1024
 """No certificate, key or CRL file is larger; a path to a device or a log may be."""
@@ -24,6 +31,25 @@ MAX_PEM_BYTES = 32 * 1024 * 1024
 _BEGIN = b"-----BEGIN "
 _END = b"-----END "
 _DASHES = b"-----"
+
+
+class TLSFileError(TLSConfigurationError):
+    """A file that cannot be used, in one sentence.
+
+    Args:
+        where: The option and the path, such as `certfile "server.pem"`.
+        what: What is wrong, with what stands between it and `where`: a space or a colon.
+        fix: What to do about it; empty where `what` says it.
+
+    Attributes:
+        what: What is wrong, alone.
+        fix: What to do about it.
+    """
+
+    def __init__(self, where: str, what: str, fix: str = "") -> None:
+        super().__init__(f"{where}{what}" + (f": {fix}" if fix else ""))
+        self.what = what.lstrip(": ")
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +100,32 @@ def load_file(path: str, key: str) -> bytes:
     Raises:
         TLSConfigurationError: It cannot be read. A missing file has Tornado's message.
     """
+    where = f'{key} "{path}"'
     try:
         data = read_file(path, MAX_PEM_BYTES)
     except OSError as error:
-        raise TLSConfigurationError(_explain_os_error(path, key, error)) from None
+        raise TLSFileError(where, *_explain_os_error(error)) from None
     if len(data) > MAX_PEM_BYTES:
-        raise TLSConfigurationError(
-            f'{key} "{path}" is larger than {MAX_PEM_BYTES >> 20} MiB, which no such file is: '
-            "is this the right path?"
+        size = f"{MAX_PEM_BYTES >> 20} MiB"
+        raise TLSFileError(
+            where, f" is larger than {size}, which no such file is", "is this the right path?"
         )
     return data
 
 
-def _explain_os_error(path: str, key: str, error: OSError) -> str:
+def _explain_os_error(error: OSError) -> tuple[str, str]:
+    """Return what is wrong, and the fix."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return f'{key} "{path}" does not exist'
+        return " does not exist", ""
     if error.errno == errno.EISDIR:
-        return f'{key} "{path}" is a directory: name the file in it'
+        return " is a directory", "name the file in it"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f'{key} "{path}" may not be read by this process (user id {os.geteuid()}): give that '
-            "user or one of its groups the right to read the file and enter its directories"
+            f" may not be read by this process (user id {os.geteuid()})",
+            "give that user or one of its groups the right to read the file and enter its "
+            "directories",
         )
-    return f'{key} "{path}" cannot be read: {error.strerror or error}'
+    return f" cannot be read: {error.strerror or error}", ""
 
 
 def parse_pem(data: bytes) -> list[PemBlock]:

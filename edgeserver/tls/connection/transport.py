@@ -43,6 +43,19 @@ A whole record is a quarter of it, and nobody updates keys twice without a byte 
 HELD_INPUT = 64 * 1024
 """Bytes of records that are kept while they wait for their turn; beyond that reading pauses."""
 
+_OWN_INFO = frozenset(
+    (
+        "cipher",
+        "compression",
+        "peercert",
+        "ssl_object",
+        "sslcontext",
+        "tls_info",
+        "tls_truncated",
+    )
+)
+"""What `get_extra_info` answers itself."""
+
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
     """A transport over TLS; what stands above gets it when its handshake is done.
@@ -72,6 +85,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         "_lower",
         "_lower_eof",
         "_lower_reads",
+        "_outgoing",
         "_protocol",
         "_read_closed",
         "_reading_paused",
@@ -86,9 +100,10 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     )
 
     tls_info: TLSInfo
-    _sslobject: ssl.SSLObject  # from `open` on, as the next two
+    _sslobject: ssl.SSLObject  # from `open` on, as the next three
     _records: Any  # what reads records: `_sslobject`, without its Python methods
     _incoming: ssl.MemoryBIO  # records that have come, at most one chunk of them
+    _outgoing: ssl.MemoryBIO  # records that have not gone: the writer's, and what OpenSSL answers
     _turns: TurnBudget  # the time of the event loop, shared with all connections; from `start` on
 
     def __init__(
@@ -139,6 +154,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         # the methods of an `SSLObject` only call those of the object in it, for each record
         self._records = getattr(sslobject, "_sslobj", sslobject)
         self._incoming = incoming
+        self._outgoing = outgoing
         self._writer.open(self._records, outgoing)
         self.tls_info = info
         self._read_closed = False
@@ -152,7 +168,8 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         """
         self._protocol = protocol
         self._turns = turns_of(asyncio.get_running_loop())
-        self._rest = memoryview(rest) if rest else None
+        if rest:
+            self._rest = memoryview(rest)
         protocol.connection_made(self)
         if self._writer.paused:
             self.pause_writing()
@@ -161,7 +178,8 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def send_waiting(self) -> None:
         """Send what is still in the output BIO: session tickets that no answer took along."""
-        self._writer.send_waiting()
+        if self._outgoing.pending and not self._writer.closing:
+            self._writer.send_held()
 
     # ---- what the transport below tells us ----
 
@@ -202,7 +220,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._handshake.connection_lost(exc)
         protocol, self._protocol = self._protocol, None
         writer = self._writer
-        if not self._input_ended and not writer.closing:
+        if not (writer.closing or self._input_ended):
             self.truncated = True
         writer.forget()
         self._read_closed = self._input_ended = True
@@ -234,7 +252,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             size: How many bytes have come since the last call.
         """
         read = self._records.read
-        incoming = self._incoming
         writer = self._writer
         writer.room = CHUNK + 1
         while True:
@@ -259,12 +276,14 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 self._dataless_bytes = 0
             size = 0
             self._protocol.data_received(chunk)
-            if not incoming.pending or self._reading_paused or self._read_closed:
+            if not self._incoming.pending or self._reading_paused or self._read_closed:
                 break
             if self._turns.spent():
                 self._drain_later()
                 break
-        writer.uncork()
+        writer.room = 0
+        if self._outgoing.pending:
+            writer.send_held()
 
     def _refuse_dataless(self) -> None:
         """End a connection whose records bring work and no data."""
@@ -370,13 +389,15 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     def encrypt_close_notify(self) -> None:
         """Put close_notify into the output BIO; OpenSSL would take what is unread for an error."""
         incoming = self._incoming
-        unread = incoming.read() if incoming.pending else b""
+        if incoming.pending:
+            unread = incoming.read()
+            self.encrypt_close_notify()
+            incoming.write(unread)
+            return
         try:
             self._sslobject.unwrap()
         except ssl.SSLError:  # nearly always SSLWantReadError: the peer's is not here yet
             pass
-        if unread:
-            incoming.write(unread)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set when `pause_writing` and `resume_writing` are called; as for the transport below."""
@@ -394,9 +415,10 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def close(self) -> None:
         """Send what waits and close_notify, then close; `connection_lost` follows."""
-        if not self._writer.closing:
+        writer = self._writer
+        if not writer.closing:
             self._read_closed = True
-            self._writer.close()
+            writer.close()
 
     def fail(self, exc: ssl.SSLError) -> None:
         """End the connection after what OpenSSL refused, or an alert of the peer."""
@@ -435,6 +457,8 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 (a `TLSInfo`), `tls_truncated`, or a name of the transport below.
             default: What is returned for an unknown name.
         """
+        if name not in _OWN_INFO:
+            return self._lower.get_extra_info(name, default)
         if name == "tls_info":
             return self.tls_info
         if name == "ssl_object":
@@ -447,9 +471,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             return self._sslobject.getpeercert()
         if name == "cipher":
             return self._sslobject.cipher()
-        if name == "compression":
-            return self._sslobject.compression()
-        return self._lower.get_extra_info(name, default)
+        return self._sslobject.compression()
 
     def __repr__(self) -> str:
         if self._handshake is not None:

@@ -68,7 +68,8 @@ class TLSWriter:
         eof_written: Whether the write side was closed alone.
         paused: Whether the transport below takes no more at present.
         room: How much more the output BIO may hold back, plus one; 0 while the writer is not
-            corked. The owner corks by setting it to `CHUNK + 1`, and ends that with `uncork`.
+            corked. The owner corks by setting it to `CHUNK + 1`, and ends that by setting it to 0
+            and `send_held`.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class TLSWriter:
         "_backlog_bytes",
         "_blocked",
         "_closings",
+        "_is_timed",
         "_lower",
         "_outgoing",
         "_owner",
@@ -102,6 +104,7 @@ class TLSWriter:
         self._blocked = False  # whether a write has to wait, or is refused
         self._backlog: deque[Bytes] | None = None  # plain text that waits; None where nothing does
         self._backlog_bytes = 0  # how much that is
+        self._is_timed = False  # whether `_closings` has this writer
         self.room = 0
         self.paused = False
         self.eof_written = False
@@ -158,15 +161,9 @@ class TLSWriter:
         if backlog and not self.paused:
             self._flush()
 
-    def uncork(self) -> None:
-        """Send what was held back, and hold nothing back any more."""
-        self.room = 0
-        if not self.eof_written and (records := self._outgoing.read()):
-            self._lower.write(records)
-
-    def send_waiting(self) -> None:
-        """Send what is still in the output BIO: session tickets that no answer took along."""
-        if self._outgoing.pending and not self.closing:
+    def send_held(self) -> None:
+        """Send what is in the output BIO, unless the write side is closed."""
+        if not self.eof_written:
             self._lower.write(self._outgoing.read())
 
     def buffer_size(self) -> int:
@@ -247,8 +244,8 @@ class TLSWriter:
     def end_with_alert(self) -> None:
         """Drop what waits, send what OpenSSL has to say, and close."""
         self.forget()
-        if self._outgoing.pending and not self.eof_written:
-            self._lower.write(self._outgoing.read())
+        if self._outgoing.pending:
+            self.send_held()
         self._close_lower()
 
     def abort(self) -> None:
@@ -258,7 +255,7 @@ class TLSWriter:
 
     def forget(self) -> None:
         """Drop what waits, and take nothing more."""
-        if self.closing and self._closings is not None:
+        if self._is_timed and self._closings is not None:
             self._closings.discard(self)
         self.closing = self._blocked = True
         self._backlog = None
@@ -287,6 +284,7 @@ class TLSWriter:
     def _start_clock(self) -> None:
         """Do not wait without end for a peer that reads nothing any more."""
         if self._closings is not None:
+            self._is_timed = True
             self._closings.add(self)
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.keys import describe_key
 from edgeserver.tls.certificates.material import Material, load_material
+from edgeserver.tls.certificates.pem import TLSFileError
 from edgeserver.tls.contexts.client import build_client_context
 from edgeserver.tls.contexts.openssl import load_crls, load_pair, set_ciphers, translate
 from edgeserver.tls.settings.options import TLSOptions, parse_ssl_options
@@ -111,9 +112,12 @@ def _prove(context: ssl.SSLContext, material: Material, options: TLSOptions) -> 
             seen = _shake_hands(context, version)
         except ssl.SSLError as error:
             key = describe_key(material.chain.leaf.public_key())
-            raise TLSConfigurationError(
-                f'certfile "{options.certfile}" ({key}): a test handshake with '
-                f"TLS 1.{version - ssl.TLSVersion.TLSv1} fails: {translate(error)}"
+            what, fix = translate(error)
+            raise TLSFileError(
+                f'certfile "{options.certfile}"',
+                f" ({key}): a test handshake with TLS 1.{version - ssl.TLSVersion.TLSv1} fails: "
+                f"{what}",
+                fix,
             ) from None
         if seen != material.chain.leaf.public_bytes(serialization.Encoding.DER):
             raise TLSConfigurationError(

@@ -15,20 +15,52 @@ from typing import NoReturn
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.material import Material
+from edgeserver.tls.certificates.pem import TLSFileError
 from edgeserver.tls.settings.options import TLSOptions
 
 __all__ = ["load_crls", "load_pair", "set_ciphers", "translate"]
 
 _REASONS = {
-    "EE_KEY_TOO_SMALL": "the certificate's key is too short (RSA needs 2048 bits): make a new key",
-    "CA_KEY_TOO_SMALL": "an authority's key in the chain is too short (RSA needs 2048 bits)",
-    "CA_MD_TOO_WEAK": "a signature in the chain uses SHA-1 or MD5: have the certificate reissued",
-    "KEY_VALUES_MISMATCH": "the private key does not belong to the certificate",
-    "UNKNOWN_CERTIFICATE_TYPE": "this kind of certificate key cannot be used for TLS",
-    "NO_SUITABLE_SIGNATURE_ALGORITHM": "the certificate's key suits no signature of this version",
-    "NO_SHARED_CIPHER": "no cipher suite suits the certificate's key",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no cipher suite suits the certificate's key",
+    "EE_KEY_TOO_SMALL": (
+        "the certificate's key is too short (RSA needs 2048 bits)",
+        "make a new key, and request a new certificate with it",
+    ),
+    "CA_KEY_TOO_SMALL": (
+        "an authority's key in the chain is too short (RSA needs 2048 bits)",
+        "have the certificate issued by another authority",
+    ),
+    "CA_MD_TOO_WEAK": (
+        "a signature in the chain uses SHA-1 or MD5",
+        "have the certificate reissued",
+    ),
+    **dict.fromkeys(
+        ("NO_CERTIFICATE_ASSIGNED", "KEY_TYPE_MISMATCH"),
+        (
+            "the certificate's key and the private key are of two kinds, such as RSA-PSS and RSA",
+            "use the key file with which the certificate was requested, as it was made",
+        ),
+    ),
+    "KEY_VALUES_MISMATCH": (
+        "the private key does not belong to the certificate",
+        "use the key that the certificate was requested with",
+    ),
+    "UNKNOWN_CERTIFICATE_TYPE": (
+        "this kind of certificate key cannot be used for TLS",
+        "make an ECDSA P-256 or RSA key, and request a new certificate with it",
+    ),
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": (
+        "the certificate's key suits no signature of this version",
+        'make an ECDSA P-256 or RSA key, or set "policy" to "modern"',
+    ),
+    **dict.fromkeys(
+        ("NO_SHARED_CIPHER", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        (
+            "no cipher suite suits the certificate's key",
+            'leave "ciphers" out, or name suites for that kind of key, too',
+        ),
+    ),
 }
+"""What OpenSSL's refusals mean, and the fix."""
 
 
 def set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
@@ -57,9 +89,10 @@ def load_pair(context: ssl.SSLContext, material: Material, options: TLSOptions) 
     """
     try:
         with _as_file(material.pair_pem) as path:
-            context.load_cert_chain(path, password=_refuse_to_ask)
+            context.load_cert_chain(path, password=material.password or _refuse_to_ask)
     except ssl.SSLError as error:
-        raise TLSConfigurationError(f'certfile "{options.certfile}": {translate(error)}') from None
+        what, fix = translate(error)
+        raise TLSFileError(f'certfile "{options.certfile}"', f": {what}", fix) from None
 
 
 def load_crls(context: ssl.SSLContext, pem: bytes) -> None:
@@ -74,10 +107,10 @@ def _refuse_to_ask() -> NoReturn:
     raise TLSConfigurationError("the private key is still encrypted")
 
 
-def translate(error: ssl.SSLError) -> str:
-    """Return what OpenSSL's refusal means, in words where they are known."""
+def translate(error: ssl.SSLError) -> tuple[str, str]:
+    """Return what OpenSSL's refusal means, in words where they are known, and the fix."""
     reason = error.reason or ""
-    return _REASONS.get(reason, f"OpenSSL refuses it: {reason or error}")
+    return _REASONS.get(reason, (f"OpenSSL refuses it: {reason or error}", ""))
 
 
 @contextlib.contextmanager

@@ -18,11 +18,14 @@ from cryptography import x509
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.chain import is_self_signed
 from edgeserver.tls.certificates.files import parse_certs, parse_crls, public_bytes_of
-from edgeserver.tls.certificates.keys import PrivateKey, describe_key, load_key, public_bytes
+from edgeserver.tls.certificates.keys import LoadedKey, describe_key, load_key, public_bytes
+from edgeserver.tls.certificates.material import pair_material
 from edgeserver.tls.certificates.names import common_name, find_extension
-from edgeserver.tls.certificates.pem import describe_content, load_file, parse_pem
+from edgeserver.tls.certificates.pem import TLSFileError, describe_content, load_file, parse_pem
+from edgeserver.tls.contexts.build import build_context
 from edgeserver.tls.doctor.chain import ChainCheck, check_certificate, check_chain
 from edgeserver.tls.doctor.findings import Report
+from edgeserver.tls.settings.options import TLSOptions
 from edgeserver.tls.settings.values import Password
 
 __all__ = ["check_files", "check_mode"]
@@ -35,7 +38,7 @@ class _Content:
     path: str
     certs: list[x509.Certificate] = field(default_factory=list)
     crls: list[x509.CertificateRevocationList] = field(default_factory=list)
-    key: PrivateKey | None = None
+    key: LoadedKey | None = None
     locked: bool = False
 
 
@@ -67,7 +70,9 @@ def check_files(
         trusted = tuple(parse_certs(load_file(ca_certs, "ca_certs"), f'ca_certs "{ca_certs}"'))
         paths = [*paths, ca_certs]
     contents = [_read(path, password, report) for path in dict.fromkeys(paths)]
-    keys = {public_bytes(each.key.public_key()): each for each in contents if each.key is not None}
+    keys = {
+        public_bytes(each.key.key.public_key()): each for each in contents if each.key is not None
+    }
     roots = tuple(cert for each in contents if _is_authorities(each, keys) for cert in each.certs)
     against = ChainCheck(
         now=now,
@@ -90,7 +95,9 @@ def check_files(
         elif each.certs:
             leaf = _find_leaf(each.certs, keys)
             leaves.add(public_bytes_of(leaf))
-            report.extend([check_chain(each.certs, leaf, each.path, against)])
+            found = check_chain(each.certs, leaf, each.path, against)
+            _check_service(each, leaf, keys, found)
+            report.extend([found])
         _check_crls(each, roots, now, report)
     _check_pairs(contents, keys, leaves, authorities, report)
     return report
@@ -138,7 +145,7 @@ def _read_key(content: _Content, data: bytes, password: Password | None, report:
             report.add("damaged", content.path, str(error), "use a key that can be read")
     else:
         report.subjects.append(
-            f"{content.path}: private key, {describe_key(content.key.public_key())}"
+            f"{content.path}: private key, {describe_key(content.key.key.public_key())}"
         )
 
 
@@ -234,6 +241,20 @@ def _is_signed_by(crl: x509.CertificateRevocationList, cert: x509.Certificate) -
         return crl.is_signature_valid(cert.public_key())  # type: ignore[arg-type] # caught below
     except TypeError:  # a kind of key that signs nothing
         return False
+
+
+def _check_service(
+    content: _Content, leaf: x509.Certificate, keys: dict[bytes, _Content], report: Report
+) -> None:
+    """Add what would stop a server from starting with a pair: the judge is the same."""
+    holder = keys.get(public_bytes_of(leaf))
+    if holder is None or holder.key is None or report.grade == "F":
+        return  # what is found already is why, and says more
+    options = TLSOptions(certfile=content.path, keyfile=holder.path)
+    try:
+        build_context(pair_material(content.certs, leaf, holder.key, content.path), options)
+    except TLSFileError as error:
+        report.add("unusable", content.path, error.what, error.fix or "see the server's log")
 
 
 def _check_pairs(

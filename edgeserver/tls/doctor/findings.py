@@ -26,6 +26,7 @@ GRADE_CAPS = {
     "crl-expired": "F",
     "crl-forged": "F",
     "handshake-failed": "F",
+    "unusable": "F",
     "untrusted": "F",
     # some clients refuse, or some attacker gains
     "intermediate-missing": "C",

@@ -183,17 +183,15 @@ def _parse(body: bytes, at: int, end: int) -> ClientHello:
 
 def _parse_extensions(hello: ClientHello, body: bytes, at: int, end: int) -> None:
     offsets = hello._offsets
-    count = 0
     while at < end:
         kind, size = _read_extension_head(body, at)
+        if kind in offsets:
+            # RFC 8446 section 4.2: "There MUST NOT be more than one extension of the same type"
+            raise ClientHelloError("an extension is given twice (RFC 8446 section 4.2)")
         offsets[kind] = at
         at += size + 4
-        count += 1
     if at != end:
         raise ClientHelloError("the last extension does not fit")
-    if len(offsets) != count:
-        # RFC 8446 section 4.2: "There MUST NOT be more than one extension of the same type"
-        raise ClientHelloError("an extension is given twice (RFC 8446 section 4.2)")
     if _SERVER_NAME in offsets and (name := hello.extension(_SERVER_NAME)):
         hello.server_name = _parse_server_name(name)
     if _ALPN in offsets and (alpn := hello.extension(_ALPN)):

@@ -43,8 +43,9 @@ REASONS: dict[str, Reason] = {
         Reason(
             "not-tls",
             "what came is neither TLS nor HTTP",
-            "a port scan, another protocol, or a PROXY prelude that this listener does not expect",
+            "a port scan, or another protocol",
         ),
+        Reason("proxy-prelude", "a PROXY header, which this listener does not take"),
         Reason("sslv2", "an SSLv2 hello", "the client is some twenty years old, or a scanner"),
         Reason("malformed-hello", "the ClientHello cannot be read", "a scanner or a broken client"),
         Reason("hello-too-long", "a ClientHello over 64 KiB", "no real client sends one"),

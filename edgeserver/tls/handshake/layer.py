@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from edgeserver.support.addresses import peer_of
+from edgeserver.support.preludes import explain_prelude, prelude_version
 from edgeserver.support.ratelimit import address_key
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.transport import TLSTransport
@@ -137,13 +139,14 @@ class TLSLayer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock and wait for the hello."""
         lower = self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
-        self._transport = TLSTransport(lower, self, closings=self._limiter.closing)
+        limiter = self._limiter
+        self._transport = TLSTransport(lower, self, closings=limiter.closing)
         lower.set_protocol(self._transport)
         peer = transport.get_extra_info("peername")
         named = isinstance(peer, tuple)  # a unix socket has a path or nothing
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
-        self._limiter.begin(self, self._contexts.handshake_timeout)
+        limiter.begin(self, self._contexts.handshake_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
@@ -206,6 +209,12 @@ class TLSLayer(asyncio.Protocol):
             self._note(REASONS["plain-http"])
             self._answer_plain_http()
             return
+        version = prelude_version(self._raw) if opening is Opening.GARBAGE else None
+        if version is not None:
+            peer = peer_of(self._lower)
+            words = explain_prelude(version, peer, after=self._client is not None)
+            self._refuse(REASONS["proxy-prelude"]._replace(words=words))
+            return
         if opening is Opening.TOO_LONG:
             self._refuse(REASONS["hello-too-long"], alert_record(ILLEGAL_PARAMETER))
             return
@@ -246,18 +255,19 @@ class TLSLayer(asyncio.Protocol):
     def _start(self) -> None:
         """Choose the context and hand OpenSSL what has come."""
         hello = self._hello
-        asked = (hello.server_name, hello.alpn) if hello else (None, ())
-        selection = self._contexts.select(*asked)
-        if selection.context is None or selection.alert is not None:
+        if hello is None:
+            selection = self._contexts.select(None, ())
+        else:
+            selection = self._contexts.select(hello.server_name, hello.alpn)
+        context = selection.context
+        if context is None or selection.alert is not None:
             alert = selection.alert or INTERNAL_ERROR
             self._refuse(explain_alert(alert), alert_record(alert))
             return
         self._host = selection.host
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._sslobject = selection.context.wrap_bio(
-            self._incoming, self._outgoing, server_side=True
-        )
+        incoming = self._incoming = ssl.MemoryBIO()
+        outgoing = self._outgoing = ssl.MemoryBIO()
+        self._sslobject = context.wrap_bio(incoming, outgoing, server_side=True)
         raw, self._raw = self._raw, b""
         self._shake(bytes(raw))
 
@@ -289,22 +299,26 @@ class TLSLayer(asyncio.Protocol):
     def _finish(self, rest: bytes) -> None:
         """Put the finished transport in this layer's place."""
         limiter = self._limiter
+        sslobject, outgoing = self._sslobject, self._outgoing
         limiter.completed += 1
-        if self._sslobject.session_reused:
+        if sslobject.session_reused:
             limiter.resumed += 1
         hello = self._hello
-        info = TLSInfo(
-            self._sslobject,
-            sni=hello.server_name if hello else None,
-            ja4_source=keep_for_ja4(hello) if hello else None,
-            host=self._host,
-        )
+        if hello is None:
+            info = TLSInfo(sslobject, host=self._host)
+        else:
+            info = TLSInfo(
+                sslobject,
+                sni=hello.server_name,
+                ja4_source=keep_for_ja4(hello),
+                host=self._host,
+            )
         self._state = OVER  # it holds no slot to give back, and `open` lets go of this layer
         limiter.end(self)
         transport = self._transport
-        transport.open(self._sslobject, incoming=self._incoming, outgoing=self._outgoing, info=info)
+        transport.open(sslobject, incoming=self._incoming, outgoing=outgoing, info=info)
         transport.start(self._build_protocol(transport), rest=rest)
-        if self._outgoing.pending:
+        if outgoing.pending:
             limiter.send_late(transport)
 
     # ---- ends ----

@@ -241,7 +241,10 @@ async def test_an_application_that_never_listens_is_told_by_send(caplog):
     assert len(sent) <= UNHEARD_SENDS
     [record] = [each for each in caplog.records if each.name == "edgeserver.application"]
     assert record.levelname == "INFO"
-    assert "The client left before the answer was complete" in record.getMessage()
+    assert (
+        "The answer was not completed, since the connection was closed: GET /"
+        in record.getMessage()
+    )
 
 
 @pytest.mark.parametrize(
@@ -344,3 +347,35 @@ async def test_a_scope_that_cannot_be_made_answers_500(caplog):
         said = await served.ask()
     assert said.startswith(b"HTTP/1.1 500 ")
     assert "Uncaught exception in GET / HTTP/1.1 from 127.0.0.1" in caplog.text
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        pytest.param([BODY], id="whole"),
+        pytest.param([MORE, MORE, BODY], id="in-pieces"),
+        pytest.param([{**BODY, "body": b"", "more_body": True}, MORE, BODY], id="later"),
+    ],
+)
+async def test_a_body_that_the_status_does_not_have(status, bodies, caplog):
+    """It is dropped, one warning says so, and the connection goes on; as with WSGI."""
+    async with serving(playing({**START, "status": status}, *bodies)) as served:
+        said = await served.ask(GET.replace(b"Connection: close\r\n", b"") + GET)
+    first, second = said.split(b"\r\n\r\n")[:2]
+    assert first.startswith(b"HTTP/1.1 %d " % status)
+    assert second.startswith(b"HTTP/1.1 %d " % status)
+    assert said.endswith(b"\r\n\r\n")
+    assert [each.levelname for each in caplog.records] == ["WARNING"] * 2
+    assert f"gave a body with status {status}, which has none" in caplog.text
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_without_a_body(status, caplog):
+    """An application that gives none is not warned, however it says so."""
+    empty = {**BODY, "body": b""}
+    async with serving(
+        playing({**START, "status": status}, {**empty, "more_body": True}, empty)
+    ) as served:
+        assert split(await served.ask())[::2] == (status, b"")
+    assert not caplog.records

@@ -161,8 +161,18 @@ async def test_what_an_application_does_to_its_scope_stays_there():
     assert found == ["203.0.113.5", False]
 
 
-async def test_a_unix_socket_has_a_path_and_no_client(tmp_path):
-    """The server is the socket's path; nobody is known at the other end."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"trust": TrustPolicy(["127.0.0.1"])},
+        {"trust": TrustPolicy(["unix:"])},
+        {"xheaders": True},
+    ],
+    ids=["off", "unlisted", "listed", "xheaders"],
+)
+async def test_a_unix_socket_has_a_path_and_a_client(tmp_path, options):
+    """The server is the socket's path; the client is a pair, which frameworks take apart."""
     scopes = []
 
     async def app(scope, receive, send):
@@ -170,14 +180,15 @@ async def test_a_unix_socket_has_a_path_and_no_client(tmp_path):
         await answer(send)
 
     path = str(tmp_path / "s")
-    async with serving(app) as served:
+    async with serving(app, server=options) as served:
         served.server.add_sockets([bind_unix_socket(path)])
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(GET)
         await reader.read()
         await hang_up(writer)
     assert scopes[0]["server"] == (path, None)
-    assert scopes[0]["client"] is None
+    assert scopes[0]["client"] == ("unix:", 0)
+    assert scopes[0]["extensions"]["edgeserver"]["peer"] == ("unix:", None)
 
 
 class TestTLS:

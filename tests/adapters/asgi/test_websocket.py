@@ -227,24 +227,6 @@ class TestHandshakes:
             assert client.response.headers["Set-Cookie"] == "a=b"
 
     @pytest.mark.parametrize(
-        ("changes", "status"),
-        [
-            pytest.param({"Sec_WebSocket_Key": None}, 400, id="no-key"),
-            pytest.param({"Sec_WebSocket_Key": "short"}, 400, id="short-key"),
-            pytest.param({"Sec_WebSocket_Version": None}, 400, id="no-version"),
-            pytest.param({"Sec_WebSocket_Version": "12"}, 400, id="old-version"),
-        ],
-    )
-    async def test_wrong_handshakes_are_refused_without_the_application(self, changes, status):
-        """A request that cannot become a WebSocket is answered as RFC 6455 says."""
-
-        async def app(scope, receive, send):
-            raise AssertionError("the application was called")
-
-        async with serving(app) as served:
-            assert split(await served.ask(handshake(**changes)))[0] == status
-
-    @pytest.mark.parametrize(
         "request_",
         [
             pytest.param(handshake(Upgrade="h2c"), id="another-protocol"),

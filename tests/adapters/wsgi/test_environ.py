@@ -161,7 +161,7 @@ async def test_http_1_0_without_a_host() -> None:
 
 
 async def test_a_unix_socket(tmp_path: Any) -> None:
-    """On a Unix socket the Host field names the server."""
+    """On a Unix socket the Host field names the server, and the client is who it is."""
     from edgeserver.adapters.wsgi import WSGIAdapter
     from edgeserver.httpserver import HTTPServer
     from edgeserver.netutil import bind_unix_socket
@@ -178,6 +178,9 @@ async def test_a_unix_socket(tmp_path: Any) -> None:
     await server.close_all_connections()
     names = [(environ["SERVER_NAME"], environ["SERVER_PORT"]) for environ in app.environs]
     assert names == [("a.example", "80"), ("a.example", "8000")]
+    assert {environ["REMOTE_ADDR"] for environ in app.environs} == {"unix:"}
+    assert {environ["edgeserver.peer"] for environ in app.environs} == {"unix:"}
+    assert not any("REMOTE_PORT" in environ for environ in app.environs)
 
 
 @pytest.mark.parametrize("certificate", [False, True], ids=["anonymous", "client-certificate"])

@@ -1,0 +1,340 @@
+"""The parent of several workers: forks, signals, pipes.
+
+Decides how what the `Supervisor` decides is done, and how it hears what happened. It must not know
+what a worker does: no event loop, thread or application exists on this side of the fork.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.runtime.supervisor import (
+    Action,
+    Announce,
+    Drop,
+    Exit,
+    Limits,
+    Release,
+    Say,
+    Send,
+    Start,
+    StopListening,
+    Supervisor,
+)
+
+__all__ = ["Queues", "WorkerBody", "run_workers"]
+
+_PASSED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+_SIGNALS = (*_PASSED, signal.SIGCHLD)
+
+TICK_S = 1.0
+MEMORY_EVERY_S = 5.0
+
+WorkerBody = Callable[[ParentLink], int]
+"""Serve until told to stop, and return the exit code; called in a process of its own."""
+
+
+class Queues(Protocol):
+    """The listening sockets, as the parent handles them; see `sockets.PlaceSockets`."""
+
+    def open(self, place: int) -> None:
+        """Make sure that a place has sockets."""
+        ...
+
+    def release(self, place: int) -> None:
+        """Give the sockets of a place to all who are started from now on."""
+        ...
+
+    def drop(self, place: int) -> None:
+        """Close the sockets of a place that nobody fills for a while."""
+        ...
+
+    def close(self) -> None:
+        """Close all."""
+        ...
+
+
+@dataclass
+class _Process:
+    """What the parent holds for a worker."""
+
+    pid: int
+    pipe: int  # -1 once it was closed
+    slot: int
+    text: bytes = b""  # of a line that is not whole yet
+
+
+def run_workers(
+    count: int,
+    body: WorkerBody,
+    *,
+    limits: Limits,
+    queues: Queues,
+    shared_queue: bool,
+    on_ready: Callable[[str], None],
+    say: Callable[[str], None],
+) -> int:
+    """Keep `count` workers running until a signal ends them all, and return the exit code.
+
+    TERM and INT stop all gracefully, a second one at once; HUP and USR1 are passed on; USR2
+    replaces the workers, one after the other; TTIN and TTOU add and remove one.
+
+    Args:
+        count: How many workers.
+        body: What a worker does, in its own process; it never returns into the parent's code.
+        limits: What workers are held to.
+        queues: The listening sockets.
+        shared_queue: Whether all places have the same sockets.
+        on_ready: Called once, when all serve, with what the first worker said of itself.
+        say: Prints one line for the operator.
+    """
+    supervisor = Supervisor(count, limits, shared_queue=shared_queue)
+    return _Parent(supervisor, body, limits, queues, on_ready=on_ready, say=say).run()
+
+
+class _Parent:
+    """Does what the supervisor decides."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        body: WorkerBody,
+        limits: Limits,
+        queues: Queues,
+        *,
+        on_ready: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._body = body
+        self._limits = limits
+        self._queues = queues
+        self._on_ready = on_ready
+        self._say = say
+        self._beats = Beats()
+        self._processes: dict[int, _Process] = {}  # by process id, until reaped
+        self._exit_code: int | None = None
+        self._ticked_s = 0.0
+        self._weighed_s = 0.0  # when memory was looked at
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, self._wakeup_w = socket.socketpair()
+        # Nothing is ever written to it: its end of file tells workers that the parent is gone.
+        self._lifeline, self._lifeline_w = os.pipe()
+
+    def run(self) -> int:
+        """Watch the workers until the last one has ended, and return the exit code."""
+        self._wakeup.setblocking(False)
+        self._wakeup_w.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)  # the wake-up descriptor says which it was
+        signal.set_wakeup_fd(self._wakeup_w.fileno())
+        self._do(self._supervisor.begin(time.monotonic()))
+        while self._exit_code is None:
+            for key, _ in self._selector.select(self._patience_s()):
+                if key.fileobj is self._wakeup:
+                    self._on_wakeup()
+                else:
+                    self._on_lines(key.data)
+            self._reap()
+            self._tick()
+        return self._exit_code
+
+    def _patience_s(self) -> float:
+        """Return how long nothing needs to be done unless something happens."""
+        now_s = time.monotonic()
+        due_s = self._supervisor.due_s()
+        next_s = self._ticked_s + TICK_S
+        return max(0.0, (next_s if due_s is None else min(next_s, due_s)) - now_s)
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        due_s = self._supervisor.due_s()
+        if now_s - self._ticked_s < TICK_S and (due_s is None or due_s > now_s):
+            return
+        self._ticked_s = now_s
+        beats = {pid: self._beats.stamped_s(each.slot) for pid, each in self._processes.items()}
+        memory: dict[int, int] = {}
+        if self._limits.max_memory and now_s - self._weighed_s >= MEMORY_EVERY_S:
+            self._weighed_s = now_s
+            memory = {pid: _memory_of(pid) for pid in self._processes}
+        self._do(self._supervisor.tick(now_s, beats, memory))
+
+    # Actions.
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(place):
+                    self._start(place)
+                case Send(pid, number):
+                    os.kill(pid, number)  # not yet reaped, so the number is still its own
+                case Say(line):
+                    self._say(line)
+                case Announce(said):
+                    self._on_ready(said)
+                case Release(place):
+                    self._queues.release(place)
+                case Drop(place):
+                    self._queues.drop(place)
+                case StopListening():
+                    # Else clients would still connect while the last requests end, and wait for
+                    # nobody.
+                    self._queues.close()
+                case Exit(code):
+                    self._exit_code = code
+
+    def _start(self, place: int) -> None:
+        """Fork one worker."""
+        self._queues.open(place)
+        pipe_r, pipe_w = os.pipe()
+        slot = self._beats.take_slot()
+        # A signal between the fork and the child's own handlers would be taken for the parent's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(pipe_r)
+            os.close(pipe_w)
+            self._beats.give_back(slot)
+            reason = error.strerror or str(error)
+            self._do(self._supervisor.not_forked(place, reason, time.monotonic()))
+            return
+        if pid == 0:
+            os.close(pipe_r)
+            self._become_worker(place, pipe_w, slot)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(pipe_w)
+        os.set_blocking(pipe_r, False)
+        process = self._processes[pid] = _Process(pid, pipe_r, slot)
+        self._selector.register(pipe_r, selectors.EVENT_READ, process)
+        self._supervisor.forked(place, pid, time.monotonic())
+
+    def _become_worker(self, place: int, pipe: int, slot: int) -> NoReturn:
+        """Run the worker's body in the child, and end the process with its exit code."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            self._selector.close()
+            self._wakeup.close()
+            self._wakeup_w.close()
+            os.close(self._lifeline_w)
+            for other in self._processes.values():
+                if other.pipe >= 0:
+                    os.close(other.pipe)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _print_stacks_on(signal.SIGQUIT)
+            # The others are the parent's, which turns a terminal's INT into one TERM. They are not
+            # set to be ignored: programs that the application starts would inherit that.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            link = ParentLink(
+                place,
+                pipe,
+                self._lifeline,
+                beats=self._beats,
+                slot=slot,
+                is_renewed=self._supervisor.announced,
+            )
+            code = self._body(link)
+        except SystemExit as error:  # the application ended its process
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:  # nothing may unwind into the parent's code
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            os._exit(code)
+
+    # Events.
+
+    def _on_lines(self, process: _Process) -> None:
+        """Hear what a worker has said; at its end of file, nothing more will come."""
+        while process.pipe >= 0:
+            try:
+                data = os.read(process.pipe, 4096)
+            except BlockingIOError:
+                return
+            if not data:
+                self._close_pipe(process)
+                return
+            *lines, process.text = (process.text + data).split(b"\n")
+            for line in lines:
+                said = line.decode("utf-8", "replace")
+                self._do(self._supervisor.heard(process.pid, said, time.monotonic()))
+
+    def _close_pipe(self, process: _Process) -> None:
+        if process.pipe >= 0:
+            self._selector.unregister(process.pipe)
+            os.close(process.pipe)
+            process.pipe = -1
+
+    def _on_wakeup(self) -> None:
+        """Act on the signals that have come; a worker's end is seen by `_reap`."""
+        try:
+            numbers = self._wakeup.recv(4096)
+        except BlockingIOError:
+            return
+        for number in numbers:
+            if number in _PASSED:
+                self._do(self._supervisor.asked(number, time.monotonic()))
+
+    def _reap(self) -> None:
+        """Take note of every process that has ended, orphans that are ours as PID 1 too."""
+        while self._processes:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            process = self._processes.get(pid)
+            if process is None:
+                continue
+            self._on_lines(process)  # what it said before it ended still counts
+            self._close_pipe(process)
+            del self._processes[pid]
+            self._beats.give_back(process.slot)
+            code = os.waitstatus_to_exitcode(status)
+            self._do(self._supervisor.ended(pid, code, time.monotonic()))
+
+
+def _print_stacks_on(number: signal.Signals) -> None:
+    """Have a signal print the stacks of all threads, even while C code holds the interpreter."""
+    try:
+        faulthandler.register(number, all_threads=True)
+    except (RuntimeError, ValueError, AttributeError, OSError):
+        pass  # standard error was closed at start, or is no file
+
+
+def _memory_of(pid: int) -> int:
+    """Return how many bytes a process takes, what it shares counted in parts; 0 if unknown."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass  # it has ended, or this system does not tell
+    return 0

@@ -1,0 +1,237 @@
+"""The fixes in the messages of the command line: whoever does what they say gets on.
+
+Each row is a wrong call, the part of its message that is the fix, and the call that somebody makes
+of it; that one starts, or is told of something else that is wrong with it.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgeserver.cli import cli
+from edgeserver.cli.flags import APPLY_ORDER, apply_flags
+from edgeserver.cli.serve import serve
+from edgeserver.errors import EdgeServerError
+from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.plan import ServePlan
+from edgeserver.runtime.prepare import prepare
+
+APPLICATION = """
+async def app(scope, receive, send): ...
+def create_app(): return app
+async def create_later(): return app
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a directory with an application and a few files."""
+    (tmp_path / "advised.py").write_text(APPLICATION)
+    (tmp_path / "ranges").write_text("10.0.0.0/8\n")
+    (tmp_path / "all").write_text("0.0.0.0/0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    return tmp_path
+
+
+def attempt(arguments: list[str]) -> str:
+    """Return what is said of a call of `serve`; nothing where it would start to listen."""
+    try:
+        context = serve.make_context("serve", arguments)
+        plan = ServePlan(target=context.params.pop("target"))
+        apply_flags(APPLY_ORDER, context.params, plan)
+        prepare(plan)
+        load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    except click.UsageError as error:
+        return error.format_message()
+    except EdgeServerError as error:
+        return str(error)
+    return ""
+
+
+BINDS = [
+    ("::", "[::]:8000"),
+    ("::1", "[::1]:8000"),
+    ("::1:8000", "[::1]:8000"),
+    ("::1:", "[::1]:8000"),
+    ("fe80::1%lo", "[fe80::1%lo]:8000"),
+    ("2001:db8::7", "[2001:db8::7]:8000"),
+    ("[::1]", "[::1]:8000"),
+    ("localhost", "localhost:8000"),
+    ("http://127.0.0.1", "http://127.0.0.1:8000"),
+    ("http:127.0.0.1:80", "http://127.0.0.1:80"),
+    ("tcp://127.0.0.1:80", "http://127.0.0.1:80"),
+    ("http://127.0.0.1:80/", "http://127.0.0.1:80"),
+    ("127.0.0.1:80/path", "127.0.0.1:80"),
+    ("8000", "127.0.0.1:8000"),
+    ("", "127.0.0.1:8000"),
+    ("unix:///run/app.sock", "unix:/run/app.sock"),
+    ("fd://3", "fd:3"),
+    ("unix:", "unix:/run/app.sock"),
+    ("unix:a.sock,mode=rw", "mode=660"),
+    ("a:b:c", "127.0.0.1:8000"),
+    ("[x]:80", "[::1]:8000"),
+    ("127.0.0.1:0,prxy=v2", "proxy=v1"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), BINDS, ids=[wrong or "empty" for wrong, _ in BINDS])
+def test_binds(wrong: str, right: str) -> None:
+    """The address that a message tells to write is one."""
+    said = attempt(["advised:app", f"--bind={wrong}"])
+    advised = re.search(r"; write (?:for example )?([^ ]+?)(?:,? |,?\Z)", said)
+    assert advised is not None, said
+    assert advised[1] == right
+    if "=" in right:
+        right = f"unix:a.sock,{right}"
+    assert attempt(["advised:app", f"--bind={right}", "--trust", "unix:"]) == ""
+
+
+# The wrong flags, the fix in the message, and the flags of whoever follows it.
+FIXES = [
+    ("--bind https://:0", "--dev-tls", "--bind https://:0 --dev-tls"),
+    ("--dev-tls --bind http://:0", "leave the certificate out", "--bind http://:0"),
+    ("--dev-tls --bind http://:0", "--bind https://HOST:PORT", "--dev-tls --bind https://:0"),
+    ("--bind :0,proxy=v2", "--trust", "--bind :0,proxy=v2 --trust 10.0.0.5"),
+    ("--bind :0,proxy=v2 --xheaders", "--trust in place of --xheaders",
+     "--bind :0,proxy=v2 --trust 10.0.0.5"),
+    ("--bind :0,mode=660", "leave it out", "--bind :0"),
+    ("--http-redirect 0", "add --bind https://HOST:PORT and --certfile FILE",
+     "--http-redirect 0 --bind https://:0 --dev-tls"),
+    ("--http-redirect 0 --dev-tls --bind https://unix:a", "add --bind https://HOST:PORT",
+     "--http-redirect 0 --dev-tls --bind https://unix:a --bind https://:0"),
+    ("--trust 0.0.0.0/0", "such as 10.0.0.5", "--trust 10.0.0.5"),
+    ("--trust ::/1,8000::/1", "such as 10.0.0.5", "--trust 10.0.0.5"),
+    ("--trust 10.0.0.0/33", "write 10.0.0.0/32", "--trust 10.0.0.0/32"),
+    ("--trust *", "10.0.0.0/8, 'unix:'", "--trust 10.0.0.0/8 --trust unix:"),
+    ("--trust any", "loopback, private", "--trust loopback,private"),
+    ("--trust 10.0.0.1:80", "the address alone", "--trust 10.0.0.1"),
+    ("--trust=", "leave the flag out", ""),
+    ("--trust 10.0.0.1 --xheaders", "--trust if in doubt", "--trust 10.0.0.1"),
+    ("--trusted-downstream 10.0.0.1", "add --xheaders", "--trusted-downstream 10.0.0.1 --xheaders"),
+    ("--trusted-downstream 10.0.0.1", "or use --trust", "--trust 10.0.0.1"),
+    ("--xheaders --trusted-downstream 0.0.0.0/0", "such as 10.0.0.5",
+     "--xheaders --trusted-downstream 10.0.0.5"),
+    ("--source forwarded", "add --trust or", "--source forwarded --trust 10.0.0.1"),
+    ("--source forwarded", "or --trust-file", "--source forwarded --trust-file ranges"),
+    ("--trust 10.0.0.1 --source host", "'x-real-ip'", "--trust 10.0.0.1 --source x-real-ip"),
+    ("--trust 10.0.0.1 --source X-Real-Ip --proto-header x-real-ip", "--proto-header x-real-ip",
+     "--trust 10.0.0.1 --source X-Real-Ip"),
+    ("--trust 10.0.0.1 --source forwarded --proto-header x-p", "--proto-header none",
+     "--trust 10.0.0.1 --source forwarded --proto-header none"),
+    ("--trust 10.0.0.1 --source forwarded --proto-header x-p", "leave --proto-header out",
+     "--trust 10.0.0.1 --source forwarded"),
+    ("--trust 10.0.0.1 --source my_ip", "write 'my-ip'", "--trust 10.0.0.1 --source my-ip"),
+    ("--trust-file absent", "--trust-file absent: ", "--trust-file ranges"),
+    ("--trust-file all", "--trust-file all:1: ", "--trust-file ranges"),
+    ("--dev-tls --certfile a.pem", "leave --dev-tls out", ""),
+    ("--dev-tls --keyfile a.key", "leave --dev-tls out", ""),
+    ("--dev-tls --key-password-file a", "leave --dev-tls out", ""),
+    ("--dev-tls --cert-reqs required", "set --ca-certs",
+     "--dev-tls --cert-reqs required --ca-certs certs/ca.pem"),
+    ("--dev-tls --crl absent", 'set --cert-reqs to "optional"',
+     "--dev-tls --cert-reqs optional --ca-certs certs/ca.pem"),
+    ("--dev-tls --ciphers nonsense", "remove --ciphers", "--dev-tls"),
+    ("--dev-tls --tls-host a.b=c:d", "--tls-host a.b: certfile",
+     "--dev-tls --tls-host a.b=certs/server.pem:certs/server.key"),
+    ("--dev-tls --tls-host a.b", "write NAME=CERT:KEY",
+     "--dev-tls --tls-host a.b=certs/server.pem:certs/server.key"),
+    ("--dev-tls --tls-host a=certs/server.pem:certs/server.key --tls-host a=b:c", "give it once",
+     "--dev-tls --tls-host a=certs/server.pem:certs/server.key"),
+    ("--hsts 60", "add --certfile FILE", "--hsts 60 --dev-tls"),
+    ("--certfile=", "--certfile must be", "--dev-tls"),
+    ("--audit-sample 0.5", "add --audit-log FILE", "--audit-sample 0.5 --audit-log a"),
+    ("--audit-findings", "add --audit-log FILE", "--audit-findings --audit-log a"),
+    ("--audit-log a --audit-findings --audit-sample 0.5", "give one", "--audit-log a"),
+    ("--audit-log absent/a", "that this user may write", "--audit-log a"),
+    ("--audit-log a --audit-sample 2", "such as 0.01", "--audit-log a --audit-sample 0.01"),
+    ("--no-access-log --access-log-format json", "give one", "--no-access-log"),
+    ("--max-body-size lots", "64K", "--max-body-size 64K"),
+    ("--max-held 0", "write 512M", "--max-held 512M"),
+    ("--workers 0", "from 1 to 1024", "--workers 1024"),
+    ("--body-timeout nan", "at most 31536000", "--body-timeout 31536000"),
+    ("--app-dir absent", "the one that holds the module", "--app-dir ."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "fix", "right"), FIXES, ids=[wrong for wrong, _, _ in FIXES])
+def test_flags(wrong: str, fix: str, right: str) -> None:
+    """The flags that a message tells to add, to leave out or to write are right."""
+    if "certs/" in wrong + right:
+        assert attempt(["advised:app", "--dev-tls"]) == ""
+    said = attempt(["advised:app", *wrong.split()])
+    assert fix in said
+    assert not re.search(r"allow_all|pass (?!--)|=None|ca_certs|client_auth|max_hops=", said)
+    assert attempt(["advised:app", *right.split()]) == ""
+
+
+TARGETS = [
+    ("advised.py", "advised:app"),
+    ("advised.py:create_app", "advised:create_app"),
+    ("./advised.py", "advised:app"),
+    ("advised", "advised:app"),
+    ("advised:create_app()", "advised:create_app --factory"),
+    ("{directory}/advised.py", "advised:app --app-dir {directory}"),
+    ("../{name}/advised.py:app", "advised:app --app-dir ../{name}"),
+    ("advised:ap", "app"),
+    ("advise:app", "advised"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), TARGETS, ids=[wrong for wrong, _ in TARGETS])
+def test_targets(directory: Path, wrong: str, right: str) -> None:
+    """The application that a message tells to name is found."""
+    places = {"directory": str(directory), "name": directory.name}
+    wrong, right = wrong.format_map(places), right.format_map(places)
+    said = attempt([wrong])
+    advised = re.search(r"; write (.+?)(?:, (?:say|which)|\Z)|did you mean (\w+)", said)
+    assert advised is not None, said
+    assert (advised[1] or advised[2]) == right
+    if ":" not in right:
+        right = {"app": "advised:app", "advised": "advised:app"}[right]
+    assert attempt(right.split()) == ""
+
+
+def test_a_factory_is_a_plain_function() -> None:
+    """A coroutine function is told what to become."""
+    said = attempt(["advised:create_later", "--factory"])
+    assert "make it a plain one (def)" in said
+    assert attempt(["advised:create_app", "--factory"]) == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--bind", "0.0.0.0:$PORT"],
+        ["--bind", ":${PORT:-8000}"],
+        ["--workers", "$WEB_CONCURRENCY"],
+        ["--trust", "$PROXY"],
+        ["--certfile", "$CERTS/fullchain.pem"],
+    ],
+    ids=lambda arguments: arguments[1],
+)
+def test_variables_that_nobody_replaced(arguments: list[str]) -> None:
+    """The exec form of a Dockerfile passes variables on as they stand, which is said."""
+    result = CliRunner().invoke(cli, ["serve", "advised:app", *arguments])
+    variable = re.search(r"\$\{?\w+[^/]*\}?", arguments[1])
+    assert variable is not None
+    assert result.exit_code == 2
+    assert f"({variable[0]} came as it stands: a shell replaces variables" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_an_application_without_serve() -> None:
+    """Who calls the command as other servers are called is told the word that is missing."""
+    result = CliRunner().invoke(cli, ["advised:app"])
+    assert (result.exit_code, "write edgeserver serve advised:app" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("flag", ["--port", "--wokers", "--reuseport"])
+def test_flags_are_not_guessed(flag: str) -> None:
+    """A flag that is spelled alike is not offered: `--port` is not `--protocol`."""
+    result = CliRunner().invoke(cli, ["serve", "advised:app", flag, "3"])
+    assert result.output == f"edgeserver: no such option {flag} (see edgeserver serve --help)\n"

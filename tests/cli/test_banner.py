@@ -1,0 +1,62 @@
+"""The start lines: where it listens, and which families that serves."""
+
+import socket
+
+import pytest
+
+from edgeserver.cli.banner import render_listener
+from edgeserver.config.bind import parse_bind
+from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.sockets import close_sockets, open_sockets
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the start lines of a bind on a free port, with PORT in its place."""
+    bind = parse_bind(text)
+    listener = Listener(bind=bind, is_tls=False, sockets=open_sockets(bind))
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        return [line.replace(f":{port}", ":PORT") for line in render_listener(listener)]
+    finally:
+        close_sockets(listener.sockets)
+
+
+@pytest.mark.parametrize(
+    ("bind", "lines"),
+    [
+        ("127.0.0.1:0", ["http://127.0.0.1:PORT"]),
+        ("[::1]:0", ["http://[::1]:PORT"]),
+        ("0.0.0.0:0", ["http://0.0.0.0:PORT (IPv4 only; --bind :PORT serves IPv6 too)"]),
+        ("[::]:0", ["http://[::]:PORT (IPv6 only; --bind :PORT serves IPv4 too)"]),
+        (":0", ["http://0.0.0.0:PORT (IPv4)", "http://[::]:PORT (IPv6)"]),
+    ],
+    ids=["loopback", "loopback-6", "any-4", "any-6", "any"],
+)
+def test_families(bind: str, lines: list[str]) -> None:
+    """An address of all interfaces says which family it serves, and how to have both."""
+    assert lines_of(bind) == [f"listening on {line}" for line in lines]
+
+
+@pytest.mark.parametrize("bind", [":0", "[::]:0"])
+def test_what_is_said_is_so(bind: str) -> None:
+    """The empty host is reached over both families, `[::]` over IPv6 alone."""
+    sockets = open_sockets(parse_bind(bind))
+    try:
+        port = sockets[0].getsockname()[1]
+        socket.create_connection(("::1", port), 10).close()
+        if bind.startswith("["):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 10)
+        else:
+            socket.create_connection(("127.0.0.1", port), 10).close()
+    finally:
+        close_sockets(sockets)
+
+
+def test_an_inherited_socket_of_both_families() -> None:
+    """Systemd's socket for `[::]` takes IPv4 too, and is said to."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as inherited:
+        bind = parse_bind(f"fd:{inherited.fileno()}")
+        listener = Listener(bind=bind, is_tls=False, sockets=[inherited])
+        (line,) = render_listener(listener)
+    assert line.endswith(" (IPv4 and IPv6)")
