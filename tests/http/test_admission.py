@@ -14,48 +14,15 @@ import pytest
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError
-from edgeserver.http.exchange import DONE, FRESH, Exchange
+from edgeserver.http.exchange import Exchange
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
 from edgeserver.httputil import HTTPMessageDelegate, HTTPServerRequest
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.proxyheaders import TrustPolicy
+from tests.http.inside import new_exchange
 
 PROXY = ("192.0.2.7", 4711)
-
-
-class Frame(Exchange):
-    """One request of the made-up protocol; its answer is a list of pieces."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, owner: Frames, target: str, fields: dict[bytes, bytes]) -> None:
-        self._owner: Any = owner
-        self.info = owner.info
-        self.method, self.target, self.version = "GET", target, "FRAMES/1"
-        self.fields = self._head_fields = fields
-        self.lines = self._head_lines = None
-        self.status = self.bytes_sent = 0
-        self.state = FRESH
-        self._headers = self._close_callback = None
-        self.answer: list[bytes] = []
-
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether the answer has begun and does not say how long it is."""
-        return False
-
-    def write(self, chunk: Any) -> asyncio.Future[None]:
-        """Write a piece."""
-        self.answer.append(bytes(chunk))
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
-        return future
-
-    def finish(self) -> None:
-        """Complete the answer."""
-        self.state = DONE
-        self._owner.exchange_done(self)
 
 
 class Frames:
@@ -66,24 +33,26 @@ class Frames:
         self.info = ConnectionInfo(PROXY, scheme="http", tls=tls)
         self.admission = Admission(service, self, misdirected)
         self.admission.info = self.info
-        self.exchanges: list[Frame] = []
+        self.exchanges: list[Exchange] = []
         self.next_deadline = float("inf")
         self.closed = False
         service.opened(self, asyncio.get_running_loop())
 
-    def ask(self, target: str, body_size: int = 0, **fields: str) -> Frame:
+    def ask(self, target: str, body_size: int = 0, **fields: str) -> Exchange:
         """Let a request begin whose head is valid."""
-        frame = Frame(
-            self,
-            target,
-            {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()},
-        )
+        pairs = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
+        return self.begin(target, pairs, body_size)
+
+    def begin(self, target: str, fields: dict[bytes, bytes], body_size: int = 0) -> Exchange:
+        """Let a request begin with these very fields."""
+        frame = new_exchange(self, self.info, target, "FRAMES/1", fields)
         self.exchanges.append(frame)
         self.admission.admit(frame, body_size)
         return frame
 
-    def exchange_done(self, exchange: Frame) -> None:
-        """Forget an exchange that is complete."""
+    def finish(self, exchange: Exchange) -> None:
+        """Complete an answer."""
+        exchange.end()
         self.exchanges.remove(exchange)
 
     def check_deadlines(self, now_s: float) -> None:
@@ -142,8 +111,8 @@ async def test_two_open_exchanges_have_each_its_own_client() -> None:
         assert frame.explain().resolved.remote_ip == ip
         assert frame.context.peer_ip == PROXY[0]
     assert (first.context.protocol, second.context.protocol) == (first.protocol, second.protocol)
-    second.finish()
-    first.finish()
+    frames.finish(second)
+    frames.finish(first)
     assert frames.service.connections.in_flight == 0
 
 
@@ -220,7 +189,7 @@ async def test_a_drain_closes_what_is_idle() -> None:
     idle.service.drain()
     assert (idle.closed, busy.closed) == (True, False)
     waiting = idle.service.connections.wait_empty()
-    busy.exchanges[0].finish()
+    busy.finish(busy.exchanges[0])
     busy.drain()
     await waiting
 
@@ -231,12 +200,7 @@ async def test_fields_of_one_head_serve_several_exchanges() -> None:
     frames, _ = frames_of(policy)
     fields = {b"host": b"a", b"x-forwarded-for": b"198.51.100.1"}
     frames.admission.remember(fields)
-    found = []
-    for target in ("/1", "/2"):
-        frame = Frame(frames, target, fields)
-        frames.exchanges.append(frame)
-        frames.admission.admit(frame, 0)
-        found.append(frame.client)
+    found = [frames.begin(target, fields).client for target in ("/1", "/2")]
     assert found[0] is found[1]
 
 
