@@ -39,6 +39,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
 ADAPTER_FLAGS = (
     "root_path",
     "threads",
+    "wsgi_buffering",
     "lifespan",
     "shutdown_timeout",
     "ws_max_size",
@@ -69,6 +70,12 @@ GROUP = FlagGroup(
         switch("--factory", "ATTR is a function that returns the application."),
         flag("--root-path", "PATH", "ASGI, WSGI: the path under which the application stands."),
         count_flag("--threads", "WSGI: requests that it works on at once. [default: 8]", 1024),
+        click.Option(
+            ["--wsgi-buffering/--no-wsgi-buffering"],
+            default=None,
+            help="WSGI: whether a body of unknown length is collected, so that the application is"
+            " told of its length, or streamed. [default: collected]",
+        ),
         click.Option(
             ["--lifespan"],
             type=click.Choice(["auto", "on", "off"]),
