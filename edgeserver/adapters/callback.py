@@ -1,17 +1,22 @@
-"""A callable that takes one request: the plainest application.
+"""`CallbackAdapter`: a callable that takes one request, the plainest application.
 
-Decides when the callable is called, and what its exceptions become. It knows only the waist.
+Decides when the callable is called, what its exceptions become, and what a request is told that
+nobody can answer any more. It knows only the delegate interface.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from edgeserver.adapters.collecting import Collected
-from edgeserver.errors import HTTPInputError
+from edgeserver.adapters.error_response import answer_failure
+from edgeserver.adapters.leaving import comes_of_leaving, describe, is_gone
+from edgeserver.errors import HTTPInputError, HTTPOutputError
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -44,7 +49,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             the connection; it is logged either way. So does an `asyncio.CancelledError` that
             something it waited for was cancelled with, unless its own task was. `SystemExit` and
             `KeyboardInterrupt` end the event loop and so the process, as in Tornado and asyncio,
-            whether the function is plain or a coroutine.
+            whether the function is plain or a coroutine. A request that is not answered once
+            nobody has a reference to it or its connection any more is answered 500, and logged.
     """
 
     keeps_limits = True
@@ -53,6 +59,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         self._callback = callback
         # The event loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[Any]] = set()
+        # Requests whose callback has returned without an answer, until nobody has them any more.
+        self._unanswered: set[weakref.ref[HTTPServerRequest]] = set()
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -71,6 +79,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             return
         if result is not None:
             self._settle_later(request, request_conn, result)
+        elif not request_conn.status:
+            self._watch(request, request_conn)
 
     def call(self, request: HTTPServerRequest, connection: HTTPConnection) -> None:
         """Call the callback with `request`; never raises what the callback raises."""
@@ -81,16 +91,52 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             return
         if result is not None:
             self._settle_later(request, connection, result)
+        elif not connection.status:
+            self._watch(request, connection)
 
     def _settle_later(
         self, request: HTTPServerRequest, connection: HTTPConnection, result: object
     ) -> None:
         if not inspect.isawaitable(result):
+            if not connection.status:
+                self._watch(request, connection)
             return
-        task = start_task(_settle(request, connection, result), asyncio.get_running_loop())
+        task = start_task(self._settle(request, connection, result), asyncio.get_running_loop())
         if not task.done():
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _settle(
+        self, request: HTTPServerRequest, connection: HTTPConnection, waiting: Awaitable[None]
+    ) -> None:
+        try:
+            await waiting
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():  # the loop ends, or the application's own doing
+                connection.abort()
+                raise
+            _answer_error(request, connection, error)
+        except _ALL as error:
+            _take_error(request, connection, error)
+        else:
+            if not connection.status:
+                self._watch(request, connection)
+
+    def _watch(self, request: HTTPServerRequest, connection: HTTPConnection) -> None:
+        """Have a request answered that is forgotten: it may be answered later, while it is not."""
+        if _REFERENCES is None:
+            return
+        unanswered, loop = self._unanswered, asyncio.get_running_loop()
+
+        def forgotten(reference: weakref.ref[HTTPServerRequest]) -> None:
+            unanswered.discard(reference)
+            if not connection.status:
+                try:  # the last reference may have been that of another thread
+                    loop.call_soon_threadsafe(_Forgotten(connection))
+                except RuntimeError:
+                    pass  # the loop is closed, and with it the connection
+
+        unanswered.add(weakref.ref(request, forgotten))
 
 
 class _CallbackDelegate(HTTPMessageDelegate):
@@ -104,6 +150,7 @@ class _CallbackDelegate(HTTPMessageDelegate):
         self._adapter = adapter
         self._server_conn = server_conn
         self._connection = connection
+        # What has come of the body, and the request once its head is there.
         self._body: Collected | None = None
 
     def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
@@ -128,22 +175,55 @@ class _CallbackDelegate(HTTPMessageDelegate):
         self._adapter.call(self._request, self._connection)
 
     def on_connection_close(self) -> None:
-        """Forget what came: a request that was cut is never handed over."""
+        """Called when the rest will not come: a request that was cut is never handed over."""
         self._body = None
 
 
-async def _settle(
-    request: HTTPServerRequest, connection: HTTPConnection, waiting: Awaitable[None]
-) -> None:
-    try:
-        await waiting
-    except asyncio.CancelledError as error:
-        if is_being_cancelled():  # the loop ends, or the application's own doing
+class _Forgotten:
+    """A request that nobody has; perhaps somebody has its connection, and answers there.
+
+    Args:
+        connection: Where an answer would be written.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def __call__(self) -> None:
+        """Answer 500, unless somebody else may."""
+        is_forgotten = self.references() == _REFERENCES  # before it has a name here, too
+        connection = self._connection
+        if connection.status or not is_forgotten or is_gone(connection):
+            return
+        app_log.error(
+            "The callback returned, and nobody can answer any more: %s %s from %s",
+            connection.method,
+            connection.target,
+            connection.context.remote_ip,
+        )
+        try:
+            answer_failure(connection)
+        except HTTPOutputError:  # bytes were written without a head
             connection.abort()
-            raise
-        _answer_error(request, connection, error)
-    except _ALL as error:
-        _take_error(request, connection, error)
+
+    def references(self) -> int:
+        """Return how many references there are to the connection, as CPython counts them."""
+        return sys.getrefcount(self._connection)
+
+
+def _count_references() -> int | None:
+    """Return how many references a connection has that only the HTTP layer and one of us know.
+
+    Counted and not known, since it depends on the version of Python how many a call adds. None
+    where references are not counted.
+    """
+    if not hasattr(sys, "getrefcount"):
+        return None
+    layer = [HTTPConnection()]
+    forgotten = _Forgotten(layer[0])
+    return forgotten.references()
 
 
 def _take_error(
@@ -167,6 +247,9 @@ def _end_loop(error: BaseException) -> NoReturn:
 def _answer_error(
     request: HTTPServerRequest, connection: HTTPConnection, error: BaseException
 ) -> None:
+    if comes_of_leaving(error) and is_gone(connection):
+        app_log.info("%r was not answered, since its client has left: %s", request, describe(error))
+        return
     if isinstance(error, HTTPInputError):
         # Arguments and forms are parsed when the application first asks for them.
         client = client_name(request.remote_ip or "")
@@ -186,3 +269,6 @@ def _answer_error(
         text,
     )
     connection.finish()
+
+
+_REFERENCES = _count_references()

@@ -24,13 +24,9 @@ def is_gone(connection: HTTPConnection) -> bool:
 
 
 def why_cut(connection: HTTPConnection) -> str:
-    """Return why the rest of a request does not come, in words for the log.
-
-    Args:
-        connection: Where the application has not begun to answer; a status is the server's own.
-    """
-    status = connection.status
-    return f"the server has answered {status}" if status else "the connection was closed"
+    """Return why the rest of a request does not come, in words for the log."""
+    status = connection.status  # the server's own refusal, of a body that is too long or late
+    return f"the server has answered {status}" if status >= 400 else "the connection was closed"
 
 
 def describe(error: BaseException) -> str:

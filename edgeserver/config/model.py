@@ -199,6 +199,15 @@ _APPLICATION = (
         help="WSGI: requests that it works on at once.",
     ),
     Setting(
+        name="wsgi-buffering",
+        table="application",
+        kind="toggle",
+        taker="adapter",
+        default=True,
+        help="WSGI: whether a body of unknown length is collected, so that the application is told"
+        " of its length; else it is streamed.",
+    ),
+    Setting(
         name="lifespan",
         table="application",
         kind="choice",

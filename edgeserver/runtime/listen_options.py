@@ -54,6 +54,7 @@ class ListenOptions(TypedDict, total=False):
     # Of the adapter: ASGI, WSGI, or both.
     root_path: str
     threads: int
+    wsgi_buffering: bool
     multiprocess: bool
     lifespan: Literal["auto", "on", "off"]
     shutdown_timeout: float

@@ -91,8 +91,8 @@ def of_asgi(gate: Gate) -> Any:
     return ASGIAdapter(app, lifespan="off")
 
 
-def of_wsgi(gate: Gate) -> Any:
-    """Return a WSGI application."""
+def of_wsgi(gate: Gate, *, buffering: bool = True) -> Any:
+    """Return a WSGI application; its body is collected."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
         gate.passed_in_thread()
@@ -100,7 +100,12 @@ def of_wsgi(gate: Gate) -> Any:
         start_response("200 OK", [])
         return [b"ok"]
 
-    return WSGIAdapter(app)
+    return WSGIAdapter(app, wsgi_buffering=buffering)
+
+
+def of_streaming_wsgi(gate: Gate) -> Any:
+    """Return a WSGI application that reads its body as it comes."""
+    return of_wsgi(gate, buffering=False)
 
 
 def of_tornado(gate: Gate) -> Any:
@@ -114,7 +119,16 @@ def of_tornado(gate: Gate) -> Any:
     return tornado.web.Application([("/.*", Handler)], log_function=lambda handler: None)
 
 
-MAKERS = {"callback": of_callback, "asgi": of_asgi, "wsgi": of_wsgi, "tornado": of_tornado}
+MAKERS = {
+    "callback": of_callback,
+    "asgi": of_asgi,
+    "wsgi": of_wsgi,
+    "wsgi-streamed": of_streaming_wsgi,
+    "tornado": of_tornado,
+}
+COLLECTING = (of_callback, of_wsgi, of_tornado)
+"""Who is called once the whole body is there."""
+
 interfaces = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
@@ -269,7 +283,7 @@ async def test_nobody_is_called_for_a_body_without_room(make: Any) -> None:
             _, first = await asyncio.open_connection("127.0.0.1", port)
             first.write(HEAD + PIECE)
             await until(lambda: server.held_bytes >= 50_000)
-            await until(lambda: gate.called or make in (of_callback, of_tornado))
+            await until(lambda: gate.called or make in COLLECTING)
             gate.called = False
             reader, second = await asyncio.open_connection("127.0.0.1", port)
             second.write(HEAD + PIECE + END)

@@ -94,6 +94,7 @@ def test_server_options(arguments: list[str], options: dict[str, Any]) -> None:
         (["--ws-max-size", "64K"], {"ws_max_size": 65536}),
         (["--ws-ping-interval", "5"], {"ws_ping_interval": 5.0}),
         (["--ws-ping-timeout", "6"], {"ws_ping_timeout": 6.0}),
+        (["--no-wsgi-buffering"], {"wsgi_buffering": False}),
         (["--ws-per-message-deflate"], {"ws_per_message_deflate": True}),
         (["--no-ws-per-message-deflate"], {"ws_per_message_deflate": False}),
     ],

@@ -111,7 +111,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             info = self._connections[server_conn] = ConnectionInfo(request_conn)
         if may_be_handshake(request_conn.fields):
             return self._choose(info, request_conn)
-        return HTTPCycle.make(self.application, info, request_conn)
+        return HTTPCycle(self.application, info, request_conn)
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the application with a request that has no body."""
@@ -123,7 +123,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         if b"upgrade" in fields or b"sec-websocket-key" in fields:
             self._choose(info, request_conn).finish()
         else:
-            HTTPCycle.make(self.application, info, request_conn).finish()
+            HTTPCycle(self.application, info, request_conn).finish()
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
@@ -142,7 +142,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
                 escape(peer),
                 lacking,
             )
-        return HTTPCycle.make(self.application, info, connection)
+        return HTTPCycle(self.application, info, connection)
 
     # The life of the server.
 

@@ -7,6 +7,11 @@ When the application is called: a request whose method usually has no content (G
 waits for its end, or for the first piece of its body, so that `receive` finds all of it there; any
 other is called with its head, so that it may refuse a body before that comes. A client that waits
 for a `100 Continue` gets it when the application first asks for the body.
+
+A client that has left: the messages go on being taken, each after one turn of the event loop, so
+that a framework that listens for `http.disconnect` can end its task in its own way. An application
+that does not listen would run for good: from the `UNHEARD_SENDS`th message on, `send` raises
+`StreamClosedError`, an `OSError`, as specification 2.4 asks for.
 """
 
 from __future__ import annotations
@@ -16,8 +21,28 @@ from collections.abc import Awaitable
 from typing import Final
 
 from edgeserver.adapters.asgi.application import Application
-from edgeserver.adapters.asgi.messages import Message
-from edgeserver.adapters.asgi.response import DONE, Responder
+from edgeserver.adapters.asgi.messages import (
+    Message,
+    to_bytes,
+    to_fields,
+    type_of,
+    wrong_fields,
+)
+from edgeserver.adapters.asgi.response import (
+    BODILESS,
+    DONE,
+    DROPPING,
+    FRESH,
+    START_LINES,
+    STARTED,
+    STREAMING,
+    TRAILING,
+    has_no_body,
+    hint_headers,
+    out_of_order,
+    start_line_of,
+    takes_trailers,
+)
 from edgeserver.adapters.asgi.scope import ConnectionInfo, Scope
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe, why_cut
@@ -26,11 +51,13 @@ from edgeserver.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
     RequestStartLine,
+    ResponseStartLine,
 )
+from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
 
-__all__ = ["HTTPCycle"]
+__all__ = ["UNHEARD_SENDS", "HTTPCycle"]
 
 HELD_BODY: Final = 64 * 1024
 """Bytes of a body kept for an application that does not ask for them; beyond that reading waits."""
@@ -38,15 +65,25 @@ HELD_BODY: Final = 64 * 1024
 HELD_PIECES: Final = 1024
 """The same in pieces: one of a single byte takes forty."""
 
+UNHEARD_SENDS: Final = 64
+"""Messages for a client that has left which are taken in silence."""
+
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
 class HTTPCycle(HTTPMessageDelegate):
     """The life of one request: what the server tells it, and what the application does.
 
+    Args:
+        application: What is called.
+        info: What is known of the connection.
+        connection: Where the answer goes.
+
     Attributes:
         scope: What the application was called with; None before.
         task: Where it runs, unless it ended in its first step.
+        stage: How far the answer has come; see `response`.
+        gone: Whether the client is known to have left.
     """
 
     # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
@@ -56,23 +93,18 @@ class HTTPCycle(HTTPMessageDelegate):
         "_called",
         "_complete",
         "_connection",
+        "_fields",
         "_info",
-        "_response",
+        "_start_line",
+        "_trailers",
+        "_waiting",
         "scope",
+        "stage",
         "task",
     )
 
-    _application: Application
-    _info: ConnectionInfo
-    _connection: HTTPConnection
-    _response: Responder
-    # Whether the whole request has come, and whether the application was called.
-    _complete: bool
-    _called: bool
-    task: asyncio.Task[None] | None
-    scope: Scope | None
-
     # What few requests have stands on the class.
+    gone = False
     # The body: pieces not yet received, their size, and whether its end was received.
     _body: list[bytes] | None = None
     _body_bytes = 0
@@ -83,26 +115,30 @@ class HTTPCycle(HTTPMessageDelegate):
     # Why nothing more comes of the request, and whether the application has heard of that.
     _why_gone = "the connection was closed"
     _told = False
+    # How many messages were for a client that has left; whether a body was dropped.
+    _unheard = 0
+    _dropped = False
 
-    @staticmethod
-    def make(
-        application: Application, info: ConnectionInfo, connection: HTTPConnection
-    ) -> HTTPCycle:
-        """Return a new one; CPython 3.11 takes half as long for that as for an `__init__`.
+    # The head of the answer, from http.response.start until it is written.
+    _start_line: ResponseStartLine
+    _fields: list[tuple[bytes, bytes]]
 
-        Args:
-            application: What is called.
-            info: What is known of the connection.
-            connection: Where the answer goes.
-        """
-        cycle = HTTPCycle()
-        cycle._application = application
-        cycle._info = info
-        cycle._connection = connection
-        cycle._response = Responder.make(connection, application.mistake_log)
-        cycle._complete = cycle._called = False
-        cycle.task = cycle.scope = None
-        return cycle
+    def __init__(
+        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
+    ) -> None:
+        self._application = application
+        self._info = info
+        self._connection = connection
+        self.stage = FRESH
+        # Whether somebody waits for what ends with the answer.
+        self._waiting = False
+        # None, or the fields of the trailer section that was announced.
+        self._trailers: list[tuple[bytes, bytes]] | None = None
+        # Whether the whole request has come, and whether the application was called.
+        self._complete = False
+        self._called = False
+        self.task: asyncio.Task[None] | None = None
+        self.scope: Scope | None = None
 
     def __str__(self) -> str:
         asked = self._connection
@@ -118,15 +154,14 @@ class HTTPCycle(HTTPMessageDelegate):
             # The server says 100 once this is done, which is when somebody asks for the body.
             held = self._held = self._info.loop.create_future()
             self._call()
-            return None if self._response.stage == DONE else held
+            return None if self.stage == DONE else held
         if start_line[0] not in USUALLY_EMPTY:
             self._call()
         return None
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Keep a piece of the body; beyond `HELD_BODY` the next waits until it is received."""
-        response = self._response
-        if response.stage == DONE:
+        if self.stage == DONE:
             return None  # nobody will ask for it
         if self._body is None:
             self._body = [chunk]
@@ -140,8 +175,8 @@ class HTTPCycle(HTTPMessageDelegate):
         elif self._waiters is not None:
             self._wake()
         too_much = self._body_bytes > HELD_BODY or len(self._body or b"") > HELD_PIECES
-        if too_much and response.stage != DONE and not response.gone:
-            response.on_completed = self._answered
+        if too_much and self.stage != DONE and not self.gone:
+            self._waiting = True
             self._held = asyncio.get_running_loop().create_future()
             return self._held
         return None
@@ -162,16 +197,14 @@ class HTTPCycle(HTTPMessageDelegate):
 
     def _leave(self) -> None:
         """Called when the connection is gone."""
-        response = self._response
-        response.gone = True
-        response.on_completed = None  # it would keep this, which keeps the response
+        self.gone = True
         self._release()
         if self._waiters is not None:
             self._wake()
 
     def go_away(self) -> None:
         """Called when the server stops: a call that goes on is told as if its client had left."""
-        if not self._response.gone:
+        if not self.gone:
             self._why_gone = "the server stops"
         self._leave()
 
@@ -179,9 +212,8 @@ class HTTPCycle(HTTPMessageDelegate):
 
     async def receive(self) -> Message:
         """Return the next piece of the body, or `http.disconnect` once all is over."""
-        response = self._response
         while True:
-            if response.gone or response.stage == DONE:
+            if self.gone or self.stage == DONE:
                 self._told = True
                 return {"type": "http.disconnect"}
             if self._body is not None:
@@ -197,17 +229,164 @@ class HTTPCycle(HTTPMessageDelegate):
                 return {"type": "http.request", "body": b"", "more_body": False}
             self._release()
             waiter = asyncio.get_running_loop().create_future()
-            response.on_completed = self._answered
+            self._waiting = True
             if self._waiters is None:
                 self._waiters = [waiter]
             else:
                 self._waiters.append(waiter)
             await waiter
 
-    def _answered(self) -> None:
-        """Called when the answer is complete: nobody waits for the body, or for its end."""
+    async def send(self, message: Message) -> None:
+        """Take a message of the application; done when it may send more.
+
+        Raises:
+            MessageError: It is not allowed, or not allowed now; the message says why.
+            HTTPOutputError: The body is longer or shorter than its `content-length`.
+            StreamClosedError: The client left long ago.
+        """
+        try:
+            kind = message["type"]
+        except (TypeError, KeyError, IndexError):
+            kind = type_of(message)  # says what is wrong with it
+        stage = self.stage
+        if stage == FRESH and kind == "http.response.start":
+            # Held back until the first piece of the body.
+            line = START_LINES.get(message.get("status"))
+            self._start_line = line or start_line_of(kind, message)
+            headers = message.get("headers")
+            self._fields = headers if type(headers) is list else to_fields(kind, message)
+            if message.get("trailers"):
+                self._trailers = []
+            self.stage = STARTED
+            if line is None and has_no_body(self._start_line[1]):
+                self.stage = BODILESS
+        elif FRESH < stage < TRAILING and kind == "http.response.body":
+            body = message.get("body", b"")
+            if type(body) is not bytes:
+                body = to_bytes(kind, "body", body)
+            more = message.get("more_body", False)
+            if stage == STREAMING:
+                written = self._connection.write(body)
+            elif stage == DROPPING:
+                self._drop(body)
+                written = self._connection.write(b"")
+            else:
+                if stage == BODILESS:
+                    self._drop(body)
+                    body = b""
+                whole = not more and self._trailers is None
+                written = self._begin(body, whole)
+                if whole:
+                    return
+            if not more:
+                self._end_body()
+            if not written.done():
+                await written
+            elif self.gone:
+                await self._unheard_by(written)
+        else:
+            await self._send_other(kind, message)
+
+    def _begin(self, body: bytes, whole: bool) -> asyncio.Future[None]:
+        """Write the head with the first piece of the body; complete the answer if that is all."""
+        connection = self._connection
+        try:
+            written = connection.write_headers(self._start_line, self._fields, body, whole=whole)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise wrong_fields("http.response.start", error) from error
+        if not whole:
+            self.stage = STREAMING if self.stage == STARTED else DROPPING
+            return written
+        self.stage = DONE
+        connection.finish()
+        if self._waiting:
+            self._complete_answer()
+        return written
+
+    def _drop(self, piece: bytes) -> None:
+        """Take a piece of a body that the status does not have, and say so once."""
+        if piece and not self._dropped:
+            self._dropped = True
+            self._application.mistake_log.write(
+                "",
+                "The application gave a body with status %d, which has none (RFC 9110 section"
+                " 6.4.1); it was not sent: %s",
+                self._start_line[1],
+                self,
+            )
+
+    def _complete_answer(self) -> None:
+        """Let whoever asks for the body, or for its end, know that all is over."""
+        self.stage = DONE
         self._release()
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
+
+    def _end_body(self) -> None:
+        """Take the end of the body: the answer is complete, or its trailers are to come."""
+        if self._trailers is not None:
+            self.stage = TRAILING
+            return
+        self.stage = DONE
+        try:
+            self._connection.finish()
+        finally:
+            self._complete_answer()
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """Take what is neither the start nor a piece of the body in its place."""
+        stage = self.stage
+        if stage == DONE:
+            if self.gone:
+                await self._unheard_by(None)
+        elif kind == "http.response.early_hint":
+            self._hint(message)
+        elif kind == "http.response.trailers" and stage == TRAILING:
+            self._take_trailers(kind, message)
+        else:
+            raise out_of_order(kind, stage)
+
+    def _hint(self, message: Message) -> None:
+        """Send a 103 with the links of an early hint; after the head it is too late for one.
+
+        Source: RFC 8297.
+        """
+        if self._connection.status:
+            return
+        kind = "http.response.early_hint"
+        headers = hint_headers(kind, message)
+        try:
+            self._connection.write_headers(("HTTP/1.1", 103, "Early Hints"), headers)
+        except (TypeError, ValueError) as error:
+            raise wrong_fields(kind, error) from error
+
+    def _take_trailers(self, kind: str, message: Message) -> None:
+        """Take a part of the trailer section; the last one completes the answer."""
+        trailers = self._trailers
+        assert trailers is not None, "they were announced"
+        trailers += to_fields(kind, message)
+        if message.get("more_trailers", False):
+            return
+        if trailers and takes_trailers(self._connection.raw):
+            try:
+                self._connection.set_trailers(trailers)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise wrong_fields(kind, error) from error
+        self._trailers = None
+        self._end_body()
+
+    async def _unheard_by(self, written: asyncio.Future[None] | None) -> None:
+        """Count what was written for a client that has left; see the module.
+
+        Raises:
+            StreamClosedError: It was one too many.
+        """
+        if written is not None and (written.cancelled() or written.exception() is None):
+            return  # only its half is closed: it still reads
+        self._unheard += 1
+        if self._unheard >= UNHEARD_SENDS:
+            raise closed_error()
+        await asyncio.sleep(0)
 
     # The call.
 
@@ -226,7 +405,7 @@ class HTTPCycle(HTTPMessageDelegate):
             self.scope = scope = self._info.make_scope(
                 self._connection, application.state, application.root_path
             )
-            await application.app(scope, self.receive, self._response.send)
+            await application.app(scope, self.receive, self.send)
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 self._cut()
@@ -236,7 +415,7 @@ class HTTPCycle(HTTPMessageDelegate):
             self._cut()
             raise
         else:
-            if self._response.stage != DONE:
+            if self.stage != DONE:
                 self._left_open()
         finally:
             if self.task is not None:
@@ -244,13 +423,12 @@ class HTTPCycle(HTTPMessageDelegate):
 
     def _cut(self) -> None:
         """End the connection in the middle of the answer."""
-        if self._response.stage != DONE:
-            self._response.on_completed = None
+        if self.stage != DONE:
             self._connection.abort()
 
     def _fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
-        if self._response.gone and comes_of_leaving(error, told=self._told):
+        if self.gone and comes_of_leaving(error, told=self._told):
             # "Servers must be prepared to catch this exception if they raised it and should not
             # log it as an error in their server logs."
             app_log.info(
@@ -262,22 +440,22 @@ class HTTPCycle(HTTPMessageDelegate):
             app_log.debug("What the application raised", exc_info=error)
         else:
             app_log.error("Uncaught exception in %s", self, exc_info=error)
-        if self._response.stage != DONE or not self._connection.status:
+        if self.stage != DONE or not self._connection.status:
             self._answer_failure()
 
     def _left_open(self) -> None:
         """Act on an application that returned before its answer was complete."""
-        if self._response.gone:
-            self._response.stage = DONE
+        if self.gone:
+            self.stage = DONE
             self._connection.abort()
             return
-        what = "starting" if self._response.stage == 0 else "completing"
+        what = "starting" if self.stage == FRESH else "completing"
         app_log.error("The application returned without %s its answer: %s", what, self)
         self._answer_failure()
 
     def _answer_failure(self) -> None:
         answer_failure(self._connection)
-        self._response.complete()
+        self._complete_answer()
 
     # Who waits.
 

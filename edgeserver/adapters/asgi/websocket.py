@@ -23,6 +23,7 @@ from websockets.server import ServerProtocol
 
 from edgeserver.adapters.asgi.application import Application
 from edgeserver.adapters.asgi.handshake import VERSION, find_flaw
+from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.messages import (
     DENIAL,
     Message,
@@ -35,7 +36,7 @@ from edgeserver.adapters.asgi.messages import (
     unexpected,
     wrong_fields,
 )
-from edgeserver.adapters.asgi.response import DONE, Responder
+from edgeserver.adapters.asgi.response import DONE
 from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionInfo, Scope
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe
@@ -123,7 +124,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         # Whether the client has left before the handshake was answered.
         self._gone = False
         # The HTTP answer of an application that does not want the WebSocket.
-        self._denial: Responder | None = None
+        self._denial: HTTPCycle | None = None
         # Who waits in receive() for the handshake to be answered.
         self._waiters: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
@@ -269,7 +270,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.finish()
             notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
-            denial = Responder.make(self._connection, self._application.mistake_log)
+            denial = HTTPCycle(self._application, self._info, self._connection)
             await denial.send(to_http(kind, message))
             self._denial = denial
             self._state = DENIED

@@ -1,4 +1,4 @@
-"""The head that an application gives to `start_response`.
+"""The head of an answer, as an application gives it to `start_response`.
 
 Decides which statuses and header fields an application may send. It must not know when they are
 sent; whatever is wrong is said to the application, in the line where it did wrong.
@@ -53,7 +53,7 @@ def parse_status(status: Any) -> tuple[str, int, str]:
     """Return the start line of a status such as `"200 OK"`.
 
     Raises:
-        TypeError: It is no `str`.
+        TypeError: It is not a `str`.
         ValueError: It is not a final status and a reason.
     """
     if type(status) is not str:
@@ -77,7 +77,7 @@ def check_fields(fields: Any) -> int | None:
     """Check the header fields of an answer, and return its `Content-Length` if there is one.
 
     Raises:
-        TypeError: It is no list of pairs of `str`.
+        TypeError: It is not a list of pairs of `str`.
         ValueError: A field is hop-by-hop, or cannot be sent.
     """
     if not isinstance(fields, list):

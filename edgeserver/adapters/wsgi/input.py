@@ -1,4 +1,4 @@
-"""`wsgi.input` of a body that is still coming.
+"""The body stream: `wsgi.input` of a body that is still coming.
 
 Decides when the thread that reads waits for bytes, and when the connection that delivers them
 waits for the thread. It must not know what a request is.
@@ -35,7 +35,7 @@ _FEW_PIECES = 256
 
 
 class ClientDisconnectedError(ConnectionResetError):
-    """The client left, so its body will never be complete, or its answer never arrive."""
+    """The connection is gone: the body will never be complete, or the answer never arrive."""
 
 
 class BodyStream(io.RawIOBase):
@@ -57,12 +57,16 @@ class BodyStream(io.RawIOBase):
             self.wanted = mailbox.loop.create_future()
         self._asked = not on_demand
         self._mailbox = mailbox
+        # What the thread waits for, and the guard of all that follows.
         self._changed = threading.Condition()
         self._chunks: deque[memoryview] = deque()
         self._size = 0
         self._complete = False
-        self._cut = False
+        # Why the rest will never come; empty while it may.
+        self._cut = ""
+        # Whether nobody is going to read.
         self._abandoned = False
+        # Done when the connection may go on.
         self._room: asyncio.Future[None] | None = None
 
     @property
@@ -97,10 +101,11 @@ class BodyStream(io.RawIOBase):
             self._complete = True
             self._changed.notify()
 
-    def cut(self) -> None:
-        """Say that the rest will never come."""
+    def cut(self, why: str) -> None:
+        """Say that the rest will never come, and why."""
         with self._changed:
-            self._cut = not self._complete
+            if not self._complete:
+                self._cut = why
             self._changed.notify()
 
     # The thread's side.
@@ -113,7 +118,7 @@ class BodyStream(io.RawIOBase):
         """Read what is there into `buffer`, waiting for at least a byte; 0 at the end.
 
         Raises:
-            ClientDisconnectedError: The client left before its body was complete.
+            ClientDisconnectedError: The rest will never come; the message says why.
             ValueError: The stream has been closed.
         """
         target = memoryview(buffer).cast("B")
@@ -130,7 +135,7 @@ class BodyStream(io.RawIOBase):
                     return 0
                 if self._cut:
                     raise ClientDisconnectedError(
-                        "the client closed the connection before its body was complete"
+                        f"the body will never be complete, since {self._cut}"
                     )
                 self._changed.wait()
             count = self._take(target)

@@ -1,4 +1,4 @@
-"""The answer that is sent piece by piece, from the application's thread to the connection.
+"""The answer stream: pieces of an answer, from the application's thread to the connection.
 
 Decides when the thread waits for a slow client, and how it learns that there is none any more.
 It must not know where the pieces come from.
@@ -48,11 +48,15 @@ class AnswerStream:
         self._mailbox = mailbox
         self._start_line = start_line
         self._fields = fields
+        # What the thread waits for, and the guard of all that follows.
         self._changed = threading.Condition()
+        # Pieces for the event loop, and the size of those the client has not taken by now.
         self._chunks: list[bytes] = []
         self._untaken = 0
+        # Whether the head was written, and whether the event loop has been asked to send.
         self._begun = False
         self._posted = False
+        # Whether no more pieces come, and whether nobody hears them.
         self._complete = False
         self._gone = False
 
@@ -103,7 +107,7 @@ class AnswerStream:
     # The event loop's side.
 
     def leave(self) -> None:
-        """Hear that the client has left: whoever writes is told so."""
+        """Called when the client has left: whoever writes is told so."""
         with self._changed:
             self._gone = True
             self._changed.notify()

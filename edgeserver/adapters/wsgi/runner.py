@@ -1,4 +1,4 @@
-"""One call of the application, in its thread.
+"""A call of the application, in its thread.
 
 Decides what of PEP 3333 holds when: when the head is sent, what the body may be, and what becomes
 of exceptions. It must not know how threads are run, nor how bytes are framed.
@@ -15,23 +15,35 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from edgeserver.adapters.error_response import answer_failure
+from edgeserver.adapters.leaving import comes_of_leaving, describe, is_gone
 from edgeserver.adapters.wsgi.head import check_fields, parse_status
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
 from edgeserver.adapters.wsgi.output import AnswerStream
 from edgeserver.adapters.wsgi.pool import Mailbox
+from edgeserver.adapters.wsgi.spool import SpooledBody
 from edgeserver.errors import HTTPOutputError
 from edgeserver.httputil import HTTPConnection
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
+from edgeserver.support.ratelimit import LimitedLog
 
-__all__ = ["Run", "WSGIApplication"]
+__all__ = ["Body", "Run", "WSGIApplication"]
 
 Environ = dict[str, Any]
 StartLine = tuple[str, int, str]
 WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
+Body = BodyStream | SpooledBody
+"""What `wsgi.input` reads from where that has an end of its own."""
+
 _IN_HAND = 64 * 1024
 """Most bytes of an answer that go to the event loop in one step."""
+
+_EMPTY_PIECES = 2
+"""Empty pieces in a row after which a client that has closed its half is taken for gone.
+
+Only writing tells one that left from one that waits for the answer, and there is nothing to write.
+"""
 
 
 class Run:
@@ -42,7 +54,8 @@ class Run:
         environ: The request's environ, complete.
         connection: Where the answer goes.
         mailbox: The way to the event loop.
-        body: What `wsgi.input` reads from, if the body is still coming.
+        body: What `wsgi.input` reads from, if the body is still coming or was collected.
+        mistakes: Where it is said that an answer had a body which its status does not have.
     """
 
     # One is made for every request; CPython 3.11 takes long to find what stands on the class.
@@ -54,11 +67,13 @@ class Run:
         "_environ",
         "_fields",
         "_gone",
+        "_half_closed",
         "_handed_over",
         "_input",
         "_length",
         "_line",
         "_mailbox",
+        "_mistakes",
         "_remaining",
         "_stream",
     )
@@ -72,28 +87,37 @@ class Run:
         environ: Environ,
         connection: HTTPConnection,
         mailbox: Mailbox,
-        body: BodyStream | None,
+        body: Body | None,
+        mistakes: LimitedLog,
     ) -> None:
         self._app = app
         self._environ = environ
         self._connection = connection
         self._mailbox = mailbox
         self._input = body
+        self._mistakes = mistakes
+        # The head that start_response was given: its line, its length, whether no body follows.
         self._line: StartLine | None = None
         self._length: int | None = None
         self._bodiless = False
+        # How many bytes are missing of the length, once some were sent.
         self._remaining: int | None = None
+        # An answer that is sent in pieces; whether one in one step was given to the event loop.
         self._stream: AnswerStream | None = None
         self._handed_over = False
+        # Whether the client has left, and whether it has closed its half of the connection.
         self._gone = False
+        self._half_closed = False
         connection.set_close_callback(self._peer_left)
 
     # In the thread.
 
     def __call__(self) -> None:
         """Call the application; never raises."""
-        if self._gone:
-            return  # nobody has waited for it to get a thread
+        if self._gone:  # nobody has waited for it to get a thread
+            if self._input is not None:
+                self._input.abandon()
+            return
         result = None
         try:
             result = self._app(self._environ, self.start_response)
@@ -116,7 +140,7 @@ class Run:
             PEP 3333's `write` callable.
 
         Raises:
-            TypeError: The status or a header is no `str`.
+            TypeError: The status or a header is not a `str`.
             ValueError: They cannot be sent, or are the server's to set.
             RuntimeError: It is called a second time, without `exc_info`.
             BaseException: That of `exc_info`, if the head has been sent already.
@@ -151,20 +175,29 @@ class Run:
         in_hand = type(result) is list or type(result) is tuple
         if in_hand and self._stream is None and self._take_in_hand(result):
             return
+        empty = 0
         for chunk in result:
             if not isinstance(chunk, bytes):
                 raise _no_bytes("the body holds", chunk)
-            if chunk:
-                if self._line is not None and self._bodiless:
-                    break  # nothing of it is sent; close() tells the application
-                if self._stream is None and len(chunk) == self._length and len(chunk) <= _IN_HAND:
-                    self._hand_over(chunk)
-                    return
-                self._write(chunk)
-                if self._remaining == 0:
-                    # PEP 3333: the server "should stop iterating over the response when enough
-                    # data has been sent".
-                    break
+            if self._gone:
+                raise ClientDisconnectedError("the connection was closed before the answer")
+            if not chunk:
+                empty += 1
+                if self._half_closed and empty >= _EMPTY_PIECES:
+                    raise ClientDisconnectedError("the client closed the connection")
+                continue
+            empty = 0
+            if self._line is not None and self._bodiless:
+                self._note_dropped()
+                break  # nothing of it is sent; close() tells the application
+            if self._stream is None and len(chunk) == self._length and len(chunk) <= _IN_HAND:
+                self._hand_over(chunk)
+                return
+            self._write(chunk)
+            if self._remaining == 0:
+                # PEP 3333: the server "should stop iterating over the response when enough data
+                # has been sent".
+                break
         self._finish()
 
     def _take_in_hand(self, result: Any) -> bool:
@@ -185,8 +218,24 @@ class Run:
         elif self._length is None and self._environ["REQUEST_METHOD"] == "HEAD":
             # RFC 9110 section 8.6: the length is what a GET would have been answered with.
             self._fields.append(("Content-Length", str(len(body))))
-        self._hand_over(b"" if self._bodiless else body)
+        if self._bodiless and body:
+            self._note_dropped()
+            body = b""
+        self._hand_over(body)
         return True
+
+    def _note_dropped(self) -> None:
+        """Say that the application gave a body which its status does not have; not of HEAD."""
+        environ, line = self._environ, self._line
+        if line is not None and environ["REQUEST_METHOD"] != "HEAD":
+            self._mistakes.write(
+                "",
+                "The application gave a body with status %d, which has none (RFC 9110 section"
+                " 6.4.1); it was not sent: %s %s",
+                line[1],
+                escape(environ["REQUEST_METHOD"]),
+                escape(environ["REQUEST_URI"]),
+            )
 
     def _require_head(self) -> None:
         if self._line is None:
@@ -208,6 +257,7 @@ class Run:
             return
         self._require_head()
         if self._bodiless:
+            self._note_dropped()
             return
         stream = self._stream
         if stream is None:
@@ -254,8 +304,9 @@ class Run:
 
     def _failed(self, error: BaseException) -> None:
         """Answer 500 if no head was sent, else cut the connection."""
-        if isinstance(error, ClientDisconnectedError):
-            app_log.info("%s: %s", self._name(), error)
+        if comes_of_leaving(error, kinds=(ClientDisconnectedError,)):
+            app_log.info("%s was not completed: %s", self._name(), describe(error))
+            app_log.debug("What the application raised", exc_info=error)
             self._mailbox.post(self._cut)
             return
         app_log.error("Uncaught exception in %s", self._name(), exc_info=error)
@@ -293,19 +344,14 @@ class Run:
         self._connection.abort()
 
     def _peer_left(self) -> None:
-        """Hear that the client has left, or has only closed its half of the connection."""
-        if not _is_gone(self._connection):
+        """Called when the client has left, or has only closed its half of the connection."""
+        if not is_gone(self._connection):
+            self._half_closed = True
             self._connection.set_close_callback(self._peer_left)
             return
         self._gone = True
         if self._stream is not None:
             self._stream.leave()
-
-
-def _is_gone(connection: HTTPConnection) -> bool:
-    """Tell whether nothing can be written any more."""
-    written = connection.write(b"")
-    return written.done() and written.exception() is not None
 
 
 def _mismatch(length: int | None, given: int, least: str = "") -> str:

@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from edgeserver.adapters.asgi import MessageError
-from edgeserver.adapters.asgi.response import UNHEARD_SENDS
+from edgeserver.adapters.asgi.http import UNHEARD_SENDS
 from edgeserver.errors import HTTPOutputError, StreamClosedError
 from tests.adapters.asgi.serving import GET, answer, post, serving, split
 from tests.adapters.serving import STEP_S, hang_up, reset, until

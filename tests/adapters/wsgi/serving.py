@@ -32,10 +32,17 @@ async def running(
     threads: int = 2,
     root_path: str = "",
     multiprocess: bool = False,
+    wsgi_buffering: bool = True,
     **options: Any,
 ) -> AsyncIterator[Serving]:
     """Serve `app`, and give the server."""
-    adapter = WSGIAdapter(app, threads=threads, root_path=root_path, multiprocess=multiprocess)
+    adapter = WSGIAdapter(
+        app,
+        threads=threads,
+        root_path=root_path,
+        multiprocess=multiprocess,
+        wsgi_buffering=wsgi_buffering,
+    )
     server = HTTPServer(adapter, **options)
     try:
         async with listening(server) as port:

@@ -234,6 +234,30 @@ async def test_bodies(site: Site, size: int) -> None:
     assert answer.text == hashlib.sha256(body).hexdigest()
 
 
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 40_000):
+        yield body[start : start + 40_000]
+
+
+@pytest.mark.parametrize("size", [10, 5_000, 3_000_000])
+async def test_chunked_bodies(site: Site, size: int) -> None:
+    """A body whose length was not declared arrives whole, too."""
+    body = (BIG * 3)[:size]
+    answer = await site.post("digest", content=_pieces(body))
+    assert answer.text == hashlib.sha256(body).hexdigest()
+
+
+async def test_a_chunked_upload(site: Site) -> None:
+    """A multipart form in chunks arrives whole."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f.bin"\r\n\r\n'
+    answer = await site.post(
+        "echo",
+        content=_pieces(head + BIG + b"\r\n--b--\r\n"),
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert answer.json() == {"form": {}, "files": {"file": hashlib.sha256(BIG).hexdigest()}}
+
+
 async def test_the_client(site: Site, scheme: str) -> None:
     """The framework's own idea of client and URL is the resolved one."""
     answer = await site.get("who", headers={"X-Forwarded-For": "203.0.113.9"})

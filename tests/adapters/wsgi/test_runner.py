@@ -14,7 +14,7 @@ import pytest
 
 from tests import inside
 from tests.adapters.inside import pool_of
-from tests.adapters.serving import until
+from tests.adapters.serving import reset, until
 from tests.adapters.wsgi.serving import ask, running, serving, talking
 
 GET = b"GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -105,7 +105,11 @@ async def test_shapes(
 )
 @pytest.mark.parametrize("shape", ["list", "iterable"])
 async def test_answers_without_a_body(
-    request_line: bytes, status: str, length: str | None, shape: str
+    request_line: bytes,
+    status: str,
+    length: str | None,
+    shape: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What must have no body has none, whatever the application gives; the connection goes on."""
     body = Body(b"hello", b"never asked for")
@@ -118,6 +122,10 @@ async def test_answers_without_a_body(
             assert found[1].get("Content-Length") == (length if shape == "list" else None)
     if shape == "iterable":
         assert (body.given, body.closed) == (2, 2)
+    # One warning for each answer; what a GET would have been answered with is no mistake.
+    warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(warned) == (0 if request_line == b"HEAD" else 2)
+    assert all(f"with status {status[:3]}, which has none" in each for each in warned)
 
 
 async def test_chunks_are_sent_as_they_come() -> None:
@@ -352,7 +360,47 @@ async def test_a_client_that_leaves_stops_the_body(caplog: pytest.LogCaptureFixt
             talk.send(GET)
             await talk.head()
         assert await asyncio.to_thread(closed.wait, 20)
-    assert "GET /page from 127.0.0.1: the client closed the connection" in caplog.text
+    assert "GET /page from 127.0.0.1 was not completed: " in caplog.text
+    assert "the client closed the connection" in caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"], ids=["empty", "some"])
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_an_iterator_is_not_asked_on(
+    piece: bytes, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it yields, it is closed once its client has left."""
+    caplog.set_level(logging.INFO)
+    begun, left, closed = threading.Event(), threading.Event(), threading.Event()
+    after: list[int] = []
+
+    class Slow(Body):
+        def __iter__(self) -> Iterator[bytes]:
+            begun.set()
+            assert left.wait(20)
+            for number in range(1000):
+                after.append(number)
+                yield piece
+                threading.Event().wait(0.001)  # the event loop has its turn
+
+        def close(self) -> None:
+            closed.set()
+
+    async with running(answering(Slow())) as served:
+        async with talking(served.port) as talk:
+            talk.send(GET)
+            assert await asyncio.to_thread(begun.wait, 20)
+            if way == "reset":
+                reset(talk.writer)
+        if way == "reset":
+            await until(lambda: served.server.open_connections == 0)
+        else:
+            [connection] = inside.connections(served.server)
+            await until(lambda: inside.input_has_ended(connection))
+        left.set()
+        assert await asyncio.to_thread(closed.wait, 20)
+    assert len(after) < (100 if piece else 5)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
