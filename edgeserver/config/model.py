@@ -277,11 +277,10 @@ _LISTENING = (
     Setting(
         name="http-redirect",
         table="listening",
-        kind="number",
-        metavar="PORT",
-        least=0,
-        most=65535,
-        help="A plain port, on the host of the first https one, that sends clients there.",
+        kind="text",
+        metavar="PORT[=PUBLIC]",
+        help="A plain port, on each host of the https ones, that sends clients there; to the port "
+        "PUBLIC where clients see another one than is listened on, as with containers.",
     ),
     Setting(
         name="backlog",

@@ -94,6 +94,8 @@ class ServePlan:
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
+        redirect_port: Where they send to: the port of https as clients see it; None for the one
+            that is listened on.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
         tls: The contexts of https listeners, which all workers share, once prepared; None without
@@ -133,6 +135,7 @@ class ServePlan:
     tls_request: TLSRequest | None = None
     listeners: list[Listener] = field(default_factory=list)
     redirects: list[Listener] = field(default_factory=list)
+    redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
     tls: TLSContexts | None = None

@@ -199,7 +199,7 @@ class _Process:
             self._beat(self._link)
         ready()
         await self._stopping.wait()
-        await self._drain([server] if redirecting is None else [server, redirecting])
+        await self._drain([server, *redirecting])
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
 
@@ -226,21 +226,31 @@ class _Process:
         finally:
             reporting.cancel()
 
-    def _start_redirects(self) -> HTTPServer | None:
-        """Start what sends clients of plain ports to https; None where there are none."""
-        if not self._plan.redirects:
-            return None
-        secure = next(listener for listener in self._plan.listeners if listener.is_tls)
-        server = HTTPServer(
-            HTTPSRedirect(secure.sockets[0].getsockname()[1]),
-            idle_connection_timeout=REDIRECT_IDLE_S,
-            body_timeout=REDIRECT_IDLE_S,
-            max_body_size=sys.maxsize,  # never read: it is answered at the head
-            access_log=self._log,
-        )
+    def _start_redirects(self) -> list[HTTPServer]:
+        """Start what sends clients of plain ports to https: a server for each port to send to."""
+        servers: dict[int, HTTPServer] = {}
         for listener in self._plan.redirects:
-            server.add_sockets(listener.sockets)
-        return server
+            port = self._plan.redirect_port or self._https_port(listener.bind.host)
+            if port not in servers:
+                servers[port] = HTTPServer(
+                    HTTPSRedirect(port),
+                    idle_connection_timeout=REDIRECT_IDLE_S,
+                    body_timeout=REDIRECT_IDLE_S,
+                    max_body_size=sys.maxsize,  # never read: it is answered at the head
+                    access_log=self._log,
+                )
+            servers[port].add_sockets(listener.sockets)
+        return list(servers.values())
+
+    def _https_port(self, host: str) -> int:
+        """Return the port on which https is listened on at `host`."""
+        secure = next(
+            listener
+            for listener in self._plan.listeners
+            if listener.is_tls and listener.bind.port is not None and listener.bind.host == host
+        )
+        port: int = secure.sockets[0].getsockname()[1]
+        return port
 
     def _make_server(self) -> HTTPServer:
         """Return the server; a wrong setting that only it knows is a `ConfigurationError`."""

@@ -60,12 +60,15 @@ class HTTPSRedirect(HTTPServerConnectionDelegate):
         )
         url = self._https_url(request)
         if url is None:
-            text = "This port only redirects to https.\n"
+            text = "This port only redirects to https, and the request names no usable host.\n"
             self._answer(request_conn, 400, "Bad Request", text, None)
         else:
             self._answer(request_conn, 308, "Permanent Redirect", f"Use {url}\n", url)
 
     def _https_url(self, request: HTTPServerRequest) -> str | None:
+        # HTTP/1.0 may come without a host, and has 127.0.0.1 as Tornado's: the client's machine.
+        if "Host" not in request.headers:
+            return None
         # Nothing of the request reaches the answer but what matches a strict pattern.
         host = re.sub(r":[0-9]*\Z", "", request.host)
         target = request.path + (f"?{request.query}" if request.query else "")

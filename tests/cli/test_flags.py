@@ -429,3 +429,38 @@ def test_reading_flags_has_no_side_effects(tmp_path: Path, arguments: str) -> No
         check=False,
     )
     assert (done.stdout, done.stderr) == ("[] []\n[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("binds", "hosts"),
+    [
+        (["127.0.0.1:8443"], ["127.0.0.1"]),
+        (["127.0.0.1:8443", "[::1]:8443"], ["127.0.0.1", "::1"]),
+        (["127.0.0.1:8443", "127.0.0.1:9443"], ["127.0.0.1"]),
+        (["http://127.0.0.9:80", "127.0.0.1:8443", "unix:/run/x"], ["127.0.0.1"]),
+        ([":8443", "127.0.0.1:9443"], [""]),
+        (["0.0.0.0:8443", "127.0.0.1:9443", "[::1]:9443"], ["0.0.0.0", "::1"]),
+        (["0.0.0.0:8443", "[::]:8443", "[::1]:9443"], ["0.0.0.0", "::"]),
+    ],
+    ids=["one", "two", "twice", "others", "every", "every-ipv4", "every-of-both"],
+)
+def test_http_redirect_listens_where_https_does(
+    tmp_path: Path, binds: list[str], hosts: list[str]
+) -> None:
+    """There is a plain port on each host of https, and none where another one has it already."""
+    pem = tmp_path / "server.pem"
+    trustme.CA().issue_cert("a.test").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    flags = [flag for bind in binds for flag in ("--bind", bind)]
+    plan = _plan("--certfile", str(pem), *flags, "--http-redirect", "8080=443")
+    assert [(each.bind.host, each.bind.port) for each in plan.redirects] == [
+        (host, 8080) for host in hosts
+    ]
+    assert plan.redirect_port == 443
+
+
+@pytest.mark.parametrize("value", ["", "x", "65536", "80=0", "80=65536", "80=", "=443", "80=443=1"])
+def test_http_redirect_refused(value: str) -> None:
+    """What is no port, or no pair of them, is named with the form that is."""
+    result = CliRunner().invoke(cli, ["serve", "a:b", "--http-redirect", value])
+    assert result.exit_code == 2
+    assert "8080=443" in " ".join(result.output.replace("│", " ").split())

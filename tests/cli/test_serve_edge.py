@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_the_redirect_to_https(app_dir: Path, trusting: ssl.SSLContext) -> None:
         form = httpx.post(f"{plain}/form", content=b"x" * 100_000)
         assert (form.status_code, form.headers["location"]) == (308, f"{secure}/form")
         assert httpx.get(answer.headers["location"], verify=trusting).status_code == 200
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_the_redirect_names_the_public_port(app_dir: Path, trusting: ssl.SSLContext) -> None:
+    """With PORT=PUBLIC clients are sent to PUBLIC, on each host of https; without Host nowhere."""
+    binds = ("--bind", "127.0.0.1:0", "--bind", "127.0.0.2:0", "--http-redirect", "0=443")
+    with serving(app_dir, "main:hello", "--certfile", "server.pem", *binds) as process:
+        process.wait_for("(redirects to https)")
+        plain = [url_of(process, number) for number in (3, 4)]
+        assert [url.rpartition(":")[0] for url in plain] == ["http://127.0.0.1", "http://127.0.0.2"]
+        for url in plain:
+            answer = httpx.get(f"{url}/a", headers={"Host": "www.test:8080"})
+            assert (answer.status_code, answer.headers["location"]) == (308, "https://www.test/a")
+        host, _, port = plain[0].removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            raw = b"".join(iter(lambda: sock.recv(4096), b""))
+        assert raw.startswith(b"HTTP/1.1 400 ")
+        assert b"ocation" not in raw
         process.send(signal.SIGTERM)
         assert process.wait() == 0
 

@@ -62,3 +62,12 @@ def test_no_usable_host(host: str) -> None:
     """Without a plain host name there is no Location: 400."""
     answer = ask("/", host)
     assert (answer.code, answer.location) == (400, None)
+
+
+def test_no_host_at_all() -> None:
+    """HTTP/1.0 may come without a host: 400, and nobody is sent to 127.0.0.1."""
+    answer = Answer("/", "")
+    answer.version = "HTTP/1.0"
+    answer.headers = HTTPHeaders()
+    HTTPSRedirect().take_request(None, answer)  # type: ignore[arg-type]  # all that is used
+    assert (answer.code, answer.location) == (400, None)

@@ -5,7 +5,8 @@ Decides the scheme of a bind that names none; the grammar is `bind.py`'s, openin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,11 @@ from edgeserver.config.bind import Bind, parse_bind, render_bind
 from edgeserver.config.model import DEFAULT_BIND, setting
 from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.support.escape import escape
 
 __all__ = ["GROUP"]
+
+_REDIRECT = re.compile(r"([0-9]{1,9})(?:=([0-9]{1,9}))?")
 
 
 def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
@@ -36,7 +40,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
             "or leave the certificate out"
         )
     if values["http_redirect"] is not None:
-        plan.redirects.append(_redirect_listener(values["http_redirect"], plan))
+        port, plan.redirect_port = _parse_redirect(values["http_redirect"])
+        plan.redirects += _redirect_listeners(port, plan)
     plan.backlog = setting("backlog").value_in(values)
     plan.reuse_port = bool(values["reuse_port"])
 
@@ -50,17 +55,52 @@ def _require_trust(bind: Bind, plan: ServePlan) -> None:
         )
 
 
-def _redirect_listener(port: int, plan: ServePlan) -> Listener:
-    """Return the plain listener that sends clients to the first https one."""
-    binds = (listener.bind for listener in plan.listeners if listener.is_tls)
-    secure = next((bind for bind in binds if bind.port is not None), None)
-    if secure is None:
+def _parse_redirect(value: str) -> tuple[int, int | None]:
+    """Parse `PORT` or `PORT=PUBLIC`: where to listen, and where clients are sent.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    match = _REDIRECT.fullmatch(value)
+    port = int(match[1]) if match else 65536
+    public = int(match[2]) if match and match[2] else None
+    if port > 65535 or (public is not None and not 0 < public <= 65535):
+        raise ConfigurationError(
+            f"--http-redirect {escape(value)}: not a port from 0 to 65535; write 8080, or 8080=443"
+            " where clients reach https on port 443"
+        )
+    return port, public
+
+
+def _redirect_listeners(port: int, plan: ServePlan) -> list[Listener]:
+    """Return the plain listeners that send clients to https: one on each host of it."""
+    secure = {
+        listener.bind.host: listener.bind
+        for listener in reversed(plan.listeners)  # so that the first of a host is kept
+        if listener.is_tls and listener.bind.port is not None
+    }
+    if not secure:
         certificate = "" if plan.tls_request is not None else " and --certfile FILE"
         raise ConfigurationError(
             f"--http-redirect {port} has no https port to send clients to; add --bind "
             f"https://HOST:PORT{certificate}"
         )
-    return Listener(bind=replace(secure, scheme="http", port=port, proxy=None), is_tls=False)
+    return [
+        Listener(bind=replace(bind, scheme="http", port=port, proxy=None), is_tls=False)
+        for host, bind in reversed(secure.items())
+        if not _is_covered(host, secure)
+    ]
+
+
+def _is_covered(host: str, hosts: Collection[str]) -> bool:
+    """Return whether another of `hosts` is every address, that of `host` too."""
+    if host == "":
+        return False
+    if "" in hosts:
+        return True
+    if host in ("0.0.0.0", "::"):
+        return False
+    return ("::" if ":" in host else "0.0.0.0") in hosts
 
 
 GROUP = FlagGroup(table="listening", apply=_apply)

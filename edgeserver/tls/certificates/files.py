@@ -13,8 +13,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from edgeserver.errors import TLSConfigurationError
-from edgeserver.tls.certificates.keys import public_bytes
-from edgeserver.tls.certificates.pem import PemBlock, describe_content, parse_pem
+from edgeserver.tls.certificates.keys import EXPLICIT_CURVE, has_explicit_curve, public_bytes
+from edgeserver.tls.certificates.pem import (
+    PemBlock,
+    PemError,
+    TLSFileError,
+    describe_content,
+    parse_pem,
+)
 
 __all__ = [
     "parse_certs",
@@ -35,13 +41,12 @@ def parse_certs(data: bytes, where: str) -> list[x509.Certificate]:
     found = [block for block in blocks if block.is_certificate]
     if not found:
         if any(block.is_key for block in blocks):
-            raise TLSConfigurationError(
-                f"{where} holds a private key, not a certificate: "
-                'are "certfile" and "keyfile" the wrong way round?'
+            raise TLSFileError(
+                where,
+                " holds a private key, not a certificate",
+                'are "certfile" and "keyfile" the wrong way round?',
             )
-        raise TLSConfigurationError(
-            f"{where} holds no certificate: {describe_content(data, blocks)}"
-        )
+        raise TLSFileError(where, f" holds no certificate: {describe_content(data, blocks)}")
     certs = []
     for block in found:
         try:
@@ -49,12 +54,21 @@ def parse_certs(data: bytes, where: str) -> list[x509.Certificate]:
             public_bytes_of(cert)
             cert.extensions  # noqa: B018 - parsed lazily, and it is here that damage is to be found
         except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-            raise TLSConfigurationError(
-                f"{where}: the certificate that starts on line {block.line} is damaged: "
-                f"copy it again ({error})"
+            what, fix = f" is damaged ({error})", "copy or fetch it again"
+            if _has_explicit_curve(block):
+                what, fix = EXPLICIT_CURVE
+            raise TLSFileError(
+                where, f": the certificate that starts on line {block.line}{what}", fix
             ) from None
         certs.append(cert)
     return certs
+
+
+def _has_explicit_curve(block: PemBlock) -> bool:
+    try:
+        return has_explicit_curve(block.der())
+    except ValueError:
+        return False
 
 
 def parse_crls(data: bytes, where: str) -> list[x509.CertificateRevocationList]:
@@ -69,8 +83,8 @@ def parse_crls(data: bytes, where: str) -> list[x509.CertificateRevocationList]:
         if ders:
             return [x509.load_der_x509_crl(block.der()) for block in ders]
     except ValueError as error:
-        raise TLSConfigurationError(
-            f"{where}: the revocation list is damaged: fetch it again ({error})"
+        raise TLSFileError(
+            where, f": the revocation list is damaged ({error})", "fetch it again"
         ) from None
     if data[:1] == b"\x30":
         return [_parse_der_crl(data, where)]
@@ -108,5 +122,5 @@ def render_crls(crls: Iterable[x509.CertificateRevocationList]) -> bytes:
 def _parse_blocks(data: bytes, where: str) -> list[PemBlock]:
     try:
         return parse_pem(data)
-    except ValueError as error:
-        raise TLSConfigurationError(f"{where}: {error}") from None
+    except PemError as error:
+        raise TLSFileError(where, f": {error.what}", error.fix) from None

@@ -6,6 +6,7 @@ nothing here writes a key or its password into a message.
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,10 +16,25 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edgeserver.errors import EdgeServerError, TLSConfigurationError
-from edgeserver.tls.certificates.pem import PemBlock, describe_content, parse_pem
+from edgeserver.tls.certificates.pem import (
+    PemBlock,
+    PemError,
+    TLSFileError,
+    describe_content,
+    parse_pem,
+)
 from edgeserver.tls.settings.values import Password
 
-__all__ = ["LoadedKey", "PrivateKey", "describe_key", "load_key", "public_bytes", "render_key"]
+__all__ = [
+    "EXPLICIT_CURVE",
+    "LoadedKey",
+    "PrivateKey",
+    "describe_key",
+    "has_explicit_curve",
+    "load_key",
+    "public_bytes",
+    "render_key",
+]
 
 PrivateKey = (
     rsa.RSAPrivateKey
@@ -26,6 +42,19 @@ PrivateKey = (
     | ed25519.Ed25519PrivateKey
     | ed448.Ed448PrivateKey
 )
+
+
+_PRIME_FIELD = bytes.fromhex("06072a8648ce3d0101")
+_BINARY_FIELD = bytes.fromhex("06072a8648ce3d0102")
+"""Object identifiers, which stand where a curve is given by its numbers. Source: RFC 3279 2.3.5."""
+
+EXPLICIT_CURVE = (
+    " gives its curve by explicit parameters and not by name, which TLS forbids (RFC 8422 section "
+    "5.1.1) and clients refuse",
+    "write the key anew with `openssl ec -in KEY -param_enc named_curve -out new.key`, or make "
+    "another one of P-256, and request a new certificate with it",
+)
+"""What is wrong with a key or certificate of that kind, and the fix."""
 
 
 class LoadedKey(NamedTuple):
@@ -56,22 +85,24 @@ def load_key(data: bytes, password: Password | None, where: str, *, own_file: bo
     """
     try:
         blocks = parse_pem(data)
-    except ValueError as error:
-        raise TLSConfigurationError(f"{where}: {error}") from None
+    except PemError as error:
+        raise TLSFileError(where, f": {error.what}", error.fix) from None
     block = next((block for block in blocks if block.is_key), None)
     if block is None:
-        raise TLSConfigurationError(_explain_no_key(data, blocks, where, own_file=own_file))
+        raise TLSFileError(where, *_explain_no_key(data, blocks, own_file=own_file))
     encrypted = block.label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block.pem
     secret = _resolve_password(password, where) if encrypted else None
     if encrypted and not secret:
-        raise TLSConfigurationError(
-            f'{where} needs a password: set "password" (on the command line --key-password-file), '
-            "or store the key unencrypted where only this server can read it"
+        raise TLSFileError(
+            where,
+            " needs a password",
+            'set "password" (on the command line --key-password-file), or store the key '
+            "unencrypted where only this server can read it",
         )
     key = _parse_key(block, secret, where)
     if not isinstance(key, PrivateKey):
-        raise TLSConfigurationError(
-            f"{where}: this kind of key is not used in TLS today: make an ECDSA P-256 or RSA key"
+        raise TLSFileError(
+            where, ": this kind of key is not used in TLS today", "make an ECDSA P-256 or RSA key"
         )
     return LoadedKey(key, block.pem, secret)
 
@@ -101,42 +132,71 @@ def describe_key(key: PublicKeyTypes) -> str:
     return type(key).__name__.removesuffix("PublicKey").lstrip("_")
 
 
-def _explain_no_key(data: bytes, blocks: list[PemBlock], where: str, *, own_file: bool) -> str:
+def _explain_no_key(data: bytes, blocks: list[PemBlock], *, own_file: bool) -> tuple[str, str]:
+    """Return what is wrong, and the fix."""
     if own_file and any(block.is_certificate for block in blocks):
         return (
-            f"{where} holds a certificate, not a private key: "
-            'are "certfile" and "keyfile" the wrong way round?'
+            " holds a certificate, not a private key",
+            'are "certfile" and "keyfile" the wrong way round?',
         )
     if own_file:
         if data[:1] == b"\x30":
             return (
-                f"{where} is binary (DER or PKCS #12), not PEM: convert it with `openssl pkey "
-                "-inform DER -in FILE -out key.pem`, or `openssl pkcs12 -in FILE -nocerts -noenc "
-                "-out key.pem`"
+                " is binary (DER or PKCS #12), not PEM",
+                "convert it with `openssl pkey -inform DER -in FILE -out key.pem`, or `openssl "
+                "pkcs12 -in FILE -nocerts -noenc -out key.pem`",
             )
-        return f"{where} holds no private key: {describe_content(data, blocks)}"
+        return f" holds no private key: {describe_content(data, blocks)}", ""
     return (
-        f'{where} holds no private key: set "keyfile" to the file of the key, '
-        "or append the key to this one"
+        " holds no private key",
+        'set "keyfile" to the file of the key, or append the key to this one',
     )
 
 
+def has_explicit_curve(der: bytes) -> bool:
+    """Return whether a key or certificate gives its curve by numbers, as none in TLS may."""
+    return _PRIME_FIELD in der or _BINARY_FIELD in der
+
+
 def _parse_key(block: PemBlock, secret: bytes | None, where: str) -> object:
+    start = f": the private key that starts on line {block.line}"
     try:
         # Checking RSA's primes takes longer than all the rest; the test handshake proves the key.
         return load_pem_private_key(block.pem, secret, unsafe_skip_rsa_key_validation=True)
     except UnsupportedAlgorithm as error:
-        raise TLSConfigurationError(f"{where}: this key is of no supported kind: {error}") from None
+        _refuse_explicit_curve(block, where, start)
+        if secret is None:
+            what = f": this key is of no supported kind ({error})"
+            raise TLSFileError(where, what, "make an ECDSA P-256 or RSA key") from None
+        raise TLSFileError(
+            where,
+            f": this key is encrypted in a way that is not supported ({error})",
+            "encrypt it anew with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in KEY -out new.key`",
+        ) from None
     except (ValueError, TypeError):
         pass  # what the library says is about its own arguments, not about the file
-    if secret is not None:
-        raise TLSConfigurationError(
-            f'{where}: the "password" does not open this key (a line break at its end counts), '
-            "or the key is damaged"
+    _refuse_explicit_curve(block, where, start)
+    if block.label == "OPENSSH PRIVATE KEY":
+        raise TLSFileError(
+            where,
+            f"{start} is in OpenSSH's own form",
+            "write it anew with `ssh-keygen -p -m PKCS8 -f COPY`, which changes the file COPY",
         )
-    raise TLSConfigurationError(
-        f"{where}: the private key that starts on line {block.line} is damaged: copy it again"
-    )
+    if secret is not None:
+        raise TLSFileError(
+            where,
+            ': the "password" does not open this key (a line break at its end counts), or the key '
+            "is damaged",
+            "give the password with which the key was encrypted",
+        )
+    raise TLSFileError(where, f"{start} is damaged", "copy it again")
+
+
+def _refuse_explicit_curve(block: PemBlock, where: str, start: str) -> None:
+    """Say of a key that cannot be read that its curve is why, where it is."""
+    with contextlib.suppress(ValueError):  # not base64: then it is damaged
+        if has_explicit_curve(block.der()):
+            raise TLSFileError(where, start + EXPLICIT_CURVE[0], EXPLICIT_CURVE[1])
 
 
 def _resolve_password(password: Password | None, where: str) -> bytes | None:

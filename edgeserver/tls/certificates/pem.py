@@ -10,6 +10,7 @@ import base64
 import binascii
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgeserver.errors import TLSConfigurationError
@@ -19,6 +20,7 @@ from edgeserver.support.files import read_file
 __all__ = [
     "MAX_PEM_BYTES",
     "PemBlock",
+    "PemError",
     "TLSFileError",
     "describe_content",
     "load_file",
@@ -31,6 +33,15 @@ MAX_PEM_BYTES = 32 * 1024 * 1024
 _BEGIN = b"-----BEGIN "
 _END = b"-----END "
 _DASHES = b"-----"
+
+
+class PemError(ValueError):
+    """What is wrong with a file as PEM, and the fix."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}: {fix}")
+        self.what = what
+        self.fix = fix
 
 
 class TLSFileError(TLSConfigurationError):
@@ -131,20 +142,31 @@ def _explain_os_error(error: OSError) -> tuple[str, str]:
 def parse_pem(data: bytes) -> list[PemBlock]:
     """Split a PEM file into its blocks; text around them is a comment.
 
+    A block may begin on the line on which another one ends, as where a file without a line break at
+    its end was joined to another one.
+
     Raises:
-        ValueError: A block has a BEGIN but no END of the same label: the file is cut short.
+        PemError: The line breaks are not line breaks, or a block has a BEGIN but no END of the same
+            label: the file is cut short.
 
     Source: RFC 7468 section 2, and OpenSSL's reader for what stands around the blocks.
     """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise PemError(
+            "it is UTF-16, as PowerShell writes text",
+            "write it again as ASCII, with `Set-Content -Encoding ascii`",
+        )
     blocks: list[PemBlock] = []
     started: list[bytes] = []
     label = b""
     begun_at = 0
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        text = line.strip()
+    for number, text in _lines(data.removeprefix(b"\xef\xbb\xbf")):
         if not label:
             if text.startswith(_BEGIN) and text.endswith(_DASHES) and len(text) > 16:
                 label, begun_at, started = text[len(_BEGIN) : -len(_DASHES)], number, [text]
+                _refuse_flattened(label, number)
+            elif text.startswith(_BEGIN):
+                _refuse_flattened(text[len(_BEGIN) :], number)
             continue
         if text.startswith(_BEGIN):
             break
@@ -154,11 +176,43 @@ def parse_pem(data: bytes) -> list[PemBlock]:
             blocks.append(PemBlock(label.decode("latin-1"), pem, begun_at))
             label = b""
     if label:
-        raise ValueError(
-            f'the block "{escape(label, 40)}" that starts on line {begun_at} has no END line: '
-            "the file is cut short, or is being written"
+        raise PemError(
+            f'the block "{escape(label, 40)}" that starts on line {begun_at} has no END line',
+            "the file is cut short, or is being written: copy or fetch it again",
         )
     return blocks
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each line and its number; one that ends a block and begins another is two."""
+    for number, line in enumerate(data.splitlines(), 1):
+        text = line.strip()
+        end, joined, rest = text.partition(_DASHES + _BEGIN)
+        while joined and end.startswith(_END):
+            yield number, end + _DASHES
+            text = _BEGIN + rest
+            end, joined, rest = text.partition(_DASHES + _BEGIN)
+        yield number, text
+
+
+def _refuse_flattened(label: bytes, number: int) -> None:
+    """Refuse a BEGIN line on which more stands: a file whose line breaks were lost on the way.
+
+    Source: RFC 7468 section 3: two hyphens in a row cannot stand in a label.
+    """
+    _, dashes, rest = label.partition(_DASHES)
+    if not dashes or not rest:
+        return
+    if rest.startswith((b"\\n", b"\\r")):
+        lost = "are written as the two characters \\n, as in an environment variable or JSON"
+        fix = "write real ones, such as with `printf '%b' \"$PEM\" > FILE`"
+    elif rest[:1] in b" \t":
+        lost = "have become spaces, as a shell makes of a variable without quotes"
+        fix = "write it with quotes, such as `printf '%s\\n' \"$PEM\" > FILE`"
+    else:
+        lost = "are missing"
+        fix = "copy or fetch the file again"
+    raise PemError(f"the line breaks of the block on line {number} {lost}", fix)
 
 
 def describe_content(data: bytes, blocks: list[PemBlock]) -> str:
@@ -181,8 +235,18 @@ def describe_content(data: bytes, blocks: list[PemBlock]) -> str:
         return (
             "it holds PKCS #7: convert it with `openssl pkcs7 -in FILE -print_certs -out cert.pem`"
         )
+    if "PUBLIC KEY" in labels or "RSA PUBLIC KEY" in labels:
+        return "it holds a public key: the private one is in the file that was made with it"
+    if labels == {"EC PARAMETERS"} or labels == {"DH PARAMETERS"}:
+        return "it holds parameters alone: the key that was made with them is in another file"
     if labels:
         return "it holds " + ", ".join(escape(label, 40) for label in sorted(labels)[:5])
+    if data[:4] in (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce"):
+        return (
+            "it is a Java keystore: export it with `keytool -importkeystore -srckeystore FILE "
+            "-destkeystore both.p12 -deststoretype pkcs12`, and that with `openssl pkcs12 -in "
+            "both.p12 -out both.pem -noenc`"
+        )
     if data[:1] == b"\x30":
         return (
             "it is binary (DER or PKCS #12), not PEM: convert it with `openssl x509 -inform DER "

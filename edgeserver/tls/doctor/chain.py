@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from edgeserver.support.escape import escape
 from edgeserver.tls.certificates.chain import is_issued_by, is_self_signed, repair_chain
-from edgeserver.tls.certificates.keys import describe_key
+from edgeserver.tls.certificates.keys import EXPLICIT_CURVE, describe_key, has_explicit_curve
 from edgeserver.tls.certificates.names import (
     alternative_names,
     common_name,
@@ -79,6 +79,8 @@ def check_chain(
     for cert in dict.fromkeys(certs):
         check_certificate(cert, where, against.now, report)
     _check_key_usage(leaf, where, report)
+    if has_explicit_curve(leaf.public_bytes(serialization.Encoding.DER)):
+        report.add("explicit-curve", where, f"its key{EXPLICIT_CURVE[0]}", EXPLICIT_CURVE[1])
     if _is_for_servers(leaf, where, report, is_server=against.is_server):
         _check_names(leaf, where, against.names, report)
     _check_order(certs, leaf, where, report)

@@ -28,12 +28,24 @@ __all__ = ["TLSEndpoint", "check_endpoint", "parse_endpoint"]
 _OLD = {"TLS 1.0": ssl.TLSVersion.TLSv1, "TLS 1.1": ssl.TLSVersion.TLSv1_1}
 _NEW = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 _REASONS = {
-    "WRONG_VERSION_NUMBER": "what answers speaks no TLS (plain HTTP?)",
-    "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection without an alert",
-    "TLSV1_UNRECOGNIZED_NAME": "the server has no certificate for the name that was asked for",
-    "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks neither TLS 1.2 nor TLS 1.3",
+    "WRONG_VERSION_NUMBER": (
+        "what answers speaks no TLS (plain HTTP?)",
+        "name the port of https, or give the server a certificate",
+    ),
+    "UNEXPECTED_EOF_WHILE_READING": (
+        "the server closed the connection without an alert",
+        "its log says why, or that of a proxy or firewall in between",
+    ),
+    "TLSV1_UNRECOGNIZED_NAME": (
+        "the server has no certificate for the name that was asked for",
+        "ask for one that it serves (--host NAME), or configure that name there",
+    ),
+    "TLSV1_ALERT_PROTOCOL_VERSION": (
+        "the server speaks neither TLS 1.2 nor TLS 1.3",
+        "turn on TLS 1.2 and TLS 1.3 there",
+    ),
 }
-"""What OpenSSL's reasons mean, where that is not plain."""
+"""What OpenSSL's reasons mean, where that is not plain, and the fix."""
 
 # Everything but forward secrecy with AEAD. Source: RFC 9325 section 4.1 and 4.2.
 _WEAK = "ALL:!ECDHE+AESGCM:!DHE+AESGCM:!CHACHA20:!ECDHE+AESCCM:!DHE+AESCCM:!PSK:!SRP:!aNULL"
@@ -97,12 +109,8 @@ def check_endpoint(
     try:
         seen = prober.shake(prober.context(ssl.TLSVersion.TLSv1_2, None))
     except (OSError, ValueError) as error:
-        report.add(
-            "handshake-failed",
-            where,
-            f"no handshake: {_explain(error)}",
-            "check that a TLS server listens there and its log",
-        )
+        what, fix = _explain(error)
+        report.add("handshake-failed", where, f"no handshake: {what}", fix)
         return report
     certs = [x509.load_der_x509_certificate(der) for der in seen.chain]
     if certs:
@@ -255,11 +263,16 @@ def _check_versions(prober: _Prober, where: str, report: Report) -> None:
         )
 
 
-def _explain(error: OSError | ValueError) -> str:
+def _explain(error: OSError | ValueError) -> tuple[str, str]:
+    """Return why there was no handshake, and what to do about it."""
     if isinstance(error, ssl.SSLError):
-        return _REASONS.get(error.reason or "", escape(error.reason or str(error)))
+        said = escape(error.reason or str(error))
+        return _REASONS.get(error.reason or "", (said, "the server's log says more"))
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no answer in time", "see whether a firewall drops the port; else raise --timeout"
     if isinstance(error, socket.gaierror):
-        return "the host name is not known"
-    return escape(getattr(error, "strerror", None) or str(error))
+        return "the host name is not known", "correct the name, or its entry in the DNS"
+    if isinstance(error, ConnectionRefusedError):
+        return "Connection refused: nothing listens there", "start the server, or correct the port"
+    said = escape(getattr(error, "strerror", None) or str(error))
+    return said, "see whether this machine has a way to that host and port"

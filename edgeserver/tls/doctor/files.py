@@ -22,7 +22,13 @@ from edgeserver.tls.certificates.files import parse_certs, parse_crls, public_by
 from edgeserver.tls.certificates.keys import LoadedKey, describe_key, load_key, public_bytes
 from edgeserver.tls.certificates.material import pair_material
 from edgeserver.tls.certificates.names import common_name, find_extension, render_name
-from edgeserver.tls.certificates.pem import TLSFileError, describe_content, load_file, parse_pem
+from edgeserver.tls.certificates.pem import (
+    PemError,
+    TLSFileError,
+    describe_content,
+    load_file,
+    parse_pem,
+)
 from edgeserver.tls.contexts.build import build_context
 from edgeserver.tls.doctor.chain import ChainCheck, check_certificate, check_chain
 from edgeserver.tls.doctor.findings import Report
@@ -111,19 +117,19 @@ def _read(path: str, password: Password | None, report: Report) -> _Content:
     try:
         data = load_file(path, "file")
         blocks = parse_pem(data)
-    except TLSConfigurationError as error:
-        report.add("unreadable", path, str(error), "name a file that this user can read")
+    except TLSFileError as error:
+        report.add("unreadable", path, error.what, error.fix or "name a file that can be read")
         return content
-    except ValueError as error:
-        report.add("damaged", path, str(error), "copy or fetch the file again")
+    except PemError as error:
+        report.add("damaged", path, error.what, error.fix)
         return content
     try:
         if any(block.is_certificate for block in blocks):
             content.certs = parse_certs(data, "file")
         if any(block.is_crl for block in blocks):
             content.crls = parse_crls(data, "file")
-    except TLSConfigurationError as error:
-        report.add("damaged", path, str(error), "copy or fetch the file again")
+    except TLSFileError as error:
+        report.add("damaged", path, error.what, error.fix or "copy or fetch the file again")
     if not blocks and data[:1] == b"\x30":
         # DER: a revocation list is used as it is, everything else has to be converted
         with contextlib.suppress(TLSConfigurationError):
@@ -140,12 +146,12 @@ def _read(path: str, password: Password | None, report: Report) -> _Content:
 def _read_key(content: _Content, data: bytes, password: Password | None, report: Report) -> None:
     try:
         content.key = load_key(data, password, "file", own_file=True)
-    except TLSConfigurationError as error:
-        if "needs a password" in str(error):
+    except TLSFileError as error:
+        if "needs a password" in error.what:
             content.locked = True
             report.notes.append(f"{content.path}: an encrypted key, not checked without password")
         else:
-            report.add("damaged", content.path, str(error), "use a key that can be read")
+            report.add("damaged", content.path, error.what, error.fix or "use a key of TLS")
     else:
         report.subjects.append(
             f"{content.path}: private key, {describe_key(content.key.key.public_key())}"

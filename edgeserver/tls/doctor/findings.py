@@ -22,6 +22,7 @@ GRADE_CAPS = {
     "no-san": "F",
     "not-for-servers": "F",
     "key-usage": "F",
+    "explicit-curve": "F",
     "weak-key": "F",
     "weak-signature": "F",
     "crl-expired": "F",

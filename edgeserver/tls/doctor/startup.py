@@ -19,6 +19,7 @@ __all__ = ["find_weaknesses"]
 # The rest (dates, the chain's order, CRLs, uncovered names) is judged anew with each status.
 _CODES = frozenset(
     (
+        "explicit-curve",
         "intermediate-missing",
         "key-readable",
         "key-usage",

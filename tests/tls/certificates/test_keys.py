@@ -4,7 +4,12 @@ import functools
 import subprocess
 
 import pytest
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls import build_contexts
@@ -62,7 +67,25 @@ def as_rsa(pair, tmp_path):
     (tmp_path / "server.key").write_bytes(pki.render_key(key))
 
 
+def explicit(curve):
+    """Return a key that gives its curve by numbers."""
+    return openssl("ecparam", "-name", curve, "-genkey", "-noout", "-param_enc", "explicit")
+
+
+def unchanged(pair, tmp_path):
+    """Leave the pair as it is."""
+
+
+def in_openssh_form(pair, tmp_path):
+    """Write the key anew as `ssh-keygen` does."""
+    key = load_pem_private_key((tmp_path / "server.key").read_bytes(), None)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    (tmp_path / "server.key").write_bytes(text)
+
+
 REFUSED = {
+    "odd curve by numbers": (lambda: explicit("prime239v1"), unchanged, "explicit parameters"),
+    "OpenSSH": (lambda: pki.render_key(pki.make_key("ec")), in_openssh_form, "OpenSSH's own form"),
     "another kind": (pss_key, as_rsa, "are of two kinds, such as RSA-PSS and RSA"),
 }
 
@@ -75,10 +98,19 @@ def test_one_judge_for_check_and_serve(tmp_path, key, change, words):
     with pytest.raises(TLSConfigurationError) as refused:
         build_contexts(pair)
     report = check_files(pair.values())
-    (found,) = [each for each in report.findings if each.grade == "F"]
+    found = [each for each in report.findings if each.grade == "F"]
     assert words in str(refused.value)
-    assert words in found.what
-    assert str(refused.value).endswith(found.fix)
+    assert all(words in each.what for each in found)
+    assert str(refused.value).endswith(found[0].fix)
+
+
+def test_a_usual_curve_by_numbers_is_warned_of(tmp_path, caplog):
+    """What this OpenSSL serves and other clients refuse is said by both, with the fix."""
+    pair = self_signed(tmp_path, explicit("prime256v1"))
+    build_contexts(pair)
+    assert "explicit parameters" in caplog.text
+    assert "-param_enc named_curve" in caplog.text
+    assert "explicit-curve" in {each.code for each in check_files(pair.values()).findings}
 
 
 def test_a_weak_pair_is_refused_by_both(tmp_path):

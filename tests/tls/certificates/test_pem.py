@@ -1,14 +1,19 @@
 """Tests of edgeserver.tls.certificates.pem: blocks told apart, torn files seen, contents named."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeserver.errors import TLSConfigurationError
+from edgeserver.tls import build_contexts
 from edgeserver.tls.certificates.pem import describe_content, load_file, parse_pem
+from edgeserver.tls.doctor.check import check_files
 from tests.tls import pki
 
-LEAF = pki.make_leaf(pki.make_ca())
+ROOT = pki.make_ca()
+LEAF = pki.make_leaf(ROOT)
 BOTH = b"subject=leaf\n" + LEAF.pem + b"\nsome words\n" + LEAF.key_pem
 
 
@@ -87,3 +92,40 @@ def test_a_path_through_a_file_does_not_exist(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TLSConfigurationError, match=r'certfile ".*" does not exist'):
         load_file(str(tmp_path / "file" / "x.pem"), "certfile")
+
+
+def test_joined_without_a_line_break():
+    """`cat a b` of files without a line break at their ends is read like any other file."""
+    leaf, key = pki.make_leaf(ROOT), pki.make_key("ec")
+    data = ROOT.pem.rstrip() + leaf.pem.rstrip() + pki.render_key(key).rstrip()
+    blocks = parse_pem(data)
+    assert [block.label for block in blocks] == ["CERTIFICATE", "CERTIFICATE", "PRIVATE KEY"]
+    assert b"".join(block.pem for block in blocks) == ROOT.pem + leaf.pem + pki.render_key(key)
+    line = len(ROOT.pem.splitlines())
+    assert [block.line for block in blocks][:2] == [1, line]
+
+
+FLATTENED = {
+    "literal": (lambda pem: pem.replace(b"\n", b"\\n"), r"two characters \n", "printf '%b'"),
+    "literal CRLF": (lambda pem: pem.replace(b"\n", b"\\r\\n"), "two characters", "printf '%b'"),
+    "quoted": (lambda pem: pem.strip().replace(b"\n", b"\\n") + b"\n", "two characters", "%b"),
+    "spaces": (lambda pem: pem.replace(b"\n", b" "), "have become spaces", "with quotes"),
+    "none": (lambda pem: pem.replace(b"\n", b""), "are missing", "copy or fetch"),
+    "UTF-16": (lambda pem: pem.decode().encode("utf-16"), "is UTF-16", "Set-Content"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "what", "fix"), FLATTENED.values(), ids=FLATTENED)
+@pytest.mark.parametrize("key", ["certfile", "keyfile"])
+def test_lost_line_breaks_are_named(tmp_path, key, spoil, what, fix):
+    """What became of the line breaks is said with the fix, by serve and check alike."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    path = Path(pair[key])
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(TLSConfigurationError) as refused:
+        build_contexts(pair)
+    assert what in str(refused.value)
+    assert fix in str(refused.value)
+    (found,) = [each for each in check_files([path]).findings if each.code == "damaged"]
+    assert what in found.what
+    assert fix in found.fix
