@@ -39,7 +39,7 @@ def load_ranges(path: str | os.PathLike[str]) -> list[str]:
         ) from error
     if len(content) > MAX_FILE_BYTES:
         raise TrustConfigurationError(
-            f"{shown}: more than {MAX_FILE_BYTES} bytes: that is no file of ranges"
+            f"{shown}: more than {MAX_FILE_BYTES} bytes: that is not a file of ranges"
         )
     ranges = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -63,7 +63,7 @@ def _check_range(entry: bytes, where: str) -> str:
     text = escape(entry)
     if text == "unix:":
         raise TrustConfigurationError(
-            f"{where}: 'unix:' is no range; put it into the list of proxies itself"
+            f"{where}: 'unix:' is not a range; put it into the list of proxies itself"
         )
     try:
         network = parse_network(text)

@@ -77,5 +77,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     """What is larger than any provider's list is something else."""
     path = write(tmp_path, b"#" * (MAX_FILE_BYTES + 1))
-    with pytest.raises(TrustConfigurationError, match="no file of ranges"):
+    with pytest.raises(TrustConfigurationError, match="not a file of ranges"):
         load_ranges(path)
