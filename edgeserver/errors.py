@@ -2,7 +2,7 @@
 
 Two mistakes are kept apart. A `ConfigurationError` (or another subclass of `EdgeServerError`
 that is not a `ProtocolError`) says "you did wrong": the person who configures or the application.
-A `ProtocolError` says "the peer did wrong", carries the status to answer with and the rule broken.
+A `ProtocolError` says "the peer did wrong", carries the status to answer with and the rule broken::
 
     EdgeServerError
     +-- ConfigurationError (ValueError)     a setting is wrong: what, where, and the fix

@@ -132,7 +132,7 @@ def parse_pasted_head(text: bytes) -> Head:
         text: The pasted bytes; what follows the first empty line is not looked at.
 
     Raises:
-        ConfigurationError: A line is no header field; the message names it.
+        ConfigurationError: A line is not a header field; the message names it.
     """
     head: Head = []
     lines = text.lstrip(b"\r\n").split(b"\n")
@@ -162,6 +162,6 @@ def _parse_field(line: bytes, where: str) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
     if not colon or not name or name.strip(b" \t") != name:
         raise ConfigurationError(
-            f"{where}: {escape(line, 60)!r} is no header field; write 'Name: value' on one line"
+            f"{where}: {escape(line, 60)!r} is not a header field; write 'Name: value' on one line"
         )
     return name, value.strip(b" \t")

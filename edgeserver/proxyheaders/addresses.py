@@ -272,7 +272,7 @@ def parse_peer(text: str) -> Address:
         text: As `getpeername` gives it, with zone if any, or `unix:` for a Unix socket.
 
     Raises:
-        ValueError: It is no address; the server passes what the socket said.
+        ValueError: It is not an address; the server passes what the socket said.
     """
     if text.startswith("unix:"):
         return UNIX
@@ -283,7 +283,9 @@ def parse_peer(text: str) -> Address:
         return Address(4, value, host)
     wide = parse_ipv6(raw) if value is None and b":" in raw else None
     if wide is None:
-        raise ValueError(f"peer={text!r} is no address: pass the socket's peer address, or 'unix:'")
+        raise ValueError(
+            f"peer={text!r} is not an address: pass the socket's peer address, or 'unix:'"
+        )
     if wide >> 32 == _MAPPED:
         low = wide & _MAX_V4
         return Address(4, low, render_ipv4(low))

@@ -9,7 +9,7 @@ the proxy wrote.
     forwarded-pair    = token "=" ( token / quoted-string )
 
 Tolerated, and noted: white space around ";", empty pairs, an IPv6 address or a port that is not
-quoted or not in brackets. Refused: white space around "=", a name that is no token, an unmatched
+quoted or not in brackets. Refused: white space around "=", a name that is not a token, an unmatched
 quote or bracket, IPv4 in brackets, `for` or `proto` twice.
 """
 

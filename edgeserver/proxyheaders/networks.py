@@ -134,7 +134,7 @@ def parse_network(entry: str) -> Network:
 
 
 def _refuse_entry(entry: str, host: str) -> TrustConfigurationError:
-    """Return the error for an entry that is no address, with the likeliest fix."""
+    """Return the error for an entry that is not an address, with the likeliest fix."""
     if host.startswith("unix"):
         hint = "peers on a Unix socket have no address; write 'unix:' for all of them"
     elif "%" in host:

@@ -20,7 +20,7 @@ REASONS = {
     "all-hops-trusted": "every address is a listed proxy: the leftmost is taken",
     "max-hops": "as many entries as max_hops allows were listed proxies: the last one is taken",
     "trusted-peer-as-client": "a listed proxy sent no claim, so it is the client itself",
-    "malformed-boundary": "the entry that should name the client is no usable address",
+    "malformed-boundary": "the entry that should name the client is not a usable address",
     "unknown-boundary": "the entry that should name the client hides it",
     "repeated-singleton": "a field that holds one address came with several",
     "prelude-names-nobody": "the connection's PROXY prelude names nobody, so the peer is taken",

@@ -173,12 +173,12 @@ def _check_sets(proxy: TrustedProxy, configured: frozenset[bytes]) -> frozenset[
         lower = name.lower().encode("ascii", "replace")
         if b"_" in lower or not _TOKEN.fullmatch(name):
             raise TrustConfigurationError(
-                f"trusted proxy {proxy.address!r}: sets={name!r} is no header name, or an alias "
+                f"trusted proxy {proxy.address!r}: sets={name!r} is not a header name, or an alias "
                 "with '_', which never counts; write one such as 'x-forwarded-host'"
             )
         if not is_forwarding_name(lower, configured):
             raise TrustConfigurationError(
-                f"trusted proxy {proxy.address!r}: sets={name!r} cannot be declared: it is no "
+                f"trusted proxy {proxy.address!r}: sets={name!r} cannot be declared: it is not a "
                 "forwarding header, and is never hidden; those that can are X-Forwarded-*, "
                 "Client-Cert*, Forwarded, X-Real-Ip, X-Scheme and the configured scheme header"
             )
@@ -225,8 +225,8 @@ def check_source(source: object) -> str:
     """Return the source header in lower case.
 
     Raises:
-        TrustConfigurationError: It is no header name that can hold an address.
-        TypeError: It is no str.
+        TrustConfigurationError: It is not a header name that can hold an address.
+        TypeError: It is not a str.
     """
     name = _check_name(source, "source", "x-forwarded-for")
     if name in _NOT_ADDRESSES:
@@ -241,7 +241,7 @@ def check_proto(proto: object, source: str) -> str | None:
     """Return the scheme header in lower case, or None.
 
     Raises:
-        TrustConfigurationError: It is no header name, or contradicts `source`.
+        TrustConfigurationError: It is not a header name, or contradicts `source`.
         TypeError: It is neither str nor None.
     """
     if proto is None:
@@ -265,7 +265,7 @@ def _check_name(name: object, setting: str, example: str) -> str:
         raise TypeError(f"{setting}={name!r}: a header name is a str, such as {example!r}")
     if not _TOKEN.fullmatch(name):
         raise TrustConfigurationError(
-            f"{setting}={name!r} is no header name (RFC 9110 section 5.1); write one such as "
+            f"{setting}={name!r} is not a header name (RFC 9110 section 5.1); write one such as "
             f"{example!r}"
         )
     if "_" in name:
@@ -281,7 +281,7 @@ def check_max_hops(max_hops: object) -> int:
 
     Raises:
         TrustConfigurationError: It is below 1.
-        TypeError: It is no int.
+        TypeError: It is not an int.
     """
     if isinstance(max_hops, bool) or not isinstance(max_hops, int):
         raise TypeError(f"max_hops={max_hops!r}: give an int, such as 20")

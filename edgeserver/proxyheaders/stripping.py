@@ -33,7 +33,7 @@ SAFE_NAMES = frozenset(
     b"sec-websocket-key sec-websocket-version sec-websocket-extensions sec-websocket-protocol "
     b"authorization x-requested-with x-request-id traceparent tracestate".split()
 )
-"""Names that everybody sends and that are no forwarding headers: there is always room for them."""
+"""Names that everybody sends and that are not forwarding headers: there is always room for them."""
 
 _MAX_LEARNED = 1024
 _MAX_LEARNED_BYTES = 64

@@ -83,7 +83,7 @@ def decide_tornado(
     if single:
         if trace is not None:
             trace.field = b"x-real-ip"
-        # Tornado joins lines, and a list is no address: even equal lines name nobody here.
+        # Tornado joins lines, and a list is not an address: even equal lines name nobody here.
         lines = single if len(single) == 1 else [b",".join(single)]
         outcome = walk_single(lines, _NOBODY, trace=trace)
         if outcome.reason == "first-untrusted":

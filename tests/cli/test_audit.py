@@ -153,7 +153,7 @@ def test_flags(flags: tuple[str, ...], code: int, words: str) -> None:
     ("flags", "words"),
     [
         ((), "--peer"),
-        (("--peer", "nonsense"), "is no address"),
+        (("--peer", "nonsense"), "is not an address"),
         (("--peer", "10.0.0.1", "--trust", "privte"), "did you mean 'private'"),
         (("--peer", "10.0.0.1", "--trust", "0.0.0.0/0"), "is every address"),
         (("--peer", "10.0.0.1", "--source", "forwarded"), "add --trust"),
@@ -163,8 +163,8 @@ def test_flags(flags: tuple[str, ...], code: int, words: str) -> None:
         (("--peer", "10.0.0.1", "--xheaders", "--source", "forwarded"), "add --trust"),
         (("--peer", "10.0.0.1", "--trusted-downstream", "5.5.5.5"), "add --xheaders"),
         (("--peer", "10.0.0.1", "--scheme", "ftp"), "--scheme"),
-        (("--peer", "10.0.0.1", "-H", "no colon"), "is no header field"),
-        (("--peer", "10.0.0.1", "-H", ": x"), "is no header field"),
+        (("--peer", "10.0.0.1", "-H", "no colon"), "is not a header field"),
+        (("--peer", "10.0.0.1", "-H", ": x"), "is not a header field"),
         (("--peer", "10.0.0.1", "--trust-file", "/absent/file"), "/absent/file"),
     ],
 )
@@ -218,7 +218,7 @@ def test_everything_claimed_is_escaped(form: tuple[str, ...]) -> None:
     [(b"A: b\nnonsense\n", 2), (b"A: b\n folded\n", 2), (b"A : b\n", 1), (b"GET / x\n", 1)],
 )
 def test_pasted_line_that_is_no_field(text: bytes, line: int) -> None:
-    """A pasted line that is no field is named by its number."""
+    """A pasted line that is not a field is named by its number."""
     with pytest.raises(ConfigurationError, match=f"standard input, line {line}: "):
         parse_pasted_head(text)
 

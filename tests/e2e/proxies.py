@@ -37,9 +37,11 @@ __all__ = [
     "exchange",
     "haproxy_binary",
     "haproxy_http",
+    "haproxy_sections",
     "haproxy_tcp",
     "haproxy_version",
     "nginx_binary",
+    "nginx_blocks",
     "nginx_http",
     "nginx_realip",
     "realip_answer",
@@ -521,5 +523,79 @@ def haproxy_tcp(
         backend_lines="mode tcp",
         bind_options=_ssl_bind(certificate, "http/1.1"),
         server_options=options,
+    ) as proxy:
+        yield proxy
+
+
+_BLOCKS = """\
+daemon off;
+master_process off;
+pid {home}/pid;
+error_log {home}/error.log info;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {home}/body;
+  proxy_temp_path {home}/proxy;
+  {module_paths}
+  {blocks}
+}}
+"""
+
+
+@contextmanager
+def nginx_blocks(directory: Path, blocks: str) -> Iterator[Proxy]:
+    """Run nginx with the blocks of a page.
+
+    Args:
+        directory: Where its files go.
+        blocks: What stands in `http { }`; `443` in its `listen` is replaced by a free port.
+    """
+    binary = nginx_binary()
+    build = _nginx_build(binary)
+
+    def configure(home: Path, port: int, control_port: int) -> str:
+        paths = [
+            f"{module}_temp_path {home}/{module};"
+            for module in ("fastcgi", "uwsgi", "scgi")
+            if f"--without-http_{module}_module" not in build
+        ]
+        return _BLOCKS.format(
+            home=home,
+            module_paths="\n  ".join(paths),
+            blocks=blocks.replace("listen 443", f"listen 127.0.0.1:{port}"),
+        )
+
+    def command(home: Path) -> list[str]:
+        return [binary, "-e", f"{home}/error.log", "-p", f"{home}/", "-c", f"{home}/conf"]
+
+    with _running(
+        *_start("nginx", directory, command=command, configure=configure, is_ready=_has_pid_file)
+    ) as proxy:
+        yield proxy
+
+
+@contextmanager
+def haproxy_sections(directory: Path, sections: str) -> Iterator[Proxy]:
+    """Run HAProxy with the sections of a page.
+
+    Args:
+        directory: Where its files go.
+        sections: Frontends and backends; `:443` in its `bind` is replaced by a free port.
+    """
+    binary = haproxy_binary()
+
+    def configure(home: Path, port: int, control_port: int) -> str:
+        head = _HAPROXY.partition("frontend front")[0].format(control_port=control_port)
+        return head + sections.replace("bind :443", f"bind 127.0.0.1:{port}")
+
+    with _running(
+        *_start(
+            "haproxy",
+            directory,
+            command=lambda home: [binary, "-db", "-f", f"{home}/conf"],
+            configure=configure,
+            is_ready=_answers,
+        )
     ) as proxy:
         yield proxy

@@ -227,7 +227,7 @@ def test_peer(text: str, expected: Address) -> None:
 )
 def test_peer_that_is_none(text: str) -> None:
     """Something that no socket says is a mistake of the caller, and named."""
-    with pytest.raises(ValueError, match="is no address"):
+    with pytest.raises(ValueError, match="is not an address"):
         parse_peer(text)
 
 

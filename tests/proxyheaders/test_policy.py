@@ -48,9 +48,9 @@ def test_defaults() -> None:
             "'112.0.0.0/4' and 8 more are together every",
         ),
         ({"source": "x_forwarded_for"}, "write 'x-forwarded-for'"),
-        ({"source": "X Forwarded"}, "is no header name"),
-        ({"source": ""}, "is no header name"),
-        ({"source": "x-forwarded-för"}, "is no header name"),
+        ({"source": "X Forwarded"}, "is not a header name"),
+        ({"source": ""}, "is not a header name"),
+        ({"source": "x-forwarded-för"}, "is not a header name"),
         ({"source": "Host"}, "does not hold the client's address"),
         ({"source": "X-Forwarded-Proto"}, "does not hold the client's address"),
         ({"proto": "x_scheme"}, "write 'x-scheme'"),
@@ -61,13 +61,13 @@ def test_defaults() -> None:
         ({"undeclared": "drop"}, "undeclared='drop': give 'strip' or 'keep'"),
         (
             {"proxies": [TrustedProxy("10.0.0.1", sets={"x-request-id"})]},
-            "sets='x-request-id' cannot be declared: it is no forwarding header",
+            "sets='x-request-id' cannot be declared: it is not a forwarding header",
         ),
         (
             {"proxies": [TrustedProxy("10.0.0.1", sets={"X-Forwarded_Host"})]},
-            "sets='X-Forwarded_Host' is no header name, or an alias with '_'",
+            "sets='X-Forwarded_Host' is not a header name, or an alias with '_'",
         ),
-        ({"proxies": [TrustedProxy("10.0.0.1", sets={"x-forwarded-a b"})]}, "is no header name"),
+        ({"proxies": [TrustedProxy("10.0.0.1", sets={"x-forwarded-a b"})]}, "is not a header name"),
     ],
 )
 def test_refused(options: dict[str, Any], words: str) -> None:
@@ -251,7 +251,7 @@ def test_two_connections_in_turn() -> None:
         ]:
             answer = trust.resolve(peer=peer, peer_port=port, scheme=scheme, headers=[])
             assert (answer.remote_ip, answer.port, answer.protocol) == (peer, port, scheme)
-    with pytest.raises(ValueError, match="is no address"):
+    with pytest.raises(ValueError, match="is not an address"):
         policy().resolve(peer="", headers=[])
 
 

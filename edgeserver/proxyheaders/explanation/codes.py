@@ -67,7 +67,7 @@ CODES: dict[str, Code] = {
     ),
     "malformed-boundary": Code(
         "warning",
-        "The entry that should name the client is no usable address.",
+        "The entry that should name the client is not a usable address.",
         "have the proxy that wrote it write an IP address; until then refuse or distrust "
         "unverified clients",
     ),

@@ -82,7 +82,7 @@ def _listed(names: list[bytes]) -> str:
 def _unlisted(
     rules: Rules, peer: Peer, head: dict[bytes, list[bytes]], resolved: Resolved
 ) -> Iterator[Finding]:
-    """Yield what is odd where the author of the head is no listed proxy."""
+    """Yield what is odd where the author of the head is not a listed proxy."""
     extra = rules.extra
     claimed = [name for name in head if is_forwarding_name(name.replace(b"_", b"-"), extra)]
     if resolved.reason in UNVERIFIED and peer.outcome is not None:

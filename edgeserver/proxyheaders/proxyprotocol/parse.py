@@ -165,7 +165,7 @@ def _check_fields(fields: list[bytes], *, ended: bool) -> None:
         name, is_valid = slots[index]
         if not is_valid(field, whole=ended or index < len(fields) - 3):
             raise refusal(
-                f"PROXY v1: {name} {escape(field)} at byte {at} is no "
+                f"PROXY v1: {name} {escape(field)} at byte {at} is not a "
                 f"{family.decode('ascii')} {name.split()[1]}",
                 "2.1",
             )
