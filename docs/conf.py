@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from sphinx.util import inspect
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "edgeserver"
@@ -45,6 +47,16 @@ def separate_code_spans(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
 
 
+def show_constructor(app, what, name, obj, options, signature, return_annotation):
+    """Show the signature that a constructor has for its callers, where it has another's."""
+    shown = getattr(getattr(obj, "__init__", None), "__wrapped__", None)
+    if what != "class" or shown is None:
+        return None
+    given = inspect.signature(shown, bound_method=True, type_aliases={})
+    return inspect.stringify_signature(given, show_return_annotation=False), return_annotation
+
+
 def setup(app):
-    """Connect what prepares docstrings."""
+    """Connect what prepares docstrings and signatures."""
+    app.connect("autodoc-process-signature", show_constructor)
     app.connect("autodoc-process-docstring", separate_code_spans)
