@@ -1,1 +1,1 @@
-"""Room under construction."""
+"""Adapters: applications of every kind behind the delegate interface."""

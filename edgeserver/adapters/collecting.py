@@ -17,6 +17,7 @@ class Collected:
     __slots__ = ("_block", "_first")
 
     def __init__(self) -> None:
+        # The only piece so far; once there are several, all of them in one block.
         self._first = b""
         self._block: io.BytesIO | None = None
 

@@ -1,4 +1,4 @@
-"""What the client is told when an application fails.
+"""The error response: what a client is told when an application fails.
 
 Decides between an error page and a cut connection. It must not know what kind of application it
 was, nor what went wrong: the log says that.

@@ -1,9 +1,9 @@
-"""A Tornado application, or any other delegate of Tornado's, behind the waist.
+"""`TornadoAdapter`: delegates of Tornado's, its applications above all, behind our own interface.
 
 Decides which of Tornado's classes must appear where for its applications to run unchanged: its
 start line, and an error for closed connections that its `except` clauses catch; and what Tornado
-is spared that it would not understand: absolute-form targets. It knows only the waist, and never
-imports Tornado: who has a Tornado application has imported it, so its classes stand in
+is spared that it would not understand: absolute-form targets. It knows only the delegate interface,
+and never imports Tornado: who has a Tornado application has imported it, so its classes stand in
 `sys.modules`.
 
 Source: Tornado 6.4 to 6.6; `tornado.routing` asserts the class of the start line, and
@@ -62,7 +62,7 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         tornado_httputil = sys.modules.get("tornado.httputil")
         if tornado_httputil is None:
             raise ConfigurationError(
-                f"{delegate!r} is no Tornado application, since tornado.httputil was never"
+                f"{delegate!r} is not a Tornado application, since tornado.httputil was never"
                 " imported; name the interface that it has"
             )
         self._make_start_line = tornado_httputil.RequestStartLine
@@ -117,6 +117,7 @@ class _TornadoMessage(HTTPMessageDelegate):
         self._make_start_line = make_start_line
         self._connection = connection
         self._websockets = websockets
+        # Whether the delegate keeps the body until all is there; None until that is known.
         self._collects: bool | None = None
 
     def headers_received(

@@ -528,7 +528,7 @@ class WebSocketConnection(Detached):
         return bool(self._frames.held_bytes or self._assembler.begun_bytes)
 
     def _stop_taking(self) -> None:
-        """Forget what is no message yet: nothing is decoded any more."""
+        """Forget what is not a message yet: nothing is decoded any more."""
         self._frames.clear()
         self._assembler.stop()
         self._count_held()

@@ -55,6 +55,7 @@ class _BoundedDeflate(Extension):
     def __init__(self, inner: Extension) -> None:
         self.name = inner.name
         self._inner = inner
+        # How many more bytes it may become than what is on the wire pays for.
         self._credit_bytes = RATIO_FLOOR
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:

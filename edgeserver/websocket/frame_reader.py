@@ -33,7 +33,7 @@ class FrameReader:
         clock: Seconds that only grow.
 
     Attributes:
-        held_bytes: Bytes that have come and are no frame yet, here and in the sans-IO layer.
+        held_bytes: Bytes that have come and are not a frame yet, here and in the sans-IO layer.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class FrameReader:
 
     @property
     def held_bytes(self) -> int:
-        """How much has come that is no frame yet."""
+        """How much has come that is not a frame yet."""
         return len(self._data) + self._fed_bytes
 
     def put(self, data: bytes) -> None:

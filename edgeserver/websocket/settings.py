@@ -57,7 +57,7 @@ HELD_RETRY_S: Final = 0.5
 """How often a WebSocket looks whether the server holds less."""
 
 UNFINISHED_S: Final = 30.0
-"""How long one may keep what is no message yet, while the server holds too much."""
+"""How long one may keep what is not a message yet, while the server holds too much."""
 
 CLOSE_TIMEOUT_S: Final = 10.0
 """How long the peer may take to answer a Close frame."""

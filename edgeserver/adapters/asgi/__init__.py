@@ -1,4 +1,4 @@
-"""ASGI 3 applications behind the waist: `http`, `websocket` and `lifespan`.
+"""ASGI 3 applications behind the delegate interface: `http`, `websocket` and `lifespan`.
 
 Decides nothing; it names what the server and the command line use.
 

@@ -130,7 +130,7 @@ def request_environ(
         connection: Who is asking, and for what; fields whose names have an underscore are left out.
 
     Raises:
-        HTTPInputError: The target is in absolute-form, and its authority is no host.
+        HTTPInputError: The target is in absolute-form, and its authority is not a host.
     """
     target = connection.target
     client = connection.client

@@ -1,4 +1,4 @@
-"""The threads that WSGI applications run in, and the way back from them to the event loop.
+"""The thread pool that WSGI applications run in, and the way back from it to the event loop.
 
 Decides when a thread is started, woken and ended. It must not know what runs in it.
 
@@ -44,15 +44,22 @@ class ThreadPool:
     def __init__(self, size: int, name: str = "edgeserver-wsgi") -> None:
         self.size = size
         self._name = name
+        # What waits for a thread, in order.
         self._jobs: deque[Job] = deque()
+        # The locks of threads that wait for a job; whoever takes one out wakes its thread.
         self._idle: list[threading.Lock] = []
+        # The way to the event loop that the last job came from.
         self._mailbox: Mailbox | None = None
+        # That of the event loop which is going to look whether a thread is to be woken.
         self._planned: Mailbox | None = None
+        # Whether a thread has been woken that has not looked for a job yet.
         self._waking = False
         self._closed = False
+        # Threads ever started, and those that have not ended; guarded, as threads change them.
         self._started = 0
         self._running = 0
         self._guard = threading.Lock()
+        # Called by the last thread that ends.
         self._on_empty: Callable[[], None] | None = None
 
     @property
