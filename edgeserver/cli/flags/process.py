@@ -32,6 +32,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         _refuse_what_needs_a_parent(values)
     plan.start_timeout_s = values["start_timeout"]
     plan.worker_timeout_s = 60.0 if values["worker_timeout"] is None else values["worker_timeout"]
+    plan.slow_loop_s = values["slow_loop"] or 0.0
     plan.max_requests = values["max_requests"] or 0
     plan.max_lifetime_s = values["max_lifetime"] or 0.0
     plan.max_memory = values["max_memory"] or 0
@@ -68,6 +69,7 @@ GROUP = FlagGroup(
             "A worker whose event loop is held for longer is replaced; 0 for never. [default: 60]",
             type=SECONDS_OR_NONE,
         ),
+        seconds_flag("--slow-loop", "Log where the event loop was held, if for longer than this."),
         count_flag("--max-requests", "Renew a worker after about so many requests."),
         seconds_flag("--max-lifetime", "Renew a worker after about so long."),
         bytes_flag("--max-memory", "Renew a worker that takes more memory."),
