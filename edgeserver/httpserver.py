@@ -56,6 +56,9 @@ SPREAD_S = 1.0
 STREAM_S = 1.0
 """How long an answer without a known length goes on before its application is told of the end."""
 
+ACCEPTING_TURNS = 3
+"""Within how many turns of the event loop an accepted connection has its protocol."""
+
 OPENING_POLL_S = 0.02
 """How soon is looked again whether handshakes have ended."""
 
@@ -351,8 +354,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if self._go_away is not None:
             self._go_away(min(idle, SPREAD_S))
         try:
-            # Idle connections have only to hear that they are closed.
-            await asyncio.sleep(0)
+            # Idle connections have only to hear that they are closed; what was accepted just now is
+            # a connection some turns of the event loop later.
+            for _ in range(ACCEPTING_TURNS):
+                await asyncio.sleep(0)
             async with asyncio.timeout(timeout):
                 await self._finish(idle)
         except TimeoutError:

@@ -6,6 +6,7 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -123,5 +124,11 @@ def _run_workers(plan: ServePlan) -> int:
         queues=queues,
         shared_queue=queues.is_shared,
         on_ready=lambda kind: _announce(plan, kind),
-        say=lambda line: click.echo(f"edgeserver: {line}", err=True),
+        say=_say,
     )
+
+
+def _say(line: str) -> None:
+    """Print one line for the operator; a reader that is gone is no reason to stop watching."""
+    with contextlib.suppress(OSError):
+        click.echo(f"edgeserver: {line}", err=True)

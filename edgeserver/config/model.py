@@ -696,6 +696,12 @@ _PROCESS = (
         help="A worker whose event loop is held for longer is replaced; 0 for never.",
     ),
     Setting(
+        name="slow-loop",
+        table="process",
+        kind="seconds",
+        help="Log where the event loop was held, if for longer than this.",
+    ),
+    Setting(
         name="max-requests",
         table="process",
         kind="number",

@@ -6,6 +6,7 @@ what a worker does: no event loop, thread or application exists on this side of 
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import selectors
@@ -258,6 +259,8 @@ class _Parent:
                 is_renewed=self._supervisor.announced,
             )
             code = self._body(link)
+            # As at the end of any program: what an application exports or flushes there.
+            atexit._run_exitfuncs()
         except SystemExit as error:  # the application ended its process
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # nothing may unwind into the parent's code

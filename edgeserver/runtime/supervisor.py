@@ -50,6 +50,8 @@ DUMP_S: Final = 0.5
 AT_ONCE_S: Final = 1.0
 """How long workers may take to end that were asked twice."""
 
+MOST_PLACES: Final = 1024
+
 FROZEN_S: Final = 5.0
 """A parent that was not looked at for so long was asleep, and so may its workers have been."""
 
@@ -591,6 +593,9 @@ class Supervisor:
 
     def _add_place(self, now_s: float) -> None:
         number = max(self._places) + 1
+        if number > MOST_PLACES:
+            self._say(f"SIGTTIN: there are {MOST_PLACES} workers, and no more can be")
+            return
         self._places[number] = _Place(number, due_s=now_s if self._said is not None else None)
         self._say(f"SIGTTIN: {self._wanted()} from now on")
 

@@ -28,6 +28,7 @@ from edgeserver.runtime.link import ParentLink
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.plan import Hook, ServePlan
+from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
@@ -47,6 +48,11 @@ BEAT_S = 1.0
 
 LEFTOVER_S = 1.0
 """How long tasks have to end that are still there once the application has stopped."""
+
+ORPHAN_S = 5.0
+"""How much later a worker ends its own start than its parent would."""
+
+_STARTING = "process's start"
 
 TELL_START_S = 2.0
 """After so long is said what a start waits for."""
@@ -123,10 +129,12 @@ class _Start:
     def __init__(self, plan: ServePlan, link: ParentLink | None) -> None:
         self._link = link
         self._what = ""
+        self._limited = plan.start_timeout_s > 0
         self._timer: threading.Timer | None = None
+        if plan.start_timeout_s:
+            # A parent that lives is earlier, and one that was killed leaves nobody who waits.
+            _end_within(plan.start_timeout_s + (0 if link is None else ORPHAN_S))
         if link is None:
-            if plan.start_timeout_s:
-                _end_within(plan.start_timeout_s)
             self._timer = threading.Timer(TELL_START_S, self._tell)
             self._timer.daemon = True
             self._timer.start()
@@ -141,6 +149,7 @@ class _Start:
         """Note that the process serves."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._limited:
             faulthandler.cancel_dump_traceback_later()
 
     def _tell(self) -> None:
@@ -182,9 +191,7 @@ class _Process:
         await self._start_application()
         self._start.waits("what starts with the server")
         await run_hooks(self._plan.on_start, server)
-        if self._link is not None and self._link.is_renewed:
-            # What the parent has read may be old by now.
-            await self._run_each(self._plan.on_reload, server, "at start")
+        server.pause_accepting(by=_STARTING)
         for listener in self._plan.listeners:
             options: dict[str, Any] = {}
             if listener.is_tls:
@@ -192,11 +199,17 @@ class _Process:
             if listener.bind.proxy is not None:
                 options["proxy_protocol"] = listener.bind.proxy
             server.add_sockets(listener.sockets, **options)
+        if self._link is not None and self._link.is_renewed:
+            # What the parent has read, certificates for one, may be old by now.
+            await self._run_each(self._plan.on_reload, server, "at start")
+        server.resume_accepting(by=_STARTING)
         redirecting = self._start_redirects()
         self._hear_signals(server)
         if self._link is not None:
             loop.add_reader(self._link.lifeline, self._on_parent_gone, self._link.lifeline)
             self._beat(self._link)
+        if self._plan.slow_loop_s:
+            watch_loop(self._plan.slow_loop_s)
         ready()
         await self._stopping.wait()
         await self._drain([server, *redirecting])

@@ -172,6 +172,40 @@ def test_process_flags() -> None:
     assert _plan("--access-log-format", "json").access_log_format == "json"
 
 
+def test_flags_of_workers() -> None:
+    """What a worker is held to comes from flags, and is off or long where none says otherwise."""
+    plan = _plan()
+    assert (plan.workers, plan.single_process, plan.drain_idle_s) == (1, False, 1.0)
+    assert (plan.start_timeout_s, plan.worker_timeout_s, plan.slow_loop_s) == (60.0, 60.0, 0.0)
+    assert (plan.max_requests, plan.max_lifetime_s, plan.max_memory) == (0, 0.0, 0)
+    plan = _plan(
+        *("--start-timeout", "0", "--worker-timeout", "0", "--slow-loop", "0.5"),
+        *("--max-requests", "9", "--max-lifetime", "86400", "--max-memory", "512M"),
+        *("--drain-idle", "0"),
+    )
+    assert (plan.start_timeout_s, plan.worker_timeout_s, plan.slow_loop_s) == (0.0, 0.0, 0.5)
+    assert (plan.max_requests, plan.max_lifetime_s) == (9, 86400.0)
+    assert (plan.max_memory, plan.drain_idle_s) == (512 * 1024 * 1024, 0.0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workers", "2"],
+        ["--worker-timeout", "5"],
+        ["--max-requests", "5"],
+        ["--max-lifetime", "5"],
+        ["--max-memory", "5M"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_a_single_process_cannot_do(arguments: list[str]) -> None:
+    """What needs a parent is refused by its flag where there is to be none."""
+    with pytest.raises(ConfigurationError, match=f"--single-process and {arguments[0]} exclude"):
+        _plan("--single-process", *arguments)
+    assert _plan("--single-process", "--workers", "1").single_process
+
+
 def test_a_trust_policy(tmp_path: Path) -> None:
     """The trust flags become one policy, and what is in force is said."""
     (tmp_path / "ranges").write_text("192.0.2.0/24  # the CDN\n")

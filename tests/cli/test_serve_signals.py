@@ -156,6 +156,38 @@ def test_a_second_signal_loses_no_log_line(app_dir: Path) -> None:
     assert (app_dir / "audit.jsonl").read_text().count("\n") == 1
 
 
+def test_usr1_opens_log_files_again(app_dir: Path) -> None:
+    """After a rotation lines go to the new file, and none is missing."""
+    log, old = app_dir / "audit.jsonl", app_dir / "audit.jsonl.1"
+    with serving(app_dir, "main:hello", "--audit-log", "audit.jsonl") as process:
+        httpx.get(url_of(process))
+        log.rename(old)
+        process.send(signal.SIGUSR1)
+        process.wait_for("SIGUSR1: log files opened again")
+        httpx.get(url_of(process))
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+    assert old.read_text().count("\n") == log.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_new_worker_has_the_new_certificate(
+    app_dir: Path, authority: trustme.CA, workers: int
+) -> None:
+    """Who is started after the parent has read the files reads them again."""
+    path, second = app_dir / "server.pem", _issue(authority)
+    path.write_bytes(_issue(authority))
+    arguments = ("--certfile", "server.pem", "--workers", str(workers))
+    with serving(app_dir, "main:hello", *arguments) as process:
+        _, _, port = url_of(process).rpartition(":")
+        path.write_bytes(second)
+        process.send(signal.SIGUSR2)
+        process.wait_for("SIGUSR2: all workers were replaced")
+        process.wait_for("SIGTERM: stopping", times=workers)
+        for _ in range(5):
+            assert ssl.get_server_certificate(("127.0.0.1", int(port))) in second.decode()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_hup_reloads_certificates(app_dir: Path, authority: trustme.CA, workers: int) -> None:
     """After SIGHUP every worker serves the certificate that is in the file now."""

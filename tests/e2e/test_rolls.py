@@ -240,6 +240,17 @@ async def test_a_worker_that_is_stuck(site: Path) -> None:
         assert await asyncio.to_thread(process.wait) == 0
 
 
+async def test_a_slow_call_is_named(site: Path) -> None:
+    """What holds the event loop for a while is logged with its line once that is over."""
+    (site / "rolling.py").write_text(APPLICATION.replace("1000", "1"))
+    with rolling(site, "--slow-loop", "0.2") as process:
+        async with connected(_address(process)) as client:
+            await client.send(b"GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.answer()).status == 200
+            line = await hear(process, "the event loop was held for ")
+            assert "rolling.py:16 in app" in line
+
+
 async def test_requests_renew_workers(site: Path) -> None:
     """After about so many requests a worker is replaced by a new one, and nothing is lost."""
     with rolling(site, "--max-requests", "100") as process:

@@ -155,6 +155,15 @@ def test_usr2_replaces_every_worker(tmp_path: Path) -> None:
         assert process.out.count("stopped") == 6
 
 
+def test_what_an_application_does_at_exit(tmp_path: Path) -> None:
+    """A worker that ends runs what was registered with `atexit`, as any program does."""
+    body = "import atexit; atexit.register(say, 'flushed'); ready('a thing'); return 0"
+    with running(_command(body), tmp_path) as process:
+        process.wait_for("flushed")
+        process.send(signal.SIGTERM)
+        process.wait()
+
+
 def test_ttin_and_ttou_change_the_number_of_workers(tmp_path: Path) -> None:
     """One worker more, then one fewer: the others are not disturbed."""
     with running(_command(), tmp_path) as process:

@@ -24,6 +24,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         _refuse_what_needs_a_parent(values)
     plan.start_timeout_s = setting("start-timeout").value_in(values)
     plan.worker_timeout_s = setting("worker-timeout").value_in(values)
+    plan.slow_loop_s = values["slow_loop"] or 0.0
     plan.max_requests = values["max_requests"] or 0
     plan.max_lifetime_s = values["max_lifetime"] or 0.0
     plan.max_memory = values["max_memory"] or 0

@@ -1,0 +1,126 @@
+"""The listening sockets of all workers' places: real sockets, made-up places."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeserver.config.bind import parse_bind
+from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.sockets import PlaceSockets, open_sockets
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
+
+
+def _listener(text: str) -> Listener:
+    bind = parse_bind(text)
+    return Listener(bind=bind, is_tls=False, sockets=open_sockets(bind))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Return a listener on a free port."""
+    made = _listener("127.0.0.1:0")
+    yield made
+    for sock in made.sockets:
+        sock.close()
+
+
+@linux_only
+def test_each_place_has_a_socket_of_its_own(listener: Listener) -> None:
+    """All have the same address, and the first place keeps the socket that was opened first."""
+    places = PlaceSockets([listener])
+    first = listener.sockets[0]
+    assert not places.is_shared
+    places.open(1)
+    places.open(2)
+    places.take(2)
+    (second,) = listener.sockets
+    assert second is not first
+    assert second.getsockname()[0] == "127.0.0.1"
+    assert first.fileno() == -1  # the worker of the second place does not keep it
+    places.close()
+    assert second.fileno() == -1
+
+
+@linux_only
+def test_a_successor_inherits_what_is_queued(listener: Listener) -> None:
+    """Opened again, a place has the socket that it had, with who waits there."""
+    places = PlaceSockets([listener])
+    address = listener.sockets[0].getsockname()
+    with socket.create_connection(address):
+        places.open(1)
+        places.take(1)
+        listener.sockets[0].setblocking(True)
+        accepted, _ = listener.sockets[0].accept()
+        accepted.close()
+    places.close()
+
+
+@linux_only
+def test_a_released_place_is_taken_over(listener: Listener) -> None:
+    """Who is started from then on has its sockets beside its own."""
+    places = PlaceSockets([listener])
+    places.open(2)
+    places.release(2)
+    places.take(1)
+    assert len(listener.sockets) == 2
+    assert len({sock.fileno() for sock in listener.sockets} - {-1}) == 2
+    places.close()
+    assert all(sock.fileno() == -1 for sock in listener.sockets)
+
+
+@linux_only
+@pytest.mark.parametrize("place", [1, 2], ids=["first", "second"])
+def test_a_dropped_place_is_closed_and_opened_again(listener: Listener, place: int) -> None:
+    """Its port stays the same, even where it was the one that was opened first."""
+    places = PlaceSockets([listener])
+    port = listener.sockets[0].getsockname()[1]
+    places.open(2)
+    places.drop(place)
+    places.open(place)
+    places.take(place)
+    assert [sock.getsockname()[1] for sock in listener.sockets] == [port]
+    places.close()
+
+
+def test_the_last_place_is_not_dropped(listener: Listener) -> None:
+    """Somebody has to hold the port."""
+    places = PlaceSockets([listener])
+    places.drop(1)
+    places.drop(7)
+    assert listener.sockets[0].fileno() != -1
+    places.close()
+
+
+@pytest.mark.parametrize("kind", ["unix", "inherited"])
+def test_one_queue_for_all(tmp_path: Path, kind: str) -> None:
+    """A Unix socket, or one that somebody else has opened, is shared by all places."""
+    if kind == "unix":
+        listener = _listener(f"unix:{tmp_path}/a.sock")
+    else:
+        foreign = socket.create_server(("127.0.0.1", 0))
+        listener = _listener(f"fd:{foreign.detach()}")
+    places = PlaceSockets([listener])
+    assert places.is_shared
+    (before,) = listener.sockets
+    places.open(2)
+    places.take(2)
+    assert listener.sockets == [before]
+    places.close()
+    assert before.fileno() == -1
+
+
+@linux_only
+def test_a_port_of_another_process_is_still_refused(listener: Listener) -> None:
+    """That places share a port lets nobody else have it."""
+    places = PlaceSockets([listener])
+    places.open(2)
+    port = listener.sockets[0].getsockname()[1]
+    with pytest.raises(Exception, match=f"port {port} is taken"):
+        open_sockets(parse_bind(f"127.0.0.1:{port}"))
+    places.close()
