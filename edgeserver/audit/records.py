@@ -234,7 +234,7 @@ FORMATS: dict[str, LogFormat] = {
         ),
         LogFormat(
             "haproxy",
-            pieces=(*_HAPROXY_HEAD, ("", ' "'), ("request", '"')),
+            pieces=(*_HAPROXY_HEAD[:-1], ("", ' "'), ("request", '"')),
             last_colon=True,
             hint=_HAPROXY_HINT,
         ),
@@ -447,6 +447,8 @@ def _fits(form: LogFormat, found: dict[str, str] | None) -> bool:
         return False
     if form.is_edgeserver:
         return "peer" in found
+    if form.name == "alb" and found["scheme"] not in ("http", "https", "h2", "ws", "wss", "grpcs"):
+        return False
     if form.peer_at == "list":
         entries = split_entries(found.get(XFF, ""))
         return bool(entries) and (entries == ["-"] or is_address(entries[-1]))
