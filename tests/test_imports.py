@@ -61,6 +61,7 @@ ONLY_IN = {
     "cryptography": {"tls"},
     "crossplane": {"chains"},
     "yaml": {"chains"},
+    "duckdb": {"audit"},
     "trustme": {"tls"},
     "websockets": {"websocket", "adapters"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
