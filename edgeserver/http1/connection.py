@@ -375,7 +375,10 @@ class HTTP1Connection(asyncio.Protocol):
             return False
         if head is None:
             if is_new and requests.untaken:
-                self.deadline = self.output.loop.time() + self._service.limits.header_timeout
+                # Tornado's idle_connection_timeout is the time for the next head to be there.
+                service = self._service
+                until = self.output.loop.time() + service.limits.header_timeout
+                self.deadline = min(until, service.clock.idle_deadline)
             return False
         # Never of the present one: that may be the context of the request before.
         context = self._request_context = self._connection_context.copy()

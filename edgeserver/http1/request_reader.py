@@ -151,8 +151,8 @@ class RequestReader:
         """Refuse a head over the limit, unless it may still end right at it.
 
         Raises:
-            HTTPInputError: It is too long (431); or had it come byte by byte, another rule would
-                have been broken before.
+            HTTPInputError: It is too long (431), or its request line is (414); or had it come byte
+                by byte, another rule would have been broken before.
         """
         buffer = self.buffer
         tail = bytes(buffer[start + limit : start + limit + 4])
@@ -162,6 +162,14 @@ class RequestReader:
         if within == len(buffer):
             return
         check_partial_head(buffer[:within], start, max(start, self.checked))
+        if buffer.find(b"\r\n", start, within) < 0:
+            # RFC 9112 section 3: "A server that receives a request-target longer than any URI it
+            # wishes to parse MUST respond with a 414 (URI Too Long) status code".
+            raise HTTPInputError(
+                f"request line over {limit} bytes (max_header_size)",
+                status=414,
+                rfc="RFC 9112 section 3",
+            )
         raise HTTPInputError(
             f"request head over {limit} bytes (max_header_size)",
             status=431,

@@ -266,8 +266,8 @@ REFUSED = [
     Refused(
         "request-line-too-long",
         b"GET /" + b"a" * 66000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        431,
-        "RFC 6585 section 5",
+        414,
+        "RFC 9112 section 3",
     ),
     Refused("head-without-end", b"GET / HTTP/1.1\r\nX: " + b"a" * 66000, 431, "RFC 6585 section 5"),
     Refused("too-many-fields", head(*[b"X: y"] * 256), 431, "RFC 6585 section 5"),

@@ -47,6 +47,20 @@ async def test_idle_with_an_answer_that_is_not_taken() -> None:
     assert talk.transport.aborted
 
 
+@pytest.mark.parametrize(
+    ("idle", "header"), [(1, 60), (60, 1), (1, 1)], ids=["idle-is-less", "header-is-less", "equal"]
+)
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
+async def test_half_a_head_has_the_smaller_time(before: bytes, idle: float, header: float) -> None:
+    """Tornado's `idle_connection_timeout` is the time for the next head to be there."""
+    talk = Talk(header_timeout=header, idle_connection_timeout=idle)
+    talk.receive(before + b"GET / HTTP/1.1\r\nHost:")
+    await talk.later(0.5)
+    assert not talk.transport.closed
+    await talk.later(5)
+    assert b"HTTP/1.1 408 " in talk.sent
+
+
 @pytest.mark.parametrize("before", [b"", GET, GET * 3], ids=["first", "second", "fourth"])
 @pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.1\r\nHost: a\r\n\r", b"\r\nGET / H", b"\r"])
 async def test_a_slow_head(part: bytes, before: bytes, caplog: pytest.LogCaptureFixture) -> None:
