@@ -344,11 +344,13 @@ class HTTP1Endpoint:
     def in_flight(self) -> list[tuple[str, str, float]]:
         """Return method, target and age in seconds (0 where unknown) of each present request."""
         now = perf_counter()
-        exchanges = [each for connection in self.connections if (each := connection.exchange)]
-        return [
-            (each.method, each.target, now - each.started_s if each.started_s else 0.0)
-            for each in exchanges
-        ]
+        found: list[tuple[str, str, float]] = []
+        for connection in self.connections:
+            exchange = connection.exchange
+            if exchange is not None:
+                age_s = now - exchange.started_s if exchange.started_s else 0.0
+                found.append((exchange.method, exchange.target, age_s))
+        return found
 
     def close(self) -> None:
         """Close every connection, idle or busy."""

@@ -1,4 +1,4 @@
-"""How `MODULE:ATTR` becomes an object, and what is said when it does not.
+"""The application that `MODULE:ATTR` names, or what is said where there is none.
 
 Decides where the application is looked for and how its own errors are told from ours. It must not
 know what kind of application it finds.
@@ -38,7 +38,9 @@ def load_application(target: str, *, app_dir: str = ".", factory: bool = False) 
     module_name, path = _split_target(target)
     directory = Path(app_dir)
     if not directory.is_dir():
-        raise ConfigurationError(f"--app-dir {escape(app_dir)} is no directory; name one that is")
+        raise ConfigurationError(
+            f"--app-dir {escape(app_dir)} is not a directory; name one that is"
+        )
     try:
         resolved = str(directory.resolve())
     except OSError as error:  # the directory that this process is in was removed

@@ -1,4 +1,4 @@
-"""What `serve` is going to do: everything that its flags decided, in one value.
+"""The plan of `serve`: everything that its flags decided, in one value.
 
 Decides nothing itself: each group of flags (`cli/flags/`) writes its part here, and `worker.py`
 and `supervisor.py` carry it out. It must not know a flag's name.

@@ -118,5 +118,5 @@ def test_refused(
 
 def test_missing_directory(tmp_path: Path) -> None:
     """An application directory that does not exist is named."""
-    with pytest.raises(ConfigurationError, match="is no directory"):
+    with pytest.raises(ConfigurationError, match="is not a directory"):
         load_application("a:b", app_dir=str(tmp_path / "absent"))
