@@ -1,4 +1,4 @@
-"""How `MODULE:ATTR` becomes an object, and what is said when it does not.
+"""The application that `MODULE:ATTR` names, or what is said where there is none.
 
 Decides where the application is looked for and how its own errors are told from ours. It must not
 know what kind of application it finds.

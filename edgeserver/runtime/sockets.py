@@ -1,6 +1,7 @@
-"""How a bind becomes listening sockets, and what is said when it does not.
+"""Listening sockets: those that a bind becomes, and those of each worker's place.
 
-Decides the message for each way that listening can fail. It must not know what will be served.
+Decides who has a queue of its own, and the message for each way that listening can fail. It must
+not know what will be served.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def open_sockets(
         reuse_port: Let other processes listen on the same port.
 
     Raises:
-        ConfigurationError: The descriptor is no listening socket.
+        ConfigurationError: The descriptor is not a listening socket.
         StartError: The address is taken, not ours, or not allowed.
     """
     try:
