@@ -117,6 +117,7 @@ class Auditor(Protocol):
         now: float,
         *,
         pairs: Collection[tuple[bytes, bytes]],
+        bound: Any,
     ) -> None:
         """Take a callable that gives the proof of `pairs`; it is called later, elsewhere."""
         ...

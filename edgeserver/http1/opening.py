@@ -142,7 +142,9 @@ class RequestOpening(BodyReading):
         if bound is not None:
             # Not exchange.explain: what waits must not keep a connection and its buffers.
             explain = functools.partial(bound.report, pairs)
-            audit_log.record(explain, exchange.method, exchange.target, time.time(), pairs=pairs)
+            audit_log.record(
+                explain, exchange.method, exchange.target, time.time(), pairs=pairs, bound=bound
+            )
 
     def _open(self, exchange: HTTP1Exchange) -> None:
         """Have a delegate made, and give it the head."""
