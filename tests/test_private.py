@@ -14,6 +14,7 @@ HELPERS = frozenset({"inside.py"})
 PUBLIC = frozenset(
     {
         *("_asdict", "_fields", "_make", "_replace"),  # namedtuple
+        "_getframe",  # sys
         "_exit",  # os
         *(
             "_body_future",

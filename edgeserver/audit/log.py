@@ -14,16 +14,20 @@ The rules of the thread that writes:
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from edgeserver.audit.line import (
+    MAX_TARGET,
+    policy_id,
+    render_audit_line,
+    render_policy_line,
+)
 from edgeserver.audit.sink import FileSink, Sink, StreamSink
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
@@ -31,12 +35,10 @@ from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
 
 if TYPE_CHECKING:
+    from edgeserver.proxyheaders import TrustPolicy
     from edgeserver.proxyheaders.explanation.render import Provenance
 
-__all__ = ["AuditLog", "render_audit_line"]
-
-MAX_TARGET = 2048
-"""How many bytes of a request target are shown."""
+__all__ = ["MAX_PENDING_BYTES", "MAX_TARGET", "AuditLog", "render_audit_line"]
 
 MAX_PENDING_BYTES = 8 * 1024 * 1024
 """How much memory the proofs that wait may hold: 1,024 heads of 64 KiB would be 64 MiB."""
@@ -49,7 +51,8 @@ PAIR_BYTES = 160
 
 _BATCH_BYTES = 64 * 1024
 
-_Record = tuple[Callable[[], "Provenance"], str, str, float, int]
+_Pairs = Collection[tuple[bytes, bytes]]
+_Record = tuple[Callable[[], "Provenance"], str, str, float, _Pairs, Any, Any, int]
 
 
 class _Order:
@@ -58,26 +61,6 @@ class _Order:
     def __init__(self, kind: Literal["flush", "reopen", "stop"]) -> None:
         self.kind = kind
         self.done = threading.Event()
-
-
-def render_audit_line(provenance: Provenance, *, method: str, target: str, now: float) -> str:
-    """Return one line of JSON, ASCII only, without its line feed.
-
-    Args:
-        provenance: The proof; its `as_dict` escapes what was claimed.
-        method: The method, as sent.
-        target: The request target, as sent; shown up to `MAX_TARGET` bytes.
-        now: Seconds since the epoch when the request was resolved.
-    """
-    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    peer = provenance.hops[0] if provenance.hops else None
-    fields: dict[str, object] = {
-        "time": moment.replace("+00:00", "Z"),
-        "peer": escape(peer.claimed) if peer is not None else None,
-        "method": escape(method),
-        "target": escape(target, MAX_TARGET),
-    }
-    return json.dumps(fields | provenance.as_dict(), separators=(",", ":"))
 
 
 def _measure(target: str, pairs: Collection[tuple[bytes, bytes]]) -> int:
@@ -144,6 +127,9 @@ class AuditLog:
         self._starting = threading.Lock()
         self._warnings = RateLimit(in_all=1)
         self._unheard = 0
+        # the policy that the file was told of last, and its id
+        self._told: TrustPolicy | None = None
+        self._told_id = ""
         # each of the two threads counts for itself: `+=` is not atomic
         self._refused = 0
         self._lost = 0
@@ -175,6 +161,8 @@ class AuditLog:
         now: float,
         *,
         pairs: Collection[tuple[bytes, bytes]] = (),
+        bound: Any = None,
+        policy: TrustPolicy | None = None,
     ) -> None:
         """Owe one request a line; called on the hot path, never blocks and never raises.
 
@@ -183,7 +171,9 @@ class AuditLog:
             method: The request's method.
             target: The request's target.
             now: Seconds since the epoch.
-            pairs: The head's fields that `explain` holds, to be measured only.
+            pairs: The head's fields, which `explain` holds, too.
+            bound: The policy on the connection, a `Bound`, for what the line says of both.
+            policy: The policy itself, where `bound` is given.
         """
         if self._share < 1.0 and self._choose() >= self._share:
             return
@@ -201,7 +191,7 @@ class AuditLog:
             self._warn_of_losses()
             return
         self._taken_bytes += size
-        self._queue.put((explain, method, target, now, size))
+        self._queue.put((explain, method, target, now, pairs, bound, policy, size))
 
     def reopen(self) -> None:
         """Open the file again by its name: what was recorded before still goes to the old one.
@@ -314,34 +304,72 @@ class AuditLog:
 
     def _line(self, record: _Record) -> bytes | None:
         """Return the line of one request, or None where there is none to write."""
-        explain, method, target, now, _ = record
+        explain, method, target, now, pairs, bound, policy, _ = record
         try:
             provenance = explain()
             if self._findings_only and not provenance.findings:
                 return None
-            line = render_audit_line(provenance, method=method, target=target, now=now)
+            line = render_audit_line(
+                provenance,
+                method=method,
+                target=target,
+                now=now,
+                pairs=pairs,
+                bound=bound,
+                policy=policy,
+            )
+            if policy is not None:
+                line = self._with_policy(policy, now) + line
             return line.encode("ascii") + b"\n"
         except Exception as error:  # a defect of ours must not end the log
             self._lost += 1
             self._fail(error)
             return None
 
+    def _with_policy(self, policy: TrustPolicy, now: float) -> str:
+        """Return the line of a policy that this file has none of yet, or nothing.
+
+        It goes in front of the line of the first request that it decided: a process that serves
+        nobody decides nothing.
+        """
+        if policy is self._told:
+            return ""
+        self._told = policy
+        name = policy_id(policy)
+        if name == self._told_id:
+            return ""
+        self._told_id = name
+        return render_policy_line(policy, now=now) + "\n"
+
     def _write(self, lines: list[bytes]) -> None:
         """Write `lines`; those that the sink does not take are dropped and counted."""
         if lines:
             data = b"".join(lines)
             done, error = self._sink.write(data)
-            whole = len(lines) if done == len(data) else data.count(b"\n", 0, done)
+            whole = len(lines) if done == len(data) else self._whole(lines, done)
             self.written += whole
             self._lost += len(lines) - whole
             if error is not None:
                 self._fail(error)
         self._warn_of_losses()
 
+    @staticmethod
+    def _whole(lines: list[bytes], done: int) -> int:
+        """Return how many of the lines are in the first `done` bytes."""
+        whole = 0
+        for line in lines:
+            done -= len(line)
+            if done < 0:
+                break
+            whole += 1
+        return whole
+
     def _reopen(self) -> None:
-        """Open the file again, or stay with the old one."""
+        """Open the file again, or stay with the old one; a new file is told of the policy."""
         try:
             self._sink.reopen()
+            self._told = None
+            self._told_id = ""
         except OSError as error:
             self._fail(error, " when reopened, the old file stays in use")
 

@@ -97,16 +97,19 @@ def audit_logs(
 ) -> None:
     """Find forgotten proxies, proxies that do not append, and liars in access logs.
 
-    FILE may be a glob, `-`, or end in .gz or .zst. The format is guessed from the first 1,000
-    lines unless it is named. Without --trust everybody who names clients is a candidate.
+    FILE may be a glob, `-`, or end in .gz or .zst. The format is guessed from 1,000 lines
+    unless it is named. Without --trust the policy is taken from edgeserver's own log; in others
+    everybody who names clients is a candidate.
 
     Exit codes: 0 nothing found, 1 findings, 2 usage, 3 a file cannot be read, 4 the log cannot
     tell.
     """
     with reported():
-        policy = build_policy(values) or TrustPolicy([])
-        other = _other(policy, against)
+        policy = build_policy(values)
         with open_log(files, memory=memory, spill=tmp) as log:
+            if policy is None:
+                policy = _logged_policy(log.sample())
+            other = _other(policy, against)
             result = _read(log, policy, other, name=log_name, text=log_format)
     code = _exit_code(result, fail_on)
     if form == "json":
@@ -119,6 +122,31 @@ def audit_logs(
 
 
 audit_logs.params.extend(TRUST_OPTIONS)
+
+
+def _logged_policy(lines: list[str]) -> TrustPolicy:
+    """Return the policy that edgeserver's own log says was in force, or one that lists nobody.
+
+    Raises:
+        ConfigurationError: The log names one that is none.
+    """
+    for line in lines:
+        if not line.startswith('{"v":2,"kind":"policy"'):
+            continue
+        try:
+            found = json.loads(line)["policy"]
+            if found["mode"] != "policy":
+                continue
+            return TrustPolicy(
+                found["proxies"],
+                source=found["source"],
+                proto=found["proto"],
+                max_hops=found["max_hops"],
+                allow_all=found["allow_all"],
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return TrustPolicy([])
 
 
 def _other(policy: TrustPolicy, against: tuple[str, ...]) -> TrustPolicy | None:

@@ -181,7 +181,15 @@ class Admission:
         pairs = exchange.head_pairs
         # Not exchange.explain: what waits must not keep a connection and its buffers.
         explain = functools.partial(bound.report, pairs)
-        audit_log.record(explain, exchange.method, exchange.target, time.time(), pairs=pairs)
+        audit_log.record(
+            explain,
+            exchange.method,
+            exchange.target,
+            time.time(),
+            pairs=pairs,
+            bound=bound,
+            policy=self._trust,
+        )
 
     def _bind(self, trust: Trust) -> BoundTrust:
         """Return the policy in force, bound to this connection."""

@@ -99,6 +99,8 @@ class Auditor(Protocol):
         now: float,
         *,
         pairs: Collection[tuple[bytes, bytes]],
+        bound: Any,
+        policy: Any,
     ) -> None:
         """Take a callable that gives the proof of `pairs`; it is called later, elsewhere."""
         ...

@@ -53,6 +53,11 @@ class ConnectionPolicy:
             self.resolve = self._resolve_first
         self.strip: StripSet | None = strip_of(rules, peer)
 
+    @property
+    def peer(self) -> Peer:
+        """What the connection itself says of its other end."""
+        return self._peer
+
     def count(self, resolved: Resolved) -> None:
         """Count one more request with fields of which `resolve` said `resolved`."""
         self._reasons[resolved.reason] += 1

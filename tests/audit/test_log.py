@@ -91,7 +91,8 @@ def test_a_line_holds_the_proof(path: Path) -> None:
     log.record(lambda: proof(findings=True), "GET", "/a?b", NOW)
     log.close()
     (line,) = lines(path)
-    assert list(line)[:4] == ["time", "peer", "method", "target"]
+    assert list(line)[:5] == ["v", "time", "peer", "method", "target"]
+    assert line["v"] == 2
     assert line["time"] == "2023-11-14T22:13:20.250Z"
     assert (line["peer"], line["method"], line["target"]) == ("10.0.0.2", "GET", "/a?b")
     assert (line["client"], line["scheme"], line["reason"]) == (

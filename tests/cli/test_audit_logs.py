@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from edgeserver.audit.log import AuditLog
 from edgeserver.cli.audit import audit
+from edgeserver.proxyheaders import TrustPolicy
 
 LOGS = Path(__file__).parent.parent / "audit" / "logs"
 TRUST = "192.0.2.5,198.51.100.0/24,10.0.0.0/8"
@@ -103,3 +106,26 @@ def test_without_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(str(LOGS / "214-gunicorn.log"))
     assert result.exit_code == 2
     assert "pip install 'edgeserver[audit]'" in result.output
+
+
+def test_edgeservers_own_log_brings_its_policy(tmp_path: Path) -> None:
+    """Version 2 holds the policy and what unlisted peers claimed, so it needs no flag."""
+    policy = TrustPolicy(["192.0.2.5"])
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for number in range(40):
+        peer = "192.0.2.6" if number % 4 == 0 else "192.0.2.5"
+        head = [(b"x-forwarded-for", b"203.0.113.%d" % number), (b"x-forwarded-proto", b"https")]
+        bound = policy.bind(peer=peer, peer_port=1024 + number)
+        log.record(
+            partial(bound.report, head), "GET", f"/{number}", 1.8e9 + number, pairs=head,
+            bound=bound,
+        )  # fmt: skip
+    log.close()
+    result = run(str(tmp_path / "audit.jsonl"), "--format", "json")
+    report = json.loads(result.output)
+    assert (report["log"]["format"], report["log"]["requests"]) == ("edgeserver", 40)
+    assert report["policy"]["proxies"] == ["192.0.2.5"]
+    assert [(each["code"], each["subject"]) for each in report["findings"]] == [
+        ("forgotten-proxy", "192.0.2.6")
+    ]
+    assert report["cannot_tell"] == []

@@ -150,7 +150,9 @@ async def test_each_exchange_is_audited() -> None:
     """The proof of each request's client is recorded, with the request it belongs to."""
     lines: list[tuple[str, str]] = []
 
-    def record(explain: Any, method: str, target: str, now: float, *, pairs: Any) -> None:
+    def record(
+        explain: Any, method: str, target: str, now: float, *, pairs: Any, **more: Any
+    ) -> None:
         lines.append((target, explain().resolved.remote_ip))
 
     frames, _ = frames_of(TrustPolicy([PROXY[0]]), audit_log=SimpleNamespace(record=record))
