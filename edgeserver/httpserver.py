@@ -181,6 +181,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
+            # Programs of Tornado's that say nothing of proxies log nothing of them either.
+            tells_claims=trust is not None,
         )
 
     @initialized_by(initialize)
@@ -197,6 +199,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
+        tells_claims: bool,
     ) -> None:
         """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
         self._service = HTTPService(
@@ -223,6 +226,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy,
             self._count_begun,
             self.max_connections_per_client,
+            tells_claims=tells_claims,
         )
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:

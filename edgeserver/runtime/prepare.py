@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
+from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.plan import AuditRequest, ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
@@ -162,8 +163,8 @@ def _prepare_trust(plan: ServePlan) -> None:
     """Build the trust policy, and say what is in force."""
     values = plan.trust
     policy = build_policy(values)
-    if policy is not None:
-        plan.server_options["trust"] = policy
+    # Where no header is read it is said all the same whose are not.
+    plan.server_options["trust"] = TrustPolicy.off() if policy is None else policy
     plan.notes += describe_policy(policy)
     if values.get("trust_file"):
         plan.on_reload.append(lambda server: server.set_trust(build_policy(values)))

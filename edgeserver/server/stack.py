@@ -45,6 +45,7 @@ class ProtocolStack:
         policy: Who may speak the PROXY protocol, and who is believed.
         on_begin: Called when a connection has begun whose prelude is to come.
         max_per_client: Most connections of one client; None for no limit.
+        tells_claims: Whether the log says who claims something and is not believed.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class ProtocolStack:
         policy: TrustPolicy,
         on_begin: Callable[[], None] | None = None,
         max_per_client: int | None = None,
+        *,
+        tells_claims: bool = True,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
         self._http1 = HTTP1Shared(service)
@@ -63,7 +66,8 @@ class ProtocolStack:
         )
         self._tls = tls
         self.policy = policy
-        policy.watch_claims(ClaimLog(policy).tell)
+        if tells_claims:
+            policy.watch_claims(ClaimLog(policy).tell)
         self._prelude_mode = ""
         self._clients: ClientCounts | None = None
         if max_per_client is not None:

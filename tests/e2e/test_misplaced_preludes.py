@@ -73,7 +73,7 @@ async def test_on_a_tls_port(
     """It is not "neither TLS nor HTTP", and counts as what it is."""
     async with serve(ssl_options=pair) as server:
         await sent(server, header + rest)
-        assert dict(server.tls.tracker.log.counts) == {"proxy-prelude": 1}
+        assert dict(server.tls.limiter.log.counts) == {"proxy-prelude": 1}
     (line,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert f"this is a PROXY {version_of(header)} header; this listener takes none: " in line
     assert "--trust 127.0.0.1" in line

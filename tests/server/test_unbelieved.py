@@ -35,10 +35,18 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Peers that claim something.
 
 
+async def test_a_program_that_says_nothing_of_proxies_hears_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Tornado's programs, and their tests, meet no line that Tornado does not write."""
+    async with serve() as server:
+        assert (await fetch(address_of(server), CLAIM)).seen["ip"] == "127.0.0.1"
+    assert lines_of(caplog) == []
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({}, NOT_READ),
         ({"trust": TrustPolicy.off()}, NOT_READ),
         ({"trust": TrustPolicy(["127.0.0.9"])}, NOT_BELIEVED),
         (
@@ -46,7 +54,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
             NOT_BELIEVED.replace(", and removed", ""),
         ),
     ],
-    ids=["nothing", "off", "unlisted", "kept"],
+    ids=["off", "unlisted", "kept"],
 )
 async def test_a_proxy_that_is_not_listed_is_told_once(
     options: dict[str, Any], line: str, caplog: pytest.LogCaptureFixture
@@ -62,7 +70,7 @@ async def test_a_unix_proxy_that_is_not_listed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its entry is `unix:`."""
-    async with serve(path=str(tmp_path / "s")) as server:
+    async with serve(trust=TrustPolicy.off(), path=str(tmp_path / "s")) as server:
         await fetch(address_of(server), CLAIM)
     assert "--trust unix:, or trust=TrustPolicy(['unix:'])" in lines_of(caplog)[0]
 
@@ -108,7 +116,7 @@ async def test_nothing_is_said_without_a_claim(caplog: pytest.LogCaptureFixture)
 
 async def test_another_policy_says_it_anew(caplog: pytest.LogCaptureFixture) -> None:
     """After a policy was replaced, what it does not list is told again."""
-    async with serve() as server:
+    async with serve(trust=TrustPolicy.off()) as server:
         await fetch(address_of(server), CLAIM)
         server.set_trust(TrustPolicy(["127.0.0.9"]))
         await fetch(address_of(server), CLAIM)

@@ -127,8 +127,8 @@ REFUSED = {
     "password": ({**BASE, "password": 5}, '"password" must be a str, bytes or a callable'),
     "timeout": ({**BASE, "handshake_timeout": 0}, "handshake_timeout=0 is no"),
     "timeout inf": ({**BASE, "handshake_timeout": float("inf")}, "never ends"),
-    "limit": ({**BASE, "max_handshakes": 1.5}, "max_handshakes=1.5 is not a whole number"),
-    "limit bool": ({**BASE, "max_handshakes": True}, "max_handshakes=True is not a whole number"),
+    "limit": ({**BASE, "max_handshakes": 1.5}, "max_handshakes=1.5 is not a count"),
+    "limit bool": ({**BASE, "max_handshakes": True}, "max_handshakes=True is not a count"),
     "reload": ({**BASE, "reload": -1}, '"reload" must be True, False or the seconds'),
     "reload at once": (
         {**BASE, "reload": 1e-9},
