@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -337,6 +338,7 @@ def _note_unread(
             reading.examples.append(escape(example, 60))
 
 
+@lru_cache(maxsize=8192)
 def _path(target: str) -> str:
     """Return a target without its query, escaped."""
     if "://" in target:
