@@ -3,10 +3,10 @@
     python -m benchmarks.audit                     # 100,000 lines, some seconds
     python -m benchmarks.audit --lines 1000000 --clients all
 
-The log is nginx's with X-Forwarded-For. A plain Python loop that splits each line and counts peers
-and lists is what a script of one's own would be; `rg -c` counts lines and nothing else; goaccess
-parses them. Those that are not installed are left out. Each reader is a process of its own: its peak
-memory is the kernel's figure for it, its lines a second are by the wall clock.
+The log is nginx's with X-Forwarded-For. A plain Python loop that splits each line and counts
+peers and lists is what a script of one's own would be; `rg -c` counts lines and nothing else;
+goaccess parses them. Those that are not installed are left out. Each reader is a process of its
+own: its peak memory is the kernel's figure for it, its lines a second are by the wall clock.
 """
 
 from __future__ import annotations
