@@ -142,6 +142,8 @@ class LogFile:
         except duckdb.Error as error:
             names = ", ".join(escape(name, 200) for name in self.names[:3])
             reason = escape(str(error).partition("\n")[0], 300)
+            for name, link in zip(self.names, self._links, strict=True):
+                reason = reason.replace(escape(link, 300), escape(name, 200))
             if isinstance(error, duckdb.OutOfMemoryException):
                 reason += "; raise --memory, or give --tmp a directory with more room"
             raise UnreadableLog(f"{names}: the log cannot be read: {reason}") from error

@@ -5,10 +5,10 @@ Decides the formats. JSON is documented and stable: names are added, never chang
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.curl import curl_line
@@ -251,7 +251,8 @@ def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
 
 
 def _attr(text: str) -> str:
-    return quoteattr(text)
+    # not xml.sax.saxutils, whose import brings urllib.request and with it ssl
+    return f'"{html.escape(text)}"'
 
 
 def render_github(report: Report, *, exit_code: int) -> str:
