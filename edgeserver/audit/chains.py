@@ -7,7 +7,6 @@ written.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -32,15 +31,13 @@ _MAX_TARGETS = 64
 _MAX_SHOWN = 4
 _MAX_CHAINS = 1000
 _CANDIDATE = 0.5
-_PRIVATE = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16",
-            "127.0.0.0/8", "::1/128", "fc00::/7", "fe80::/10",
-        ),
+_PRIVATE = NetworkTable(
+    (parse_network(text), Rule(text))
+    for text in (
+        *PRESETS["private"], *PRESETS["loopback"], "100.64.0.0/10", "169.254.0.0/16", "fe80::/10",
     )
 )  # fmt: skip
+_LOOPBACK = NetworkTable((parse_network(text), Rule(text)) for text in PRESETS["loopback"])
 
 
 class Code(NamedTuple):
@@ -314,10 +311,13 @@ class ChainAudit:
             except UnusableClaim:
                 entry = _Entry(escape(raw.strip(b" \t"), 60), False, None, False, False)
             else:
-                parsed = ipaddress.ip_address(address.text)
-                private = any(parsed in each for each in _PRIVATE)
+                private = _PRIVATE.find(address) is not None
                 entry = _Entry(
-                    address.text, True, self._table.find(address), private, parsed.is_loopback
+                    address.text,
+                    True,
+                    self._table.find(address),
+                    private,
+                    private and _LOOPBACK.find(address) is not None,
                 )
             if len(self._entries) >= MAX_ADDRESSES:
                 self._entries.clear()

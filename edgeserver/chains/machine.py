@@ -222,7 +222,8 @@ def render_junit(report: Report, *, exit_code: int) -> str:
             way = _way(each.way)
             name = " ".join(filter(None, (way["listen"], way["server"], way["path"]))) or "app"
             for what, verdict in (("client", each.client), ("scheme", each.scheme)):
-                head = f"  <testcase classname={_attr(f'{entry.name}.{what}')} name={_attr(name)}"
+                of = _attribute(f"{entry.name}.{what}")
+                head = f"  <testcase classname={of} name={_attribute(name)}"
                 if verdict in ("right", "unreachable"):
                     cases.append(f"{head}/>")
                 elif verdict == "cannot-tell":
@@ -230,9 +231,9 @@ def render_junit(report: Report, *, exit_code: int) -> str:
                     cases.append(f'{head}><skipped message="cannot tell"/></testcase>')
                 else:
                     failures += 1
-                    message = _attr("; ".join(_blamed(report, what, each.way)) or verdict)
+                    message = _attribute("; ".join(_blamed(report, what, each.way)) or verdict)
                     cases.append(
-                        f"{head}><failure type={_attr(verdict)} message={message}/></testcase>"
+                        f"{head}><failure type={_attribute(verdict)} message={message}/></testcase>"
                     )
     head = (
         f'<testsuite name="edgeserver audit config" tests="{len(cases)}" failures="{failures}"'
@@ -248,10 +249,6 @@ def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
     for finding in report.findings:
         if finding.what == what and finding.way is way:
             yield f"{_text(str(finding.where))}: {_message(finding)}"
-
-
-def _attr(text: str) -> str:
-    return _attribute(text)
 
 
 def render_github(report: Report, *, exit_code: int) -> str:

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -197,6 +198,9 @@ def _read(
                 "log with this version of edgeserver: its lines hold the claims",
             )
         )
+    if log.skips_errors:
+        note = "lines that are not UTF-8 were left out, and are not counted"
+        form = replace(form, notes=(*form.notes, note))
     names = tuple(escape(each, 200) for each in log.names)
     return Result(names, form, guessed, reading, audit, findings, untold, changes)
 

@@ -186,6 +186,14 @@ def test_torn_and_binary_lines_are_counted(tmp_path: Path) -> None:
     assert all(each.isprintable() and each.isascii() for each in reading.examples)
 
 
+def test_an_endless_line_is_cut(tmp_path: Path) -> None:
+    """A line longer than any is counted as one that was not read, and hides no other."""
+    path = written(tmp_path, [("192.0.2.5", each, "/") for each in CLIENTS])
+    path.write_bytes(b"y" * (5 << 20) + b"\n" + path.read_bytes())
+    _, reading, audit = audited([path], ["192.0.2.5"])
+    assert (reading.lines, reading.unread, audit.requests) == (301, 1, 300)
+
+
 def test_what_a_stranger_wrote_is_escaped(tmp_path: Path) -> None:
     """Claims and paths reach a finding as printable ASCII alone."""
     requests = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_refusals(tmp_path: Path, words: list[str], code: int, message: str) -> 
     result = run(*(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert result.exit_code == code, result.output
     assert message in result.output
+
+
+def test_a_torn_archive_is_named(tmp_path: Path) -> None:
+    """What DuckDB cannot unpack is an error with the file's own name, exit code 3."""
+    path = tmp_path / "access.log.gz"
+    path.write_bytes(gzip.compress((LOGS / "214-gunicorn.log").read_bytes())[:-200])
+    result = run(str(path))
+    assert result.exit_code == 3
+    assert result.output.count(str(path)) == 2
+    assert "edgeserver-audit-" not in result.output
 
 
 def test_standard_input() -> None:
