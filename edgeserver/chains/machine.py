@@ -222,7 +222,8 @@ def render_junit(report: Report, *, exit_code: int) -> str:
             way = _way(each.way)
             name = " ".join(filter(None, (way["listen"], way["server"], way["path"]))) or "app"
             for what, verdict in (("client", each.client), ("scheme", each.scheme)):
-                head = f"  <testcase classname={_attr(f'{entry.name}.{what}')} name={_attr(name)}"
+                of = _attribute(f"{entry.name}.{what}")
+                head = f"  <testcase classname={of} name={_attribute(name)}"
                 if verdict in ("right", "unreachable"):
                     cases.append(f"{head}/>")
                 elif verdict == "cannot-tell":
@@ -230,9 +231,9 @@ def render_junit(report: Report, *, exit_code: int) -> str:
                     cases.append(f'{head}><skipped message="cannot tell"/></testcase>')
                 else:
                     failures += 1
-                    message = _attr("; ".join(_blamed(report, what, each.way)) or verdict)
+                    message = _attribute("; ".join(_blamed(report, what, each.way)) or verdict)
                     cases.append(
-                        f"{head}><failure type={_attr(verdict)} message={message}/></testcase>"
+                        f"{head}><failure type={_attribute(verdict)} message={message}/></testcase>"
                     )
     head = (
         f'<testsuite name="edgeserver audit config" tests="{len(cases)}" failures="{failures}"'
@@ -248,11 +249,6 @@ def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
     for finding in report.findings:
         if finding.what == what and finding.way is way:
             yield f"{_text(str(finding.where))}: {_message(finding)}"
-
-
-def _attr(text: str) -> str:
-    # not xml.sax.saxutils, whose import brings urllib.request and with it ssl
-    return f'"{html.escape(text)}"'
 
 
 def render_github(report: Report, *, exit_code: int) -> str:
@@ -278,3 +274,12 @@ def _property(text: str) -> str:
     for plain, coded in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
         text = text.replace(plain, coded)
     return text
+
+
+def _attribute(text: str) -> str:
+    """Return `text` as the value of an XML attribute, with its quotes.
+
+    Not `xml.sax.saxutils`, which imports a whole HTTP client; line ends would become blanks.
+    """
+    escaped = html.escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
+    return f'"{escaped}"'
