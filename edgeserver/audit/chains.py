@@ -232,6 +232,7 @@ class ChainAudit:
         self._proxies: dict[str, _Seen] = {}
         self._strangers: dict[str, _Seen] = {}
         self._direct: dict[str, int] = {}
+        self._alone: dict[str, int] = {}
         self._rule_of: dict[str, str] = {}
         self._as_client: dict[str, set[str]] = {}
         self._private: dict[tuple[str, str], int] = {}
@@ -326,6 +327,14 @@ class ChainAudit:
 
     def _add_stranger(self, address: str, head: Head, lefts: list[_Entry], *, direct: bool) -> None:
         """Count requests whose nearest address that is not listed is this one."""
+        if direct and (address in self._direct or len(self._direct) < MAX_ADDRESSES):
+            self._direct[address] = self._direct.get(address, 0) + head.requests
+        if not lefts and not head.hidden:  # nearly everybody: a number each, no more
+            if address in self._alone or len(self._alone) < MAX_ADDRESSES:
+                self._alone[address] = self._alone.get(address, 0) + head.requests
+            else:
+                self.uncounted += head.requests
+            return
         seen = self._strangers.get(address)
         if seen is None:
             if len(self._strangers) >= MAX_ADDRESSES:
@@ -333,8 +342,6 @@ class ChainAudit:
                 return
             seen = self._strangers[address] = _Seen()
         seen.count(head)
-        if direct:
-            self._direct[address] = self._direct.get(address, 0) + head.requests
         if head.hidden:
             seen.hidden += head.requests
             _add(seen.targets, head.targets, _MAX_TARGETS)
@@ -452,7 +459,7 @@ class ChainAudit:
             return None
         parts = (
             ("enough requests", 1 - 0.5 ** (seen.named + 1)),
-            ("never alone", seen.named / seen.requests),
+            ("never alone", seen.named / (seen.requests + self._alone.get(address, 0))),
             ("clients that can be", seen.plausible / seen.named),
             ("different clients", min(1.0, clients / min(seen.named, 10))),
             ("steady", 0.5 + 0.5 * self._steady(seen)),
@@ -463,7 +470,7 @@ class ChainAudit:
         many = "at least " if clients >= MAX_KEPT else ""
         kind = "private" if self._entry(address.encode()).private else "public"
         steady = "steady" if self._steady(seen) >= 0.5 else "for a while"
-        bare = seen.requests - seen.named
+        bare = seen.requests - seen.named + self._alone.get(address, 0)
         alone = f"{bare} bare" if bare else "never alone"
         return LogFinding(
             "forgotten-proxy", "error", address,
@@ -540,7 +547,8 @@ class ChainAudit:
     def _of_strangers(self, candidates: dict[str, LogFinding]) -> Iterator[LogFinding]:
         """Yield what peers did that are not listed."""
         direct = {each: count for each, count in self._direct.items() if each not in candidates}
-        hidden = {each for each in direct if self._strangers[each].hidden}
+        claimed = {each: self._strangers[each] for each in direct if each in self._strangers}
+        hidden = {each for each, seen in claimed.items() if seen.hidden}
         if self._proxies and direct:
             count = sum(direct.values())
             yield LogFinding(
@@ -548,7 +556,7 @@ class ChainAudit:
                 f"{_requests(count)} of {_count(len(direct), 'peer')} past the listed proxies",
                 count,
             )  # fmt: skip
-        claiming = {each: self._strangers[each] for each in direct if self._strangers[each].named}
+        claiming = {each: seen for each, seen in claimed.items() if seen.named}
         if claiming:
             claims = [claim for seen in claiming.values() for claim in sorted(seen.lefts)]
             targets = {target for seen in claiming.values() for target in seen.targets}

@@ -165,6 +165,17 @@ def test_a_proxy_that_is_not_listed(tmp_path: Path, name: str, *, inner: bool) -
     assert ("192.0.2.5", "candidate: " + errors[0].detail) in audit.suggestions()
 
 
+def test_requests_without_a_claim_lower_a_score(tmp_path: Path) -> None:
+    """Who asks for himself, too, is less likely a proxy, and the parts of the score say so."""
+    requests = [("192.0.2.5", each, "/") for each in CLIENTS[:200]] + [
+        ("192.0.2.5", "-", "/")
+    ] * 100
+    _, _, audit = audited([written(tmp_path, requests)], [])
+    (candidate,) = found(audit, ["error"])
+    assert dict(candidate.parts)["never alone"] == pytest.approx(2 / 3)
+    assert "100 bare" in candidate.detail
+
+
 def test_rotated_logs_are_one(tmp_path: Path) -> None:
     """Files of one log are counted together, whichever are packed."""
     first = written(tmp_path, [("192.0.2.5", each, "/") for each in CLIENTS[:150]])
