@@ -129,7 +129,7 @@ def test_edgeservers_own_log_brings_its_policy(tmp_path: Path) -> None:
         bound = policy.bind(peer=peer, peer_port=1024 + number)
         log.record(
             partial(bound.report, head), "GET", f"/{number}", 1.8e9 + number, pairs=head,
-            bound=bound,
+            bound=bound, policy=policy,
         )  # fmt: skip
     log.close()
     result = run(str(tmp_path / "audit.jsonl"), "--format", "json")

@@ -47,6 +47,7 @@ def test_defaults() -> None:
     assert [(each.bind, each.is_tls) for each in plan.listeners] == [
         (Bind(host="127.0.0.1", port=8000), False)
     ]
+    assert plan.server_options.pop("trust").mode == "off"
     assert plan.server_options == {"idle_connection_timeout": 75.0, "body_timeout": 300.0}
     assert (plan.workers, plan.graceful_timeout_s, plan.backlog) == (1, 30.0, 128)
     assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)

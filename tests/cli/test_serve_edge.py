@@ -98,8 +98,8 @@ def test_the_audit_log(app_dir: Path) -> None:
         assert process.wait() == 0
     assert path.stat().st_mode & 0o7 == 0, "it holds addresses of people"
     assert (app_dir / "audit.1").stat().st_mode & 0o7 == 0
-    (first,) = map(json.loads, (app_dir / "audit.1").read_text().splitlines())
-    (second,) = map(json.loads, path.read_text().splitlines())
+    _, first = map(json.loads, (app_dir / "audit.1").read_text().splitlines())
+    _, second = map(json.loads, path.read_text().splitlines())
     assert (first["target"], first["client"], first["reason"]) == (
         "/one",
         "203.0.113.9",

@@ -91,7 +91,8 @@ async def test_the_audit_log_tells_a_connections_setup_once(tmp_path: Path) -> N
                     for extra in (b"", b"", b"Cookie: a\r\n"):
                         assert (await client.ask(head + extra)).seen["scheme"] == "https"
         assert log.flush()
-        lines: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+        written: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [line for line in written if "kind" not in line]
     finally:
         log.close()
     found = [[finding["code"] for finding in line["findings"]] for line in lines]
