@@ -112,7 +112,7 @@ async def test_the_audit_log() -> None:
     """Each request's proof is offered to the audit log, also of one that is answered at once."""
     records: list[Any] = []
 
-    def record(*args: Any, pairs: Any) -> None:
+    def record(*args: Any, pairs: Any, **more: Any) -> None:
         assert list(pairs) == [(b"host", b"a")]
         records.append((args[0](), *args[1:3]))
 
