@@ -11,7 +11,7 @@ import pytest
 
 from edgeserver.adapters.callback import CallbackAdapter
 from edgeserver.httputil import HTTPServerRequest
-from edgeserver.support.held import SMALL
+from edgeserver.support.held import PATIENCE_S, SMALL
 from tests.http1.conversation import App, TakingApp, Talk, fields
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -122,9 +122,8 @@ async def test_ten_bombs_stay_within_the_budget_and_one_body() -> None:
     assert service.budget.held == 0
 
 
-async def test_who_waits_for_room_for_too_long_is_told_503(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_for_room_for_too_long_is_told_503() -> None:
     """One body that never ends does not keep the others for good."""
-    monkeypatch.setattr("edgeserver.support.held.PATIENCE_S", 0.0)
     app = Collecting()
     first, second, third = talks(3, app.delegate, max_held=3 * SMALL, decompress_request=True)
     first.receive(CHUNKED)
@@ -133,7 +132,7 @@ async def test_who_waits_for_room_for_too_long_is_told_503(monkeypatch: pytest.M
     third.receive(head + body[:-8])
     first.receive(chunk(2 * SMALL))
     second.receive(chunk(2 * SMALL))
-    await first.turn(5)
+    await first.later(PATIENCE_S + 1)
     assert (first.statuses, second.statuses, third.statuses) == ([], [503], [])
     assert b"\r\nRetry-After: 5\r\n" in second.sent
     assert first.service.budget.held == 4 * SMALL
