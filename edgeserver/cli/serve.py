@@ -13,28 +13,31 @@ from typing import Any
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
-from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
+from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.sources import CONFIG_OPTIONS, Sources
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["serve"]
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("target", metavar="MODULE:ATTR")
-def serve(target: str, **values: Any) -> None:
-    """Run the application that MODULE:ATTR names.
+@click.argument("target", metavar="MODULE:ATTR", required=False)
+def serve(target: str | None, **values: Any) -> None:
+    """Run the application that MODULE:ATTR, or the configuration, names.
 
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
     stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
-    request, SIGHUP reads certificates and lists again.
+    request, SIGHUP reads the configuration, certificates and lists again.
     """
-    plan = ServePlan(target=target, debug=bool(values["debug"]))
-    with reported(debug=plan.debug):
-        apply_flags(APPLY_ORDER, values, plan)
+    with reported(debug=bool(values["debug"])):
+        sources = Sources.from_values(values, target)
+        content = sources.load()
+        plan = sources.plan(content)
+    with reported(debug=plan.debug, spell=plan.spell):
         _prepare(plan)
         _open_listeners(plan)
     try:
-        code = _run_alone(plan) if plan.single_process else _run_workers(plan)
+        code = _run_alone(plan) if plan.single_process else _run_workers(plan, content)
     except KeyboardInterrupt:  # before there is a loop that takes SIGINT
         code = 130
     finally:
@@ -43,6 +46,7 @@ def serve(target: str, **values: Any) -> None:
 
 
 add_flags(serve, GROUPS)
+serve.params.extend(CONFIG_OPTIONS)
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -54,13 +58,11 @@ def _prepare(plan: ServePlan) -> None:
 
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.runtime.sockets import open_sockets
+    from edgeserver.runtime.reconfigure import open_listener
 
     try:
         for listener in (*plan.listeners, *plan.redirects):
-            listener.sockets = open_sockets(
-                listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port
-            )
+            open_listener(plan, listener)
     except BaseException:
         _close_listeners(plan)
         raise
@@ -87,45 +89,43 @@ def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
     from edgeserver.runtime.worker import run_process
 
-    with reported(debug=plan.debug):
+    with reported(debug=plan.debug, spell=plan.spell):
         return run_process(plan, announce=lambda kind: _announce(plan, kind))
 
 
-def _run_workers(plan: ServePlan) -> int:
+def _run_workers(plan: ServePlan, content: bytes | None) -> int:
     """Serve in processes of their own, and watch them in this one."""
     from edgeserver.runtime.processes import run_workers
-    from edgeserver.runtime.sockets import PlaceSockets
-    from edgeserver.runtime.supervisor import Limits
+    from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
-    queues = PlaceSockets((*plan.listeners, *plan.redirects))
+    force = PlanInForce(plan, content, _say)
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
         from edgeserver.runtime.worker import run_process
 
-        queues.take(link.place)
+        force.queues.take(link.place)
+        mine = force.plan
         try:
-            with reported(debug=plan.debug):
-                return run_process(plan, announce=link.ready, link=link)
+            with reported(debug=mine.debug, spell=mine.spell):
+                return run_process(mine, announce=link.ready, link=link)
         except CommandFailure as failure:
             failure.show()
             return failure.exit_code
 
-    return run_workers(
-        plan.workers,
-        body,
-        limits=Limits(
-            start_timeout_s=plan.start_timeout_s,
-            stop_timeout_s=plan.stop_timeout_s,
-            worker_timeout_s=plan.worker_timeout_s,
-            max_lifetime_s=plan.max_lifetime_s,
-            max_memory=plan.max_memory,
-        ),
-        queues=queues,
-        shared_queue=queues.is_shared,
-        on_ready=lambda kind: _announce(plan, kind),
-        say=_say,
-    )
+    try:
+        return run_workers(
+            plan.workers,
+            body,
+            limits=limits_of(plan),
+            queues=force.queues,
+            shared_queue=force.queues.is_shared,
+            on_ready=lambda kind: _announce(plan, kind),
+            say=_say,
+            configuration=force,
+        )
+    finally:
+        force.close()
 
 
 def _say(line: str) -> None:

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
+    "BELONG_TOGETHER",
     "DEFAULT_BIND",
     "DEV_DIRECTORY",
     "SETTINGS",
     "TABLES",
+    "Applies",
     "Kind",
     "Setting",
     "Taker",
     "library_default",
+    "listener_settings",
     "setting",
     "settings_of",
 ]
@@ -45,8 +48,12 @@ Kind = Literal[
     "share",  # a number above 0, 1 at most
     "switch",  # said or not
     "toggle",  # said either way, or not
+    "application",  # what is served, an argument of the command and not a flag
 ]
 """How a value is written and checked."""
+
+Applies = Literal["reload", "roll", "restart"]
+"""What puts a changed value in force: SIGHUP, SIGUSR2 (new workers), or only a new start."""
 
 Taker = Literal["serve", "server", "adapter", "trust", "tls", "audit"]
 """Whose setting it is: the command's alone, or an argument of `HTTPServer`, of the adapter of an
@@ -88,6 +95,8 @@ class Setting:
         most: The largest value.
         many: Whether it may be said more than once.
         reloads: Whether SIGHUP reads again what it names.
+        applies: What puts a changed value in force.
+        short: Its second spelling on the command line, such as `-b`.
     """
 
     name: str
@@ -105,6 +114,8 @@ class Setting:
     most: int | None = None
     many: bool = False
     reloads: bool = False
+    applies: Applies = "roll"
+    short: str = ""
 
     @property
     def key(self) -> str:
@@ -115,6 +126,11 @@ class Setting:
     def flag(self) -> str:
         """The flag, such as `--max-body-size`."""
         return f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment, such as `EDGESERVER_MAX_BODY_SIZE`."""
+        return f"EDGESERVER_{self.key.upper()}"
 
     @property
     def parameter(self) -> str:
@@ -157,6 +173,13 @@ class Setting:
 
 
 _APPLICATION = (
+    Setting(
+        name="app",
+        table="application",
+        kind="application",
+        metavar="MODULE:ATTR",
+        help="The application, where the command line does not name it.",
+    ),
     Setting(
         name="app-dir",
         table="application",
@@ -265,6 +288,7 @@ _LISTENING = (
         name="bind",
         table="listening",
         kind="address",
+        short="-b",
         default=DEFAULT_BIND,
         metavar="ADDRESS",
         many=True,
@@ -286,6 +310,7 @@ _LISTENING = (
         name="backlog",
         table="listening",
         kind="number",
+        applies="restart",
         default=128,
         metavar="N",
         least=1,
@@ -296,6 +321,7 @@ _LISTENING = (
         name="reuse-port",
         table="listening",
         kind="switch",
+        applies="restart",
         help="Let other processes listen on the same port.",
     ),
 )
@@ -305,6 +331,7 @@ _TLS = (
         name="certfile",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="The certificate, followed by its chain (PEM).",
@@ -313,6 +340,7 @@ _TLS = (
         name="keyfile",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="Its private key (PEM); not needed if --certfile holds it.",
@@ -321,6 +349,7 @@ _TLS = (
         name="key-password-file",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         argument="password",
         reloads=True,
@@ -330,6 +359,7 @@ _TLS = (
         name="ca-certs",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="The CAs whose client certificates count (PEM).",
@@ -338,6 +368,7 @@ _TLS = (
         name="cert-reqs",
         table="tls",
         kind="choice",
+        applies="reload",
         taker="tls",
         choices=("none", "optional", "required"),
         shown="none",
@@ -347,6 +378,7 @@ _TLS = (
         name="crl",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="Client certificates that were revoked (PEM or DER).",
@@ -355,6 +387,7 @@ _TLS = (
         name="ciphers",
         table="tls",
         kind="text",
+        applies="reload",
         taker="tls",
         metavar="LIST",
         help="OpenSSL's cipher list, for TLS 1.2.",
@@ -363,6 +396,7 @@ _TLS = (
         name="tls-policy",
         table="tls",
         kind="choice",
+        applies="reload",
         taker="tls",
         argument="policy",
         choices=("default", "modern"),
@@ -373,6 +407,7 @@ _TLS = (
         name="tls-host",
         table="tls",
         kind="text",
+        applies="reload",
         taker="tls",
         argument="hosts",
         metavar="NAME=CERT:KEY",
@@ -384,6 +419,7 @@ _TLS = (
         name="handshake-timeout",
         table="tls",
         kind="seconds",
+        applies="reload",
         taker="tls",
         default=10.0,
         help="Seconds for a handshake.",
@@ -411,6 +447,7 @@ _PROXIES = (
         name="trust",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         argument="proxies",
         metavar="CIDR[,...]",
@@ -421,6 +458,7 @@ _PROXIES = (
         name="trust-file",
         table="proxies",
         kind="file",
+        applies="reload",
         taker="trust",
         argument="proxies",
         many=True,
@@ -431,6 +469,7 @@ _PROXIES = (
         name="source",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         default="x-forwarded-for",
         metavar="HEADER",
@@ -443,6 +482,7 @@ _PROXIES = (
         name="proto-header",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         argument="proto",
         default="x-forwarded-proto",
@@ -453,6 +493,7 @@ _PROXIES = (
         name="max-hops",
         table="proxies",
         kind="number",
+        applies="reload",
         taker="trust",
         default=20,
         metavar="N",
@@ -463,6 +504,7 @@ _PROXIES = (
         name="unlisted",
         table="proxies",
         kind="choice",
+        applies="reload",
         taker="trust",
         choices=("strip", "keep"),
         default="strip",
@@ -473,6 +515,7 @@ _PROXIES = (
         name="undeclared",
         table="proxies",
         kind="choice",
+        applies="reload",
         taker="trust",
         choices=("strip", "keep"),
         default="strip",
@@ -483,6 +526,7 @@ _PROXIES = (
         name="xheaders",
         table="proxies",
         kind="switch",
+        applies="reload",
         taker="server",
         help="Tornado's rules: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
     ),
@@ -490,6 +534,7 @@ _PROXIES = (
         name="trusted-downstream",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="server",
         metavar="IP|CIDR[,...]",
         many=True,
@@ -539,6 +584,7 @@ _LIMITS = (
         name="max-header-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=64 * KIB,
         least=1,
@@ -548,6 +594,7 @@ _LIMITS = (
         name="max-header-fields",
         table="limits",
         kind="number",
+        applies="reload",
         taker="server",
         default=256,
         metavar="N",
@@ -558,6 +605,7 @@ _LIMITS = (
         name="max-body-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=100 * MIB,
         least=0,
@@ -567,6 +615,7 @@ _LIMITS = (
         name="max-buffer-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=100 * MIB,
         least=1,
@@ -576,6 +625,7 @@ _LIMITS = (
         name="max-held",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=512 * MIB,
         least=1,
@@ -585,6 +635,7 @@ _LIMITS = (
         name="chunk-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=64 * KIB,
         least=1,
@@ -594,6 +645,7 @@ _LIMITS = (
         name="idle-connection-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=3600.0,
         serve_default=75.0,
@@ -603,6 +655,7 @@ _LIMITS = (
         name="header-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=60.0,
         help="Seconds for a head, from its first byte.",
@@ -611,6 +664,7 @@ _LIMITS = (
         name="body-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         shown="no limit",
         serve_default=300.0,
@@ -620,6 +674,7 @@ _LIMITS = (
         name="write-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=60.0,
         help="Seconds without the client reading.",
@@ -628,6 +683,7 @@ _LIMITS = (
         name="max-connections",
         table="limits",
         kind="number",
+        applies="reload",
         taker="server",
         shown="80% of the file limit",
         metavar="N",
@@ -667,6 +723,8 @@ _PROCESS = (
         name="workers",
         table="process",
         kind="number",
+        applies="reload",
+        short="-w",
         default=1,
         metavar="N",
         least=1,
@@ -677,12 +735,14 @@ _PROCESS = (
         name="single-process",
         table="process",
         kind="switch",
+        applies="restart",
         help="Serve in this process, which nothing watches or replaces.",
     ),
     Setting(
         name="start-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=60.0,
         least=0,
         help="How long a worker may take to start; 0 for no limit.",
@@ -691,6 +751,7 @@ _PROCESS = (
         name="worker-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=60.0,
         least=0,
         help="A worker whose event loop is held for longer is replaced; 0 for never.",
@@ -713,18 +774,21 @@ _PROCESS = (
         name="max-lifetime",
         table="process",
         kind="seconds",
+        applies="reload",
         help="Renew a worker after about so long.",
     ),
     Setting(
         name="max-memory",
         table="process",
         kind="bytes",
+        applies="reload",
         help="Renew a worker that takes more memory.",
     ),
     Setting(
         name="graceful-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=30.0,
         least=0,
         help="How long requests in flight may take after SIGTERM or SIGINT.",
@@ -733,9 +797,26 @@ _PROCESS = (
         name="drain-idle",
         table="process",
         kind="seconds",
+        applies="reload",
         default=1.0,
         least=0,
         help="How long a connection may be silent after SIGTERM before it is closed.",
+    ),
+    Setting(
+        name="drain-delay",
+        table="process",
+        kind="seconds",
+        applies="reload",
+        default=0.0,
+        least=0,
+        help="How long to go on accepting after SIGTERM, so that a load balancer can look away.",
+    ),
+    Setting(
+        name="reload",
+        table="process",
+        kind="switch",
+        applies="restart",
+        help="For development: replace the workers when a source file changes.",
     ),
     Setting(
         name="loop",
@@ -767,6 +848,7 @@ _PROCESS = (
         name="debug",
         table="process",
         kind="switch",
+        applies="restart",
         help="Show tracebacks of errors at start.",
     ),
 )
@@ -784,6 +866,19 @@ SETTINGS: dict[str, Setting] = {
     )
 }
 """Every setting by its name, in the order of `--help`."""
+
+
+BELONG_TOGETHER = (
+    ("certfile", "keyfile", "key-password-file", "tls-host"),
+    ("ca-certs", "cert-reqs", "crl"),
+    ("trust", "trust-file"),
+)
+"""Settings of which a `[[listener]]` has all for itself as soon as it says one of them."""
+
+
+def listener_settings() -> Iterator[Setting]:
+    """Yield the settings that a `[[listener]]` can have of its own, beside its address."""
+    return (each for each in SETTINGS.values() if each.taker in ("tls", "trust"))
 
 
 def setting(name: str) -> Setting:

@@ -16,7 +16,7 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
 from edgeserver.http.protocols import Auditor, BoundTrust, Trust
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
@@ -41,12 +41,14 @@ class Admission:
         server_conn: What delegates are told to know the connection by.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
         info: Who is at the other end; set when that is known, before the first request.
     """
 
     __slots__ = (
+        "_believed",
         "_bound",
         "_client",
         "_fields",
@@ -65,8 +67,10 @@ class Admission:
         service: HTTPService,
         server_conn: object,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.misdirected = misdirected
+        self._believed = service.believed if believed is None else believed
         self._service = service
         self._server_conn = server_conn
         self._trust: Trust | None = None  # the policy that `_bound` was made of
@@ -112,7 +116,7 @@ class Admission:
             Exception: Whatever the application raises.
         """
         service = self._service
-        trust = service.trust
+        trust = self._believed.trust
         if trust is not None:
             bound = self._bound
             if bound is None or trust is not self._trust:

@@ -62,6 +62,11 @@ class Clock:
             self._set(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
 
+    def set_times(self, tick_s: float, idle_timeout_s: float) -> None:
+        """Look as often, and let idle connections wait as long, from the next look on."""
+        self._tick_s = tick_s
+        self._idle_timeout_s = idle_timeout_s
+
     def shorten(self, idle_timeout_s: float) -> None:
         """Let idle connections wait no longer than that from now on, and look as often."""
         self._idle_timeout_s = idle_timeout_s

@@ -34,6 +34,7 @@ from typing import Any, Final, TypeVar, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.service import TrustSource
 from edgeserver.http1.body_reader import BULK_BODY, BodyReader, begin_waiting
 from edgeserver.http1.bulk_reader import BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange
@@ -80,6 +81,7 @@ class HTTP1Connection(asyncio.Protocol):
         prelude: The PROXY header that came first, or None.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
         transport: The transport; None once the connection is lost or handed on.
@@ -124,6 +126,7 @@ class HTTP1Connection(asyncio.Protocol):
         shared: HTTP1Shared,
         prelude: Any = None,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.requests = RequestReader(shared)
@@ -134,7 +137,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._shared = shared
         self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(shared.service, self, misdirected)
+        self.admission = Admission(shared.service, self, misdirected, believed)
         self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered

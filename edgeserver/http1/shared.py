@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
 from edgeserver.http1.bulk_reader import make_bulk_buffer
 from edgeserver.http1.response_head import date_line, encode_field
@@ -73,6 +74,7 @@ class HTTP1Shared:
         self.keeping: set[KeepsFields] = set()
         self._bulk: memoryview | None = None  # made for the first long body
         service.clock.on_date.append(self._set_date)
+        service.on_limits.append(self._set_limits)
         service.on_tick.append(self._forget_fields)
 
     def bulk_buffer(self) -> memoryview:
@@ -80,6 +82,10 @@ class HTTP1Shared:
         if self._bulk is None:
             self._bulk = make_bulk_buffer()
         return self._bulk
+
+    def _set_limits(self, limits: HTTPLimits) -> None:
+        self.max_fields = limits.max_header_fields
+        self.small_head = min(limits.max_header_size, SMALL_HEAD)
 
     def _set_date(self, date_s: float) -> None:
         self.date_line = date_line(date_s)

@@ -18,9 +18,10 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
-from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.errors import EdgeServerError
+from edgeserver.runtime.link import Beats, ParentLink, SharedText
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -28,6 +29,7 @@ from edgeserver.runtime.supervisor import (
     Exit,
     Limits,
     Release,
+    Rolled,
     Say,
     Send,
     Start,
@@ -35,7 +37,7 @@ from edgeserver.runtime.supervisor import (
     Supervisor,
 )
 
-__all__ = ["Queues", "WorkerBody", "run_workers"]
+__all__ = ["Change", "Queues", "Reconfigured", "WorkerBody", "run_workers"]
 
 _PASSED = (
     signal.SIGTERM,
@@ -75,6 +77,46 @@ class Queues(Protocol):
         ...
 
 
+class Reconfigured(Protocol):
+    """The configuration in force, as the parent has it read again; see `reconfigure.py`."""
+
+    text: SharedText
+
+    def reload(self) -> Change:
+        """Read it again for SIGHUP; nothing has changed where it raises.
+
+        Raises:
+            EdgeServerError: Something is wrong, or cannot change without new workers.
+        """
+        ...
+
+    def reread(self) -> Change:
+        """Read it again for a roll; nothing has changed where it raises.
+
+        Raises:
+            EdgeServerError: Something is wrong, or cannot change without a new start.
+        """
+        ...
+
+    def rolled(self, *, done: bool) -> Change | None:
+        """Close what nobody needs any more; where the roll was given up, go back."""
+        ...
+
+
+class Change(NamedTuple):
+    """What another configuration means for the parent.
+
+    Args:
+        more: How many workers more; fewer where it is negative.
+        limits: What workers are held to.
+        shared_queue: Whether all places have the same sockets.
+    """
+
+    more: int
+    limits: Limits
+    shared_queue: bool
+
+
 @dataclass
 class _Process:
     """What the parent holds for a worker."""
@@ -94,6 +136,7 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    configuration: Reconfigured | None = None,
 ) -> int:
     """Keep `count` workers running until a signal ends them all, and return the exit code.
 
@@ -108,9 +151,12 @@ def run_workers(
         shared_queue: Whether all places have the same sockets.
         on_ready: Called once, when all serve, with what the first worker said of itself.
         say: Prints one line for the operator.
+        configuration: What is read again by HUP and USR2; None where there is nothing to read.
     """
     supervisor = Supervisor(count, limits, shared_queue=shared_queue)
-    return _Parent(supervisor, body, limits, queues, on_ready=on_ready, say=say).run()
+    return _Parent(
+        supervisor, body, limits, queues, on_ready=on_ready, say=say, configuration=configuration
+    ).run()
 
 
 class _Parent:
@@ -125,6 +171,7 @@ class _Parent:
         *,
         on_ready: Callable[[str], None],
         say: Callable[[str], None],
+        configuration: Reconfigured | None,
     ) -> None:
         self._supervisor = supervisor
         self._body = body
@@ -132,6 +179,7 @@ class _Parent:
         self._queues = queues
         self._on_ready = on_ready
         self._say = say
+        self._configuration = configuration
         self._beats = Beats()
         self._processes: dict[int, _Process] = {}  # by process id, until reaped
         self._exit_code: int | None = None
@@ -198,6 +246,8 @@ class _Parent:
                     self._queues.release(place)
                 case Drop(place):
                     self._queues.drop(place)
+                case Rolled(done):
+                    self._on_rolled(done=done)
                 case StopListening():
                     # Else clients would still connect while the last requests end, and wait for
                     # nobody.
@@ -257,6 +307,7 @@ class _Parent:
                 beats=self._beats,
                 slot=slot,
                 is_renewed=self._supervisor.announced,
+                text=None if self._configuration is None else self._configuration.text,
             )
             code = self._body(link)
             # As at the end of any program: what an application exports or flushes there.
@@ -301,8 +352,49 @@ class _Parent:
         except BlockingIOError:
             return
         for number in numbers:
-            if number in _PASSED:
+            if number in _PASSED and self._may_ask(number):
                 self._do(self._supervisor.asked(number, time.monotonic()))
+
+    def _may_ask(self, number: int) -> bool:
+        """Read the configuration again where a signal asks for it; False where it is wrong."""
+        configuration, supervisor = self._configuration, self._supervisor
+        if configuration is None or number not in (signal.SIGHUP, signal.SIGUSR2):
+            return True
+        if supervisor.is_draining or (number == signal.SIGUSR2 and not supervisor.announced):
+            # At the end nothing counts any more, and at the start it was read a moment ago.
+            return True
+        if supervisor.is_rolling:
+            if number == signal.SIGHUP:
+                self._say("SIGHUP: the workers are being replaced; ask again once they are")
+            return number == signal.SIGUSR2
+        try:
+            if number == signal.SIGHUP:
+                change = configuration.reload()
+            else:
+                change = configuration.reread()
+        except EdgeServerError as error:
+            name = signal.Signals(number).name
+            for line in str(error).split("\n"):
+                self._say(f"{name}: {line}")
+            kept = "the old workers stay" if number == signal.SIGUSR2 else "nothing was changed"
+            self._say(f"{name}: {kept}")
+            return False
+        self._reconfigure(change)
+        return True
+
+    def _reconfigure(self, change: Change) -> None:
+        self._limits = change.limits
+        self._do(
+            self._supervisor.reconfigure(
+                change.more, change.limits, time.monotonic(), shared_queue=change.shared_queue
+            )
+        )
+
+    def _on_rolled(self, *, done: bool) -> None:
+        if self._configuration is not None:
+            change = self._configuration.rolled(done=done)
+            if change is not None:
+                self._reconfigure(change)
 
     def _reap(self) -> None:
         """Take note of every process that has ended, orphans that are ours as PID 1 too."""

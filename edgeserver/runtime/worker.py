@@ -17,21 +17,22 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
+from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
-from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.memory import keep_freed_memory
-from edgeserver.runtime.plan import Hook, ServePlan
+from edgeserver.runtime.plan import Hook, Listener, ServePlan
+from edgeserver.runtime.reload import put_in_force, reread
 from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.tcpserver import Listener as ServedListener
 
 __all__ = ["run_process"]
 
@@ -81,13 +82,7 @@ def run_process(
     """
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
-    try:
-        kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-        options = _adapter_options(plan, kind)
-        delegate = make_delegate(kind, app, options, spelled=plan.spell_option)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
+    kind, delegate = prepare_application(plan)
     _configure_logging()
     keep_freed_memory()
     log = None
@@ -111,13 +106,6 @@ def run_process(
         if log is not None:
             log.close()
     return EXIT_OK
-
-
-def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
-    """Return what the adapter is given: what flags say, and what only this process knows."""
-    if kind == "wsgi":
-        return plan.adapter_options | {"multiprocess": plan.workers > 1}
-    return plan.adapter_options
 
 
 class _Start:
@@ -175,6 +163,7 @@ class _Process:
         self._link = link
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
+        self._served: list[list[ServedListener]] = []  # of each listener of the plan
         self._loop: asyncio.AbstractEventLoop
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -193,15 +182,10 @@ class _Process:
         await run_hooks(self._plan.on_start, server)
         server.pause_accepting(by=_STARTING)
         for listener in self._plan.listeners:
-            options: dict[str, Any] = {}
-            if listener.is_tls:
-                options["ssl_options"] = self._plan.tls
-            if listener.bind.proxy is not None:
-                options["proxy_protocol"] = listener.bind.proxy
-            server.add_sockets(listener.sockets, **options)
+            self._listen(server, listener)
         if self._link is not None and self._link.is_renewed:
             # What the parent has read, certificates for one, may be old by now.
-            await self._run_each(self._plan.on_reload, server, "at start")
+            await self._run_each([self._reread_lists, *self._plan.on_reload], server, "at start")
         server.resume_accepting(by=_STARTING)
         redirecting = self._start_redirects()
         self._hear_signals(server)
@@ -215,6 +199,23 @@ class _Process:
         await self._drain([server, *redirecting])
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
+
+    def _listen(self, server: HTTPServer, listener: Listener) -> None:
+        """Have the server accept on the sockets of a listener."""
+        options: dict[str, Any] = {}
+        if listener.is_tls:
+            options["ssl_options"] = listener.tls or self._plan.tls
+        if listener.bind.proxy is not None:
+            options["proxy_protocol"] = listener.bind.proxy
+        if listener.trust is not None:
+            options["trust"] = listener.trust
+        before = len(server.listeners)
+        server.add_sockets(listener.sockets, **options)
+        self._served.append(server.listeners[before:])
+
+    async def _reread_lists(self, server: HTTPServer) -> None:
+        """Read the files of proxies again."""
+        await put_in_force(server, self._served, self._plan, self._plan)
 
     def _hear_signals(self, server: HTTPServer) -> None:
         """Act on what an operator asks for beside the end."""
@@ -322,10 +323,33 @@ class _Process:
         asyncio.get_running_loop().create_task(self._reload(server))
 
     async def _reload(self, server: HTTPServer) -> None:
-        """Read again what can be; code is not."""
+        """Read again what can be; code is not.
+
+        Where there is a parent it has checked all of it, and hands on what it has read.
+        """
         gen_log.info("SIGHUP: reloading")
+        try:
+            plan = self._reread()
+            await put_in_force(server, self._served, self._plan, plan)
+        except EdgeServerError as error:
+            for line in self._plan.spell(str(error)).split("\n"):
+                gen_log.error("SIGHUP: %s", line)
+            gen_log.error("SIGHUP: nothing was changed")
+            return
+        self._plan.take_over(plan)
         failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
+
+    def _reread(self) -> ServePlan:
+        """Return the plan that is to be in force.
+
+        Raises:
+            ConfigurationError: Something is wrong with it.
+        """
+        if self._link is not None:
+            return reread(self._plan, self._link.configuration(), "reload", examines=False)
+        configuration = self._plan.configuration
+        return reread(self._plan, None if configuration is None else configuration.load(), "reload")
 
     def _on_reopen_signal(self, server: HTTPServer) -> None:
         asyncio.get_running_loop().create_task(self._reopen(server))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
@@ -21,6 +21,7 @@ from edgeserver.server.client_limit import ClientCounts, ConnectionGate, Counted
 from edgeserver.server.tls import TLSService
 from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
+from edgeserver.tcpserver import INHERIT
 from edgeserver.tls import TLSContexts
 from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
@@ -59,6 +60,7 @@ class ProtocolStack:
         tells_claims: bool = True,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
+        self._service = service
         self._http1 = HTTP1Shared(service)
         # What was negotiated picks who speaks it; nothing negotiated is HTTP/1.1.
         self._versions: dict[str | None, Callable[..., asyncio.Protocol]] = dict.fromkeys(
@@ -68,7 +70,10 @@ class ProtocolStack:
         self.policy = policy
         if tells_claims:
             policy.watch_claims(ClaimLog(policy).tell)
-        self._prelude_mode = ""
+        # Those of listeners that have their own, as long as the server lives: connections outlive
+        # their listener.
+        self._believed: dict[Listener, TrustSource] = {}
+        self._prelude_modes: dict[TrustSource, str] = {}  # under which preludes may be spoken
         self._clients: ClientCounts | None = None
         if max_per_client is not None:
             self._clients = ClientCounts(max_per_client, self._may_speak)
@@ -76,17 +81,30 @@ class ProtocolStack:
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
-    def set_policy(self, policy: TrustPolicy) -> None:
+    def set_policy(self, policy: TrustPolicy, listener: Listener | None = None) -> None:
         """Judge by `policy` from now on.
+
+        Args:
+            policy: The policy.
+            listener: Whose connections are judged by it; None for those of all listeners that have
+                no policy of their own.
 
         Raises:
             ConfigurationError: There are connections with preludes, or may be: even when their
                 listener has closed they go on.
         """
-        if self._prelude_mode:
-            self.check_prelude(self._prelude_mode, policy)
+        believed = self._service.believed if listener is None else self._believed_by(listener)
+        if listener is not None and believed is self._service.believed:
+            believed = self._believed[listener] = TrustSource(policy)
+        mode = self._prelude_modes.get(believed)
+        if mode is not None:
+            self.check_prelude(mode, policy)
         policy.watch_claims(ClaimLog(policy).tell)
-        self.policy = policy
+        believed.trust = policy
+        if listener is None:
+            self.policy = policy
+        else:
+            listener.trust = policy
 
     def prepare(self, listener: Listener) -> None:
         """Make ready what the connections of `listener` need.
@@ -95,13 +113,22 @@ class ProtocolStack:
             ConfigurationError: Its settings cannot work.
             KeyError: Its `ssl_options` have no `certfile`.
         """
+        policy = self.policy if listener.trust is INHERIT else listener.trust
         if listener.proxy_protocol:
-            self.check_prelude(listener.proxy_protocol, self.policy)
-            self._prelude_mode = listener.proxy_protocol
-        warn_of_listener(listener.socket, self.policy, listener.proxy_protocol)
+            self.check_prelude(listener.proxy_protocol, policy)
+        if listener.trust is not INHERIT:
+            self._believed[listener] = TrustSource(policy)
+            policy.watch_claims(ClaimLog(policy).tell)
+        if listener.proxy_protocol:
+            self._prelude_modes[self._believed_by(listener)] = listener.proxy_protocol
+        warn_of_listener(listener.socket, policy, listener.proxy_protocol)
         if listener.ssl_options is not None:
             self._tls.prepare(listener.ssl_options)
             self._tls.start(listener.loop)
+
+    def _believed_by(self, listener: Listener) -> TrustSource:
+        """Return who is believed on the connections of a listener."""
+        return self._believed.get(listener, self._service.believed)
 
     @staticmethod
     def check_prelude(mode: object, policy: TrustPolicy) -> None:
@@ -125,7 +152,7 @@ class ProtocolStack:
         if listener.proxy_protocol:
             return PreludeLayer(
                 mode=listener.proxy_protocol,
-                allowed=self._may_speak,
+                allowed=functools.partial(self._may_speak_to, listener),
                 next_protocol=functools.partial(self._after_prelude, listener),
                 on_refusal=self._count_refusal,
                 refusals=self._refusals,
@@ -133,12 +160,12 @@ class ProtocolStack:
             )
         if listener.ssl_options is not None:
             return self._secure(listener, None)
-        return HTTP1Connection(self._http1)
+        return HTTP1Connection(self._http1, None, None, self._believed_by(listener))
 
     def _after_prelude(self, listener: Listener, prelude: Prelude) -> asyncio.Protocol:
         if listener.ssl_options is not None:
             return self._secure(listener, prelude)
-        return HTTP1Connection(self._http1, prelude)
+        return HTTP1Connection(self._http1, prelude, None, self._believed_by(listener))
 
     def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
         assert listener.ssl_options is not None, "only asked for where there are some"
@@ -146,7 +173,7 @@ class ProtocolStack:
         source = None if prelude is None else prelude.source
         layer = self._tls.build_layer(
             contexts,
-            functools.partial(self._above_tls, contexts, prelude),
+            functools.partial(self._above_tls, contexts, prelude, self._believed_by(listener)),
             None if source is None or source.startswith("unix:") else source,
             make=TLSLayer if self._clients is None else CountedTLSLayer,
         )
@@ -155,7 +182,11 @@ class ProtocolStack:
         return layer
 
     def _above_tls(
-        self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport
+        self,
+        contexts: TLSContexts,
+        prelude: Prelude | None,
+        believed: TrustSource,
+        transport: asyncio.Transport,
     ) -> asyncio.Protocol:
         info = transport.get_extra_info("tls_info")
         negotiated = None if info is None else info.alpn
@@ -168,11 +199,21 @@ class ProtocolStack:
             transport.close()
             return asyncio.Protocol()
         return make(
-            self._http1, prelude, contexts.misdirected if contexts.policies_differ else None
+            self._http1,
+            prelude,
+            contexts.misdirected if contexts.policies_differ else None,
+            believed,
         )
 
     def _may_speak(self, peer: str) -> bool:
-        return self.policy.trusts(peer)
+        """Return whether a peer is a proxy that somebody lists, behind which there are many."""
+        return self.policy.trusts(peer) or any(
+            listener.trust.trusts(peer) for listener in self._believed
+        )
+
+    def _may_speak_to(self, listener: Listener, peer: str) -> bool:
+        policy = self.policy if listener.trust is INHERIT else listener.trust
+        return bool(policy.trusts(peer))
 
     def _count_refusal(self, code: str, detail: str) -> None:
         # A peer that may not speak at all counts as an invalid prelude: the codes are permanent.

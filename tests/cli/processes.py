@@ -24,10 +24,19 @@ class Process:
         arguments: The command and its arguments.
         cwd: Its directory.
         pass_fds: Descriptors that it inherits.
+        variables: What its environment has beside that of the tests.
     """
 
-    def __init__(self, arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> None:
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    def __init__(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        pass_fds: Sequence[int] = (),
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("EDGESERVER_")
+        } | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(variables or {})}
         self._popen = subprocess.Popen(
             arguments,
             cwd=cwd,
@@ -95,9 +104,14 @@ class Process:
 
 
 @contextmanager
-def running(arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> Iterator[Process]:
+def running(
+    arguments: list[str],
+    cwd: Path,
+    pass_fds: Sequence[int] = (),
+    variables: dict[str, str] | None = None,
+) -> Iterator[Process]:
     """Run a command for the length of a test."""
-    process = Process(arguments, cwd, pass_fds)
+    process = Process(arguments, cwd, pass_fds, variables)
     try:
         yield process
     finally:

@@ -30,6 +30,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.max_memory = values["max_memory"] or 0
     plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
     plan.drain_idle_s = setting("drain-idle").value_in(values)
+    plan.drain_delay_s = setting("drain-delay").value_in(values)
+    plan.reloads = bool(values["reload"])
     plan.loop = setting("loop").value_in(values)
     plan.debug = bool(values["debug"])
     _apply_access_log(values, plan)
@@ -51,8 +53,16 @@ def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
 
 def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
     """Refuse what only a parent can do, where there is to be none."""
-    for name in ("workers", "worker_timeout", "max_requests", "max_lifetime", "max_memory"):
-        if values[name] is not None and not (name == "workers" and values[name] == 1):
+    for name in (
+        "workers",
+        "worker_timeout",
+        "max_requests",
+        "max_lifetime",
+        "max_memory",
+        "reload",
+    ):
+        given = values[name] is not None and values[name] is not False
+        if given and not (name == "workers" and values[name] == 1):
             flag = setting(name.replace("_", "-")).flag
             raise ConfigurationError(
                 f"--single-process and {flag} exclude each other: nobody watches the process;"
