@@ -7,6 +7,7 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
 from edgeserver.cli.sources import CONFIG_OPTIONS, Sources
 from edgeserver.runtime.plan import ServePlan
+from edgeserver.support.escape import escape
 
 __all__ = ["serve"]
 
@@ -99,6 +101,7 @@ def _run_workers(plan: ServePlan, content: bytes | None) -> int:
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
     force = PlanInForce(plan, content, _say)
+    watching = contextlib.ExitStack()
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -113,6 +116,11 @@ def _run_workers(plan: ServePlan, content: bytes | None) -> int:
             failure.show()
             return failure.exit_code
 
+    def on_ready(kind: str) -> None:
+        _announce(plan, kind)
+        if plan.reloads:
+            watching.callback(_watch_sources(plan).terminate)
+
     try:
         return run_workers(
             plan.workers,
@@ -120,12 +128,22 @@ def _run_workers(plan: ServePlan, content: bytes | None) -> int:
             limits=limits_of(plan),
             queues=force.queues,
             shared_queue=force.queues.is_shared,
-            on_ready=lambda kind: _announce(plan, kind),
+            on_ready=on_ready,
             say=_say,
             configuration=force,
         )
     finally:
+        watching.close()
         force.close()
+
+
+def _watch_sources(plan: ServePlan) -> Any:
+    """Start the process that asks for a roll when a source has changed, and return it."""
+    from edgeserver.runtime.watch import start_watching
+
+    path = plan.configuration.path if plan.configuration is not None else None
+    _say(f"--reload: watching {escape(os.path.abspath(plan.app_dir))}")
+    return start_watching(plan.app_dir, [] if path is None else [path], os.getpid())
 
 
 def _say(line: str) -> None:

@@ -82,7 +82,13 @@ class AuditRequest:
 
 
 class Configuration(Protocol):
-    """What a plan is made of, and can be made of again."""
+    """What a plan is made of, and can be made of again.
+
+    Attributes:
+        path: The configuration file, None without one.
+    """
+
+    path: str | None
 
     def load(self) -> bytes | None:
         """Read the file; None where there is none.

@@ -80,6 +80,9 @@ def run_process(
         ConfigurationError: The application or a setting is wrong.
         StartError: The application cannot be started.
     """
+    if plan.reloads:
+        # Python takes a source of the same second and length for the one that it has compiled.
+        sys.dont_write_bytecode = True
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
     kind, delegate = prepare_application(plan)
@@ -291,9 +294,16 @@ class _Process:
         """Begin the graceful end; asked again, end the process at once."""
         if not self._asked_to_stop:
             self._asked_to_stop = True
+            delay_s = self._plan.drain_delay_s if self._link is None else 0.0
             if self._link is None:
-                _end_within(self._plan.stop_timeout_s)
-            self._loop.call_soon_threadsafe(self._begin_stop, signal.Signals(number).name)
+                _end_within(delay_s + self._plan.stop_timeout_s)
+            name = signal.Signals(number).name
+            if delay_s:
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, delay_s, self._begin_stop, name
+                )
+            else:
+                self._loop.call_soon_threadsafe(self._begin_stop, name)
             return
         try:
             if self._log is not None:

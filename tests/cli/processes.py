@@ -53,9 +53,9 @@ class Process:
         self._selector.register(self._popen.stdout, selectors.EVENT_READ, "out")
         self._selector.register(self._popen.stderr, selectors.EVENT_READ, "err")
 
-    def wait_for(self, text: str, *, times: int = 1) -> str:
+    def wait_for(self, text: str, *, times: int = 1, patience_s: float = PATIENCE_S) -> str:
         """Read until a whole line with `text` has come on either output, and return that line."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + patience_s
         while True:
             whole = [*self.out.split("\n")[:-1], *self.err.split("\n")[:-1]]
             found = [line for line in whole if text in line]
