@@ -25,7 +25,7 @@ from edgeserver.chains.report import Report, make_report
 from edgeserver.chains.text import render_text
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
-from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
+from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, parse_network
@@ -94,6 +94,12 @@ def audit_config(
     Exit codes: 0 proved, 1 errors or warnings, 2 usage, 3 a file cannot be read, 4 cannot tell.
     """
     with reported():
+        values, spelled = with_config(values)
+        if values.get("xheaders"):
+            raise ConfigurationError(
+                "--xheaders believes every peer: a stranger chooses the client; use --trust"
+            )
+    with reported(spell=spelled):
         _check_extra()
         hops, policy = _chain(proxies, values, version=product_version)
         if server is not None:

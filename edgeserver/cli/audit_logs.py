@@ -23,7 +23,7 @@ from edgeserver.audit.chains import ChainAudit, LogFinding
 from edgeserver.audit.records import FORMATS, LogFormat, compile_format, guess_format
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
-from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
+from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
@@ -106,6 +106,8 @@ def audit_logs(
     tell.
     """
     with reported():
+        values, spelled = with_config(values)
+    with reported(spell=spelled):
         policy = build_policy(values)
         with open_log(files, memory=memory, spill=tmp) as log:
             if policy is None:
