@@ -5,7 +5,8 @@ Decides the precedence, and how what is in force is written as a file again. It 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,16 +106,20 @@ def changes(old: Effective | None, new: Effective | None) -> list[tuple[Setting,
         for each in SETTINGS.values()
         if before[each.key] != after[each.key]
     ]
-    bind = SETTINGS["bind"]
-    addresses = [[each.said.get("bind") for each in one.listeners] for one in (old, new)]
-    if [_value(each) for each in addresses[0]] != [_value(each) for each in addresses[1]]:
-        place = new.listeners[0].place if new.listeners else ""
-        changed.append((bind, Said((), Origin("file", place, f"[[{LISTENER}]]"))))
+    moved = _moved(old.listeners, new.listeners)
+    if moved is not None:
+        changed.append((SETTINGS["bind"], Said((), Origin("file", moved, f"[[{LISTENER}]]"))))
     return changed
 
 
-def _value(said: Said | None) -> Any:
-    return None if said is None else said.value
+def _moved(old: Sequence[ListenerSaid], new: Sequence[ListenerSaid]) -> str | None:
+    """Return where the first listener stands whose address is another; None without one."""
+    for before, after in itertools.zip_longest(old, new):
+        if before is None or after is None:
+            return (before or after).place
+        if before.said["bind"].value != after.said["bind"].value:
+            return after.place
+    return None
 
 
 def render(effective: Effective) -> Iterator[str]:

@@ -7,12 +7,14 @@ files are looked at.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 __all__ = ["stamps_of", "start_watching", "watch"]
 
@@ -103,7 +105,7 @@ def _watch_by_events(
 ) -> bool:
     """Watch by what the system tells; False where what does that is not installed."""
     try:
-        import watchfiles
+        watchfiles: Any = importlib.import_module("watchfiles")
     except ImportError:
         return False
     others = {os.path.abspath(path) for path in files}
@@ -111,7 +113,7 @@ def _watch_by_events(
     kinds = watchfiles.DefaultFilter()
 
     def counts(change: object, path: str) -> bool:
-        return path in others or (path.endswith(".py") and kinds(change, path))
+        return path in others or (path.endswith(".py") and bool(kinds(change, path)))
 
     for changes in watchfiles.watch(
         *places, watch_filter=counts, rust_timeout=1000, yield_on_timeout=True
