@@ -269,9 +269,9 @@ _LISTENING = (
         metavar="ADDRESS",
         many=True,
         help=(
-            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
-            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
-            "given."
+            "[http://|https://]HOST:PORT, unix:PATH, fd:N or systemd:NAME, with ,proxy=v1|v2|any "
+            "where a PROXY prelude comes first; repeatable. Without a scheme it is https where a "
+            "certificate is given."
         ),
     ),
     Setting(

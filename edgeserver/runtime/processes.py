@@ -15,12 +15,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -33,6 +34,7 @@ from edgeserver.runtime.supervisor import (
     Start,
     StopListening,
     Supervisor,
+    Tell,
 )
 
 __all__ = ["Queues", "WorkerBody", "run_workers"]
@@ -49,6 +51,10 @@ _PASSED = (
 _SIGNALS = (*_PASSED, signal.SIGCHLD)
 
 TICK_S = 1.0
+
+MORE_S = 10.0
+"""For how long the service manager is asked to wait on, at each tick of a start or an end."""
+
 MEMORY_EVERY_S = 5.0
 
 WorkerBody = Callable[[ParentLink], int]
@@ -94,6 +100,7 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    manager: ServiceManager | None = None,
 ) -> int:
     """Keep `count` workers running until a signal ends them all, and return the exit code.
 
@@ -108,9 +115,11 @@ def run_workers(
         shared_queue: Whether all places have the same sockets.
         on_ready: Called once, when all serve, with what the first worker said of itself.
         say: Prints one line for the operator.
+        manager: The service manager that is told of start, reload, life and end, if there is one.
     """
     supervisor = Supervisor(count, limits, shared_queue=shared_queue)
-    return _Parent(supervisor, body, limits, queues, on_ready=on_ready, say=say).run()
+    parent = _Parent(supervisor, body, limits, queues, on_ready=on_ready, say=say, manager=manager)
+    return parent.run()
 
 
 class _Parent:
@@ -125,6 +134,7 @@ class _Parent:
         *,
         on_ready: Callable[[str], None],
         say: Callable[[str], None],
+        manager: ServiceManager | None,
     ) -> None:
         self._supervisor = supervisor
         self._body = body
@@ -132,6 +142,11 @@ class _Parent:
         self._queues = queues
         self._on_ready = on_ready
         self._say = say
+        self._manager = manager
+        # Twice within the time after which the service manager gives the service up.
+        self._tick_every_s = TICK_S
+        if manager is not None and manager.watchdog_s:
+            self._tick_every_s = min(TICK_S, manager.watchdog_s / 2)
         self._beats = Beats()
         self._processes: dict[int, _Process] = {}  # by process id, until reaped
         self._exit_code: int | None = None
@@ -165,13 +180,13 @@ class _Parent:
         """Return how long nothing needs to be done unless something happens."""
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        next_s = self._ticked_s + TICK_S
+        next_s = self._ticked_s + self._tick_every_s
         return max(0.0, (next_s if due_s is None else min(next_s, due_s)) - now_s)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        if now_s - self._ticked_s < TICK_S and (due_s is None or due_s > now_s):
+        if now_s - self._ticked_s < self._tick_every_s and (due_s is None or due_s > now_s):
             return
         self._ticked_s = now_s
         beats = {pid: self._beats.stamped_s(each.slot) for pid, each in self._processes.items()}
@@ -180,6 +195,17 @@ class _Parent:
             self._weighed_s = now_s
             memory = {pid: _memory_of(pid) for pid in self._processes}
         self._do(self._supervisor.tick(now_s, beats, memory))
+        if self._manager is not None:
+            self._tell_of_life(self._manager, now_s, beats)
+
+    def _tell_of_life(
+        self, manager: ServiceManager, now_s: float, beats: Mapping[int, float]
+    ) -> None:
+        """Tell the service manager that the service is well, or needs more time."""
+        if self._supervisor.is_busy:
+            manager.needs(MORE_S)
+        if manager.watchdog_s and self._supervisor.lives(now_s, beats, manager.watchdog_s):
+            manager.lives()
 
     # Actions.
 
@@ -192,6 +218,8 @@ class _Parent:
                     os.kill(pid, number)  # not yet reaped, so the number is still its own
                 case Say(line):
                     self._say(line)
+                case Tell(state, status):
+                    self._tell(state, status)
                 case Announce(said):
                     self._on_ready(said)
                 case Release(place):
@@ -204,6 +232,19 @@ class _Parent:
                     self._queues.close()
                 case Exit(code):
                     self._exit_code = code
+
+    def _tell(self, state: str, status: str) -> None:
+        manager = self._manager
+        if manager is None:
+            return
+        match state:
+            case "ready":
+                manager.ready(status)
+            case "reloading":
+                manager.reloading(status)
+            case "stopping":
+                manager.stopping(status)
+                manager.needs(self._limits.stop_timeout_s + MORE_S)
 
     def _start(self, place: int) -> None:
         """Fork one worker."""
