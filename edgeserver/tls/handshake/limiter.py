@@ -96,6 +96,7 @@ class HandshakeLimiter:
             longest, of the clients with the most.
         log: Where failures go.
         on_begin: Called after each new connection has been taken in, or None.
+        on_end: Called with each connection whose handshake is over, or None.
         plan: Has a function called in the event loop's next turn; by default the running loop's
             `call_soon`.
         clock: Seconds that only grow.
@@ -128,6 +129,7 @@ class HandshakeLimiter:
         "max_handshakes",
         "max_waiting",
         "on_begin",
+        "on_end",
         "resumed",
         "running",
         "silent",
@@ -143,10 +145,12 @@ class HandshakeLimiter:
         max_stalled: int = 8192,
         log: FailureLog | None = None,
         on_begin: Callable[[], None] | None = None,
+        on_end: Callable[[Waiter], None] | None = None,
         plan: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_begin = on_begin
+        self.on_end = on_end
         self.max_handshakes = max_handshakes
         self.max_waiting = max_waiting
         self.log = log or FailureLog()
@@ -185,6 +189,8 @@ class HandshakeLimiter:
         timeouts = self.connections.pop(waiter, None)
         if timeouts is not None:
             timeouts.discard(waiter)
+        if self.on_end is not None:
+            self.on_end(waiter)
 
     def send_late(self, connection: Late) -> None:
         """Have `connection.send_waiting` called when the event loop has looked for input once.
