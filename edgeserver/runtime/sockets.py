@@ -20,7 +20,7 @@ from edgeserver.netutil import (
     socket_from_fd,
 )
 from edgeserver.runtime.exits import StartError
-from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.plan import PlannedListener
 
 __all__ = ["PlaceSockets", "close_sockets", "open_sockets"]
 
@@ -77,7 +77,7 @@ class PlaceSockets:
         listeners: What is listened on; their sockets are open, and are those of the first place.
     """
 
-    def __init__(self, listeners: Iterable[Listener]) -> None:
+    def __init__(self, listeners: Iterable[PlannedListener]) -> None:
         self._listeners = tuple(listeners)
         self._own = [_has_own_queues(listener) for listener in self._listeners]
         # For each place: the sockets of each listener that has queues of its own.
@@ -138,7 +138,7 @@ class PlaceSockets:
                 close_sockets(sockets)
 
     def _share(
-        self, sockets_of: Callable[[Listener], list[socket.socket]]
+        self, sockets_of: Callable[[PlannedListener], list[socket.socket]]
     ) -> dict[int, list[socket.socket]]:
         return {
             index: sockets_of(listener)
@@ -147,7 +147,7 @@ class PlaceSockets:
         }
 
 
-def _has_own_queues(listener: Listener) -> bool:
+def _has_own_queues(listener: PlannedListener) -> bool:
     """Return whether each place can have sockets of its own for what was opened here."""
     if listener.bind.fd is not None or listener.bind.path is not None:
         return False
