@@ -14,7 +14,7 @@ import click
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.terminal import is_coloured
 from edgeserver.netutil import served_families
-from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.runtime.plan import PlannedListener, ServePlan
 from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
@@ -37,7 +37,7 @@ def render_banner(plan: ServePlan, kind: str) -> list[str]:
     return lines + plan.notes
 
 
-def render_listener(listener: Listener) -> list[str]:
+def render_listener(listener: PlannedListener) -> list[str]:
     """Return one line for each address of `listener`, with its real port."""
     scheme = "https" if listener.is_tls else "http"
     proxy = {None: "", "any": " after a PROXY prelude"}.get(
@@ -51,7 +51,7 @@ def render_listener(listener: Listener) -> list[str]:
     return lines
 
 
-def _describe_families(listener: Listener, sock: socket.socket) -> str:
+def _describe_families(listener: PlannedListener, sock: socket.socket) -> str:
     """Return which families an address of all interfaces serves; any other says so itself."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return ""

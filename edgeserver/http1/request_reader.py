@@ -1,17 +1,23 @@
 """The request reader: finds request heads in what a connection has received.
 
 Decides what is kept of the input, where a head ends in it, and when a head is refused before it is
-complete. It must not know delegates, nor an event loop.
+complete, and whether the transport gives more. It must not know delegates, nor an event loop.
 """
 
 from __future__ import annotations
+
+import asyncio
+from typing import Final
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, parse_lines
 from edgeserver.http1.head_cache import HeadCache
 from edgeserver.http1.shared import HTTP1Shared
 
-__all__ = ["RequestReader"]
+__all__ = ["HELD_INPUT", "RequestReader"]
+
+HELD_INPUT: Final = 64 * 1024
+"""Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
 
 class RequestReader:
@@ -25,6 +31,7 @@ class RequestReader:
         position: Up to where it has been taken.
         checked: Up to where a head that is not complete holds no byte that breaks a rule; not
             behind `position` where nothing of it was seen yet.
+        paused: Whether the transport is not to give more.
         has_changed: Whether `kept_fields` has changed since somebody set this to False.
     """
 
@@ -36,6 +43,7 @@ class RequestReader:
         "buffer",
         "checked",
         "has_changed",
+        "paused",
         "position",
     )
 
@@ -44,6 +52,7 @@ class RequestReader:
         self.buffer: bytes | bytearray = b""
         self.position = 0
         self.checked = 0
+        self.paused = False
         self.has_changed = False
         self._skipped = False  # whether an empty line before the present head was ignored
         self._keep_after = 1  # a client that asks only once leaves nothing behind
@@ -76,6 +85,23 @@ class RequestReader:
     def untaken(self) -> int:
         """How many bytes are kept that have not been taken."""
         return len(self.buffer) - self.position
+
+    @property
+    def has_too_much(self) -> bool:
+        """Whether so much has not been taken that no more should come."""
+        return len(self.buffer) - self.position > HELD_INPUT
+
+    def pause(self, transport: asyncio.Transport | None) -> None:
+        """Have `transport` give no more for now; once it is gone it does not anyway."""
+        if not self.paused and transport is not None:
+            self.paused = True
+            transport.pause_reading()
+
+    def resume(self, transport: asyncio.Transport | None) -> None:
+        """Have `transport` give more, if it was told to pause."""
+        if self.paused and transport is not None:
+            self.paused = False
+            transport.resume_reading()
 
     def rest(self) -> bytes:
         """Return what is kept and has not been taken."""

@@ -18,7 +18,7 @@ from edgeserver.config.model import setting
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
+__all__ = ["AuditRequest", "Hook", "PlannedListener", "ServePlan", "TLSRequest"]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -61,7 +61,7 @@ class AuditRequest:
 
 
 @dataclass(kw_only=True)
-class Listener:
+class PlannedListener:
     """One `--bind`, and the sockets that it became.
 
     Args:
@@ -133,8 +133,8 @@ class ServePlan:
     lists_proxies: bool = False
     audit: AuditRequest | None = None
     tls_request: TLSRequest | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    redirects: list[Listener] = field(default_factory=list)
+    listeners: list[PlannedListener] = field(default_factory=list)
+    redirects: list[PlannedListener] = field(default_factory=list)
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False

@@ -17,12 +17,11 @@ from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
-from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedTLSLayer
+from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedHandshake
 from edgeserver.server.tls import TLSService
 from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
 from edgeserver.tls import TLSContexts
-from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 
 if TYPE_CHECKING:
@@ -69,10 +68,11 @@ class ProtocolStack:
         if tells_claims:
             policy.watch_claims(ClaimLog(policy).tell)
         self._prelude_mode = ""
-        self._clients: ClientCounts | None = None
+        self._gate: ConnectionGate | None = None
         if max_per_client is not None:
-            self._clients = ClientCounts(max_per_client, self._may_speak)
-            service.clients = ConnectionGate(self._clients)
+            gate = ConnectionGate(ClientCounts(max_per_client, self._may_speak))
+            self._gate = service.clients = gate
+            tls.watch_ends(gate.leave)
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
@@ -149,11 +149,8 @@ class ProtocolStack:
             contexts,
             functools.partial(self._above_tls, contexts, prelude),
             None if source is None or source.startswith("unix:") else source,
-            make=TLSLayer if self._clients is None else CountedTLSLayer,
         )
-        if self._clients is not None and isinstance(layer, CountedTLSLayer):
-            layer.count_by(self._clients, source)
-        return layer
+        return layer if self._gate is None else CountedHandshake(self._gate, layer, prelude)
 
     def _above_tls(
         self, contexts: TLSContexts, prelude: Prelude | None, transport: asyncio.Transport

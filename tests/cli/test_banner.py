@@ -6,14 +6,14 @@ import pytest
 
 from edgeserver.cli.banner import render_listener
 from edgeserver.config.bind import parse_bind
-from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.plan import PlannedListener
 from edgeserver.runtime.sockets import close_sockets, open_sockets
 
 
 def lines_of(text: str) -> list[str]:
     """Return the start lines of a bind on a free port, with PORT in its place."""
     bind = parse_bind(text)
-    listener = Listener(bind=bind, is_tls=False, sockets=open_sockets(bind))
+    listener = PlannedListener(bind=bind, is_tls=False, sockets=open_sockets(bind))
     port = listener.sockets[0].getsockname()[1]
     try:
         return [line.replace(f":{port}", ":PORT") for line in render_listener(listener)]
@@ -57,6 +57,6 @@ def test_an_inherited_socket_of_both_families() -> None:
     """Systemd's socket for `[::]` takes IPv4 too, and is said to."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as inherited:
         bind = parse_bind(f"fd:{inherited.fileno()}")
-        listener = Listener(bind=bind, is_tls=False, sockets=[inherited])
+        listener = PlannedListener(bind=bind, is_tls=False, sockets=[inherited])
         (line,) = render_listener(listener)
     assert line.endswith(" (IPv4 and IPv6)")

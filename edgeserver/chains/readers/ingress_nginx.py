@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeserver.chains.model import Hop, Note, Step, Unknown, Where
+from edgeserver.chains.model import Note, ProxyHop, Step, Unknown, Where
 from edgeserver.chains.readers.base import Sources, refuse, split_names
 from edgeserver.chains.readers.nginx import read_nginx_directives
 from edgeserver.chains.readers.nginx_syntax import Directive
@@ -33,7 +33,7 @@ _SETTINGS = split_names(
 )
 
 
-def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a ConfigMap of ingress-nginx, or Helm values with `controller.config`.
 
     Raises:
@@ -55,7 +55,7 @@ def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> Hop
         where = config.get("use-proxy-protocol").where
         text = "the scheme follows the port that a PROXY prelude names"
         notes = (Note("x-forwarded-proto", text, where),)
-    return Hop("ingress-nginx", "", path, tuple(ways), skipped=notes)
+    return ProxyHop("ingress-nginx", "", path, tuple(ways), skipped=notes)
 
 
 def _find(documents: list[Node]) -> Node | None:
