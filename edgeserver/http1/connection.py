@@ -55,7 +55,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
-from edgeserver.support.preludes import explain_prelude, prelude_version
+from edgeserver.support.preludes import explain_prelude
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
@@ -369,7 +369,7 @@ class HTTP1Connection(asyncio.Protocol):
         requests = self.requests
         is_new = requests.checked <= requests.position
         try:
-            head = requests.next_head()
+            head = requests.next_head(self._request_context is None)
         except HTTPInputError as error:
             self._refuse(error)
             return False
@@ -789,7 +789,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _log_refusal(self, error: HTTPInputError) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
         peer = self.admission.info.peer
-        version = prelude_version(self.requests.buffer)
+        version = None
+        if self._request_context is None:  # a PROXY header stands before all requests, or nowhere
+            version = self.requests.prelude()
         if version is None:
             rule = render_rule(error)
             self.complain("Malformed HTTP message from %s: %s%s", peer, error, rule)
