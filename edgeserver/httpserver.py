@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -181,8 +182,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
-            # Programs of Tornado's that say nothing of proxies log nothing of them either.
-            tells_claims=trust is not None,
+            # Tornado's programs that say nothing of proxies have no warning of them, either: what
+            # strangers send would stand among their own.
+            claims_level=logging.INFO if trust is None else logging.WARNING,
         )
 
     @initialized_by(initialize)
@@ -199,7 +201,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
-        tells_claims: bool,
+        claims_level: int,
     ) -> None:
         """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
         self._service = HTTPService(
@@ -226,7 +228,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy,
             self._count_begun,
             self.max_connections_per_client,
-            tells_claims=tells_claims,
+            claims_level=claims_level,
         )
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
@@ -286,6 +288,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
+        A listener is warned of on which nobody can be believed any more, as at its start.
+
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
 
@@ -295,7 +299,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy)
+        self._stack.set_policy(policy, self.listeners)
         self._service.trust = policy
 
     # TLS.

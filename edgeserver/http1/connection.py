@@ -337,7 +337,7 @@ class HTTP1Connection(asyncio.Protocol):
         requests = self.requests
         is_new = requests.checked <= requests.position
         try:
-            head = requests.next_head()
+            head = requests.next_head(self._request_context is None)
         except HTTPInputError as error:
             self._refuse(error)
             return False
@@ -708,8 +708,10 @@ class HTTP1Connection(asyncio.Protocol):
         self._answer_and_close(error.status, str(error))
 
     def _log_refusal(self, error: HTTPInputError) -> None:
-        now_s = self.output.loop.time()
-        log_refusal(error, self._service, self.admission.info, now_s, self.requests.buffer)
+        version = None
+        if self._request_context is None:  # a PROXY header stands before all requests, or nowhere
+            version = self.requests.prelude()
+        log_refusal(error, self._service, self.admission.info, self.output.loop.time(), version)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange

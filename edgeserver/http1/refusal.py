@@ -7,7 +7,7 @@ know when something is refused, nor how the connection then ends.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
@@ -15,7 +15,7 @@ from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.escape import escape
-from edgeserver.support.preludes import explain_prelude, prelude_version
+from edgeserver.support.preludes import explain_prelude
 
 __all__ = ["as_input_error", "is_input_error", "log_refusal", "refusal_bytes"]
 
@@ -54,7 +54,7 @@ def log_refusal(
     service: HTTPService,
     info: ConnectionInfo,
     now_s: float,
-    received: bytes | bytearray,
+    version: Literal["v1", "v2"] | None,
 ) -> None:
     """Log why a request was refused, or that it was a PROXY header and never one.
 
@@ -64,9 +64,8 @@ def log_refusal(
         info: Whose connection it is. The peer is named and not a client: until a head is resolved
             nobody knows whose it is.
         now_s: The loop's time.
-        received: What the connection has received and not let go.
+        version: That of the PROXY header which the connection began with, None where it did not.
     """
-    version = prelude_version(received)
     if version is None:
         rule = f" ({error.rfc})" if error.rfc else ""
         service.complain(

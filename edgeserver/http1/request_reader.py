@@ -7,12 +7,13 @@ complete, and whether the transport gives more. It must not know delegates, nor 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, parse_lines
 from edgeserver.http1.head_cache import HeadCache
 from edgeserver.http1.shared import HTTP1Shared
+from edgeserver.support.preludes import LONGEST_START, is_v2_part, prelude_version
 
 __all__ = ["HELD_INPUT", "RequestReader"]
 
@@ -144,8 +145,11 @@ class RequestReader:
             self._keep_fields(data, head)
         return head
 
-    def next_head(self) -> Head | None:
+    def next_head(self, opening: bool) -> Head | None:
         """Take the next head from what is kept; None where it is not complete.
+
+        Args:
+            opening: Whether it is the connection's first, where a PROXY header may stand.
 
         Raises:
             HTTPInputError: It breaks a rule, or can no longer become one that does not.
@@ -154,13 +158,16 @@ class RequestReader:
         start = self.position
         if start >= len(buffer):
             return None
-        if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
-            # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
-            # request-line SHOULD ignore at least one empty line (CRLF) received prior".
-            self._skipped = True
-            self.position = start = start + 2
-            if start >= len(buffer):
-                return None
+        if buffer[start] == 0x0D:
+            if not self._skipped and buffer.startswith(b"\r\n", start):
+                # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
+                # request-line SHOULD ignore at least one empty line (CRLF) received prior".
+                self._skipped = True
+                self.position = start = start + 2
+                if start >= len(buffer):
+                    return None
+            if opening and is_v2_part(self._first_bytes()):
+                return None  # whether it is a PROXY header is told by what follows
         end = buffer.find(b"\r\n\r\n", max(start, self.checked - 4))
         limit = self._shared.service.limits.max_header_size
         if (end if end >= 0 else len(buffer)) - start > limit:
@@ -168,10 +175,21 @@ class RequestReader:
         if end < 0:
             self.checked = check_partial_head(buffer, start, max(start, self.checked))
             return None
+        raw = buffer[start:end]
+        head = parse_head(raw if type(raw) is bytes else bytes(raw), self._shared.max_fields)
         self.position = end + 4
         self._skipped = False
-        head = buffer[start:end]
-        return parse_head(head if type(head) is bytes else bytes(head), self._shared.max_fields)
+        return head
+
+    def prelude(self) -> Literal["v1", "v2"] | None:
+        """Return the version of the PROXY header that stands where a head was refused, or None."""
+        first = self._first_bytes()
+        return prelude_version(first) or prelude_version(first[2:] if self._skipped else first)
+
+    def _first_bytes(self) -> bytes:
+        """Return how the next head begins, with the empty line before it that was ignored."""
+        first = bytes(self.buffer[self.position : self.position + LONGEST_START])
+        return b"\r\n" + first if self._skipped else first
 
     def _check_long(self, start: int, limit: int) -> None:
         """Refuse a head over the limit, unless it may still end right at it.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from edgeserver.errors import ConfigurationError
@@ -44,7 +45,7 @@ class ProtocolStack:
         policy: Who may speak the PROXY protocol, and who is believed.
         on_begin: Called when a connection has begun whose prelude is to come.
         max_per_client: Most connections of one client; None for no limit.
-        tells_claims: Whether the log says who claims something and is not believed.
+        claims_level: The level of the lines that say who claims something and is not believed.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ProtocolStack:
         on_begin: Callable[[], None] | None = None,
         max_per_client: int | None = None,
         *,
-        tells_claims: bool = True,
+        claims_level: int = logging.WARNING,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
         self._http1 = HTTP1Shared(service)
@@ -65,8 +66,7 @@ class ProtocolStack:
         )
         self._tls = tls
         self.policy = policy
-        if tells_claims:
-            policy.watch_claims(ClaimLog(policy).tell)
+        policy.watch_claims(ClaimLog(policy, level=claims_level).tell)
         self._prelude_mode = ""
         self._gate: ConnectionGate | None = None
         if max_per_client is not None:
@@ -76,8 +76,12 @@ class ProtocolStack:
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
-    def set_policy(self, policy: TrustPolicy) -> None:
+    def set_policy(self, policy: TrustPolicy, listeners: Iterable[Listener]) -> None:
         """Judge by `policy` from now on.
+
+        Args:
+            policy: Who may speak the PROXY protocol, and who is believed.
+            listeners: Whose connections it is for; one is warned of where nobody is believed now.
 
         Raises:
             ConfigurationError: There are connections with preludes, or may be: even when their
@@ -86,6 +90,8 @@ class ProtocolStack:
         if self._prelude_mode:
             self.check_prelude(self._prelude_mode, policy)
         policy.watch_claims(ClaimLog(policy).tell)
+        for listener in listeners:
+            warn_of_listener(listener.socket, policy, listener.proxy_protocol, self.policy)
         self.policy = policy
 
     def prepare(self, listener: Listener) -> None:
