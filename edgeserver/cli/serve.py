@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
 from edgeserver.runtime.plan import ServePlan
 
-__all__ = ["serve"]
+__all__ = ["execute", "open_plan", "serve"]
 
 
 @click.command(cls=GroupedCommand)
@@ -28,21 +29,44 @@ def serve(target: str, **values: Any) -> None:
     stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
     request, SIGHUP reads certificates and lists again.
     """
-    plan = ServePlan(target=target, debug=bool(values["debug"]))
-    with reported(debug=plan.debug):
-        apply_flags(APPLY_ORDER, values, plan)
-        _prepare(plan)
-        _open_listeners(plan)
-    try:
-        code = _run_alone(plan) if plan.single_process else _run_workers(plan)
-    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
-        code = 130
-    finally:
-        _close_listeners(plan)
-    sys.exit(code)
+    with reported(debug=bool(values["debug"])):
+        plan = open_plan(target, values)
+        sys.exit(execute(plan))
 
 
 add_flags(serve, GROUPS)
+
+
+def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> ServePlan:
+    """Return the plan that the values of all flags make, with its sockets open.
+
+    Args:
+        target: The application's name.
+        values: What was given for each flag, by its setting's key; None where nothing was.
+        app: The application itself, where there is nothing to import.
+
+    Raises:
+        EdgeServerError: A value is wrong, or something cannot be had.
+    """
+    plan = ServePlan(target=target, app=app, debug=bool(values["debug"]))
+    apply_flags(APPLY_ORDER, values, plan)
+    _prepare(plan)
+    _open_listeners(plan)
+    return plan
+
+
+def execute(plan: ServePlan) -> int:
+    """Do what a plan says, until a signal ends it; return the exit code.
+
+    Raises:
+        EdgeServerError: The one process that serves could not start.
+    """
+    try:
+        return _run_alone(plan) if plan.single_process else _run_workers(plan)
+    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
+        return 130
+    finally:
+        _close_listeners(plan)
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -87,8 +111,7 @@ def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
     from edgeserver.runtime.worker import run_process
 
-    with reported(debug=plan.debug):
-        return run_process(plan, announce=lambda kind: _announce(plan, kind))
+    return run_process(plan, announce=lambda kind: _announce(plan, kind))
 
 
 def _run_workers(plan: ServePlan) -> int:

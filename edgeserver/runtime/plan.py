@@ -81,6 +81,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -123,6 +124,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
