@@ -29,9 +29,10 @@ run: $(VENV)/.ready-run ## Serve the demo: HTTPS on 8443, HTTP on 8080.
 	@echo
 	@echo "Open  http://localhost:$(HTTP_PORT)/  or  https://localhost:$(HTTPS_PORT)/"
 	@echo "Try   curl --cacert certs/ca.pem https://localhost:$(HTTPS_PORT)/"
+	@echo "Forge curl -H 'X-Forwarded-For: 6.6.6.6, 203.0.113.9' http://localhost:$(HTTP_PORT)/ -H 'Accept: application/json'"
 	@echo "Stop  Ctrl-C"
 	@echo
-	@exec $(BIN)/edgeserver serve edgeserver.demo:app --dev-tls --workers $(WORKERS) \
+	@exec $(BIN)/edgeserver serve edgeserver.demo:app --dev-tls --trust loopback --workers $(WORKERS) \
 		--bind https://$(ADDRESS):$(HTTPS_PORT) --bind http://$(ADDRESS):$(HTTP_PORT)
 
 test: $(VENV)/.ready-test ## Run the tests.
