@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs bench wheel testwheel clean distclean
+.PHONY: help run test lint format docs man bench wheel testwheel clean distclean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -50,6 +50,10 @@ format: $(VENV)/.ready-lint ## Format the code.
 docs: $(VENV)/.ready-docs ## Build the documentation; a warning is an error.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+man: $(VENV)/.ready-docs ## Make the manual page.
+	$(BIN)/python -m sphinx -W --keep-going -q -b man docs docs/_build/man
+	@echo "man docs/_build/man/edgeserver.1"
 
 bench: $(VENV)/.ready-bench ## Measure against other servers (minutes; needs wrk).
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,18 @@ from edgeserver.runtime.plan import ServePlan
 __all__ = ["execute", "open_plan", "serve"]
 
 
-@click.command(cls=GroupedCommand)
+_EXAMPLES = """\b
+Examples:
+  edgeserver serve main:app
+  edgeserver serve main:create_app --factory --bind :8000 --workers 4
+  edgeserver serve main:app --dev-tls --bind https://localhost:8443
+  edgeserver serve main:app --certfile site.pem --bind https://:443 --http-redirect 80
+  edgeserver serve main:app --bind unix:/run/app.sock,mode=660 --trust unix:
+  edgeserver serve main:app --bind :8000,proxy=v2 --trust 10.0.0.5
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @click.argument("target", metavar="MODULE:ATTR")
 def serve(target: str, **values: Any) -> None:
     """Run the application that MODULE:ATTR names.
@@ -104,7 +116,7 @@ def _announce(plan: ServePlan, kind: str) -> None:
     from edgeserver.cli.banner import print_lines, render_banner
 
     stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream)
+    print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
 
 
 def _run_alone(plan: ServePlan) -> int:
