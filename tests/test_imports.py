@@ -16,6 +16,8 @@ PACKAGE = Path(edgeserver.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"pytestplugin"},
+    {"testing"},
     {"listening"},
     {"", "demo"},
     {"runtime"},
@@ -63,6 +65,7 @@ ONLY_IN = {
     "yaml": {"chains"},
     "duckdb": {"audit"},
     "trustme": {"tls"},
+    "pytest": {"pytestplugin"},
     "websockets": {"websocket", "adapters"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }

@@ -8,6 +8,7 @@ know a flag's name.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,6 +82,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -114,6 +116,7 @@ class ServePlan:
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        began_s: When the start began, on the monotonic clock.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
@@ -123,6 +126,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
@@ -153,6 +157,7 @@ class ServePlan:
     access_log_asked: bool = False
     loop: str = "auto"
     debug: bool = False
+    began_s: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)

@@ -89,7 +89,9 @@ def run_process(
         manager.needs(plan.start_timeout_s)
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    app = plan.app
+    if app is None:
+        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
         options = _adapter_options(plan, kind)
