@@ -19,6 +19,7 @@ LAYERS = (
     {"listening"},
     {"", "demo"},
     {"runtime"},
+    {"operate"},
     {"httpserver"},
     {"server"},
     {"adapters", "http1"},
@@ -64,6 +65,7 @@ ONLY_IN = {
     "duckdb": {"audit"},
     "trustme": {"tls"},
     "websockets": {"websocket", "adapters"},
+    "prometheus_client": {"operate"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }
 
