@@ -40,6 +40,7 @@ from edgeserver.server.arguments import (
 from edgeserver.server.capacity import Capacity
 from edgeserver.server.stack import SPOKEN, ProtocolStack
 from edgeserver.server.tls import TLSService
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
@@ -415,6 +416,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
         return self._capacity.open_connections
+
+    @property
+    def opened_connections(self) -> int:
+        """How many connections have come as far as HTTP since the start."""
+        return self._service.connections.opened
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served; it looks at each connection."""
+        return self._service.connections.in_flight
+
+    def count_into(self, counters: CounterRow) -> None:
+        """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
+        self._service.counters = counters
 
     @property
     def held_bytes(self) -> int:

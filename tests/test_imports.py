@@ -21,6 +21,7 @@ LAYERS = (
     {"listening"},
     {"", "demo"},
     {"runtime"},
+    {"operate"},
     {"httpserver"},
     {"server"},
     {"adapters", "http1"},
@@ -67,6 +68,7 @@ ONLY_IN = {
     "trustme": {"tls"},
     "pytest": {"pytestplugin"},
     "websockets": {"websocket", "adapters"},
+    "prometheus_client": {"operate"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }
 

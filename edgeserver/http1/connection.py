@@ -687,6 +687,7 @@ class HTTP1Connection(asyncio.Protocol):
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
+        self._service.count_shed("max-held")
         self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
 
     def _held_share(self) -> HeldShare:
@@ -814,9 +815,11 @@ class HTTP1Connection(asyncio.Protocol):
         exchange, body = self.exchange, self.body
         if exchange is not None and body is not None and body.decoder is not None:
             self.complain("Timeout reading body from %s", self._render_client())
+            self._service.count_refused("body-timeout")
             self._answer_and_close(408, "the body did not come in time")
         elif exchange is None and self.requests.untaken:
             self.complain("Timeout reading head from %s", self.admission.info.peer)
+            self._service.count_refused("header-timeout")
             self._answer_and_close(408, "the head did not come in time")
         elif exchange is not None and exchange.bytes_sent > exchange.sent_before:
             self._owe_answer(exchange)

@@ -56,7 +56,7 @@ def log_refusal(
     now_s: float,
     version: Literal["v1", "v2"] | None,
 ) -> None:
-    """Log why a request was refused, or that it was a PROXY header and never one.
+    """Count and log why a request was refused, or that it was a PROXY header and never one.
 
     Args:
         error: The rule that it breaks.
@@ -67,11 +67,13 @@ def log_refusal(
         version: That of the PROXY header which the connection began with, None where it did not.
     """
     if version is None:
+        service.count_refused(error.rfc or f"status {error.status}")
         rule = f" ({error.rfc})" if error.rfc else ""
         service.complain(
             now_s, info, "Malformed HTTP message from %s: %s%s", info.peer, error, rule
         )
         return
+    service.count_refused("proxy-protocol")
     service.complain(
         now_s,
         info,
