@@ -14,6 +14,7 @@ import click
 
 from edgeserver.cli.audit_config import audit_config
 from edgeserver.cli.audit_logs import audit_logs
+from edgeserver.cli.audit_probe import audit_echo, audit_probe
 from edgeserver.cli.audit_ranges import audit_ranges
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
@@ -97,6 +98,8 @@ explain.params.extend((*TRUST_OPTIONS, *XHEADERS_OPTIONS))
 audit.add_command(audit_config)
 audit.add_command(audit_logs)
 audit.add_command(audit_ranges)
+audit.add_command(audit_probe)
+audit.add_command(audit_echo)
 
 
 def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) -> None:

@@ -20,6 +20,12 @@ from edgeserver.chains.claims import first_address
 from edgeserver.chains.kinds import KINDS, guess_kind, reader_of
 from edgeserver.chains.machine import render_github, render_json_report, render_junit, render_sarif
 from edgeserver.chains.model import ProxyHop
+from edgeserver.chains.observed import (
+    MAX_OBSERVED_BYTES,
+    ObservedError,
+    compare_chain,
+    parse_observed,
+)
 from edgeserver.chains.readers.base import MAX_FILE_BYTES, ReadingError, UnreadableFile
 from edgeserver.chains.report import ChainReport, make_report
 from edgeserver.chains.text import render_text_report
@@ -73,6 +79,9 @@ _FORMATS = {
     default="warning",
     help="What exits with 1: warnings and errors (default), errors, or nothing.",
 )
+@click.option(
+    "--chain", metavar="FILE", help="What `audit probe --save` has seen, to compare with."
+)
 @click.option("--product-version", default="", metavar="V", help="The version of the product.")
 def audit_config(
     proxies: tuple[str, ...],
@@ -83,6 +92,7 @@ def audit_config(
     form: str,
     fail_on: str,
     product_version: str,
+    chain: str | None,
     **values: Any,
 ) -> None:
     """Prove from configurations whether a stranger can choose the client or the scheme.
@@ -101,6 +111,8 @@ def audit_config(
         report = make_report(
             hops, policy, reachable=_reachable(reachable, hops), lan=[_range(each) for each in lan]
         )
+        if chain is not None:
+            compare_with(report, chain)
     code = _exit_code(report, fail_on)
     if form == "text":
         click.echo(render_text_report(report, width=_width()), nl=False)
@@ -124,6 +136,27 @@ def _check_extra() -> None:
             f"reading configurations needs {' and '.join(missing)}, which is not installed; "
             "run: pip install 'edgeserver[audit]'"
         )
+
+
+def compare_with(report: ChainReport, path: str) -> None:
+    """Add to a report where the chain that a probe saw is another one.
+
+    Raises:
+        ConfigurationError: The file is none of a probe.
+        UnreadableFile: It cannot be read.
+    """
+    shown = escape(path, 400)
+    try:
+        observed = parse_observed(read_file(path, MAX_OBSERVED_BYTES))
+    except OSError as error:
+        raise UnreadableFile(
+            f"{shown}: what a probe saw cannot be read: {error.strerror or error}; check the path"
+        ) from error
+    except ObservedError as error:
+        raise ConfigurationError(
+            f"{shown}: {error}; write it with edgeserver audit probe --save"
+        ) from error
+    report.findings[:0] = compare_chain(report, observed, source=path)
 
 
 def _width() -> int:

@@ -19,7 +19,7 @@ from edgeserver.config.model import setting
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "Hook", "PlannedListener", "ServePlan", "TLSRequest"]
+__all__ = ["AuditRequest", "EchoRequest", "Hook", "PlannedListener", "ServePlan", "TLSRequest"]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -61,6 +61,19 @@ class AuditRequest:
     sample: float = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class EchoRequest:
+    """Which echo for probes there is to be.
+
+    Args:
+        path: Where it answers.
+        token_file: The file with its secret.
+    """
+
+    path: str
+    token_file: str
+
+
 @dataclass(kw_only=True)
 class PlannedListener:
     """One `--bind`, and the sockets that it became.
@@ -93,6 +106,8 @@ class ServePlan:
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
         lists_proxies: Whether that lists proxies whose word counts.
         audit: The audit log that is wanted.
+        echo: The echo for probes that is wanted.
+        gate: Puts something before the application's delegate; None where nothing is.
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -136,6 +151,8 @@ class ServePlan:
     trust: Mapping[str, Any] = field(default_factory=dict)
     lists_proxies: bool = False
     audit: AuditRequest | None = None
+    echo: EchoRequest | None = None
+    gate: Callable[[Any], Any] | None = None
     tls_request: TLSRequest | None = None
     listeners: list[PlannedListener] = field(default_factory=list)
     redirects: list[PlannedListener] = field(default_factory=list)

@@ -291,8 +291,11 @@ class _Process:
         log: Callable[[Any], None] | None = self._log
         if self._link is not None and self._plan.max_requests:
             log = _RequestCounter(self._plan.max_requests, self._link, log)
+        gate, delegate = self._plan.gate, self._delegate
+        if gate is not None:
+            delegate = gate(delegate)
         try:
-            return HTTPServer(self._delegate, access_log=log, **self._plan.server_options)
+            return HTTPServer(delegate, access_log=log, **self._plan.server_options)
         except ConfigurationError:
             raise
         except ValueError as error:
