@@ -86,7 +86,7 @@ def audit_probe(
     tell.
     """
     from edgeserver.audit.probe import Prober, parse_target, resolve
-    from edgeserver.audit.probed import judge_probe, report_as_dict
+    from edgeserver.audit.probed import judge_probe, probe_as_dict
     from edgeserver.audit.proof import load_token
 
     with reported():
@@ -107,7 +107,7 @@ def audit_probe(
         outcomes = [*prober.run()]
         report = judge_probe(target, addresses[0], outcomes, local=prober.local, me=me)
         code = _exit_code(report, fail_on)
-        shown = json.dumps(report_as_dict(report, exit_code=code), indent=1) + "\n"
+        shown = json.dumps(probe_as_dict(report, exit_code=code), indent=1) + "\n"
         if save is not None:
             _save(save, shown)
     if form == "json":
