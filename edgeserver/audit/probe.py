@@ -30,7 +30,7 @@ from edgeserver.audit.proof import (
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.support.escape import escape
 
-__all__ = ["Answer", "ProbeOutcome", "ProbeError", "Prober", "Target", "parse_target", "resolve"]
+__all__ = ["Answer", "ProbeError", "ProbeOutcome", "Prober", "Target", "parse_target", "resolve"]
 
 PAUSE_S = 0.2
 """From one request to the next: five a second."""
