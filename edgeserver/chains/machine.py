@@ -14,10 +14,10 @@ from edgeserver.chains.codes import CODES
 from edgeserver.chains.curl import curl_line
 from edgeserver.chains.judge import Trial
 from edgeserver.chains.model import Way, Where
-from edgeserver.chains.report import EntryReport, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, EntryReport, ReportedFinding
 from edgeserver.support.escape import escape
 
-__all__ = ["render_github", "render_json", "render_junit", "render_sarif", "report_as_dict"]
+__all__ = ["render_github", "render_json_report", "render_junit", "render_sarif", "report_as_dict"]
 
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
@@ -33,7 +33,7 @@ def _where(where: Where | None) -> dict[str, Any] | None:
     return {"file": _text(where.file), "line": where.line or None}
 
 
-def report_as_dict(report: Report, *, exit_code: int) -> dict[str, Any]:
+def report_as_dict(report: ChainReport, *, exit_code: int) -> dict[str, Any]:
     """Return a report as JSON values.
 
     Args:
@@ -152,12 +152,12 @@ def _fields(head: dict[str, tuple[str, ...]]) -> list[list[str]]:
     return [[_text(name), _text(line)] for name, lines in head.items() for line in lines]
 
 
-def render_json(report: Report, *, exit_code: int) -> str:
+def render_json_report(report: ChainReport, *, exit_code: int) -> str:
     """Return a report as JSON."""
     return json.dumps(report_as_dict(report, exit_code=exit_code), indent=1) + "\n"
 
 
-def render_sarif(report: Report, *, exit_code: int) -> str:
+def render_sarif(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as SARIF 2.1.0."""
     results = []
     for finding in report.findings:
@@ -213,7 +213,7 @@ def _message(finding: ReportedFinding) -> str:
     return f"{text} Fix: {finding.fix.text}"
 
 
-def render_junit(report: Report, *, exit_code: int) -> str:
+def render_junit(report: ChainReport, *, exit_code: int) -> str:
     """Return the verdicts as JUnit's XML: two cases for each way in."""
     cases: list[str] = []
     failures = skipped = 0
@@ -244,14 +244,14 @@ def render_junit(report: Report, *, exit_code: int) -> str:
     )
 
 
-def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
+def _blamed(report: ChainReport, what: str, way: Way | None) -> Iterator[str]:
     """Yield what findings say of a way."""
     for finding in report.findings:
         if finding.what == what and finding.way is way:
             yield f"{_text(str(finding.where))}: {_message(finding)}"
 
 
-def render_github(report: Report, *, exit_code: int) -> str:
+def render_github(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as GitHub's workflow commands."""
     kinds = {"error": "error", "warning": "warning", "info": "notice"}
     lines = []

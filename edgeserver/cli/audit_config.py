@@ -18,11 +18,17 @@ import click
 
 from edgeserver.chains.claims import first_address
 from edgeserver.chains.kinds import KINDS, guess_kind, reader_of
-from edgeserver.chains.machine import render_github, render_json, render_junit, render_sarif
-from edgeserver.chains.model import Hop
+from edgeserver.chains.machine import render_github, render_json_report, render_junit, render_sarif
+from edgeserver.chains.model import ProxyHop
+from edgeserver.chains.observed import (
+    MAX_OBSERVED_BYTES,
+    ObservedError,
+    compare_chain,
+    parse_observed,
+)
 from edgeserver.chains.readers.base import MAX_FILE_BYTES, ReadingError, UnreadableFile
-from edgeserver.chains.report import Report, make_report
-from edgeserver.chains.text import render_text
+from edgeserver.chains.report import ChainReport, make_report
+from edgeserver.chains.text import render_text_report
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
@@ -41,7 +47,7 @@ MAX_TOTAL_BYTES = 256 * 1024 * 1024
 _USUAL_ADDRESS = "192.0.2.10"
 _NEEDED = ("crossplane", "yaml")
 _FORMATS = {
-    "json": render_json,
+    "json": render_json_report,
     "sarif": render_sarif,
     "junit": render_junit,
     "github": render_github,
@@ -73,6 +79,9 @@ _FORMATS = {
     default="warning",
     help="What exits with 1: warnings and errors (default), errors, or nothing.",
 )
+@click.option(
+    "--chain", metavar="FILE", help="What `audit probe --save` has seen, to compare with."
+)
 @click.option("--product-version", default="", metavar="V", help="The version of the product.")
 def audit_config(
     proxies: tuple[str, ...],
@@ -83,6 +92,7 @@ def audit_config(
     form: str,
     fail_on: str,
     product_version: str,
+    chain: str | None,
     **values: Any,
 ) -> None:
     """Prove from configurations whether a stranger can choose the client or the scheme.
@@ -101,9 +111,11 @@ def audit_config(
         report = make_report(
             hops, policy, reachable=_reachable(reachable, hops), lan=[_range(each) for each in lan]
         )
+        if chain is not None:
+            compare_with(report, chain)
     code = _exit_code(report, fail_on)
     if form == "text":
-        click.echo(render_text(report, width=_width()), nl=False)
+        click.echo(render_text_report(report, width=_width()), nl=False)
     else:
         click.echo(_FORMATS[form](report, exit_code=code), nl=False)
     sys.exit(code)
@@ -126,12 +138,33 @@ def _check_extra() -> None:
         )
 
 
+def compare_with(report: ChainReport, path: str) -> None:
+    """Add to a report where the chain that a probe saw is another one.
+
+    Raises:
+        ConfigurationError: The file is none of a probe.
+        UnreadableFile: It cannot be read.
+    """
+    shown = escape(path, 400)
+    try:
+        observed = parse_observed(read_file(path, MAX_OBSERVED_BYTES))
+    except OSError as error:
+        raise UnreadableFile(
+            f"{shown}: what a probe saw cannot be read: {error.strerror or error}; check the path"
+        ) from error
+    except ObservedError as error:
+        raise ConfigurationError(
+            f"{shown}: {error}; write it with edgeserver audit probe --save"
+        ) from error
+    report.findings[:0] = compare_chain(report, observed, source=path)
+
+
 def _width() -> int:
     """Return the columns to fold at: 80, or a narrower terminal's."""
     return min(80, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 80
 
 
-def _exit_code(report: Report, fail_on: str) -> int:
+def _exit_code(report: ChainReport, fail_on: str) -> int:
     """Return the exit code that a report means."""
     failing = {"warning": ("error", "warning"), "error": ("error",), "never": ()}[fail_on]
     if any(finding.severity in failing for finding in report.findings):
@@ -183,7 +216,7 @@ def _parse_spec(typed: str) -> _Spec:
 
 def _chain(
     typed: tuple[str, ...], values: dict[str, Any], *, version: str
-) -> tuple[list[Hop], TrustPolicy]:
+) -> tuple[list[ProxyHop], TrustPolicy]:
     """Read the proxies of a chain, and return them with what the app believes.
 
     Raises:
@@ -248,7 +281,7 @@ def _first_of(entry: str) -> str:
         return ""
 
 
-def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
+def _read(spec: _Spec, sources: FileSources, *, version: str) -> ProxyHop:
     """Read one proxy."""
     kind, path = spec.kind, spec.path
     if kind != "outer" and os.path.isdir(path):
@@ -268,7 +301,7 @@ def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
     return reader(path, sources, version=version)
 
 
-def _only(hop: Hop, server: str, *, named: bool) -> Hop:
+def _only(hop: ProxyHop, server: str, *, named: bool) -> ProxyHop:
     """Return a hop with the ways of one server.
 
     Raises:
@@ -282,7 +315,7 @@ def _only(hop: Hop, server: str, *, named: bool) -> Hop:
     return replace(hop, ways=ways)
 
 
-def _reachable(text: str | None, hops: list[Hop]) -> list[int]:
+def _reachable(text: str | None, hops: list[ProxyHop]) -> list[int]:
     """Return the hops that strangers can connect to; their number is the app.
 
     Raises:

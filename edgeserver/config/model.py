@@ -532,6 +532,21 @@ _AUDIT = (
         metavar="SHARE",
         help="Only a share of the requests, such as 0.01.",
     ),
+    Setting(
+        name="audit-echo",
+        table="audit",
+        kind="text",
+        metavar="PATH",
+        help="Where `edgeserver audit probe` is told what has arrived of it, such as "
+        "/.well-known/edgeserver-audit; 404 for everybody else.",
+    ),
+    Setting(
+        name="audit-token-file",
+        table="audit",
+        kind="file",
+        reloads=True,
+        help="The secret that a probe and its answer are proved with, in its first line.",
+    ),
 )
 
 _LIMITS = (

@@ -25,6 +25,7 @@ from edgeserver.http.protocols import (
     Trust,
 )
 from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log, gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
@@ -66,6 +67,7 @@ class HTTPService:
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
+        counters: Where refusals and what was shed are counted, or None.
     """
 
     turns: TurnBudget
@@ -101,6 +103,7 @@ class HTTPService:
         self.strict_transport = strict_transport
         self.protocol = protocol
         self.clients = clients
+        self.counters: CounterRow | None = None
         self.draining = False
         self.must_close = limits.no_keep_alive
         self.closes_each = limits.no_keep_alive
@@ -169,7 +172,17 @@ class HTTPService:
         self.clock.shorten(idle_s)
         self.connections.drain()
 
-    # What is said in logs.
+    # What is counted and said in logs.
+
+    def count_refused(self, rule: str) -> None:
+        """Count a request that was refused; `rule` is where the rule stands, or the setting."""
+        if self.counters is not None:
+            self.counters.add("refused_total", rule)
+
+    def count_shed(self, reason: str) -> None:
+        """Count a request or connection turned away for want of room; `reason` is the setting."""
+        if self.counters is not None:
+            self.counters.add("shed_total", reason)
 
     def note_full(self) -> None:
         """Say, now and then, that bodies are refused because so much is held."""

@@ -21,7 +21,7 @@ from edgeserver.netutil import (
     systemd_sockets,
 )
 from edgeserver.runtime.exits import StartError
-from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.plan import PlannedListener
 from edgeserver.support.escape import escape
 
 __all__ = ["ActivatedSockets", "PlaceSockets", "close_sockets", "open_sockets"]
@@ -151,7 +151,7 @@ class PlaceSockets:
         listeners: What is listened on; their sockets are open, and are those of the first place.
     """
 
-    def __init__(self, listeners: Iterable[Listener]) -> None:
+    def __init__(self, listeners: Iterable[PlannedListener]) -> None:
         self._listeners = tuple(listeners)
         self._own = [_has_own_queues(listener) for listener in self._listeners]
         # For each place: the sockets of each listener that has queues of its own.
@@ -212,7 +212,7 @@ class PlaceSockets:
                 close_sockets(sockets)
 
     def _share(
-        self, sockets_of: Callable[[Listener], list[socket.socket]]
+        self, sockets_of: Callable[[PlannedListener], list[socket.socket]]
     ) -> dict[int, list[socket.socket]]:
         return {
             index: sockets_of(listener)
@@ -221,7 +221,7 @@ class PlaceSockets:
         }
 
 
-def _has_own_queues(listener: Listener) -> bool:
+def _has_own_queues(listener: PlannedListener) -> bool:
     """Return whether each place can have sockets of its own for what was opened here."""
     if listener.bind.port is None:  # a Unix socket, or inherited
         return False

@@ -89,7 +89,9 @@ def run_process(
         manager.needs(plan.start_timeout_s)
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    app = plan.app
+    if app is None:
+        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
         options = _adapter_options(plan, kind)
@@ -289,8 +291,11 @@ class _Process:
         log: Callable[[Any], None] | None = self._log
         if self._link is not None and self._plan.max_requests:
             log = _RequestCounter(self._plan.max_requests, self._link, log)
+        gate, delegate = self._plan.gate, self._delegate
+        if gate is not None:
+            delegate = gate(delegate)
         try:
-            return HTTPServer(self._delegate, access_log=log, **self._plan.server_options)
+            return HTTPServer(delegate, access_log=log, **self._plan.server_options)
         except ConfigurationError:
             raise
         except ValueError as error:

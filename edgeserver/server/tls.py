@@ -41,6 +41,7 @@ class TLSService:
         self._spoken = spoken
         self._redirect = redirect
         self._on_begin = on_begin
+        self._on_end: Callable[[object], None] | None = None  # what `watch_ends` was given
         self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
         self._timers: dict[int, ReloadTimer] = {}
         self.limiter: HandshakeLimiter | None = None
@@ -69,8 +70,15 @@ class TLSService:
                 max_per_client=limits.per_client,
                 max_stalled=limits.stalled,
                 on_begin=self._on_begin,
+                on_end=self._on_end,
             )
         return contexts
+
+    def watch_ends(self, on_end: Callable[[object], None]) -> None:
+        """Have `on_end` called with each connection whose handshake is over, however it ended."""
+        self._on_end = on_end
+        if self.limiter is not None:
+            self.limiter.on_end = on_end
 
     def _check_alpn(self, contexts: TLSContexts) -> None:
         """Refuse to offer clients a protocol that nobody here would answer in."""
@@ -122,7 +130,6 @@ class TLSService:
         contexts: TLSContexts,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
         client: str | None,
-        make: Callable[..., TLSLayer] = TLSLayer,
     ) -> TLSLayer:
         """Return what does TLS on one accepted connection.
 
@@ -130,10 +137,9 @@ class TLSService:
             contexts: The listener's, as `prepare` returned them.
             build_protocol: Makes the protocol above, once the handshake is done.
             client: The address that a PROXY prelude named; handshakes are limited by it.
-            make: Makes the layer of the same options.
         """
         assert self.limiter is not None, "prepare makes it"
-        return make(
+        return TLSLayer(
             contexts=contexts,
             build_protocol=build_protocol,
             limiter=self.limiter,

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeserver.tls.handshake.layer import HELLO, STALLED, TLSLayer
-from edgeserver.tls.handshake.limiter import Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import HandshakeLimiter, Slot
 from edgeserver.transport.handover import replace_layer
 from tests.clients import send_until_cut_off
+from tests.http1.conversation import FakeTransport
 from tests.tls import inside, pki
 from tests.tls.hellos import (
     alpn,
@@ -29,6 +30,7 @@ from tests.tls.wire import (
     Client,
     Echo,
     Selected,
+    Served,
     authority,
     both_loops,
     client_context,
@@ -404,6 +406,52 @@ async def test_garbage_is_closed_without_an_answer(data):
         assert server.reasons == {"not-tls": 1}
 
 
+CUT = {
+    "proxy-v1": b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n\x16\3\1",
+    "proxy-v1-unknown": b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n\r\n",
+    "proxy-v2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\1\xc0\0\2\2\x12\x67\1\xbb",
+    "proxy-v2-local": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    "http": REQUEST,
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "empty-lines": b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    "zeros": bytes(20),
+    "sslv2": bytes.fromhex("802e010002001500000010010080") + b"x" * 60,
+    "alert": b"\x15\3\1\0\2\2\x28",
+    "server-hello": record(b"\2\0\0\1\0"),
+    "tls1.1": record(build_hello(versions(0x0302, 0x0301), version=0x0302)),
+    "no-suite": record(build_hello(alpn(b"h2"), suites=[0x0005])),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+async def test_a_refusal_does_not_depend_on_cuts(name):
+    """The same reason is given and the same answer sent, wherever a segment ends."""
+    data, context = CUT[name], server_context()
+
+    async def told(*segments):
+        limiter = HandshakeLimiter()
+        source = Served(lambda *_: Selected(context), 10.0, limiter)
+        layer = TLSLayer(contexts=source, build_protocol=lambda transport: Echo(), limiter=limiter)
+        transport = FakeTransport()
+        transport.set_protocol(layer)
+        layer.connection_made(transport)
+        for segment in segments:
+            transport.inbox.append(segment)
+            transport.deliver()
+            await asyncio.sleep(0)  # whoever has to wait for a step is served in the next turn
+        sent = bytes(transport.sent).partition(b"\r\nContent-Type")  # the date stands before it
+        layer.abort()
+        return source.lines, sent[2] or sent[0]
+
+    whole = await told(data)
+    assert len(whole[0]) == 1
+    assert ("this is a PROXY v" in whole[0][0]) is name.startswith("proxy")
+    for at in range(1, len(data)):
+        assert await told(data[:at], data[at:]) == whole, at
+    assert await told(*(data[at : at + 1] for at in range(len(data)))) == whole
+
+
 @both_loops
 async def test_largest_hello_reaches_openssl():
     """A hello of 64 KiB is read, chooses a context and is answered by OpenSSL."""
@@ -753,7 +801,7 @@ async def test_full_queue_refuses_the_client_with_the_most():
     async with serve(limiter=limiter) as server, stalling(server.port, 2):
         await waits(limiter, 2)
         other = Asker(v4(1))
-        assert limiter.acquire(other) is Admission.QUEUED
+        assert limiter.acquire(other) is Slot.QUEUED
         assert server.reasons == {"crowded": 1}
         limiter.cancel(other)
 
