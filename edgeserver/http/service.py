@@ -118,15 +118,21 @@ class HTTPService:
         self._turns = turns  # those that were asked for; None for the loop's own
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
-        self._ready: asyncio.Future[None] | None = None  # of the loop that connected last
+        self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
+        self._ready: asyncio.Future[None]  # of that loop
 
     def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done already; one serves all writes that need not wait."""
-        ready = self._ready
-        if ready is None or ready.get_loop() is not loop:
-            ready = self._ready = loop.create_future()
-            ready.set_result(None)
-        return ready
+        if loop is not self._loop:
+            self._enter(loop)
+        return self._ready
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make what all connections of a loop share."""
+        self._loop = loop
+        self._ready = loop.create_future()
+        self._ready.set_result(None)
+        self.turns = self._turns or turns_of(loop)
 
     # Connections come and go.
 
@@ -136,7 +142,8 @@ class HTTPService:
 
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
-        self.turns = self._turns or turns_of(loop)
+        if loop is not self._loop:
+            self._enter(loop)
         self.clock.start(loop)
         self.connections.add(connection)
 

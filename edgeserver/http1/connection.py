@@ -138,8 +138,9 @@ class HTTP1Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
         secure = transport.get_extra_info("sslcontext") is not None
+        address = transport.get_extra_info("peername")
         self.admission.info = ConnectionInfo(
-            transport.get_extra_info("peername"),
+            address,
             scheme=service.protocol or ("https" if secure else "http"),
             tls=transport.get_extra_info("tls_info") if secure else None,
             prelude=self._prelude,
@@ -149,7 +150,7 @@ class HTTP1Connection(asyncio.Protocol):
         service.opened(self, loop)
         self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
-        if is_nameless(transport):
+        if not isinstance(address, tuple) and is_nameless(transport):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -162,14 +163,12 @@ class HTTP1Connection(asyncio.Protocol):
             else:
                 self._run()
             return
-        # A local: what is called below changes it.
-        busy: object = self._delegate if self.exchange is None else self.exchange
-        if busy is None and not self._closing:
+        if (self.exchange or self._delegate) is None and not self._closing:
             head = requests.read_segment(data)
             if head is not None:
                 if requests.has_changed:
                     self._remember_fields()
-                context = self._request_context = self._connection_context.copy()
+                context = self._connection_context.copy()
                 output = self.output
                 output.corked = self._inside = True
                 try:
@@ -180,6 +179,7 @@ class HTTP1Connection(asyncio.Protocol):
                 if self.exchange is None and self._delegate is None and not self._closing:
                     self.deadline = self._service.clock.idle_deadline
                 else:
+                    self._request_context = context
                     self._rest()
                 return
         requests.keep(data)
@@ -359,7 +359,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
-        _, _, _, lines, fields = head
+        fields = head[4]
         admission = self.admission
         length = 0
         if (
@@ -367,7 +367,7 @@ class HTTP1Connection(asyncio.Protocol):
             or b"transfer-encoding" in fields
             or admission.misdirected is not None
         ):
-            declared = self._read_framing(lines, fields)
+            declared = self._read_framing(head[3], fields)
             if declared is None:
                 return
             if declared:
