@@ -92,7 +92,7 @@ class Forgery(NamedTuple):
             return "nothing forged"
         if self.kind == "prelude":
             return "a PROXY prelude"
-        shown = [f"{name}: {value}" for name, value in self.lines]
+        shown = [f"{name}: {value or '(empty)'}" for name, value in self.lines]
         if self.nominated:
             shown.insert(0, f"Connection: {display_name(self.nominated)}")
         more = f" and {len(shown) - 3} more fields" if len(shown) > 4 else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from edgeserver.cli.audit_check import audit_check
 from edgeserver.cli.audit_config import audit_config
 from edgeserver.cli.audit_logs import audit_logs
 from edgeserver.cli.audit_probe import audit_echo, audit_probe
@@ -96,6 +97,7 @@ def explain(
 
 explain.params.extend((*TRUST_OPTIONS, *XHEADERS_OPTIONS))
 audit.add_command(audit_config)
+audit.add_command(audit_check)
 audit.add_command(audit_logs)
 audit.add_command(audit_ranges)
 audit.add_command(audit_probe)

@@ -29,7 +29,7 @@ from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 
-__all__ = ["audit_logs"]
+__all__ = ["audit_logs", "logged_policy", "read_log"]
 
 EXIT_CANNOT_TELL = 4
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
@@ -109,9 +109,9 @@ def audit_logs(
         policy = build_policy(values)
         with open_log(files, memory=memory, spill=tmp) as log:
             if policy is None:
-                policy = _logged_policy(log.sample())
+                policy = logged_policy(log.sample())
             other = _other(policy, against)
-            result = _read(log, policy, other, name=log_name, text=log_format)
+            result = read_log(log, policy, other, name=log_name, text=log_format)
     code = _exit_code(result, fail_on)
     if form == "json":
         click.echo(json.dumps(_as_dict(result, policy, code, suggest=suggest), indent=1))
@@ -125,7 +125,7 @@ def audit_logs(
 audit_logs.params.extend(TRUST_OPTIONS)
 
 
-def _logged_policy(lines: list[str]) -> TrustPolicy:
+def logged_policy(lines: list[str]) -> TrustPolicy:
     """Return the policy that edgeserver's own log says was in force, or one that lists nobody.
 
     Raises:
@@ -164,7 +164,7 @@ def _other(policy: TrustPolicy, against: tuple[str, ...]) -> TrustPolicy | None:
     return TrustPolicy(entries, source=policy.source, proto=policy.proto, max_hops=policy.max_hops)
 
 
-def _read(
+def read_log(
     log: LogFile,
     policy: TrustPolicy,
     other: TrustPolicy | None,

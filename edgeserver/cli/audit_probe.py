@@ -212,7 +212,8 @@ def _render(report: Any) -> Iterator[str]:
         if each.name not in read:
             others.setdefault(_DOES[each.does], []).append(display_name(each.name))
     for does, names in others.items():
-        yield from _fold(f"{', '.join(names)}", f"  not read, {does}: ", 4)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield from _fold(f"{', '.join(names[:3])}{more}", f"  not read, {does}: ", 4)
     yield from _effects(report)
     for finding in report.findings:
         head = f"{_LABELS[finding.severity]:<5} {finding.code}  "

@@ -136,6 +136,7 @@ async def test_nginx(tmp_path: Path) -> None:
         host, port = address_of(server)
         blocks = found[1].replace("app:8000", f"{host}:{port}").replace("listen 8080", "listen 443")
         with proxies.nginx_blocks(tmp_path, blocks) as proxy:
-            lies = b"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\n"
+            lies = b"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
+            lies += b"X-Forwarded-Proto: https\r\n"
             seen = (await fetch(proxy.address, lies, source="127.0.0.3")).seen
     assert (seen["ip"], seen["scheme"]) == ("127.0.0.3", "http")
