@@ -20,6 +20,7 @@ from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -426,6 +427,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def requests_in_flight(self) -> int:
         """How many requests are being served; it looks at each connection."""
         return self._service.connections.in_flight
+
+    def keep_tally(self) -> RequestTally:
+        """Return the numbers of requests that have ended since this was first called."""
+        return self._service.keep_tally()
 
     def count_into(self, counters: CounterRow) -> None:
         """Have refusals, and what is shed for want of room, counted in `counters` from now on."""

@@ -19,7 +19,7 @@ from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 
-__all__ = ["lay_out", "print_lines", "render_banner", "render_listener"]
+__all__ = ["lay_out", "print_lines", "render_banner", "render_listener", "render_listeners"]
 
 
 def render_banner(plan: ServePlan, kind: str) -> list[str]:
@@ -29,12 +29,18 @@ def render_banner(plan: ServePlan, kind: str) -> list[str]:
         plan: What was started; its listeners hold open sockets.
         kind: What the application was taken for.
     """
-    lines = [line for listener in plan.listeners for line in render_listener(listener)]
-    for listener in plan.redirects:
-        lines += [f"{line} (redirects to https)" for line in render_listener(listener)]
+    lines = render_listeners(plan)
     how = f"{plan.workers} workers" if plan.workers > 1 else "1 worker"
     lines.append(f"serving {escape(plan.target)}, {describe_interface(kind)}, with {how}")
     return lines + plan.notes
+
+
+def render_listeners(plan: ServePlan) -> list[str]:
+    """Return one line for each address."""
+    lines = [line for listener in plan.listeners for line in render_listener(listener)]
+    for listener in plan.redirects:
+        lines += [f"{line} (redirects to https)" for line in render_listener(listener)]
+    return lines
 
 
 def render_listener(listener: PlannedListener) -> list[str]:

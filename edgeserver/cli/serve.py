@@ -130,6 +130,13 @@ def _announce(plan: ServePlan, kind: str) -> None:
     print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
 
 
+def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
+    """Return where is listened, a line each."""
+    from edgeserver.cli.banner import render_listeners
+
+    return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
+
+
 def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
     from edgeserver.runtime.manager import take_manager
@@ -141,12 +148,15 @@ def _run_alone(plan: ServePlan) -> int:
 
 def _run_workers(plan: ServePlan) -> int:
     """Serve in processes of their own, and watch them in this one."""
+    from edgeserver.runtime.admin import open_admin
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.sockets import PlaceSockets
     from edgeserver.runtime.supervisor import Limits
 
     queues = PlaceSockets((*plan.listeners, *plan.redirects))
+    with reported(debug=plan.debug):
+        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -175,6 +185,7 @@ def _run_workers(plan: ServePlan) -> int:
         on_ready=lambda kind: _announce(plan, kind),
         say=_say,
         manager=take_manager(os.environ),
+        operators=operators,
     )
 
 

@@ -58,6 +58,7 @@ TABLES = {
     "tls": "TLS",
     "proxies": "Behind a proxy",
     "audit": "Audit",
+    "admin": "Operators",
     "limits": "Limits (of one worker)",
     "process": "Process",
 }
@@ -549,6 +550,24 @@ _AUDIT = (
     ),
 )
 
+_ADMIN = (
+    Setting(
+        name="admin",
+        table="admin",
+        kind="text",
+        metavar="ADDRESS",
+        many=True,
+        help="Answer operators at unix:PATH or HOST:PORT: /live, /ready, /metrics, /status, and for"
+        " `edgeserver ctl`; repeatable.",
+    ),
+    Setting(
+        name="admin-token-file",
+        table="admin",
+        kind="file",
+        help="The token that they show where that is not a Unix socket, in its first line.",
+    ),
+)
+
 _LIMITS = (
     Setting(
         name="max-header-size",
@@ -794,6 +813,7 @@ SETTINGS: dict[str, Setting] = {
         *_TLS,
         *_PROXIES,
         *_AUDIT,
+        *_ADMIN,
         *_LIMITS,
         *_PROCESS,
     )

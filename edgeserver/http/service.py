@@ -24,6 +24,7 @@ from edgeserver.http.protocols import (
     TakesRequests,
     Trust,
 )
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
@@ -67,6 +68,9 @@ class HTTPService:
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
+        timed: Whether it is asked when each request began and ended: for a log, or the tally.
+        tally: How many requests have ended, to be added to where no log hears of them either;
+            None where one does, or nobody asks.
         counters: Where refusals and what was shed are counted, or None.
     """
 
@@ -103,7 +107,10 @@ class HTTPService:
         self.strict_transport = strict_transport
         self.protocol = protocol
         self.clients = clients
+        self.timed = access_log is not None
         self.counters: CounterRow | None = None
+        self._tally: RequestTally | None = None
+        self.tally: RequestTally | None = None
         self.draining = False
         self.must_close = limits.no_keep_alive
         self.closes_each = limits.no_keep_alive
@@ -181,6 +188,15 @@ class HTTPService:
 
     # What is counted and said in logs.
 
+    def keep_tally(self) -> RequestTally:
+        """Return how many requests have ended since this was first called."""
+        self.timed = True
+        if self._tally is None:
+            self._tally = RequestTally()
+            if self.access_log is None:
+                self.tally = self._tally
+        return self._tally
+
     def count_refused(self, rule: str) -> None:
         """Count a request that was refused; `rule` is where the rule stands, or the setting."""
         if self.counters is not None:
@@ -237,10 +253,14 @@ class HTTPService:
             )
 
     def log_access(self, exchange: Exchange) -> None:
-        """Have an exchange logged that has ended; once."""
-        log = self.access_log
-        if log is not None and not exchange.ended_s:
-            exchange.ended_s = time.perf_counter()
+        """Have an exchange counted and logged that has ended; once."""
+        if exchange.ended_s or not self.timed:
+            return
+        ended_s = exchange.ended_s = time.perf_counter()
+        tally, log = self._tally, self.access_log
+        if tally is not None:
+            tally.add(exchange.status, ended_s - exchange.started_s)
+        if log is not None:
             try:
                 log(exchange)
             except Exception:

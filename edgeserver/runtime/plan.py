@@ -127,6 +127,8 @@ class ServePlan:
         max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
+        admin: Where operators are answered.
+        admin_token_file: The file with what they show where that is not a Unix socket.
         access_log_format: `"text"`, `"json"`, or None for no access log.
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
@@ -170,6 +172,8 @@ class ServePlan:
     max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
+    admin: list[Bind] = field(default_factory=list)
+    admin_token_file: str | None = None
     access_log_format: str | None = "text"
     access_log_asked: bool = False
     loop: str = "auto"

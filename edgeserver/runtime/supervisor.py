@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import random
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from edgeserver.operate.report import Report, Roll, WorkerReport
 from edgeserver.runtime.exits import EXIT_OK, EXIT_START, EXIT_USAGE
 
 __all__ = [
@@ -164,6 +165,8 @@ class _Worker:
     told: bool = False  # whether the operator knows what its start waits for
     late: bool = False  # whether it is killed because it did not start in time
     wants: str = ""  # why it asks to be renewed
+    fate: str = ""  # why it is killed; see `Supervisor.ends`
+    left_s: float = 0.0  # since when it leaves
     dumping: bool = False  # whether it was told to print its stacks, and is killed then
     kill_s: float | None = None  # when it is killed
 
@@ -238,6 +241,8 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}  # by process id, until it was reaped
         self._renewals = _Renewals()
         self._actions: list[Action] = []
+        self._ends: Counter[str] = Counter()
+        self._roll = Roll()  # the last one
         self._said: str | None = None  # what the first worker says of its application
         self._announced = False
         self._roll_asked = False  # before that
@@ -288,6 +293,32 @@ class Supervisor:
                 if self._limits.start_timeout_s:
                     times.append(worker.started_s + self._limits.start_timeout_s)
         return min(times, default=None)
+
+    def report(self, now_s: float) -> Report:
+        """Return how it stands, without what only processes know."""
+        return Report(
+            workers=tuple(
+                WorkerReport(
+                    place=each.place,
+                    pid=each.pid,
+                    state=each.stage,
+                    age_s=now_s - self._since_s(each),
+                    waits_for=each.waits_for if each.stage == STARTING else "",
+                )
+                for each in sorted(self._workers.values(), key=lambda each: (each.place, each.pid))
+            ),
+            wanted=sum(place.closing_s is None for place in self._places.values()),
+            has_started=self._announced,
+            is_stopping=self._stopping,
+            ends=dict(self._ends),
+            roll=self._roll,
+        )
+
+    @staticmethod
+    def _since_s(worker: _Worker) -> float:
+        if worker.stage == STARTING:
+            return worker.started_s
+        return worker.served_s if worker.stage == SERVING else worker.left_s
 
     # Events.
 
@@ -340,6 +371,8 @@ class Supervisor:
         """A worker has ended: with an exit code, or by a signal where `code` is negative."""
         worker = self._workers.pop(pid, None)
         self._reloading.discard(pid)
+        if worker is not None:
+            self._ends[_reason_of(worker, code)] += 1
         if worker is not None and not self._stopping:
             self._on_end(worker, code, now_s)
         return self._settle(now_s)
@@ -460,7 +493,7 @@ class Supervisor:
         limit_s = self._limits.start_timeout_s
         age_s = now_s - worker.started_s
         if limit_s and age_s >= limit_s:
-            worker.late = True
+            worker.late, worker.fate = True, "start-timeout"
             self._say(
                 f"{worker} has not started in {limit_s:g} s (--start-timeout): it waits for"
                 f" {worker.waits_for}; its stacks follow"
@@ -519,7 +552,8 @@ class Supervisor:
 
     def _leave(self, worker: _Worker, now_s: float) -> None:
         """Tell a worker to end."""
-        worker.stage = LEAVING
+        if worker.stage != LEAVING:
+            worker.stage, worker.left_s = LEAVING, now_s
         worker.kill_s = now_s + self._limits.stop_timeout_s
         self._actions.append(Send(worker.pid, signal.SIGTERM))
 
@@ -531,6 +565,7 @@ class Supervisor:
     def _kill(self, worker: _Worker) -> None:
         worker.kill_s = math.inf
         if worker.stage == LEAVING and not worker.dumping:
+            worker.fate = "stop-timeout"
             self._say(f"{worker} did not stop in time: killing it")
         worker.dumping = True
         self._actions.append(Send(worker.pid, signal.SIGKILL))
@@ -545,6 +580,7 @@ class Supervisor:
     def _on_stuck(self, worker: _Worker, now_s: float) -> None:
         limit_s = self._limits.worker_timeout_s
         was_serving, worker.stage = worker.stage == SERVING, LEAVING
+        worker.fate, worker.left_s = "stuck", now_s
         follows = "replacing it; its stacks follow" if was_serving else "its stacks follow"
         self._say(
             f"{worker} has done nothing for {limit_s:g} s (--worker-timeout): its event loop is"
@@ -575,6 +611,7 @@ class Supervisor:
     def _on_roll_signal(self) -> None:
         if not self._announced:
             self._roll_asked = True
+            self._note_roll("waiting", "the workers are still starting")
             self._say("SIGUSR2: the workers are still starting, and are replaced once they serve")
             return
         if self._is_rolling():
@@ -583,6 +620,7 @@ class Supervisor:
         self._say("SIGUSR2: replacing the workers, one after the other")
         self._gave_up = ""
         self._tell_reloading("SIGUSR2: replacing the workers")
+        self._note_roll("running", "replacing the workers, one after the other")
         self._renewals.waiting.clear()  # a roll renews all
         for number in self._places:
             self._renewals.waiting.append(_Renewal(number, "SIGUSR2", is_roll=True))
@@ -591,6 +629,11 @@ class Supervisor:
         renewals = self._renewals
         present = renewals.present is not None and renewals.present.is_roll
         return present or any(each.is_roll for each in renewals.waiting)
+
+    def _note_roll(self, state: str, said: str) -> None:
+        """Note how far a roll is; a new one begins where the last one is over."""
+        begins = self._roll.state in ("none", "done", "failed")
+        self._roll = Roll(number=self._roll.number + begins, state=state, said=said)
 
     def _renew(self, place: int, why: str) -> None:
         """Have the worker of a place replaced once its turn comes."""
@@ -625,6 +668,7 @@ class Supervisor:
             return
         renewals.present = None
         if renewal.is_roll and not any(each.is_roll for each in renewals.waiting):
+            self._note_roll("done", "all workers were replaced")
             self._say("SIGUSR2: all workers were replaced")
 
     def _renewal_failed(self, what: str, now_s: float) -> None:
@@ -638,6 +682,8 @@ class Supervisor:
             self._gave_up = what
         prefix = "SIGUSR2: " if is_roll else ""
         rest = "the roll is given up, and the old workers stay" if is_roll else "the old one stays"
+        if is_roll:
+            self._note_roll("failed", f"{what}; {rest}")
         self._say(f"{prefix}{what}; {rest}")
         for place in self._places.values():
             if place.closing_s is not None:
@@ -710,3 +756,14 @@ class Supervisor:
             if worker.stage != LEAVING and not worker.late:
                 self._leave(worker, now_s)
         self._actions.append(StopListening())
+
+
+def _reason_of(worker: _Worker, code: int) -> str:
+    """Return why a worker has ended, in a word for a count."""
+    if worker.fate:
+        return worker.fate
+    if worker.stage == LEAVING:
+        return "told"
+    if code < 0:
+        return "killed"
+    return "not-started" if worker.stage == STARTING else "exited"

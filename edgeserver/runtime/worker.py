@@ -22,6 +22,7 @@ from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
+from edgeserver.operate.sampling import Sampler
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
@@ -185,6 +186,7 @@ class _Process:
         self._start = start
         self._link = link
         self._manager = manager
+        self._sampler: Sampler | None = None  # where somebody asks what is counted
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
         self._loop: asyncio.AbstractEventLoop
@@ -219,7 +221,8 @@ class _Process:
         self._hear_signals(server)
         if self._link is not None:
             loop.add_reader(self._link.lifeline, self._on_parent_gone, self._link.lifeline)
-            self._beat(self._link)
+            self._sampler = self._make_sampler(self._link, [server, *redirecting])
+            self._beat(self._link, loop.time())
         if self._plan.slow_loop_s:
             watch_loop(self._plan.slow_loop_s)
         ready()
@@ -230,6 +233,17 @@ class _Process:
         await self._drain([server, *redirecting])
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
+        if self._sampler is not None:
+            self._sampler.sample()
+
+    def _make_sampler(self, link: ParentLink, servers: list[HTTPServer]) -> Sampler | None:
+        """Return what puts the counts of this process where its parent finds them."""
+        if link.row is None:
+            return None
+        logs = {"access": self._log, "audit": self._plan.server_options.get("audit_log")}
+        return Sampler(
+            link.row, servers, logs={name: log for name, log in logs.items() if log is not None}
+        )
 
     def _hear_signals(self, server: HTTPServer) -> None:
         """Act on what an operator asks for beside the end."""
@@ -240,10 +254,13 @@ class _Process:
             for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
                 loop.add_signal_handler(number, _refuse_signal, number)
 
-    def _beat(self, link: ParentLink) -> None:
-        """Show the parent once a second that the event loop turns."""
+    def _beat(self, link: ParentLink, due_s: float) -> None:
+        """Show the parent once a second that the event loop turns, and what was counted."""
         link.beat()
-        self._loop.call_later(BEAT_S, self._beat, link)
+        now_s = self._loop.time()
+        if self._sampler is not None:
+            self._sampler.sample(lag_s=max(0.0, now_s - due_s), is_ending=self._stopping.is_set())
+        self._loop.call_later(BEAT_S, self._beat, link, now_s + BEAT_S)
 
     def _tell_of_life(self, manager: ServiceManager) -> None:
         """Tell the service manager again and again that the event loop turns, where it asks."""
@@ -360,6 +377,8 @@ class _Process:
                 self._link.reloaded()
             if self._manager is not None:
                 self._manager.ready("serving")
+        if self._sampler is not None:
+            self._sampler.count_reload(failed=bool(failed))
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
 
     def _on_reopen_signal(self, server: HTTPServer) -> None:

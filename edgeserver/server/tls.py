@@ -16,7 +16,11 @@ from edgeserver.support.escape import escape
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import (
+    HandshakeCounts,
+    HandshakeLimiter,
+    HandshakeTally,
+)
 from edgeserver.transport.lingering import linger
 
 __all__ = ["TLSService"]
@@ -44,6 +48,7 @@ class TLSService:
         self._on_end: Callable[[object], None] | None = None  # what `watch_ends` was given
         self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
         self._timers: dict[int, ReloadTimer] = {}
+        self._tally: HandshakeTally | None = None
         self.limiter: HandshakeLimiter | None = None
 
     def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts) -> TLSContexts:
@@ -72,6 +77,7 @@ class TLSService:
                 on_begin=self._on_begin,
                 on_end=self._on_end,
             )
+            self.limiter.tally = self._tally
         return contexts
 
     def watch_ends(self, on_end: Callable[[object], None]) -> None:
@@ -124,6 +130,19 @@ class TLSService:
     def handshakes(self) -> HandshakeCounts | None:
         """Where the handshakes stand: running, waiting, stalled, evicted; None without TLS."""
         return None if self.limiter is None else self.limiter.counts
+
+    def keep_tally(self) -> HandshakeTally:
+        """Return how many handshakes have succeeded, and how fast, since this was first called."""
+        if self._tally is None:
+            self._tally = HandshakeTally()
+            if self.limiter is not None:
+                self.limiter.tally = self._tally
+        return self._tally
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many handshakes have failed, by the name of the reason."""
+        return {} if self.limiter is None else dict(self.limiter.log.counts)
 
     def build_layer(
         self,

@@ -20,7 +20,7 @@ ENTRIES: Final = 768
 """Numbers in a row; what has no place there is counted in one that nobody reads."""
 
 NAME_BYTES: Final = 96
-"""The longest name: a family and its labels, with a NUL between any two."""
+"""A name: its length, then a family and its labels, with a NUL between any two."""
 
 TEXT_BYTES: Final = 16 * 1024
 """The longest text beside the numbers."""
@@ -104,10 +104,10 @@ class CounterRow:
         """Give a name a number, 0 so far."""
         number = int(_COUNT.unpack_from(self._memory)[0])
         name = "\0".join(key).encode()
-        if number >= ENTRIES or len(name) > NAME_BYTES:
+        if number >= ENTRIES or len(name) >= NAME_BYTES:
             return ENTRIES
         start = _NAMES_AT + number * NAME_BYTES
-        self._view[start : start + len(name)] = name
+        self._view[start : start + 1 + len(name)] = bytes((len(name),)) + name
         _COUNT.pack_into(self._memory, 0, number + 1)
         self._indexes[key] = number
         self._families[key[0]] = self._families.get(key[0], 0) + 1
@@ -126,7 +126,8 @@ class CounterRow:
     def _names(self) -> Iterator[tuple[str, ...]]:
         count = min(int(_COUNT.unpack_from(self._memory)[0]), ENTRIES)
         for start in range(_NAMES_AT, _NAMES_AT + count * NAME_BYTES, NAME_BYTES):
-            name = bytes(self._view[start : start + NAME_BYTES]).rstrip(b"\0")
+            size = min(self._view[start], NAME_BYTES - 1)
+            name = bytes(self._view[start + 1 : start + 1 + size])
             yield tuple(name.decode("utf-8", "replace").split("\0"))
 
     def read(self) -> dict[tuple[str, ...], float]:

@@ -15,11 +15,13 @@ def test_numbers_have_their_names() -> None:
     row.add("shed_total", "max-held")
     row.add("shed_total", "client-rate", amount=2)
     row.add("connections_total")
+    row.add("certificates", "")
     row.add("shed_total", "max-held")
     assert row.read() == {
         ("shed_total", "max-held"): 2,
         ("shed_total", "client-rate"): 2,
         ("connections_total",): 1,
+        ("certificates", ""): 1,
     }
 
 
