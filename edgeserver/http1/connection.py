@@ -34,12 +34,12 @@ from typing import Any, Final, TypeVar, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.output import NEVER, OutputBuffer
 from edgeserver.http1.body_reader import BULK_BODY, BodyReader, begin_waiting
 from edgeserver.http1.bulk_reader import BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
-from edgeserver.http1.output import NEVER, OutputBuffer
 from edgeserver.http1.raw_stream import RawStream
 from edgeserver.http1.refusal import (
     as_input_error,

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.grammar import is_token
+from edgeserver.http.grammar import is_token
 from edgeserver.http1.head import FieldPairs, Fields, RawFields
 from edgeserver.support.escape import escape
 

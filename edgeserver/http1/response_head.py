@@ -13,7 +13,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-from edgeserver.http1.grammar import CONTROL, is_token
+from edgeserver.http.grammar import CONTROL, is_token
 from edgeserver.httputil.fieldnames import title_of
 
 __all__ = [
