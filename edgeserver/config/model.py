@@ -555,6 +555,30 @@ _LIMITS = (
         help="Fields of a request's head.",
     ),
     Setting(
+        name="max-streams",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=100,
+        metavar="N",
+        least=1,
+        most=100_000,
+        help="HTTP/2: requests of one connection at a time; one that was reset counts until the "
+        "application has let it go.",
+    ),
+    Setting(
+        name="max-resets",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=200,
+        metavar="N",
+        least=1,
+        most=1_000_000,
+        help="HTTP/2: streams of one connection that are reset before their end, or refused, in a "
+        "row; 20 more a second.",
+    ),
+    Setting(
         name="max-body-size",
         table="limits",
         kind="bytes",

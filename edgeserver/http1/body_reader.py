@@ -7,17 +7,15 @@ heads are read, nor whom the pieces are for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any, Final
 
 from edgeserver.http.admission import too_long
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http1.body_decoders import BodyDecoder, Buffer, ChunkedDecoder, LengthDecoder
 from edgeserver.http1.framing import CHUNKED
-from edgeserver.support.tasks import start_task
 from edgeserver.support.turns import TurnBudget
 
-__all__ = ["BULK_BODY", "BodyReader", "begin_waiting"]
+__all__ = ["BULK_BODY", "BodyReader"]
 
 BULK_BODY: Final = 64 * 1024
 """What is still to come of a body beyond this is read by a `BulkReader`."""
@@ -122,19 +120,3 @@ class BodyReader:
         if decoder.complete:
             self.pending = False
         return decoder.complete
-
-
-def begin_waiting(waiting: Awaitable[None], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-    """Return a future that is done when the application takes more.
-
-    Args:
-        waiting: What a delegate has returned.
-        loop: The event loop.
-
-    Raises:
-        TypeError: It is not an awaitable.
-    """
-    if asyncio.iscoroutine(waiting):
-        task: asyncio.Future[Any] = start_task(waiting, loop)
-        return task
-    return asyncio.ensure_future(waiting)

@@ -34,19 +34,15 @@ from typing import Any, Final, TypeVar, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.input_errors import as_input_error, is_input_error, render_rule
 from edgeserver.http.output import NEVER, OutputBuffer
-from edgeserver.http1.body_reader import BULK_BODY, BodyReader, begin_waiting
+from edgeserver.http1.body_reader import BULK_BODY, BodyReader
 from edgeserver.http1.bulk_reader import BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
 from edgeserver.http1.raw_stream import RawStream
-from edgeserver.http1.refusal import (
-    as_input_error,
-    is_input_error,
-    refusal_bytes,
-    render_rule,
-)
+from edgeserver.http1.refusal import refusal_bytes
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
@@ -56,6 +52,7 @@ from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
 from edgeserver.support.preludes import explain_prelude, prelude_version
+from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 

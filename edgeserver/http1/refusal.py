@@ -1,19 +1,17 @@
 """Refusals: what the client of a broken request is told.
 
-Decides the bytes of the last answer on a connection, and the words about it in the log. It must not
-know when something is refused, nor how the connection then ends.
+Decides the bytes of the last answer on a connection. It must not know when something is refused,
+nor how the connection then ends.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
 from edgeserver.http1.response_head import plain_answer
-from edgeserver.support.escape import escape
 
-__all__ = ["as_input_error", "is_input_error", "refusal_bytes", "render_rule"]
+__all__ = ["refusal_bytes"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
@@ -43,21 +41,3 @@ def refusal_bytes(
         exchange.status = status
         exchange.bytes_sent += len(answer)
     return answer
-
-
-def render_rule(error: HTTPInputError) -> str:
-    """Return where the rule stands that was broken, for the end of a log line."""
-    return f" ({error.rfc})" if error.rfc else ""
-
-
-def is_input_error(error: BaseException) -> bool:
-    """Tell whether `error` is an `HTTPInputError`, ours or another package's of that name."""
-    return any(cls.__name__ == "HTTPInputError" for cls in type(error).__mro__)
-
-
-def as_input_error(error: BaseException) -> HTTPInputError:
-    """Return the same error as ours, with a text that can be shown."""
-    text = str(error)
-    if isinstance(error, HTTPInputError) and text.isascii() and text.isprintable():
-        return error
-    return HTTPInputError(escape(text), status=getattr(error, "status", 400))
