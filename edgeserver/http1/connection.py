@@ -368,7 +368,8 @@ class HTTP1Connection(asyncio.Protocol):
         try:
             head = requests.next_head()
         except HTTPInputError as error:
-            self._refuse(error)
+            if self._shared.other_version is None or not self._hand_over():
+                self._refuse(error)
             return False
         if head is None:
             if is_new and requests.untaken:
@@ -384,6 +385,26 @@ class HTTP1Connection(asyncio.Protocol):
             context.run(self._begin, head)
         finally:
             self._inside = False
+        return True
+
+    def _hand_over(self) -> bool:
+        """Hand a connection to who speaks what its first bytes are; say whether there is one."""
+        transport, make = self.transport, self._shared.other_version
+        if self._request_context is not None or make is None or transport is None:
+            return False
+        first = bytes(self.requests.buffer)
+        protocol = make(first, self._prelude)
+        if protocol is None:
+            return False
+        paused = self.output.paused
+        self._resume_reading()
+        self.transport = None
+        self.deadline = NEVER
+        self.output.release()
+        self._closing = True
+        self.requests.drop()
+        self._service.handed_over(self)
+        replace_layer(transport, protocol, first, paused)
         return True
 
     def _begin(self, head: Head) -> None:
