@@ -637,31 +637,26 @@ class HTTP2Connection(asyncio.Protocol):
             raise HTTP2Error(
                 FLOW_CONTROL_ERROR, "more DATA than the connection allows", "RFC 9113 section 6.9.1"
             )
-        if not self._service.budget.exceeded:
-            # A body that nobody takes holds back its own stream alone; but where too much is held
-            # over all connections, nobody is asked for more.
-            self._give_connection_credit(size)
-            size_owed = 0
-        else:
-            size_owed = size
         stream = self._streams.get(stream_id)
+        if stream is None or not self._service.budget.exceeded:
+            # A body that nobody takes holds back its own stream alone.
+            self._give_connection_credit(size)
+        else:
+            # But where too much is held over all connections, nobody is asked for more.
+            stream.withheld += size
         if stream is None:
-            self._give_connection_credit(size_owed)
             self._take_stray_data(stream_id)
             return
         if not stream.reading:
-            self._give_connection_credit(size_owed)
             self._break_stream(stream, STREAM_CLOSED, "DATA after END_STREAM")
             return
         stream.credit -= size
         if stream.credit < 0:
-            self._give_connection_credit(size_owed)
             self._break_stream(
                 stream, FLOW_CONTROL_ERROR, "more DATA than allowed", "RFC 9113 section 6.9.1"
             )
             return
         self._feed(stream, data[start:end], size, ends=flags & END_STREAM != 0)
-        self._give_connection_credit(size_owed)
 
     def _feed(self, stream: Stream, piece: bytes, size: int, *, ends: bool) -> None:
         """Give a stream a piece of its body; `size` is what the frame has counted."""
@@ -699,6 +694,10 @@ class HTTP2Connection(asyncio.Protocol):
 
     def give_credit(self, stream: Stream, size: int) -> None:
         """Called when the application has taken `size` bytes of a body; see `StreamHost`."""
+        if stream.withheld:
+            step = min(stream.withheld, size)
+            stream.withheld -= step
+            self._give_connection_credit(step)
         stream.untold += size
         if stream.untold >= STREAM_CREDIT // 2 and stream.reading and not stream.is_over:
             self.sender.send(render_window_update(stream.stream_id, stream.untold))
@@ -808,6 +807,8 @@ class HTTP2Connection(asyncio.Protocol):
             raise on_stream_zero("PRIORITY", "6.3")
         self._count_idle_frame()
         stream = self._streams.get(stream_id)
+        if stream is None and stream_id <= self._last_id:
+            return
         if len(payload) != 5:
             if stream is None:
                 raise wrong_size("PRIORITY", "6.3")
@@ -891,6 +892,9 @@ class HTTP2Connection(asyncio.Protocol):
         """Have a stream no more; close the connection if it was the last."""
         self._streams.pop(stream.stream_id, None)
         self._remember_past(stream.stream_id, reset=reset)
+        if stream.withheld:
+            self._give_connection_credit(stream.withheld)
+            stream.withheld = 0
         if not self._streams and not self._closing:
             self.deadline = self._service.clock.idle_deadline
             self._close_soon()

@@ -90,12 +90,13 @@ class Stream:
 
     Attributes:
         stream_id: The same.
-        exchange: The request's.
+        exchange: The request's; not there any more once the stream is over.
         out: What the sender knows of it.
         reading: Whether more of the request may come.
         is_over: Whether the connection has forgotten it.
         credit: How many bytes of a body the peer may still send.
         untold: How many the application has taken of which the peer has not been told.
+        withheld: How many the connection has no credit for until the application takes them.
         held: What the application waits for before it takes more; None where it takes it.
         deadline: When the body has to be there, in loop seconds.
         held_bytes: How many bytes are held for the request; see `HeldBudget`.
@@ -125,7 +126,11 @@ class Stream:
         "reading",
         "stream_id",
         "untold",
+        "withheld",
     )
+
+    # When it is over: each has the other, and the memory of both would wait for a collector.
+    __deletable__ = ("exchange",)
 
     exchange: HTTP2Exchange
 
@@ -144,6 +149,7 @@ class Stream:
         self.is_over = False
         self.credit = STREAM_CREDIT
         self.untold = 0
+        self.withheld = 0
         self.held: asyncio.Future[Any] | None = None
         self.deadline = NEVER
         self.held_bytes = 0
@@ -239,8 +245,10 @@ class Stream:
 
     def _head_taken(self) -> None:
         """Called when the application has taken the head."""
+        if self.is_over or self._delegate is None:
+            return
         exchange = self.exchange
-        if exchange.state == DONE or self._delegate is None:
+        if exchange.state == DONE:
             return
         if self.reading or self._untaken:
             most = self._most()
@@ -384,7 +392,7 @@ class Stream:
         delegate = self._end_reading()
         if delegate is None:
             return
-        if self.exchange.state == DONE:
+        if self.is_over or self.exchange.state == DONE:
             close_delegate(delegate)  # it has answered already
             return
         finish: Callable[[], object] = delegate.finish  # whatever an application's returns
@@ -418,10 +426,13 @@ class Stream:
         if not self.is_over and self.out.complete and self.exchange.state == DONE:
             self.is_over = True
             self._service.log_access(self.exchange)
+            del self.exchange
             self._host.stream_over(self)
 
     def exchange_broken(self) -> None:
         """Called when the answer cannot be completed as it was declared: reset the stream."""
+        if self.is_over:
+            return
         # Who breaks it knows, and need not be told; its delegate may be in the middle of a call.
         self.exchange.set_close_callback(None)
         delegate = self._end_reading()
@@ -512,6 +523,8 @@ class Stream:
             status: The status code.
             reason: One line, ASCII, already escaped.
         """
+        if self.is_over:
+            return
         exchange = self.exchange
         delegate = self._end_reading()
         if exchange.state == FRESH:
@@ -535,7 +548,7 @@ class Stream:
 
     def _application_failed(self, error: BaseException) -> None:
         """End the stream after an exception of the delegate."""
-        if is_input_error(error):
+        if is_input_error(error) and not self.is_over:
             self.refuse(as_input_error(error))
             return
         if not isinstance(error, asyncio.CancelledError):
@@ -543,7 +556,8 @@ class Stream:
         delegate = self._end_reading()
         if delegate is not None:
             close_delegate(delegate)
-        self.exchange_broken()
+        if not self.is_over:
+            self.exchange_broken()
 
     def check_deadline(self, now_s: float) -> None:
         """Refuse a body that has not come in time."""
@@ -557,6 +571,7 @@ class Stream:
         if self.is_over:
             return
         self.is_over = True
+        self.reading = False
         exchange = self.exchange
         was_done = exchange.state == DONE
         exchange.end()
@@ -568,6 +583,7 @@ class Stream:
         elif not was_done:
             self.in_request(exchange.tell_closed)
         self._service.log_access(exchange)
+        del self.exchange
 
     def in_request(self, call: Callable[..., T], *args: Any) -> T:
         """Call in the context of the request."""
