@@ -106,6 +106,7 @@ class Talk:
         greet: Whether the preface and empty SETTINGS have come already.
         shared: Arguments of the service; its turns have no end unless `turns` says so.
         tls: What TLS says of itself; None for a plain connection.
+        peer: The address of the peer.
         misdirected: As the connection takes it.
         limits: Limits of the service.
     """
@@ -117,6 +118,7 @@ class Talk:
         greet: bool = True,
         shared: dict[str, Any] | None = None,
         tls: Any = None,
+        peer: str = "192.0.2.7",
         misdirected: Any = None,
         http2: HTTP2Shared | None = None,
         **limits: Any,
@@ -127,7 +129,7 @@ class Talk:
             http2 = HTTP2Shared(HTTPService(HTTPLimits(**limits), self.app, **shared))
         self.http2 = http2
         self.service = http2.service
-        self.transport = FakeTransport()
+        self.transport = FakeTransport((peer, 4711))
         if tls is not None:
             self.transport.tell(sslcontext=object(), tls_info=tls)
         self.connection = HTTP2Connection(http2, None, misdirected)
