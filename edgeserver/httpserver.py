@@ -140,7 +140,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: Literal["v1", "v2", "any"] | None = None,
-        http2: bool | Literal["only"] = False,
+        http2: bool | Literal["only"] = library_default("http2"),
         max_streams: int = library_default("max_streams"),
         max_resets: int = library_default("max_resets"),
         access_log: Callable[[Any], None] | None = None,

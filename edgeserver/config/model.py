@@ -270,9 +270,18 @@ _LISTENING = (
         many=True,
         help=(
             "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
-            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
-            "given."
+            "prelude comes first, and ,http2=on|off|only; repeatable. Without a scheme it is https "
+            "where a certificate is given."
         ),
+    ),
+    Setting(
+        name="http2",
+        table="listening",
+        kind="toggle",
+        taker="server",
+        default=False,
+        help="Speak HTTP/2 with clients that choose it: over TLS by ALPN, without by prior "
+        "knowledge.",
     ),
     Setting(
         name="http-redirect",
