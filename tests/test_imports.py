@@ -24,7 +24,7 @@ LAYERS = (
     {"operate"},
     {"httpserver"},
     {"server"},
-    {"adapters", "http1"},
+    {"adapters", "http1", "http2"},
     {"http", "websocket", "tcpserver"},
     {"iostream", "accesslog", "auditlog", "rangefile"},
     {"audit", "logs", "config", "transport"},
@@ -54,6 +54,7 @@ FORBIDDEN = {
     "chains": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
     # Framing and limits are the server's; the event loop's interfaces are all that it needs.
     "http1": {"socket", "ssl", "os", "threading", "pathlib"},
+    "http2": {"socket", "ssl", "os", "threading", "pathlib"},
     "httputil": {"socketserver", "os", "threading", "pathlib"},
 }
 

@@ -22,6 +22,10 @@ from edgeserver.support.loggers import gen_log
 __all__ = ["lay_out", "print_lines", "render_banner", "render_listener", "render_listeners"]
 
 
+_SPOKEN = {"off": "HTTP/1.1", "on": "HTTP/2 and HTTP/1.1", "only": "HTTP/2"}
+"""What a listener speaks, by its `http2`."""
+
+
 def render_banner(plan: ServePlan, kind: str) -> list[str]:
     """Return the start lines: one for each address, what the application is, what to know.
 
@@ -49,11 +53,12 @@ def render_listener(listener: PlannedListener) -> list[str]:
     proxy = {None: "", "any": " after a PROXY prelude"}.get(
         listener.bind.proxy, f" after a PROXY {listener.bind.proxy} prelude"
     )
+    spoken = f" with {_SPOKEN[listener.http2]}"
     lines = []
     for sock in listener.sockets:
         address = render_address(sock.getsockname())
         where = f"{address} ({scheme})" if address.startswith("unix:") else f"{scheme}://{address}"
-        lines.append(f"listening on {where}{proxy}{_describe_families(listener, sock)}")
+        lines.append(f"listening on {where}{spoken}{proxy}{_describe_families(listener, sock)}")
     return lines
 
 

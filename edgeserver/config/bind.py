@@ -1,4 +1,4 @@
-"""The value of `--bind`: one listening address, its scheme, and its PROXY protocol version.
+"""The value of `--bind`: one listening address, its scheme, and what is spoken on it.
 
 Decides the grammar only; it opens nothing and must not know a server (see `runtime/sockets.py`).
 """
@@ -17,7 +17,8 @@ __all__ = ["Bind", "parse_bind", "render_bind"]
 
 _SCHEMES = ("http", "https")
 _PROXY_VERSIONS = ("v1", "v2", "any")
-_OPTIONS = ("proxy", "mode")
+_HTTP2_MODES = ("on", "off", "only")
+_OPTIONS = ("proxy", "http2", "mode")
 _OTHER_PREFIXES = ("unix", "fd", "systemd")
 _DECIMAL = re.compile(r"[0-9]{1,9}\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
@@ -38,6 +39,7 @@ class Bind:
             (`FileDescriptorName=`).
         scheme: `"http"` or `"https"`; None for https where a certificate is given.
         proxy: The PROXY protocol version that this listener requires, or None.
+        http2: `"on"`, `"off"` or `"only"`; None for what all others have.
         mode: The permissions of the Unix socket's file.
     """
 
@@ -48,6 +50,7 @@ class Bind:
     systemd: str | None = None
     scheme: str | None = None
     proxy: str | None = None
+    http2: str | None = None
     mode: int = 0o600
 
 
@@ -56,7 +59,7 @@ def parse_bind(text: str) -> Bind:
 
     Args:
         text: `[http://|https://]` then `HOST:PORT`, `unix:PATH`, `fd:N` or `systemd:NAME`, then
-            `,proxy=VERSION` and, for a Unix socket, `,mode=OCTAL`.
+            `,proxy=VERSION`, `,http2=on|off|only` and, for a Unix socket, `,mode=OCTAL`.
 
     Raises:
         ConfigurationError: The value is none of these; the message names the part and the fix.
@@ -94,6 +97,8 @@ def render_bind(bind: Bind) -> str:
     text = f"{bind.scheme}://{address}" if bind.scheme else address
     if bind.proxy:
         text += f",proxy={bind.proxy}"
+    if bind.http2:
+        text += f",http2={bind.http2}"
     if bind.mode != 0o600:
         text += f",mode={bind.mode:03o}"
     return text
@@ -125,7 +130,8 @@ def _parse_options(text: str, pairs: list[str]) -> dict[str, object]:
             raise _refusal(
                 text,
                 f"unknown option {escape(pair)}",
-                "write proxy=v1, proxy=v2 or proxy=any, or for a Unix socket mode=660",
+                "write proxy=v1, proxy=v2 or proxy=any, http2=on, off or only, or for a Unix socket"
+                " mode=660",
             )
         if name in options:
             raise _refusal(text, f"{name}= is given twice", "give it once")
@@ -133,6 +139,10 @@ def _parse_options(text: str, pairs: list[str]) -> dict[str, object]:
             if not _MODE.match(value):
                 raise _refusal(text, f"mode={escape(value)} is not octal", "write mode=660")
             options[name] = int(value, 8)
+        elif name == "http2":
+            if value not in _HTTP2_MODES:
+                raise _refusal(text, f"http2={escape(value)} is unknown", "write on, off or only")
+            options[name] = value
         elif value not in _PROXY_VERSIONS:
             raise _refusal(
                 text, f"unknown PROXY version {escape(value)}", "write proxy=v1, v2 or any"

@@ -171,6 +171,12 @@ class HTTPService:
         self.closed(connection)
         self.connections.add_detached(stream)
 
+    def handed_over(self, connection: ServedConnection) -> None:
+        """Count a connection out that goes on in another version of HTTP, which counts it in."""
+        self.connections.remove(connection)
+        if self.clients is not None:
+            self.clients.leave(connection)
+
     def drain(self, idle_s: float = 0.0) -> None:
         """Let what is in flight finish, and each connection bring at most one more request.
 

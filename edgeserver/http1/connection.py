@@ -34,15 +34,16 @@ from typing import Any, TypeVar, cast
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.input_errors import as_input_error, is_input_error
+from edgeserver.http.output import NEVER, OutputBuffer
 from edgeserver.http.tally import QUICK_S
-from edgeserver.http1.body_reader import BodyReader, begin_waiting
+from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange, unread_exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
-from edgeserver.http1.output import NEVER, OutputBuffer
 from edgeserver.http1.raw_stream import RawStream
-from edgeserver.http1.refusal import as_input_error, is_input_error, log_refusal, refusal_bytes
+from edgeserver.http1.refusal import log_refusal, refusal_bytes
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionContext, ConnectionInfo, is_nameless
@@ -51,6 +52,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
+from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
@@ -340,7 +342,8 @@ class HTTP1Connection(asyncio.Protocol):
         try:
             head = requests.next_head(self._request_context is None)
         except HTTPInputError as error:
-            self._refuse(error)
+            if self._shared.other_version is None or not self._hand_over():
+                self._refuse(error)
             return False
         if head is None:
             if is_new and requests.untaken:
@@ -356,6 +359,26 @@ class HTTP1Connection(asyncio.Protocol):
             context.run(self._begin, head)
         finally:
             self._inside = False
+        return True
+
+    def _hand_over(self) -> bool:
+        """Hand a connection to who speaks what its first bytes are; say whether there is one."""
+        transport, make = self.transport, self._shared.other_version
+        if self._request_context is not None or make is None or transport is None:
+            return False
+        first = bytes(self.requests.buffer)
+        protocol = make(first, self._prelude)
+        if protocol is None:
+            return False
+        paused = self.output.paused
+        self.requests.resume(transport)
+        self.transport = None
+        self.deadline = NEVER
+        self.output.release()
+        self._closing = True
+        self.requests.drop()
+        self._service.handed_over(self)
+        replace_layer(transport, protocol, first, paused)
         return True
 
     def _begin(self, head: Head) -> None:

@@ -1,7 +1,7 @@
 """Refusals: what the client of a broken request is told.
 
-Decides the bytes of the last answer on a connection, and the words about it in the log. It must not
-know when something is refused, nor how the connection then ends.
+Decides the bytes of the last answer on a connection. It must not know when something is refused,
+nor how the connection then ends.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.input_errors import render_rule
 from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
 from edgeserver.httputil.context import ConnectionInfo
-from edgeserver.support.escape import escape
 from edgeserver.support.preludes import explain_prelude
 
-__all__ = ["as_input_error", "is_input_error", "log_refusal", "refusal_bytes"]
+__all__ = ["log_refusal", "refusal_bytes"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
@@ -68,7 +68,7 @@ def log_refusal(
     """
     if version is None:
         service.count_refused(error.rfc or f"status {error.status}")
-        rule = f" ({error.rfc})" if error.rfc else ""
+        rule = render_rule(error)
         service.complain(
             now_s, info, "Malformed HTTP message from %s: %s%s", info.peer, error, rule
         )
@@ -82,16 +82,3 @@ def log_refusal(
         explain_prelude(version, info.peer, after=info.prelude is not None),
         level=logging.WARNING,
     )
-
-
-def is_input_error(error: BaseException) -> bool:
-    """Tell whether `error` is an `HTTPInputError`, ours or another package's of that name."""
-    return any(cls.__name__ == "HTTPInputError" for cls in type(error).__mro__)
-
-
-def as_input_error(error: BaseException) -> HTTPInputError:
-    """Return the same error as ours, with a text that can be shown."""
-    text = str(error)
-    if isinstance(error, HTTPInputError) and text.isascii() and text.isprintable():
-        return error
-    return HTTPInputError(escape(text), status=getattr(error, "status", 400))

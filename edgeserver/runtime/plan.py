@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
@@ -19,7 +19,15 @@ from edgeserver.config.model import setting
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "EchoRequest", "Hook", "PlannedListener", "ServePlan", "TLSRequest"]
+__all__ = [
+    "HTTP2_MODES",
+    "AuditRequest",
+    "EchoRequest",
+    "Hook",
+    "PlannedListener",
+    "ServePlan",
+    "TLSRequest",
+]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -81,12 +89,18 @@ class PlannedListener:
     Args:
         bind: What the flag said.
         is_tls: Whether connections start with TLS.
+        http2: Whether HTTP/2 is spoken: `"on"`, `"off"` or `"only"`.
         sockets: The listening sockets, once opened.
     """
 
     bind: Bind
     is_tls: bool
+    http2: str = "off"
     sockets: list[socket.socket] = field(default_factory=list)
+
+
+HTTP2_MODES: Final[dict[str, bool | str]] = {"on": True, "off": False, "only": "only"}
+"""What a server's `http2` is for each of a listener's."""
 
 
 @dataclass(kw_only=True)
@@ -115,8 +129,8 @@ class ServePlan:
             that is listened on.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The contexts of https listeners, which all workers share, once prepared; None without
-            TLS.
+        tls: The contexts of https listeners, which all workers share, once prepared, by what is
+            spoken on these; empty without TLS.
         workers: How many processes serve.
         single_process: Whether the first process serves itself, and nothing watches it.
         start_timeout_s: How long a worker may take to start; 0 for no limit.
@@ -161,7 +175,7 @@ class ServePlan:
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
-    tls: TLSContexts | None = None
+    tls: dict[str, TLSContexts] = field(default_factory=dict)
     workers: int = 1
     single_process: bool = False
     start_timeout_s: float = 60.0

@@ -29,7 +29,7 @@ from edgeserver.runtime.link import ParentLink
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
-from edgeserver.runtime.plan import Hook, ServePlan
+from edgeserver.runtime.plan import HTTP2_MODES, Hook, ServePlan
 from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
@@ -209,9 +209,10 @@ class _Process:
         for listener in self._plan.listeners:
             options: dict[str, Any] = {}
             if listener.is_tls:
-                options["ssl_options"] = self._plan.tls
+                options["ssl_options"] = self._plan.tls[listener.http2]
             if listener.bind.proxy is not None:
                 options["proxy_protocol"] = listener.bind.proxy
+            options["http2"] = HTTP2_MODES[listener.http2]
             server.add_sockets(listener.sockets, **options)
         if self._link is not None and self._link.is_renewed:
             # What the parent has read, certificates for one, may be old by now.
