@@ -35,9 +35,10 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         _require_trust(bind, plan)
         plan.listeners.append(Listener(bind=bind, is_tls=is_tls))
     if plan.tls_request is not None and not any(listener.is_tls for listener in plan.listeners):
+        made = plan.tls_request.development
         raise ConfigurationError(
-            "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
-            "or leave the certificate out"
+            f"{'--dev-tls' if made else 'a certificate'} is given but every --bind says http://; "
+            f"write --bind https://HOST:PORT, or leave {'it' if made else 'the certificate'} out"
         )
     if values["http_redirect"] is not None:
         port, plan.redirect_port = _parse_redirect(values["http_redirect"])
