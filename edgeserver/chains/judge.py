@@ -163,6 +163,8 @@ def worst_client(verdicts: Iterable[Verdict]) -> Verdict:
 def worst_scheme(verdicts: Iterable[Verdict]) -> Verdict:
     """Return what verdicts on the scheme of several ways add up to."""
     found = set(verdicts) - {"unreachable"}
+    if "mixed" in found:  # of ways that were added up before
+        found = found - {"mixed"} | {"right", "lost"}
     if found == {"right", "lost"}:
         return "mixed"
     return max(found, key=_SCHEME_ORDER.index, default="unreachable")

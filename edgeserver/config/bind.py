@@ -197,6 +197,9 @@ def _parse_host_port(text: str, address: str) -> tuple[str, int]:
         without = text.replace(address, address.partition("/")[0])
         raise _refusal(text, "an address has no path", f"write {escape(without)}")
     host, separator, digits = address.rpartition(":")
+    if not separator and address.startswith("$"):
+        with_colon = text.replace(address, f":{address}")
+        raise _refusal(text, "the host is missing", f"write {escape(with_colon)}")
     if not separator or (address.startswith("[") and address.endswith("]")):
         with_port = text.replace(address, f"{address}:8000")
         raise _refusal(text, "the port is missing", f"write {escape(with_port)}, say")
