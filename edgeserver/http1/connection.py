@@ -340,7 +340,7 @@ class HTTP1Connection(asyncio.Protocol):
         requests = self.requests
         is_new = requests.checked <= requests.position
         try:
-            head = requests.next_head(self._request_context is None)
+            head = requests.next_head()
         except HTTPInputError as error:
             if self._shared.other_version is None or not self._hand_over():
                 self._refuse(error)
@@ -364,7 +364,7 @@ class HTTP1Connection(asyncio.Protocol):
     def _hand_over(self) -> bool:
         """Hand a connection to who speaks what its first bytes are; say whether there is one."""
         transport, make = self.transport, self._shared.other_version
-        if self._request_context is not None or make is None or transport is None:
+        if self.requests.begun or make is None or transport is None:
             return False
         first = bytes(self.requests.buffer)
         protocol = make(first, self._prelude)
@@ -744,10 +744,8 @@ class HTTP1Connection(asyncio.Protocol):
         self._answer_and_close(error.status, str(error))
 
     def _log_refusal(self, error: HTTPInputError) -> None:
-        version = None
-        if self._request_context is None:  # a PROXY header stands before all requests, or nowhere
-            version = self.requests.prelude()
-        log_refusal(error, self._service, self.admission.info, self.output.loop.time(), version)
+        now_s, version = self.output.loop.time(), self.requests.prelude()
+        log_refusal(error, self._service, self.admission.info, now_s, version)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange

@@ -33,6 +33,7 @@ class RequestReader:
         checked: Up to where a head that is not complete holds no byte that breaks a rule; not
             behind `position` where nothing of it was seen yet.
         paused: Whether the transport is not to give more.
+        begun: Whether a head has come; before that it may turn out that something else is spoken.
         has_changed: Whether `kept_fields` has changed since somebody set this to False.
     """
 
@@ -41,6 +42,7 @@ class RequestReader:
         "_keep_after",
         "_shared",
         "_skipped",
+        "begun",
         "buffer",
         "checked",
         "has_changed",
@@ -55,6 +57,7 @@ class RequestReader:
         self.checked = 0
         self.paused = False
         self.has_changed = False
+        self.begun = False
         self._skipped = False  # whether an empty line before the present head was ignored
         self._keep_after = 1  # a client that asks only once leaves nothing behind
         self._cache: HeadCache | None = None  # from the second request on
@@ -141,15 +144,14 @@ class RequestReader:
         except HTTPInputError:
             return None  # `next_head` says what is wrong, if anything: it may be a head and a body
         self._skipped = False
-        if not passing:
+        if passing:
+            self.begun = True
+        else:
             self._keep_fields(data, head)
         return head
 
-    def next_head(self, opening: bool) -> Head | None:
+    def next_head(self) -> Head | None:
         """Take the next head from what is kept; None where it is not complete.
-
-        Args:
-            opening: Whether it is the connection's first, where a PROXY header may stand.
 
         Raises:
             HTTPInputError: It breaks a rule, or can no longer become one that does not.
@@ -166,7 +168,7 @@ class RequestReader:
                 self.position = start = start + 2
                 if start >= len(buffer):
                     return None
-            if opening and is_v2_part(self._first_bytes()):
+            if not self.begun and is_v2_part(self._first_bytes()):
                 return None  # whether it is a PROXY header is told by what follows
         end = buffer.find(b"\r\n\r\n", max(start, self.checked - 4))
         limit = self._shared.service.limits.max_header_size
@@ -179,10 +181,13 @@ class RequestReader:
         head = parse_head(raw if type(raw) is bytes else bytes(raw), self._shared.max_fields)
         self.position = end + 4
         self._skipped = False
+        self.begun = True
         return head
 
     def prelude(self) -> Literal["v1", "v2"] | None:
-        """Return the version of the PROXY header that stands where a head was refused, or None."""
+        """Return the version of the PROXY header that a connection began with, or None."""
+        if self.begun:
+            return None
         first = self._first_bytes()
         return prelude_version(first) or prelude_version(first[2:] if self._skipped else first)
 
@@ -236,5 +241,6 @@ class RequestReader:
         cache = self._cache
         if cache is None:
             cache = self._cache = HeadCache()
+            self.begun = True
         self._keep_after = cache.replace(data, head)
         self.has_changed = True
