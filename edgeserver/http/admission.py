@@ -118,7 +118,7 @@ class Admission:
             if client is not None and exchange.fields is self._fields:
                 bound.count(client)
                 if self._visible is not None:
-                    exchange.show_fields(self._visible, None)
+                    exchange.fields = self._visible
             else:
                 client = self._resolve(exchange, bound)
             exchange.client = client
