@@ -118,7 +118,7 @@ class Admission:
             if client is not None and exchange.fields is self._fields:
                 bound.count(client)
                 if self._visible is not None:
-                    exchange.show_fields(self._visible, None)
+                    exchange.fields = self._visible
             else:
                 client = self._resolve(exchange, bound)
             exchange.client = client
@@ -149,9 +149,9 @@ class Admission:
         """Return whose request it is, and hide from the application what nobody vouches for."""
         fields, lines = exchange.fields, exchange.lines
         if lines is None:
-            client = bound.resolve(fields.items(), fields)
+            client = bound.resolver.resolve(fields.items(), fields)
         else:
-            client = bound.resolve(lines, None)
+            client = bound.resolver.resolve(lines, None)
         if bound.strip is not None:
             hidden = bound.strip.among(fields)
             if hidden:

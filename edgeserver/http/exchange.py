@@ -108,6 +108,8 @@ class Exchange(HTTPConnection):
     __slots__ = (
         "__dict__",
         "_close_callback",
+        "_head_fields",
+        "_head_lines",
         "_headers",
         "_owner",
         "bound",
@@ -131,9 +133,6 @@ class Exchange(HTTPConnection):
     upgrades = False
     max_body_size: int | None = None
     body_timeout: float | None = None
-    # The head as it came, what a proof is about, where the application does not see all of it.
-    _head_fields: dict[bytes, bytes] | None = None
-    _head_lines: RawHeaders | None = None
 
     info: ConnectionInfo
     remote_ip: str
@@ -149,6 +148,8 @@ class Exchange(HTTPConnection):
     status: int
     bytes_sent: int
     _owner: ExchangeOwner
+    _head_fields: dict[bytes, bytes]  # the head as it came: what a proof is about
+    _head_lines: RawHeaders | None
     _headers: HTTPHeaders | None  # made when they are first asked for
     _close_callback: Callable[[], None] | None  # the application's
 
@@ -162,10 +163,8 @@ class Exchange(HTTPConnection):
     @property
     def head_pairs(self) -> Collection[tuple[bytes, bytes]]:
         """The fields of the head as they came, `(lower-case name, value)` in order."""
-        fields, lines = self._head_fields, self._head_lines
-        if fields is None:
-            fields, lines = self.fields, self.lines
-        return fields.items() if lines is None else lines
+        lines = self._head_lines
+        return self._head_fields.items() if lines is None else lines
 
     def explain(self) -> Any:
         """Return the proof of `client`, a `Provenance`; None where no policy is in force."""
@@ -180,28 +179,16 @@ class Exchange(HTTPConnection):
 
     def replace_fields(self, pairs: Collection[tuple[bytes, bytes]]) -> None:
         """Have the application see these fields, `(lower-case name, value)`, and no others."""
-        fields = dict(pairs)
-        self.show_fields(fields, None if len(fields) == len(pairs) else list(pairs))
-
-    def show_fields(self, fields: dict[bytes, bytes], lines: RawHeaders | None) -> None:
-        """Have the application see these; the head has what it had.
-
-        Args:
-            fields: The last value of each lower-case name.
-            lines: All lines in order where a name repeats, else None.
-        """
-        if self._head_fields is None:
-            self._head_fields, self._head_lines = self.fields, self.lines
-        self.fields, self.lines = fields, lines
+        self.fields = dict(pairs)
+        self.lines = None if len(self.fields) == len(pairs) else list(pairs)
 
     def hide_fields(self, names: frozenset[bytes]) -> None:
         """Have the application see none of the fields of these names; the head has them all."""
-        fields, lines = self.fields.copy(), self.lines
+        self.fields = fields = self.fields.copy()
         for name in names:
             del fields[name]
-        if lines is not None:
-            lines = [line for line in lines if line[0] not in names]
-        self.show_fields(fields, lines)
+        if self.lines is not None:
+            self.lines = [line for line in self.lines if line[0] not in names]
 
     @property
     def raw(self) -> RawHeaders:

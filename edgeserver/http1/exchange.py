@@ -111,8 +111,8 @@ class HTTP1Exchange(Exchange):
         self.method = method
         self.target = target
         self.version = version
-        self.fields = fields
-        self.lines = lines
+        self.fields = self._head_fields = fields
+        self.lines = self._head_lines = lines
         self.status = self.bytes_sent = 0
         self.state = FRESH
         self.keep_alive = self.plain = True

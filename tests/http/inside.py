@@ -21,8 +21,8 @@ def new_exchange(
     exchange._owner = owner
     exchange.info = info
     exchange.method, exchange.target, exchange.version = "GET", target, version
-    exchange.fields = fields
-    exchange.lines = None
+    exchange.fields = exchange._head_fields = fields
+    exchange.lines = exchange._head_lines = None
     exchange.status = exchange.bytes_sent = 0
     exchange.state = FRESH
     exchange._headers = exchange._close_callback = None
