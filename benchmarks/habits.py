@@ -95,10 +95,10 @@ def main() -> None:
     for name, command in SERVERS.items():
         if _program(command[0]) is not None:
             found[name] = list(_habits(command))
-    print("| | " + " | ".join(found) + " |")
-    print("|---" * (len(found) + 1) + "|")
-    for row, what in enumerate(REQUESTS):
-        print(f"| {what} | " + " | ".join(answers[row] for answers in found.values()) + " |")
+    print("| | " + " | ".join(REQUESTS) + " |")
+    print("|---" * (len(REQUESTS) + 1) + "|")
+    for name, answers in found.items():
+        print(f"| {name} | " + " | ".join(answers) + " |")
 
 
 def _program(name: str) -> str | None:
