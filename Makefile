@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs man bench wheel testwheel clean distclean
+.PHONY: help run test lint format docs man bench wheel checkwheel testwheel clean distclean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -68,6 +68,16 @@ wheel: $(VENV)/.ready-build ## Build the wheel with the road of a request compil
 		" Python (Debian: python3-dev); or install the source as it is: pip install .")'
 	rm -rf dist
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --outdir dist .
+
+checkwheel: $(VENV)/.ready-build ## Build the source and the plain wheel, check both, and try the wheel elsewhere.
+	rm -rf dist build/checkwheel
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+	$(BIN)/python -m venv --clear build/checkwheel
+	set -- "$(CURDIR)"/dist/edgeserver-*.whl && \
+		build/checkwheel/bin/python -m pip --disable-pip-version-check --quiet install "$$1"
+	cd build && checkwheel/bin/edgeserver --version && checkwheel/bin/python ../.ci/try_wheel.py
 
 testwheel: wheel ## Run the tests on that wheel, away from the source.
 	rm -rf build/testwheel
