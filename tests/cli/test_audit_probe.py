@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from edgeserver.audit import probe
 from edgeserver.cli.audit import audit
-from edgeserver.cli.audit_probe import _DOES, _EFFECTS
 from tests.cli.processes import python, running, serving, url_of
 from tests.e2e.chain_of_two import PATH, TOKEN, YOU, echo_server
 
@@ -88,12 +87,6 @@ async def test_the_report_folds_at_80_columns(token: str, tmp_path: Path) -> Non
     assert (value["kind"], value["client"], value["scheme"]) == (
         "edgeserver-probe", "spoofable", "spoofable",
     )  # fmt: skip
-
-
-def test_every_outcome_has_words() -> None:
-    """Nothing that a report may hold is without words."""
-    assert set(_DOES) == {"append", "overwrite", "pass", "if-absent", "strip", "?"}
-    assert set(_EFFECTS) == {"client", "scheme", "hidden", "arrived", "nothing", "refused"}
 
 
 def test_serve_and_probe(token: str, tmp_path: Path) -> None:
