@@ -127,6 +127,10 @@ class HTTPService:
 
     # Connections come and go.
 
+    def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave `loop` time to accept further connections before long work goes on."""
+        (self._turns or turns_of(loop)).accepted()
+
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
         self.turns = self._turns or turns_of(loop)

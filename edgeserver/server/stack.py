@@ -122,6 +122,7 @@ class ProtocolStack:
 
     def build(self, listener: Listener) -> asyncio.Protocol:
         """Return the lowest protocol of a connection that `listener` has accepted."""
+        self._http1.service.accepted(listener.loop)
         if listener.proxy_protocol:
             return PreludeLayer(
                 mode=listener.proxy_protocol,
