@@ -30,13 +30,25 @@ from edgeserver.audit.proof import (
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.support.escape import escape
 
-__all__ = ["Answer", "ProbeError", "ProbeOutcome", "Prober", "Target", "parse_target", "resolve"]
+__all__ = [
+    "Answer",
+    "ProbeError",
+    "ProbeOutcome",
+    "Prober",
+    "Target",
+    "parse_target",
+    "pick_address",
+    "resolve",
+]  # fmt: skip
 
 PAUSE_S = 0.2
 """From one request to the next: five a second."""
 
 PATIENCE_S = 10.0
 """How long one request may take, from its connection to the end of its answer."""
+
+CONNECT_S = 3.0
+"""How long it is tried to connect to each address of the host."""
 
 MAX_ANSWER_BYTES = 256 * 1024
 
@@ -159,6 +171,23 @@ def resolve(target: Target) -> list[str]:
             f"{escape(target.host)}: the name has no address: {escape(str(error))}; check it"
         ) from error
     return [*dict.fromkeys(str(each[4][0]) for each in found)]
+
+
+def pick_address(target: Target, addresses: list[str], local: str | None) -> str:
+    """Return the first of a host's addresses that takes a connection; else the first.
+
+    A host often has one that is not listened on, such as ::1 for localhost. Nothing is sent.
+    """
+    source = (local, 0) if local else None
+    for address in addresses:
+        try:
+            socket.create_connection(
+                (address, target.port), CONNECT_S, source_address=source
+            ).close()
+        except OSError:
+            continue
+        return address
+    return addresses[0]
 
 
 class Prober:

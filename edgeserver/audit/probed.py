@@ -155,7 +155,7 @@ def judge_probe(
     effects = [Effect(each, _effect(each, honest)) for each in forged]
     entries = _entries(honest, honest.source)
     known = _plain(me or local)
-    knows_me = me is not None or _is_seen(local, address) or known in entries
+    knows_me = me is not None or _is_seen(local, address, named=known in entries)
     if not knows_me and entries and not _is_passed(effects, honest.source):
         known = entries[0]  # this machine behind NAT, presumably
     report = ProbeReport(target, address, honest, known, knows_me, len(outcomes))
@@ -171,13 +171,24 @@ def judge_probe(
     return report
 
 
-def _is_seen(local: str, address: str) -> bool:
-    """Return whether a machine is seen by the address that it sends from: no NAT is between."""
+def _is_seen(local: str, address: str, *, named: bool) -> bool:
+    """Return whether a machine is seen by the address that it sends from: no NAT is between.
+
+    A private address that stands in the list is one's own only if the chain is in the same
+    network: many networks have the same private addresses.
+
+    Args:
+        local: The address that was sent from.
+        address: The one that was sent to.
+        named: Whether the list holds the former.
+    """
     try:
         sender, receiver = ipaddress.ip_address(local), ipaddress.ip_address(address)
     except ValueError:
         return False
-    return sender.is_global or (sender.is_loopback and receiver.is_loopback)
+    if sender.is_global or (sender.is_loopback and receiver.is_loopback):
+        return True
+    return named and receiver.is_private
 
 
 def _is_passed(effects: Sequence[Effect], source: str) -> bool:

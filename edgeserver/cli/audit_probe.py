@@ -85,7 +85,7 @@ def audit_probe(
     Exit codes: 0 nothing came through, 1 errors or warnings, 2 usage, 3 no proved answer, 4 cannot
     tell.
     """
-    from edgeserver.audit.probe import Prober, parse_target, resolve
+    from edgeserver.audit.probe import Prober, parse_target, pick_address, resolve
     from edgeserver.audit.probed import judge_probe, probe_as_dict
     from edgeserver.audit.proof import load_token
 
@@ -100,12 +100,13 @@ def audit_probe(
         token = load_token(token_file, flag="--token-file")
         tls = _tls(ca_certs) if target.scheme == "https" else None
         addresses = resolve(target)
-        click.echo(f"{target.host} is {', '.join(addresses)}; probing {addresses[0]}", err=True)
+        address = pick_address(target, addresses, local)
+        click.echo(f"{target.host} is {', '.join(addresses)}; probing {address}", err=True)
         prober = Prober(
-            target, token, address=addresses[0], received_host=received_host, tls=tls, local=local
+            target, token, address=address, received_host=received_host, tls=tls, local=local
         )
         outcomes = [*prober.run()]
-        report = judge_probe(target, addresses[0], outcomes, local=prober.local, me=me)
+        report = judge_probe(target, address, outcomes, local=prober.local, me=me)
         code = _exit_code(report, fail_on)
         shown = json.dumps(probe_as_dict(report, exit_code=code), indent=1) + "\n"
         if save is not None:

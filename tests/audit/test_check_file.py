@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,15 @@ def test_what_is_no_text(content: bytes) -> None:
     """Binary and endless files are refused."""
     with pytest.raises(ConfigurationError):
         parse_check_file(content, "audit.toml")
+
+
+@pytest.mark.parametrize("page", ["reference/audit-check.md", "how-to/audit-in-ci.md"])
+def test_the_files_of_the_pages_mean_something(page: str) -> None:
+    """What the documentation shows can be checked as it stands."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    samples = re.findall(r"^```toml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert samples
+    for sample in samples:
+        plan = parse_check_file(sample.encode(), page)
+        assert plan.chains
+        assert plan.chains[0].expectations

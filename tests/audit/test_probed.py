@@ -177,6 +177,21 @@ def test_behind_nat_nothing_is_right() -> None:
     assert "--from" in report.findings[0].fix
 
 
+@pytest.mark.parametrize(("address", "client"), [("9.9.9.9", "cannot-tell"), ("10.0.0.1", "right")])
+def test_a_private_address_is_many_machines(address: str, client: str) -> None:
+    """One's own private address in the list proves something in the same network only."""
+    private = "10.0.0.9"
+    outcomes = [
+        each._replace(answer=each.answer and each.answer._replace(
+            client=each.answer.client.replace(ME, private),
+            head=tuple((name, value.replace(ME, private)) for name, value in each.answer.head),
+        ))
+        for each in outcomes_of()
+    ]  # fmt: skip
+    report = judge_probe(HTTP, address, outcomes, local=private, me=None)
+    assert report.client == client
+
+
 def test_behind_nat_what_is_proved_is_found() -> None:
     """A forgery that is believed needs no address of one's own; nor does an unlisted proxy."""
     report = probe((keep, http), BOTH, local="10.0.0.9", me=None)

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from edgeserver.audit import probe
 from edgeserver.cli.audit import audit
-from edgeserver.cli.audit_probe import DOES, EFFECTS
 from tests.cli.processes import python, running, serving, url_of
 from tests.e2e.chain_of_two import PATH, TOKEN, YOU, echo_server
+from tests.tls import pki
 
 
 @pytest.fixture
@@ -90,10 +90,25 @@ async def test_the_report_folds_at_80_columns(token: str, tmp_path: Path) -> Non
     )  # fmt: skip
 
 
-def test_every_outcome_has_words() -> None:
-    """Nothing that a report may hold is without words."""
-    assert set(DOES) == {"append", "overwrite", "pass", "if-absent", "strip", "?"}
-    assert set(EFFECTS) == {"client", "scheme", "hidden", "arrived", "nothing", "refused"}
+async def test_https(token: str, tmp_path: Path) -> None:
+    """A chain is probed over TLS, with the address of the name that listens; others are refused."""
+    authority = pki.make_ca("Root")
+    pair = pki.write_pair(tmp_path, pki.make_leaf(authority))
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(authority.pem)
+    async with echo_server(ssl_options=pair) as server:
+        words = (f"https://localhost:{server.port}", "--allow", "localhost", "--token-file", token)
+        result = await asyncio.to_thread(
+            run, *words, "--ca-certs", str(ca_file), "--format", "json"
+        )
+        unknown = await asyncio.to_thread(run, *words)
+    report = json.loads(result.stdout)
+    assert (report["address"], report["scheme"]) == ("127.0.0.1", "right")
+    assert report["app"]["scheme"] == "https"
+    # nothing stands between: whether the client is right cannot be told from here
+    assert (result.exit_code, report["client"]) == (4, "cannot-tell")
+    assert unknown.exit_code == 3
+    assert "certificate verify failed" in unknown.stderr
 
 
 def test_serve_and_probe(token: str, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 def test_audit_your_chain(place: Place) -> None:
     """Every command prints what the page says, before the mistake is mended and after."""
-    haproxy, mended = blocks("haproxy")
+    haproxy, mended = blocks("text")
     (nginx,) = blocks("nginx")
     (check,) = blocks("toml")
     place.write("haproxy.cfg", haproxy)
