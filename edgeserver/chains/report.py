@@ -298,7 +298,7 @@ class _Maker:
                 fix = Fix(f"--trust {unlisted.address}", None)
         self._add(code, what, name, hop, way, where, detail, fix=fix, trial=replayed)
 
-    def _unlisted(self, trial: Trial) -> Hop | None:
+    def _unlisted(self, trial: Trial) -> ProxyHop | None:
         """Return the proxy that the app takes for the client because no policy names it."""
         return next(
             (

@@ -29,14 +29,14 @@ class Admin:
     Args:
         facts: What does not change.
         report: Returns what does; told whether memory is asked for, which takes time to find out.
-        command: Does what `COMMANDS` name; it returns at once.
+        command: Does what `COMMANDS` name; it returns at once, with why it is not done if so.
     """
 
     def __init__(
         self,
         facts: Facts,
         report: Callable[[bool], Report],
-        command: Callable[[str], None],
+        command: Callable[[str], str],
     ) -> None:
         self._facts = facts
         self._report = report
@@ -73,7 +73,9 @@ class Admin:
         before = self._report(False)
         if before.is_stopping and name != "drain":
             raise Refusal(409, "the server drains: it was told to stop")
-        self._command(name)
+        refused = self._command(name)
+        if refused:
+            raise Refusal(409, refused)
         return Answer(status=202, body={"accepted": name, "roll": self._report(False).roll.number})
 
     def _live(self, request: Request) -> Answer:

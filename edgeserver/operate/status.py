@@ -112,12 +112,16 @@ p { margin: .2rem 0; }
 .numbers div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; }
 .numbers b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
+.counts { display: grid; gap: 0 2rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
+.counts td:last-child { text-align: right; padding-right: 0; white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; font-variant-numeric: tabular-nums; }
 th { font-weight: 600; color: var(--dim); white-space: nowrap; }
 ul { margin: .2rem 0; padding-left: 1.1rem; }
-li, td { overflow-wrap: anywhere; }
+li { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
 """
 
 
@@ -145,6 +149,7 @@ def render_page(status: Mapping[str, Any]) -> bytes:
         "<h2>Who is believed</h2>" + _items(status["policy"]),
         _findings(status["findings"]),
     ]
+    parts.append("<div class=counts>")
     for title, name in (
         ("Requests by status", "requests_total"),
         ("Refused, by rule", "refused_total"),
@@ -155,6 +160,7 @@ def render_page(status: Mapping[str, Any]) -> bytes:
         ("Ends of workers", "worker_ends"),
     ):
         parts.append(_counts(title, status[name]))
+    parts.append("</div>")
     if status["roll"]["number"]:
         roll = status["roll"]
         parts.append(f"<h2>Last roll</h2><p>{_e(roll['state'])}: {_e(roll['said'])}</p>")
@@ -164,7 +170,7 @@ def render_page(status: Mapping[str, Any]) -> bytes:
 
 
 def _e(value: object) -> str:
-    return html.escape(str(value))
+    return html.escape("".join(each if each.isprintable() else "\ufffd" for each in str(value)))
 
 
 def _time(seconds: float) -> str:
@@ -266,6 +272,10 @@ def _findings(findings: Iterable[Any]) -> str:
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> str:
-    return _table(
-        title, ("", "count"), ((name or "-", f"{count:,}") for name, count in counts.items())
+    """Return a small table of numbers; nothing where there are none."""
+    if not counts:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_e(name)}</td><td>{count:,}</td></tr>" for name, count in counts.items()
     )
+    return f"<section><h2>{_e(title)}</h2><table>{rows}</table></section>"

@@ -60,7 +60,7 @@ def open_admin(
     def operators(
         selector: selectors.BaseSelector,
         report: Callable[[bool], Report],
-        command: Callable[[str], None],
+        command: Callable[[str], str],
     ) -> Endpoint:
         return Endpoint(
             sockets,

@@ -111,7 +111,7 @@ class Listening(Protocol):
 
 
 Operators = Callable[
-    [selectors.BaseSelector, Callable[[bool], Report], Callable[[str], None]], Listening
+    [selectors.BaseSelector, Callable[[bool], Report], Callable[[str], str]], Listening
 ]
 """Has an admin listener listen: with the selector that calls it, what returns how the server
 stands, and what does one of `COMMANDS`."""
@@ -191,7 +191,7 @@ class _Parent:
         self._limits = limits
         self._queues = queues
         self._on_ready = on_ready
-        self._say = say
+        self._print = say
         self._manager = manager
         # Twice within the time after which the service manager gives the service up.
         self._tick_every_s = TICK_S
@@ -203,7 +203,8 @@ class _Parent:
         self._ticked_s = 0.0
         self._weighed_s = 0.0  # when memory was looked at
         self._begun_s = time.monotonic()
-        self._lines: deque[str] = deque(maxlen=LINES)
+        self._lines: deque[str] = deque(maxlen=LINES)  # what was said last
+        self._said = 0  # how many lines there were
         self._rows: dict[int, CounterRow] = {}  # by slot, of processes that have ended too
         self._selector = selectors.DefaultSelector()
         self._admin: Listening | None = None
@@ -287,9 +288,6 @@ class _Parent:
                 case Send(pid, number):
                     os.kill(pid, number)  # not yet reaped, so the number is still its own
                 case Say(line):
-                    self._lines.append(
-                        f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}"
-                    )
                     self._say(line)
                 case Tell(state, status):
                     self._tell(state, status)
@@ -405,7 +403,13 @@ class _Parent:
                     stream.flush()
             os._exit(code)
 
-    # What operators ask.
+    # What operators are told, and ask.
+
+    def _say(self, line: str) -> None:
+        """Tell the operator, and remember it for a while."""
+        self._said += 1
+        self._lines.append(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
+        self._print(line)
 
     def _report(self, with_memory: bool) -> Report:
         """Return how the server stands."""
@@ -432,9 +436,13 @@ class _Parent:
             rows=tuple(self._rows.values()),
         )
 
-    def _command(self, name: str) -> None:
-        """Do what an operator asks for by name."""
-        self._do(self._supervisor.asked(COMMANDS[name], time.monotonic()))
+    def _command(self, name: str) -> str:
+        """Do what an operator asks for by name; return why it is not done, else nothing."""
+        before = self._said
+        if self._on_signal(COMMANDS[name]):
+            return ""
+        lines = list(self._lines)[-(self._said - before) :] if self._said > before else []
+        return "; ".join(lines) or f"{name} was refused; the server's log says why"
 
     # Events.
 
@@ -467,7 +475,12 @@ class _Parent:
             return
         for number in numbers:
             if number in _PASSED:
-                self._do(self._supervisor.asked(number, time.monotonic()))
+                self._on_signal(number)
+
+    def _on_signal(self, number: int) -> bool:
+        """Do what a signal asks for; say whether it is done."""
+        self._do(self._supervisor.asked(number, time.monotonic()))
+        return True
 
     def _reap(self) -> None:
         """Take note of every process that has ended, orphans that are ours as PID 1 too."""

@@ -654,6 +654,8 @@ class Supervisor:
             if not renewal.is_roll:
                 self._say(f"{place.current} is renewed: {renewal.why}")
             self._actions.append(Start(place.number))
+        if self._roll.state == "running" and renewals.present is None:
+            self._note_roll("done", "all workers were replaced, or are started anew anyhow")
 
     def _is_renewed(self, worker: _Worker) -> bool:
         """Return whether this worker is the one that a renewal waits for."""

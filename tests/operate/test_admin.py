@@ -19,7 +19,12 @@ class Asked:
 
     def __init__(self, report: Report) -> None:
         self.commands: list[str] = []
-        self._admin = Admin(FACTS, lambda with_memory: report, self.commands.append)
+        self.refused = ""
+        self._admin = Admin(FACTS, lambda with_memory: report, self._do)
+
+    def _do(self, command: str) -> str:
+        self.commands.append(command)
+        return self.refused
 
     def __call__(self, path: str, method: str = "GET", **facts: Any) -> Answer:
         """Ask."""
@@ -50,6 +55,16 @@ def test_commands(name: str) -> None:
     assert ask.commands == []
     assert ask.status(f"/{name}", "POST", is_local=True) == 202
     assert ask.commands == [name]
+
+
+def test_a_command_that_is_refused() -> None:
+    """Whoever asks is told why nothing is done."""
+    ask = Asked(running())
+    ask.refused = "edge.toml:7: no such key"
+    with pytest.raises(Refusal) as caught:
+        ask("/reload", "POST", is_local=True)
+    assert caught.value.answer.status == 409
+    assert caught.value.answer.body == {"error": "edge.toml:7: no such key"}
 
 
 @pytest.mark.parametrize(("name", "status"), [("roll", 409), ("reload", 409), ("drain", 202)])

@@ -240,7 +240,7 @@ class Driven:
     def turn(self, times: int = 3) -> None:
         """Let what is ready be done."""
         for _ in range(times):
-            for key, _ in self.selector.select(0.05):
+            for key, _ in self.selector.select(0):
                 key.data()
 
     def ask(self, sent: bytes) -> bytes:
@@ -258,6 +258,7 @@ class Driven:
             try:
                 data = sock.recv(65536)
             except BlockingIOError:
+                self.selector.select(0.05)
                 self.turn(1)
                 continue
             if not data:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgeserver.operate.report import Report
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -50,6 +51,11 @@ class Talk:
         """What was decided since this was asked last."""
         did, self._did = self._did, []
         return did
+
+    @property
+    def report(self) -> Report:
+        """How it stands now."""
+        return self._supervisor.report(self.now_s)
 
     def ready(self, *pids: int) -> Talk:
         """These workers serve."""
