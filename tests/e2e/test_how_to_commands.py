@@ -90,13 +90,6 @@ def test_a_command_is_one(
 # Programs.
 
 
-def free_port() -> int:
-    """Return a port that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def ask(port: int, path: str) -> bytes:
     """Return what a program answers, once it does."""
     until = time.monotonic() + PATIENCE_S
@@ -121,7 +114,7 @@ def test_the_programs_run_as_they_stand(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         started: dict[str, tuple[Process, int]] = {}
         for name, text in programs.items():
-            port = free_port()
+            port = proxies.free_port()
             changed = re.sub(r"\b8[08]{3}\b", str(port), text)
             assert changed != text
             (tmp_path / f"of_{name}.py").write_text(changed)
