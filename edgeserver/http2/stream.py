@@ -41,6 +41,7 @@ from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream
+from edgeserver.support.escape import escape
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import begin_waiting
@@ -205,8 +206,15 @@ class Stream:
             exchange.started_s = time.perf_counter()
         if not ends and b"expect" in head.fields:
             exchange.expects_continue = parse_expect_continue(head.fields[b"expect"])
-        if admission.misdirected is not None and not self._is_directed(admission, head):
-            return
+        if head.protocol or admission.misdirected is not None:
+            # Until it is admitted nobody knows whose it is.
+            exchange.client = exchange.bound = None
+            exchange.remote_ip, exchange.protocol = self._info.peer_ip, self._info.scheme
+            if head.protocol:
+                self.refuse(no_such_protocol(head.protocol))
+                return
+            if not self._is_directed(admission, head):
+                return
         size = 0
         if not ends:
             size = head.length if head.length > 0 else UNKNOWN_LENGTH
@@ -594,6 +602,15 @@ class Stream:
             return self._context.run(call, *args)
         finally:
             self._inside = False
+
+
+def no_such_protocol(name: str) -> HTTPInputError:
+    """Return the refusal of an extended CONNECT. Source: RFC 8441 section 4, RFC 9220 section 3."""
+    return HTTPInputError(
+        f"':protocol' is '{escape(name)}', which nobody speaks here over HTTP/2",
+        status=501,
+        rfc="RFC 8441 section 4",
+    )
 
 
 def too_much(most: int) -> HTTPInputError:

@@ -187,12 +187,19 @@ async def test_a_request_for_another_host_than_tls_was_made_for() -> None:
     class TLS:
         version, cipher, host = "TLSv1.3", "TLS_AES_128_GCM_SHA256", "a.example"
 
-    talk = Talk(tls=TLS(), misdirected=lambda made_for, asked: made_for != asked)
+    lines: list[tuple[int, str]] = []
+    talk = Talk(
+        tls=TLS(),
+        misdirected=lambda made_for, asked: made_for != asked,
+        shared={"access_log": lambda each: lines.append((each.status, each.remote_ip))},
+    )
     assert talk.answer(talk.ask()).status == 200
     assert talk.answer(talk.ask(authority="b.example")).status == 421
     assert talk.answer(talk.ask()).status == 200
     refused = talk.post(authority="b.example")
     assert (talk.answer(refused).status, talk.answer(refused).reset) == (421, 0)
+    assert [status for status, _ in lines] == [200, 421, 200, 421]
+    assert {ip for _, ip in lines} == {PROXY}
 
 
 async def test_gzip_bodies_are_decompressed() -> None:

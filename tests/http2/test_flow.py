@@ -168,7 +168,7 @@ async def test_pieces_are_no_longer_than_chunk_size() -> None:
     assert [len(piece) for piece in talk.app.requests[0].pieces] == [1000, 1000, 500]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40_000)), min_size=1, max_size=8),
     st.lists(st.tuples(st.sampled_from([0, 1, 3, 5]), st.integers(1, 60_000)), max_size=12),

@@ -149,6 +149,15 @@ async def test_connect() -> None:
     assert talk.app.requests[0].connection.raw == [(b"host", b"b.example:443")]
 
 
+@pytest.mark.parametrize("protocol", ["websocket", "connect-udp"])
+async def test_extended_connect(protocol: str) -> None:
+    """What nobody speaks is told 501, and the log says what it was."""
+    talk = Talk()
+    stream = talk.ask(method="CONNECT", ends=False, protocol=protocol)
+    assert (talk.answer(stream).status, talk.answer(stream).reset) == (501, 0)
+    assert not talk.app.requests
+
+
 LINE = ("", 200, "OK")
 
 

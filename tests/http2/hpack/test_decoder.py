@@ -121,7 +121,7 @@ NAMES = st.sampled_from([b":path", b"cookie", b"x-a", b"accept", b"authorization
 FIELDS = st.tuples(NAMES, st.binary(max_size=30) | st.just(b"v" * 120))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(FIELDS, max_size=8), max_size=4), st.sampled_from([4096, 150, 0]))
 def test_what_the_library_encodes(lists: list[list[Field]], size: int) -> None:
     """Blocks of the `hpack` library, tables of any size, say what they were made of."""
@@ -133,7 +133,7 @@ def test_what_the_library_encodes(lists: list[list[Field]], size: int) -> None:
         assert not decoder.too_long
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_as_the_library_reads_them(block: bytes) -> None:
     """Either both refuse a block, or both read the same; a table stays as large as it may."""

@@ -29,7 +29,7 @@ NAMES = st.sampled_from([b"vary", b"server", b"content-type", b"x-a", b"set-cook
 FIELDS = st.tuples(NAMES, st.binary(max_size=30) | st.just(b"v" * 150))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.lists(FIELDS, max_size=8), max_size=4),
     st.lists(st.sampled_from([0, 100, 250, 65536]), max_size=4),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgeserver.http2.hpack.huffman import HuffmanError, huffman_decode, huffman_encode
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=80))
 def test_what_is_encoded_is_read_back(data: bytes) -> None:
     """Any string comes back, and the encoding is the library's."""
