@@ -51,6 +51,7 @@ class Listener:
         proxy_protocol: Whether and which PROXY prelude they begin with, None for none.
         trust: Who is believed about their clients, where that is not for the server to say; else
             `INHERIT`.
+        http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class Listener:
         ssl_options: SSLOptions | None,
         proxy_protocol: Any,
         trust: Any = INHERIT,
+        http2: Any = False,
     ) -> None:
         self.socket = sock
         self.server = server
         self.ssl_options = ssl_options
         self.proxy_protocol = proxy_protocol
         self.trust = trust
+        self.http2 = http2
         self.loop = IOLoop.current().asyncio_loop
         self.address = render_address(sock.getsockname())
         self._backlog = listen_backlog(sock)
@@ -155,8 +158,13 @@ class TCPServer:
         read_chunk_size: The most that a stream keeps ahead of any read, in bytes.
         proxy_protocol: The PROXY prelude of listeners without their own setting.
 
+    Attributes:
+        http2: Whether HTTP/2 may be spoken on listeners without their own setting.
+
     Source: `tornado.tcpserver.TCPServer`.
     """
+
+    http2: Any = False
 
     def __init__(
         self,
@@ -208,6 +216,7 @@ class TCPServer:
         ssl_options: SSLOptions | None = INHERIT,
         proxy_protocol: Any = INHERIT,
         trust: Any = INHERIT,
+        http2: Any = INHERIT,
     ) -> None:
         """Accept connections on listening `sockets`, which belong to the server from now on.
 
@@ -217,6 +226,7 @@ class TCPServer:
             proxy_protocol: The PROXY prelude of their connections; None for none.
             trust: For servers that find out who a client is: who is believed about it on their
                 connections.
+            http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
 
         Raises:
             ValueError: The settings are wrong.
@@ -229,6 +239,7 @@ class TCPServer:
                 ssl_options=self.ssl_options if ssl_options is INHERIT else ssl_options,
                 proxy_protocol=self.proxy_protocol if proxy_protocol is INHERIT else proxy_protocol,
                 trust=trust,
+                http2=self.http2 if http2 is INHERIT else http2,
             )
             for sock in sockets
         ]

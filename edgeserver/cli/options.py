@@ -80,6 +80,14 @@ _TYPES: dict[Kind, Callable[[Setting], Any]] = {
 """What parses the value of each kind that is not a plain text."""
 
 
+class _Flag(click.Option):
+    """A flag that complaints call by its long name alone."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the name."""
+        return f"'{self.opts[0]}'"
+
+
 def make_option(setting: Setting) -> click.Option:
     """Return the flag of a setting.
 
@@ -94,7 +102,7 @@ def make_option(setting: Setting) -> click.Option:
         both = f"{setting.flag}/--no-{setting.name}"
         return click.Option([both], default=None, help=help_text)
     make_type = _TYPES.get(setting.kind)
-    return click.Option(
+    return _Flag(
         names,
         metavar=setting.placeholder or None,
         type=make_type(setting) if make_type else None,
@@ -105,6 +113,4 @@ def make_option(setting: Setting) -> click.Option:
 
 def options_of(table: str) -> tuple[click.Option, ...]:
     """Return the flags of one table of settings, in its order."""
-    return tuple(
-        make_option(each) for each in settings_of(table=table) if each.kind != "application"
-    )
+    return tuple(make_option(each) for each in settings_of(table=table) if each.has_flag)

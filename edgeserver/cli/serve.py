@@ -9,20 +9,34 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
-from edgeserver.cli.sources import CONFIG_OPTIONS, Sources
+from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, flags_said
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 
-__all__ = ["serve"]
+__all__ = ["execute", "open_plan", "serve"]
 
 
-@click.command(cls=GroupedCommand)
+_EXAMPLES = """\b
+Examples:
+  edgeserver serve main:app
+  edgeserver serve main:create_app --factory --bind :8000 --workers 4
+  edgeserver serve main:app --dev-tls --bind https://localhost:8443
+  edgeserver serve main:app --certfile site.pem --bind https://:443 --http-redirect 80
+  edgeserver serve main:app --bind unix:/run/app.sock,mode=660 --trust unix:
+  edgeserver serve main:app --bind :8000,proxy=v2 --trust 10.0.0.5
+  edgeserver serve --config edge.toml
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @click.argument("target", metavar="MODULE:ATTR", required=False)
 def serve(target: str | None, **values: Any) -> None:
     """Run the application that MODULE:ATTR, or the configuration, names.
@@ -32,23 +46,52 @@ def serve(target: str | None, **values: Any) -> None:
     request, SIGHUP reads the configuration, certificates and lists again.
     """
     with reported(debug=bool(values["debug"])):
-        sources = Sources.from_values(values, target)
-        content = sources.load()
-        plan = sources.plan(content)
+        plan = Sources.from_values(values, target).read()
     with reported(debug=plan.debug, spell=plan.spell):
-        _prepare(plan)
-        _open_listeners(plan)
-    try:
-        code = _run_alone(plan) if plan.single_process else _run_workers(plan, content)
-    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
-        code = 130
-    finally:
-        _close_listeners(plan)
-    sys.exit(code)
+        _open(plan)
+        sys.exit(execute(plan))
 
 
 add_flags(serve, GROUPS)
 serve.params.extend(CONFIG_OPTIONS)
+
+
+def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> ServePlan:
+    """Return the plan that the values of all flags make, with its sockets open.
+
+    Args:
+        target: The application's name.
+        values: What was given for each flag, by its setting's key; None where nothing was.
+        app: The application itself, where there is nothing to import.
+
+    Raises:
+        EdgeServerError: A value is wrong, or something cannot be had.
+    """
+    # A program has said all that it has to say: neither environment nor file counts.
+    plan = Sources(flags_said(values, target), None, {}).read()
+    plan.app = app
+    _open(plan)
+    return plan
+
+
+def _open(plan: ServePlan) -> None:
+    """Build what a plan asks for, and open its sockets."""
+    _prepare(plan)
+    _open_listeners(plan)
+
+
+def execute(plan: ServePlan) -> int:
+    """Do what a plan says, until a signal ends it; return the exit code.
+
+    Raises:
+        EdgeServerError: The one process that serves could not start.
+    """
+    try:
+        return _run_alone(plan) if plan.single_process else _run_workers(plan)
+    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
+        return 130
+    finally:
+        _close_listeners(plan)
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -61,10 +104,17 @@ def _prepare(plan: ServePlan) -> None:
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
     from edgeserver.runtime.reconfigure import open_listener
+    from edgeserver.runtime.sockets import ActivatedSockets
 
+    activated = ActivatedSockets(os.environ)
     try:
         for listener in (*plan.listeners, *plan.redirects):
-            open_listener(plan, listener)
+            open_listener(plan, listener, activated)
+        for name in map(escape, activated.left):
+            _say(
+                f"systemd has passed sockets named {name} that nobody asks for; add"
+                f" --bind systemd:{name}, or take them out of the socket unit"
+            )
     except BaseException:
         _close_listeners(plan)
         raise
@@ -84,24 +134,36 @@ def _announce(plan: ServePlan, kind: str) -> None:
     from edgeserver.cli.banner import print_lines, render_banner
 
     stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream)
+    print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
+
+
+def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
+    """Return where is listened, a line each."""
+    from edgeserver.cli.banner import render_listeners
+
+    return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
 
 
 def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.worker import run_process
 
-    with reported(debug=plan.debug, spell=plan.spell):
-        return run_process(plan, announce=lambda kind: _announce(plan, kind))
+    manager = take_manager(os.environ)
+    return run_process(plan, announce=lambda kind: _announce(plan, kind), manager=manager)
 
 
-def _run_workers(plan: ServePlan, content: bytes | None) -> int:
+def _run_workers(plan: ServePlan) -> int:
     """Serve in processes of their own, and watch them in this one."""
+    from edgeserver.runtime.admin import open_admin
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
-    force = PlanInForce(plan, content, _say)
+    force = PlanInForce(plan, _say)
     watching = contextlib.ExitStack()
+    with reported(debug=plan.debug, spell=plan.spell):
+        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -130,6 +192,8 @@ def _run_workers(plan: ServePlan, content: bytes | None) -> int:
             shared_queue=force.queues.is_shared,
             on_ready=on_ready,
             say=_say,
+            manager=take_manager(os.environ),
+            operators=operators,
             configuration=force,
         )
     finally:

@@ -100,8 +100,16 @@ class Sources:
         if effective.errors:
             raise WrongConfiguration(effective.errors)
         plan = apply_effective(effective)
-        plan.configuration = self
+        plan.configuration, plan.content = self, content
         return plan
+
+    def read(self) -> ServePlan:
+        """Return the plan that all sources make now.
+
+        Raises:
+            ConfigurationError: Something is wrong.
+        """
+        return self.plan(self.load())
 
 
 def apply_effective(effective: Effective) -> ServePlan:

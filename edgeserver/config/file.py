@@ -346,7 +346,7 @@ def _rebase(setting: Setting, text: str, directory: str) -> str:
         certfile, _, keyfile = files.rpartition(":")
         join = os.path.join
         return f"{name}={join(directory, certfile)}:{join(directory, keyfile)}"
-    if setting.kind == "address":
+    if setting.kind == "address" or setting.name == "admin":
         before, unix, path = text.partition("unix:")
         if unix and before in ("", "http://", "https://") and not path.startswith(("/", "@")):
             return f"{before}{unix}{os.path.join(directory, path)}"

@@ -6,10 +6,12 @@ and which buffer long bodies are read into. It must not know who asks for it.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from edgeserver.http.limits import HTTPLimits
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.http1.bulk_reader import make_bulk_buffer
 from edgeserver.http1.response_head import date_line, encode_field
 
@@ -47,6 +49,8 @@ class HTTP1Shared:
         max_fields: Most field lines of a head.
         small_head: Most bytes of a head that may take the fast path.
         keeping: The connections that keep the fields of their last heads.
+        other_version: Given the first bytes of a connection, its PROXY header and who is believed
+            on it, where HTTP/1 cannot read them, returns the protocol that can; None for nobody.
 
     Raises:
         ValueError: The service's `strict_transport` cannot stand in a header.
@@ -57,6 +61,7 @@ class HTTP1Shared:
         "date_line",
         "keeping",
         "max_fields",
+        "other_version",
         "service",
         "small_head",
         "strict_transport_line",
@@ -72,6 +77,9 @@ class HTTP1Shared:
         self.max_fields = service.limits.max_header_fields
         self.small_head = min(service.limits.max_header_size, SMALL_HEAD)
         self.keeping: set[KeepsFields] = set()
+        self.other_version: Callable[[bytes, Any, TrustSource], asyncio.Protocol | None] | None = (
+            None
+        )
         self._bulk: memoryview | None = None  # made for the first long body
         service.clock.on_date.append(self._set_date)
         service.on_limits.append(self._set_limits)

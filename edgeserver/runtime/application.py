@@ -17,13 +17,15 @@ __all__ = ["prepare_application"]
 
 
 def prepare_application(plan: ServePlan) -> tuple[str, Any]:
-    """Import the application of a plan, and return its kind and its delegate.
+    """Import the application of a plan, unless it is there, and return its kind and its delegate.
 
     Raises:
         ConfigurationError: It is not there, of no kind that is known, or does not take an option.
         StartError: Its own code raised.
     """
-    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    app = plan.app
+    if app is None:
+        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
         options = _adapter_options(plan, kind)

@@ -7,14 +7,14 @@ nothing, makes no file and imports no application.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeserver.config.ip_ranges import load_ranges
 from edgeserver.config.model import setting
 from edgeserver.config.origins import Problem
 from edgeserver.errors import ConfigurationError, EdgeServerError
-from edgeserver.runtime.plan import ServePlan, TLSRequest
+from edgeserver.runtime.plan import PlannedListener, ServePlan, TLSRequest
 from edgeserver.runtime.prepare import check_loop, load_contexts, policy_of
 from edgeserver.support.escape import escape
 
@@ -32,14 +32,16 @@ def examine(plan: ServePlan) -> list[Problem]:
         *_examine_directory(plan),
         *_examine_trust(plan.trust, plan.spell),
         *_examine_audit_log(plan),
+        *_examine_tokens(plan),
     ]
     if plan.tls_request is not None:
-        problems += _examine_tls(plan.tls_request, plan.spell)
+        shared = [each for each in plan.listeners if each.tls_request is None]
+        problems += _examine_tls(plan.tls_request, shared, plan.spell)
     for listener in plan.listeners:
         if listener.trust_values is not None:
             problems += _examine_trust(listener.trust_values, listener.spell)
         if listener.tls_request is not None:
-            problems += _examine_tls(listener.tls_request, listener.spell)
+            problems += _examine_tls(listener.tls_request, [listener], listener.spell)
     return list(dict.fromkeys(problems))
 
 
@@ -83,7 +85,9 @@ def _examine_trust(values: Mapping[str, Any], spell: Spell) -> Iterator[Problem]
         yield Problem(spell(text), is_error=False)
 
 
-def _examine_tls(request: TLSRequest, spell: Spell) -> Iterator[Problem]:
+def _examine_tls(
+    request: TLSRequest, listeners: Sequence[PlannedListener], spell: Spell
+) -> Iterator[Problem]:
     """Yield what is wrong with the files of a certificate; all that are missing, or the first."""
     if request.development:
         return  # they are made at the start
@@ -92,13 +96,14 @@ def _examine_tls(request: TLSRequest, spell: Spell) -> Iterator[Problem]:
         yield from (Problem(spell(each)) for each in missing)
         return
     try:
-        contexts = load_contexts(request)
+        contexts = load_contexts(request, listeners)
     except ConfigurationError as error:
         yield Problem(spell(str(error)))
         return
     from edgeserver.tls import start_lines
 
-    for line in start_lines(contexts):
+    lines = [line for one in list(contexts.values())[:1] for line in start_lines(one)]
+    for line in lines:
         if line.startswith("warning: "):
             text = f"--certfile: {line.removeprefix('warning: ')}"
             yield Problem(spell(text), is_error=False)
@@ -116,6 +121,17 @@ def _missing_files(request: TLSRequest) -> Iterator[str]:
         if path and not os.access(path, os.R_OK):
             what = "cannot be read by this user" if os.path.exists(path) else "does not exist"
             yield f"{flag} {escape(path)} {what}; name a file that is there and may be read"
+
+
+def _examine_tokens(plan: ServePlan) -> Iterator[Problem]:
+    """Yield a complaint about each file with a secret that cannot be read."""
+    named = [("admin-token-file", plan.admin_token_file)]
+    if plan.echo is not None:
+        named.append(("audit-token-file", plan.echo.token_file))
+    for name, path in named:
+        if path is not None and not os.access(path, os.R_OK):
+            text = f"{setting(name).flag} {escape(path)} cannot be read; name a file that can"
+            yield Problem(plan.spell(text))
 
 
 def _examine_audit_log(plan: ServePlan) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ import struct
 import time
 import zlib
 
+from edgeserver.support.counters import CounterRow
+
 __all__ = ["Beats", "ParentLink", "SharedText"]
 
 SLOTS = 4096
@@ -104,6 +106,7 @@ class ParentLink:
         is_renewed: Whether it replaces another, so that files may have changed since the parent
             has read them.
         text: Where the parent leaves the configuration file as it is to be in force.
+        row: What it counts into; None where nobody asks.
     """
 
     def __init__(
@@ -116,10 +119,12 @@ class ParentLink:
         slot: int,
         is_renewed: bool,
         text: SharedText | None = None,
+        row: CounterRow | None = None,
     ) -> None:
         self.place = place
         self.lifeline = lifeline
         self.is_renewed = is_renewed
+        self.row = row
         self._pipe = pipe
         self._beats = beats
         self._slot = slot
@@ -142,6 +147,10 @@ class ParentLink:
         """Tell that connections are accepted, and what the application was taken for."""
         self.beat()
         self._write(f"ready {said}")
+
+    def reloaded(self) -> None:
+        """Tell that what HUP asks for was done, or has failed."""
+        self._write("reloaded")
 
     def renew(self, why: str) -> None:
         """Ask to be replaced."""

@@ -8,9 +8,10 @@ know a flag's name.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from edgeserver.proxyheaders import TrustPolicy
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "Configuration", "Hook", "Listener", "ServePlan", "TLSRequest"]
+__all__ = [
+    "HTTP2_MODES",
+    "AuditRequest",
+    "Configuration",
+    "EchoRequest",
+    "Hook",
+    "PlannedListener",
+    "ServePlan",
+    "TLSRequest",
+]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -81,6 +91,19 @@ class AuditRequest:
     sample: float = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class EchoRequest:
+    """Which echo for probes there is to be.
+
+    Args:
+        path: Where it answers.
+        token_file: The file with its secret.
+    """
+
+    path: str
+    token_file: str
+
+
 class Configuration(Protocol):
     """What a plan is made of, and can be made of again.
 
@@ -112,29 +135,35 @@ def _as_it_is(message: str) -> str:
 
 
 @dataclass(kw_only=True)
-class Listener:
+class PlannedListener:
     """One `--bind` or `[[listener]]`, and the sockets that it became.
 
     Args:
         bind: What the flag said.
         is_tls: Whether connections start with TLS.
+        http2: Whether HTTP/2 is spoken: `"on"`, `"off"` or `"only"`.
         tls_request: The TLS that it has of its own; None for that of all.
         trust_values: What was said of proxies for it alone, by the setting's key; None for what was
             said for all.
         spell: Puts a complaint about its settings into the words in which they were said.
-        tls: Its own contexts, once prepared.
+        tls: Its own contexts, once prepared, as those of the plan.
         trust: Its own policy, once prepared.
         sockets: The listening sockets, once opened.
     """
 
     bind: Bind
     is_tls: bool
+    http2: str = "off"
     tls_request: TLSRequest | None = None
     trust_values: Mapping[str, Any] | None = None
     spell: Callable[[str], str] = _as_it_is
-    tls: TLSContexts | None = None
+    tls: dict[str, TLSContexts] | None = None
     trust: TrustPolicy | None = None
     sockets: list[socket.socket] = field(default_factory=list)
+
+
+HTTP2_MODES: Final[dict[str, bool | str]] = {"on": True, "off": False, "only": "only"}
+"""What a server's `http2` is for each of a listener's."""
 
 
 @dataclass(kw_only=True)
@@ -143,6 +172,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -152,6 +182,8 @@ class ServePlan:
             audit log) are added when the plan is prepared.
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
         audit: The audit log that is wanted.
+        echo: The echo for probes that is wanted.
+        gate: Puts something before the application's delegate; None where nothing is.
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -159,8 +191,8 @@ class ServePlan:
             that is listened on.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The contexts of https listeners, which all workers share, once prepared; None without
-            TLS.
+        tls: The contexts of https listeners, which all workers share, once prepared, by what is
+            spoken on these; empty without TLS.
         workers: How many processes serve.
         single_process: Whether the first process serves itself, and nothing watches it.
         start_timeout_s: How long a worker may take to start; 0 for no limit.
@@ -173,12 +205,16 @@ class ServePlan:
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
         drain_delay_s: How long connections are accepted on after a signal to stop.
         reloads: Whether a source that changes has the workers replaced.
+        admin: Where operators are answered.
+        admin_token_file: The file with what they show where that is not a Unix socket.
         access_log_format: `"text"`, `"json"`, or None for no access log.
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        began_s: When the start began, on the monotonic clock.
         effective: What all of this was made of; None where a program has made it.
         configuration: Reads that again; None where a program has made it.
+        content: The configuration file that it was made of, None without one.
         spell: Puts a complaint that names flags into the words in which they were said.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
@@ -189,6 +225,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
@@ -197,13 +234,15 @@ class ServePlan:
     server_options: dict[str, Any] = field(default_factory=dict)
     trust: Mapping[str, Any] = field(default_factory=dict)
     audit: AuditRequest | None = None
+    echo: EchoRequest | None = None
+    gate: Callable[[Any], Any] | None = None
     tls_request: TLSRequest | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    redirects: list[Listener] = field(default_factory=list)
+    listeners: list[PlannedListener] = field(default_factory=list)
+    redirects: list[PlannedListener] = field(default_factory=list)
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
-    tls: TLSContexts | None = None
+    tls: dict[str, TLSContexts] = field(default_factory=dict)
     workers: int = 1
     single_process: bool = False
     start_timeout_s: float = 60.0
@@ -216,12 +255,16 @@ class ServePlan:
     drain_idle_s: float = 1.0
     drain_delay_s: float = 0.0
     reloads: bool = False
+    admin: list[Bind] = field(default_factory=list)
+    admin_token_file: str | None = None
     access_log_format: str | None = "text"
     access_log_asked: bool = False
     loop: str = "auto"
     debug: bool = False
+    began_s: float = field(default_factory=time.monotonic)
     effective: Effective | None = None
     configuration: Configuration | None = None
+    content: bytes | None = None
     spell: Callable[[str], str] = _as_it_is
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)

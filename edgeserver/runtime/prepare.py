@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import re
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,14 @@ from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.runtime.plan import AuditRequest, Listener, ServePlan, TLSRequest
+from edgeserver.runtime.plan import (
+    HTTP2_MODES,
+    AuditRequest,
+    EchoRequest,
+    PlannedListener,
+    ServePlan,
+    TLSRequest,
+)
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 from edgeserver.support.loggers import gen_log
@@ -60,7 +67,8 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
     """
     check_loop(plan.loop)
     if plan.tls_request is not None:
-        plan.tls = _prepare_tls(plan, plan.tls_request)
+        shared = [each for each in plan.listeners if each.tls_request is None]
+        plan.tls = _prepare_tls(plan, plan.tls_request, shared)
     _prepare_trust(plan)
     for listener in plan.listeners:
         with respelled(listener.spell):
@@ -73,6 +81,8 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
         if before is not None and before.audit == plan.audit:
             opened = before.server_options.get("audit_log")
         _prepare_audit(plan, plan.audit, opened)
+    if plan.echo is not None:
+        _prepare_echo(plan, plan.echo)
     _note_connections(plan)
 
 
@@ -113,11 +123,11 @@ def respelled(spell: Callable[[str], str]) -> Iterator[None]:
         raise type(error)(text) from error
 
 
-def _prepare_listener(plan: ServePlan, listener: Listener) -> None:
+def _prepare_listener(plan: ServePlan, listener: PlannedListener) -> None:
     """Build what a listener has of its own, and say what is in force there."""
     before, where = len(plan.notes), render_bind(listener.bind)
     if listener.tls_request is not None:
-        listener.tls = _prepare_tls(plan, listener.tls_request)
+        listener.tls = _prepare_tls(plan, listener.tls_request, [listener])
     if listener.trust_values is not None:
         listener.trust = policy_of(listener.trust_values)
         plan.notes += describe_policy(listener.trust)
@@ -153,18 +163,28 @@ def _tls_options(request: TLSRequest) -> dict[str, Any]:
     return options
 
 
-def load_contexts(request: TLSRequest) -> TLSContexts:
-    """Read what a request names, and return the contexts; nothing is logged.
+def load_contexts(
+    request: TLSRequest, listeners: Iterable[PlannedListener]
+) -> dict[str, TLSContexts]:
+    """Read what a request names, and return contexts by what is spoken; nothing is logged.
+
+    Args:
+        request: What is asked for.
+        listeners: Whose contexts they are to be; only those with TLS count.
 
     Raises:
         ConfigurationError: A file cannot be had or holds something wrong; it is named by its flag.
     """
+    from edgeserver.server.stack import ALPN
     from edgeserver.tls import build_contexts
 
     options = _tls_options(request)
     gen_log.addFilter(_drop)  # who calls says every warning that it would log
     try:
-        return build_contexts(options)
+        return {
+            http2: build_contexts(options, alpn=ALPN[HTTP2_MODES[http2]])
+            for http2 in dict.fromkeys(each.http2 for each in listeners if each.is_tls)
+        }
     except TLSConfigurationError as error:
         raise TLSConfigurationError(_name_flag(str(error), options)) from error
     except ConfigurationError:
@@ -175,14 +195,17 @@ def load_contexts(request: TLSRequest) -> TLSContexts:
         gen_log.removeFilter(_drop)
 
 
-def _prepare_tls(plan: ServePlan, request: TLSRequest) -> TLSContexts:
-    """Build contexts of https listeners, and say what is served."""
+def _prepare_tls(
+    plan: ServePlan, request: TLSRequest, listeners: Iterable[PlannedListener]
+) -> dict[str, TLSContexts]:
+    """Build contexts of https listeners, by what is spoken there, and say what is served."""
     from edgeserver.tls import start_lines
 
     if request.development:
         plan.notes.append(f"development certificate: clients trust it with {DEV_DIRECTORY}/ca.pem")
-    contexts = load_contexts(request)
-    plan.notes += start_lines(contexts)
+    contexts = load_contexts(request, listeners)
+    for one in list(contexts.values())[:1]:
+        plan.notes += start_lines(one)
     return contexts
 
 
@@ -265,6 +288,20 @@ def _open_audit_log(request: AuditRequest) -> AuditLog:
             f"--audit-log {escape(request.path)}: {cause.strerror}; name a file that this user "
             "may write"
         ) from error
+
+
+def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:
+    """Read the token, and put the echo before the application; all workers share its nonces."""
+    from edgeserver.adapters.detect import delegate_for
+    from edgeserver.audit.echo import Echo, EchoGate
+    from edgeserver.audit.proof import load_token
+
+    flag = setting("audit-token-file").flag
+    echo = Echo(lambda: load_token(request.token_file, flag=flag))
+    plan.gate = lambda delegate: EchoGate(echo, request.path, delegate_for(delegate))
+    plan.on_start.append(echo.attach)
+    plan.on_reload.append(lambda server: echo.reload())
+    plan.notes.append(f"audit echo: {escape(request.path)}, for probes with the token")
 
 
 def _note_connections(plan: ServePlan) -> None:

@@ -14,11 +14,11 @@ from edgeserver.config.effective import changes
 from edgeserver.config.file import MAX_FILE_BYTES
 from edgeserver.errors import EdgeServerError
 from edgeserver.runtime.link import SharedText
-from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.runtime.plan import PlannedListener, ServePlan
 from edgeserver.runtime.prepare import prepare
 from edgeserver.runtime.processes import Change
 from edgeserver.runtime.reload import adopt, reread
-from edgeserver.runtime.sockets import PlaceSockets, open_sockets
+from edgeserver.runtime.sockets import ActivatedSockets, PlaceSockets, open_sockets
 from edgeserver.runtime.supervisor import Limits
 
 __all__ = ["PlanInForce", "limits_of", "open_listener"]
@@ -36,13 +36,22 @@ def limits_of(plan: ServePlan) -> Limits:
     )
 
 
-def open_listener(plan: ServePlan, listener: Listener) -> None:
+def open_listener(
+    plan: ServePlan, listener: PlannedListener, activated: ActivatedSockets | None = None
+) -> None:
     """Open the sockets of one listener.
+
+    Args:
+        plan: Says how.
+        listener: The listener.
+        activated: Those that systemd has opened.
 
     Raises:
         EdgeServerError: They cannot be had.
     """
-    listener.sockets = open_sockets(listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port)
+    listener.sockets = open_sockets(
+        listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port, activated=activated
+    )
 
 
 class PlanInForce:
@@ -50,7 +59,6 @@ class PlanInForce:
 
     Args:
         plan: The plan; its sockets are open.
-        content: The configuration file that it was made of, None without one.
         say: Prints one line for the operator.
 
     Attributes:
@@ -59,12 +67,12 @@ class PlanInForce:
         text: The file as it is in force, for workers that run.
     """
 
-    def __init__(self, plan: ServePlan, content: bytes | None, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: ServePlan, say: Callable[[str], None]) -> None:
         self.plan = plan
         self.queues = PlaceSockets((*plan.listeners, *plan.redirects))
         self.text = SharedText(MAX_FILE_BYTES)
-        self.text.write(content)
-        self._content = content
+        self.text.write(plan.content)
+        self._content = plan.content
         self._say = say
         self._before: tuple[ServePlan, bytes | None] | None = None  # while a roll goes on
 
@@ -93,6 +101,7 @@ class PlanInForce:
         new = reread(old, content, "roll")
         if new is old or not (changes(old.effective, new.effective) or _listeners_differ(old, new)):
             return self._change(0)  # only the code may be another
+        new.app = old.app
         prepare(new, old)
         known = {each.bind for each in (*old.listeners, *old.redirects)}
         self.queues.change(

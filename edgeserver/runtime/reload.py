@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from edgeserver.config.effective import changes
 from edgeserver.config.model import Applies, settings_of
 from edgeserver.config.origins import Problem, WrongConfiguration
+from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.examine import examine
-from edgeserver.runtime.plan import ServePlan
+from edgeserver.runtime.plan import PlannedListener, ServePlan, TLSRequest
 from edgeserver.runtime.prepare import load_contexts, policy_of, respelled
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ def _refuse_changes(old: ServePlan, new: ServePlan, by: Applies) -> list[Problem
     return refused
 
 
-def _kinds(plan: ServePlan) -> list[tuple[bool, bool, bool]]:
+def _kinds(plan: ServePlan) -> list[tuple[bool, str, bool, bool]]:
     return [
-        (each.is_tls, each.tls_request is None, each.trust_values is None)
+        (each.is_tls, each.http2, each.tls_request is None, each.trust_values is None)
         for each in plan.listeners
     ]
 
@@ -97,18 +98,7 @@ async def put_in_force(
         ConfigurationError: Something is wrong with a file by now; nothing has changed.
     """
     # Everything is read before anything is changed.
-    with respelled(new.spell):
-        policy = policy_of(new.trust)
-        contexts = _contexts_for(new.tls_request, old.tls_request)
-    own: list[tuple[Any, Any]] = []
-    for before, after in zip(old.listeners, new.listeners, strict=True):
-        with respelled(after.spell):
-            own.append(
-                (
-                    None if after.trust_values is None else policy_of(after.trust_values),
-                    _contexts_for(after.tls_request, before.tls_request),
-                )
-            )
+    policy, contexts, own = _build(old, new)
     limits = _limits(new)
     if limits != _limits(old):
         server.set_limits(**limits)
@@ -119,7 +109,7 @@ async def put_in_force(
             if trust is not None:
                 server.set_trust(trust, listener=listener)
             if chosen is not None and after.is_tls:
-                server.set_tls(chosen, listener=listener)
+                server.set_tls(chosen[after.http2], listener=listener)
 
 
 def adopt(old: ServePlan, new: ServePlan) -> None:
@@ -128,28 +118,51 @@ def adopt(old: ServePlan, new: ServePlan) -> None:
     Raises:
         ConfigurationError: Something is wrong with a file by now; nothing has changed.
     """
+    policy, contexts, own = _build(old, new)
+    old.take_over(new)
+    old.server_options["trust"] = policy
+    if contexts is not None:
+        old.tls = contexts
+    for listener, (trust, tls) in zip(old.listeners, own, strict=True):
+        listener.trust = trust
+        if tls is not None:
+            listener.tls = tls
+
+
+_Contexts = dict[str, Any] | None
+"""Contexts by what is spoken; None where those in force stay."""
+
+
+def _build(
+    old: ServePlan, new: ServePlan
+) -> tuple[TrustPolicy, _Contexts, list[tuple[TrustPolicy | None, _Contexts]]]:
+    """Build what a plan asks for: for all listeners, and for each that has its own.
+
+    Raises:
+        ConfigurationError: Something is wrong with a file.
+    """
     with respelled(new.spell):
         policy = policy_of(new.trust)
-        contexts = _contexts_for(new.tls_request, old.tls_request)
-    own = []
+        shared = [each for each in new.listeners if each.tls_request is None]
+        contexts = _contexts_for(new.tls_request, old.tls_request, shared)
+    own: list[tuple[TrustPolicy | None, _Contexts]] = []
     for before, after in zip(old.listeners, new.listeners, strict=True):
         with respelled(after.spell):
             trust = None if after.trust_values is None else policy_of(after.trust_values)
-            own.append((trust, _contexts_for(after.tls_request, before.tls_request)))
-    old.take_over(new)
-    old.server_options["trust"] = policy
-    old.tls = contexts or old.tls
-    for listener, (trust, tls) in zip(old.listeners, own, strict=True):
-        listener.trust = trust
-        listener.tls = tls or listener.tls
+            own.append((trust, _contexts_for(after.tls_request, before.tls_request, [after])))
+    return policy, contexts, own
 
 
-def _contexts_for(request: Any, before: Any) -> Any:
+def _contexts_for(
+    request: TLSRequest | None, before: TLSRequest | None, listeners: Sequence[PlannedListener]
+) -> _Contexts:
     """Return new contexts where other options are asked for; None where those in force stay.
 
     Files that have changed under the same names are read again by the contexts in force.
     """
-    return None if request is None or request == before else load_contexts(request)
+    if request is None or request == before:
+        return None
+    return load_contexts(request, listeners)
 
 
 def _limits(plan: ServePlan) -> dict[str, Any]:

@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from edgeserver.config.bind import parse_bind
-from edgeserver.runtime.plan import Listener
-from edgeserver.runtime.sockets import PlaceSockets, open_sockets
+from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import PlannedListener
+from edgeserver.runtime.sockets import ActivatedSockets, PlaceSockets, open_sockets
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
 
 
-def _listener(text: str) -> Listener:
+def _listener(text: str) -> PlannedListener:
     bind = parse_bind(text)
-    return Listener(bind=bind, is_tls=False, sockets=open_sockets(bind))
+    return PlannedListener(bind=bind, is_tls=False, sockets=open_sockets(bind))
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
+def listener() -> Iterator[PlannedListener]:
     """Return a listener on a free port."""
     made = _listener("127.0.0.1:0")
     yield made
@@ -31,7 +32,7 @@ def listener() -> Iterator[Listener]:
 
 
 @linux_only
-def test_each_place_has_a_socket_of_its_own(listener: Listener) -> None:
+def test_each_place_has_a_socket_of_its_own(listener: PlannedListener) -> None:
     """All have the same address, and the first place keeps the socket that was opened first."""
     places = PlaceSockets([listener])
     first = listener.sockets[0]
@@ -48,7 +49,7 @@ def test_each_place_has_a_socket_of_its_own(listener: Listener) -> None:
 
 
 @linux_only
-def test_a_successor_inherits_what_is_queued(listener: Listener) -> None:
+def test_a_successor_inherits_what_is_queued(listener: PlannedListener) -> None:
     """Opened again, a place has the socket that it had, with who waits there."""
     places = PlaceSockets([listener])
     address = listener.sockets[0].getsockname()
@@ -62,7 +63,7 @@ def test_a_successor_inherits_what_is_queued(listener: Listener) -> None:
 
 
 @linux_only
-def test_a_released_place_is_taken_over(listener: Listener) -> None:
+def test_a_released_place_is_taken_over(listener: PlannedListener) -> None:
     """Who is started from then on has its sockets beside its own."""
     places = PlaceSockets([listener])
     places.open(2)
@@ -76,7 +77,7 @@ def test_a_released_place_is_taken_over(listener: Listener) -> None:
 
 @linux_only
 @pytest.mark.parametrize("place", [1, 2], ids=["first", "second"])
-def test_a_dropped_place_is_closed_and_opened_again(listener: Listener, place: int) -> None:
+def test_a_dropped_place_is_closed_and_opened_again(listener: PlannedListener, place: int) -> None:
     """Its port stays the same, even where it was the one that was opened first."""
     places = PlaceSockets([listener])
     port = listener.sockets[0].getsockname()[1]
@@ -88,7 +89,7 @@ def test_a_dropped_place_is_closed_and_opened_again(listener: Listener, place: i
     places.close()
 
 
-def test_the_last_place_is_not_dropped(listener: Listener) -> None:
+def test_the_last_place_is_not_dropped(listener: PlannedListener) -> None:
     """Somebody has to hold the port."""
     places = PlaceSockets([listener])
     places.drop(1)
@@ -116,7 +117,7 @@ def test_one_queue_for_all(tmp_path: Path, kind: str) -> None:
 
 
 @linux_only
-def test_a_port_of_another_process_is_still_refused(listener: Listener) -> None:
+def test_a_port_of_another_process_is_still_refused(listener: PlannedListener) -> None:
     """That places share a port lets nobody else have it."""
     places = PlaceSockets([listener])
     places.open(2)
@@ -126,22 +127,39 @@ def test_a_port_of_another_process_is_still_refused(listener: Listener) -> None:
     places.close()
 
 
-def _opens(listener: Listener) -> None:
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "systemd has passed no socket; start the service through its socket unit"),
+        ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "systemd has passed no socket; start"),
+        ({"LISTEN_PID": "x", "LISTEN_FDS": "1"}, "LISTEN_PID is not a number"),
+    ],
+    ids=["by-hand", "for-another", "malformed"],
+)
+def test_activated_by_nobody(environ: dict[str, str], says: str) -> None:
+    """A bind that names a socket of systemd says how to get one; the variables go in any case."""
+    activated = ActivatedSockets(environ)
+    assert environ == {}
+    with pytest.raises(ConfigurationError, match=says):
+        open_sockets(parse_bind("systemd:web"), activated=activated)
+
+
+def _opens(listener: PlannedListener) -> None:
     listener.sockets = open_sockets(listener.bind)
 
 
-def _twin(listener: Listener) -> Listener:
+def _twin(listener: PlannedListener) -> PlannedListener:
     """Return a listener at the same address, as another configuration has it."""
-    return Listener(bind=listener.bind, is_tls=False)
+    return PlannedListener(bind=listener.bind, is_tls=False)
 
 
 @linux_only
-def test_other_addresses(tmp_path: Path, listener: Listener) -> None:
+def test_other_addresses(tmp_path: Path, listener: PlannedListener) -> None:
     """What stays keeps its sockets at every place; what is new has some, what goes is closed."""
     going, stays = _listener(f"unix:{tmp_path}/a.sock"), _twin(listener)
     places = PlaceSockets([going, listener])
     places.open(2)
-    fresh = Listener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
+    fresh = PlannedListener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
     places.change([stays, fresh], _opens)
     assert stays.sockets == listener.sockets
     assert going.sockets[0].fileno() != -1
@@ -156,7 +174,7 @@ def test_other_addresses(tmp_path: Path, listener: Listener) -> None:
 
 
 @linux_only
-def test_a_worker_holds_nothing_that_goes(tmp_path: Path, listener: Listener) -> None:
+def test_a_worker_holds_nothing_that_goes(tmp_path: Path, listener: PlannedListener) -> None:
     """A new one closes the sockets of addresses that are listened on no more."""
     going = _listener("127.0.0.3:0")
     places = PlaceSockets([going, listener])
@@ -168,11 +186,11 @@ def test_a_worker_holds_nothing_that_goes(tmp_path: Path, listener: Listener) ->
 
 
 @linux_only
-def test_back_to_the_old_addresses(listener: Listener) -> None:
+def test_back_to_the_old_addresses(listener: PlannedListener) -> None:
     """Undone, what was there is there still, at every place, and what was new is closed."""
     places = PlaceSockets([listener])
     places.open(2)
-    fresh = Listener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
+    fresh = PlannedListener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
     places.change([fresh], _opens)
     places.undo()
     assert fresh.sockets[0].fileno() == -1
@@ -183,12 +201,12 @@ def test_back_to_the_old_addresses(listener: Listener) -> None:
     places.close()
 
 
-def test_an_address_that_cannot_be_had(listener: Listener) -> None:
+def test_an_address_that_cannot_be_had(listener: PlannedListener) -> None:
     """Nothing changes, and what was opened before is closed again."""
     places = PlaceSockets([listener])
     port = listener.sockets[0].getsockname()[1]
-    first = Listener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
-    taken = Listener(bind=parse_bind(f"127.0.0.1:{port}"), is_tls=False)
+    first = PlannedListener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
+    taken = PlannedListener(bind=parse_bind(f"127.0.0.1:{port}"), is_tls=False)
     with pytest.raises(Exception, match=f"port {port} is taken"):
         places.change([_twin(listener), first, taken], _opens)
     assert [sock.fileno() for sock in first.sockets] in ([-1], [])
@@ -203,7 +221,7 @@ def test_port_0_and_others_that_are_added(tmp_path: Path) -> None:
     """Where all queues were shared a new address has queues of its own."""
     first = _listener(f"unix:{tmp_path}/a.sock")
     places = PlaceSockets([first])
-    fresh = Listener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
+    fresh = PlannedListener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
     places.change([_twin(first), fresh], _opens)
     assert not places.is_shared
     places.open(2)

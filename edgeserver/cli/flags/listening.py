@@ -16,7 +16,7 @@ from edgeserver.config.bind import Bind, parse_bind, render_bind
 from edgeserver.config.model import DEFAULT_BIND, setting, settings_of
 from edgeserver.config.trust import check_trust, names_proxies
 from edgeserver.errors import ConfigurationError
-from edgeserver.runtime.plan import Listener, ServePlan, TLSRequest
+from edgeserver.runtime.plan import PlannedListener, ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 
 __all__ = ["GROUP", "OwnListener"]
@@ -48,16 +48,18 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
         bind = parse_bind(text)
         is_tls = _starts_with_tls(bind, plan.tls_request)
         _require_trust(bind, plan.trust)
-        plan.listeners.append(Listener(bind=bind, is_tls=is_tls))
+        http2 = bind.http2 or ("on" if setting("http2").value_in(values) else "off")
+        plan.listeners.append(PlannedListener(bind=bind, is_tls=is_tls, http2=http2))
     for each in own:
         try:
             plan.listeners.append(_own_listener(each, plan))
         except ConfigurationError as error:
             raise type(error)(each.spell(str(error))) from error
     if plan.tls_request is not None and not any(listener.is_tls for listener in plan.listeners):
+        made = plan.tls_request.development
         raise ConfigurationError(
-            "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
-            "or leave the certificate out"
+            f"{'--dev-tls' if made else 'a certificate'} is given but every --bind says http://; "
+            f"write --bind https://HOST:PORT, or leave {'it' if made else 'the certificate'} out"
         )
     if values["http_redirect"] is not None:
         port, plan.redirect_port = _parse_redirect(values["http_redirect"])
@@ -66,7 +68,7 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.reuse_port = bool(values["reuse_port"])
 
 
-def _own_listener(own: OwnListener, plan: ServePlan) -> Listener:
+def _own_listener(own: OwnListener, plan: ServePlan) -> PlannedListener:
     """Return a listener that has settings of its own."""
     bind = parse_bind(own.bind)
     has_tls = any(each.key in own.own for each in settings_of(taker="tls"))
@@ -81,9 +83,10 @@ def _own_listener(own: OwnListener, plan: ServePlan) -> Listener:
         )
     trust = _own_trust(own)
     _require_trust(bind, plan.trust if trust is None else trust)
-    return Listener(
+    return PlannedListener(
         bind=bind,
         is_tls=_starts_with_tls(bind, request or plan.tls_request),
+        http2=bind.http2 or ("on" if setting("http2").value_in(own.values) else "off"),
         tls_request=request,
         trust_values=trust,
         spell=own.spell,
@@ -144,7 +147,7 @@ def _parse_redirect(value: str) -> tuple[int, int | None]:
     return port, public
 
 
-def _redirect_listeners(port: int, plan: ServePlan) -> list[Listener]:
+def _redirect_listeners(port: int, plan: ServePlan) -> list[PlannedListener]:
     """Return the plain listeners that send clients to https: one on each host of it."""
     secure = {
         listener.bind.host: listener.bind
@@ -158,7 +161,7 @@ def _redirect_listeners(port: int, plan: ServePlan) -> list[Listener]:
             f"https://HOST:PORT{certificate}"
         )
     return [
-        Listener(bind=replace(bind, scheme="http", port=port, proxy=None), is_tls=False)
+        PlannedListener(bind=replace(bind, scheme="http", port=port, proxy=None), is_tls=False)
         for host, bind in reversed(secure.items())
         if not _is_covered(host, secure)
     ]

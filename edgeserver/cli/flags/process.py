@@ -60,8 +60,10 @@ def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
         "max_lifetime",
         "max_memory",
         "reload",
+        "admin",
     ):
-        given = values[name] is not None and values[name] is not False
+        # What may be repeated is an empty list where it was not said.
+        given = values[name] is not False and values[name] not in (None, (), [])
         if given and not (name == "workers" and values[name] == 1):
             flag = setting(name.replace("_", "-")).flag
             raise ConfigurationError(
