@@ -61,6 +61,11 @@ CODES: dict[str, Code] = {
         "A proxy believes the forwarding fields of every address.",
         "list the addresses of the proxies in front of it, and no others",
     ),
+    "chain-differs": Code(
+        "warning",
+        "The chain that runs does something else than its configurations say, as a probe saw it.",
+        "look whether these files are what runs, and whether another proxy stands in front",
+    ),
     "cannot-tell": Code(
         "info",
         "Something that is not understood decides; nothing is proved.",

@@ -64,6 +64,7 @@ __all__ = [
     "Variable",
     "Way",
     "Where",
+    "varying",
 ]
 
 
@@ -173,6 +174,15 @@ class UnknownValue:
 
     text: str
     where: Where = field(default=NOWHERE, compare=False)
+
+
+def varying(name: str) -> Text:
+    """Return a text for what is neither address nor scheme, and differs from request to request.
+
+    Such as a port or a length: nothing follows from what it is written as, and a test of it may be
+    passed or not.
+    """
+    return Text(f"({name}?)")
 
 
 Value = Text | Field | Connection | Variable | Join | Lookup | UnknownValue

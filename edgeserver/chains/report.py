@@ -287,7 +287,27 @@ class _Maker:
         where = step.where if step is not None else (way.where if way is not None else Where(""))
         detail, where = _explain(code, what, wanted or "", way, step, where, replayed)
         fix = self._fix(code, wanted or "", hop, way, step, entry.first + at)
+        unlisted = self._unlisted(replayed) if way is not None else None
+        if code == "client-names-proxy" and way is not None and unlisted is not None:
+            does, _ = self._does(way, wanted or "")
+            if does == "append":  # the line is right: what it appends to is not walked through
+                detail = (
+                    f"the app's policy does not list {unlisted.name} ({unlisted.address}), so it "
+                    f"looks no further than what {display_name(wanted or '')} says of it"
+                )
+                fix = Fix(f"--trust {unlisted.address}", None)
         self._add(code, what, name, hop, way, where, detail, fix=fix, trial=replayed)
+
+    def _unlisted(self, trial: Trial) -> ProxyHop | None:
+        """Return the proxy that the app takes for the client because no policy names it."""
+        return next(
+            (
+                hop
+                for hop in self._hops
+                if hop.address == trial.client and not self._policy.trusts(hop.address)
+            ),
+            None,
+        )
 
     def _doubtful(self, what: What, name: str, entry: Entry, doubts: list[Doubt]) -> None:
         """Add the finding that something was not understood."""

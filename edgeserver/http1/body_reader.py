@@ -7,19 +7,18 @@ heads are read, nor whom the pieces are for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from edgeserver.http.admission import too_long
+from edgeserver.http.input_errors import is_input_error
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http1.body_decoders import BodyDecoder, Buffer, ChunkedDecoder, LengthDecoder
 from edgeserver.http1.framing import CHUNKED
-from edgeserver.http1.refusal import is_input_error
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import start_task
 from edgeserver.support.turns import TurnBudget
 
-__all__ = ["BodyReader", "begin_waiting"]
+__all__ = ["BodyReader"]
 
 
 class BodyReader:
@@ -145,25 +144,3 @@ class BodyReader:
         decoder.take(size)
         if decoder.complete:
             self.pending = False
-
-
-def begin_waiting(
-    waiting: Awaitable[None], loop: asyncio.AbstractEventLoop
-) -> asyncio.Future[Any] | None:
-    """Return a future that is done when the application takes more; None where it does already.
-
-    Args:
-        waiting: What a delegate has returned.
-        loop: The event loop.
-
-    Raises:
-        TypeError: It is not an awaitable.
-    """
-    future: asyncio.Future[Any]
-    if asyncio.iscoroutine(waiting):
-        future = start_task(waiting, loop)
-    else:
-        future = asyncio.ensure_future(waiting)
-    if future.done() and not future.cancelled() and future.exception() is None:
-        return None
-    return future

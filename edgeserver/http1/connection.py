@@ -26,22 +26,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
-from edgeserver.http1.body_reader import BodyReader, begin_waiting
+from edgeserver.http.input_errors import as_input_error, is_input_error
+from edgeserver.http.output import NEVER, OutputBuffer
+from edgeserver.http.tally import QUICK_S
+from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange, unread_exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
-from edgeserver.http1.output import NEVER, OutputBuffer
 from edgeserver.http1.raw_stream import RawStream
-from edgeserver.http1.refusal import as_input_error, is_input_error, log_refusal, refusal_bytes
+from edgeserver.http1.refusal import log_refusal, refusal_bytes
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionContext, ConnectionInfo, is_nameless
@@ -50,6 +52,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
+from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
@@ -339,7 +342,8 @@ class HTTP1Connection(asyncio.Protocol):
         try:
             head = requests.next_head()
         except HTTPInputError as error:
-            self._refuse(error)
+            if self._shared.other_version is None or not self._hand_over():
+                self._refuse(error)
             return False
         if head is None:
             if is_new and requests.untaken:
@@ -355,6 +359,26 @@ class HTTP1Connection(asyncio.Protocol):
             context.run(self._begin, head)
         finally:
             self._inside = False
+        return True
+
+    def _hand_over(self) -> bool:
+        """Hand a connection to who speaks what its first bytes are; say whether there is one."""
+        transport, make = self.transport, self._shared.other_version
+        if self.requests.begun or make is None or transport is None:
+            return False
+        first = bytes(self.requests.buffer)
+        protocol = make(first, self._prelude)
+        if protocol is None:
+            return False
+        paused = self.output.paused
+        self.requests.resume(transport)
+        self.transport = None
+        self.deadline = NEVER
+        self.output.release()
+        self._closing = True
+        self.requests.drop()
+        self._service.handed_over(self)
+        replace_layer(transport, protocol, first, paused)
         return True
 
     def _begin(self, head: Head) -> None:
@@ -376,8 +400,8 @@ class HTTP1Connection(asyncio.Protocol):
         exchange = self.exchange = HTTP1Exchange(
             self, self.output, self._shared, admission.info, head, self.body
         )
-        if self._service.access_log is not None:
-            exchange.started_s = time.perf_counter()
+        if self._service.timed:
+            exchange.started_s = perf_counter()
         try:
             delegate = admission.admit(exchange, length)
         except NoRoomError:
@@ -589,8 +613,19 @@ class HTTP1Connection(asyncio.Protocol):
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete: close, or make room for the next request."""
         service, answered = self._service, self.exchange
-        if service.access_log is not None:
-            service.log_access(exchange)
+        if service.timed:
+            tally = service.tally
+            if tally is None:
+                service.log_access(exchange)
+            else:
+                # What `RequestTally.add` does, without a call for each request.
+                duration_s = perf_counter() - exchange.started_s
+                tally.seconds += duration_s
+                status = exchange.status
+                if duration_s > QUICK_S or status != 200:
+                    tally.add_rare(status, duration_s)
+                else:
+                    tally.ok += 1
         self.exchange = None
         if self._share is not None:
             self._give_back()
@@ -687,6 +722,7 @@ class HTTP1Connection(asyncio.Protocol):
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
+        self._service.count_shed("max-held")
         self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
 
     def _held_share(self) -> HeldShare:
@@ -708,14 +744,14 @@ class HTTP1Connection(asyncio.Protocol):
         self._answer_and_close(error.status, str(error))
 
     def _log_refusal(self, error: HTTPInputError) -> None:
-        now_s = self.output.loop.time()
-        log_refusal(error, self._service, self.admission.info, now_s, self.requests.buffer)
+        now_s, version = self.output.loop.time(), self.requests.prelude()
+        log_refusal(error, self._service, self.admission.info, now_s, version)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
         line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
         answer = refusal_bytes(status, reason, exchange, line)
-        if exchange is None and self._service.access_log is not None:
+        if exchange is None and self._service.timed:
             info, sent = self.admission.info, len(answer)
             unread = unread_exchange(self, self.output, self._shared, info, status, sent)
             self._service.log_access(unread)
@@ -812,9 +848,11 @@ class HTTP1Connection(asyncio.Protocol):
         exchange, body = self.exchange, self.body
         if exchange is not None and body is not None and body.decoder is not None:
             self.complain("Timeout reading body from %s", self._render_client())
+            self._service.count_refused("body-timeout")
             self._answer_and_close(408, "the body did not come in time")
         elif exchange is None and self.requests.untaken:
             self.complain("Timeout reading head from %s", self.admission.info.peer)
+            self._service.count_refused("header-timeout")
             self._answer_and_close(408, "the head did not come in time")
         elif exchange is not None and exchange.bytes_sent > exchange.sent_before:
             self._owe_answer(exchange)

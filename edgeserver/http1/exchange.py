@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http.exchange import DONE, FRESH, OPEN, Exchange, ExchangeOwner
+from edgeserver.http.output import JOIN_BELOW, OutputBuffer, failed_future
+from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http1.body_reader import BodyReader
-from edgeserver.http1.framing import CHUNKED, parse_connection, parse_expect_continue
+from edgeserver.http1.framing import CHUNKED, parse_connection
 from edgeserver.http1.head import Head
-from edgeserver.http1.output import JOIN_BELOW, OutputBuffer, failed_future
 from edgeserver.http1.response_head import (
     cached_field,
     cached_length,

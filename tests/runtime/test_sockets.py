@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgeserver.config.bind import parse_bind
+from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import PlannedListener
-from edgeserver.runtime.sockets import PlaceSockets, open_sockets
+from edgeserver.runtime.sockets import ActivatedSockets, PlaceSockets, open_sockets
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
 
@@ -124,3 +125,20 @@ def test_a_port_of_another_process_is_still_refused(listener: PlannedListener) -
     with pytest.raises(Exception, match=f"port {port} is taken"):
         open_sockets(parse_bind(f"127.0.0.1:{port}"))
     places.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "systemd has passed no socket; start the service through its socket unit"),
+        ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "systemd has passed no socket; start"),
+        ({"LISTEN_PID": "x", "LISTEN_FDS": "1"}, "LISTEN_PID is not a number"),
+    ],
+    ids=["by-hand", "for-another", "malformed"],
+)
+def test_activated_by_nobody(environ: dict[str, str], says: str) -> None:
+    """A bind that names a socket of systemd says how to get one; the variables go in any case."""
+    activated = ActivatedSockets(environ)
+    assert environ == {}
+    with pytest.raises(ConfigurationError, match=says):
+        open_sockets(parse_bind("systemd:web"), activated=activated)

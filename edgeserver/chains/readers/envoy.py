@@ -40,6 +40,7 @@ from edgeserver.chains.model import (
     Variable,
     Way,
     Where,
+    varying,
 )
 from edgeserver.chains.readers.base import Sources, lower_name, make_ranges, refuse, split_names
 from edgeserver.chains.readers.yaml_tree import Node, parse_yaml
@@ -356,5 +357,5 @@ def _command(name: str, argument: str, where: Where) -> Value:
         lower = argument.lower()
         return Field(HOST if lower in (":authority", "host") else lower, "first")
     if name in ("PROTOCOL", "START_TIME", "STREAM_ID", "DOWNSTREAM_REMOTE_PORT"):
-        return Text(f"({name.lower()})")
+        return varying(name.lower())
     return UnknownValue(f"%{name}%", where)

@@ -205,7 +205,10 @@ class _Frontend:
                 continue
             for address in line.words[1].split(","):
                 port = address.rsplit(":", 1)[-1]
-                yield from self._bound(line, address, port if port.isdigit() else "")
+                # where a prelude is read, `dst_port` is the one that it names
+                rule, _ = self._prelude(line, self._conditions(self._proxy, ""))
+                is_own = rule is None and port.isdigit()
+                yield from self._bound(line, address, port if is_own else "")
 
     def _bound(self, bind: Line, address: str, port: str) -> Iterator[Way]:
         """Yield the ways of one listener."""

@@ -33,11 +33,13 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
                 "(and --keyfile FILE), or --dev-tls for development"
             )
         _require_trust(bind, plan)
-        plan.listeners.append(PlannedListener(bind=bind, is_tls=is_tls))
+        http2 = bind.http2 or ("on" if setting("http2").value_in(values) else "off")
+        plan.listeners.append(PlannedListener(bind=bind, is_tls=is_tls, http2=http2))
     if plan.tls_request is not None and not any(listener.is_tls for listener in plan.listeners):
+        made = plan.tls_request.development
         raise ConfigurationError(
-            "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
-            "or leave the certificate out"
+            f"{'--dev-tls' if made else 'a certificate'} is given but every --bind says http://; "
+            f"write --bind https://HOST:PORT, or leave {'it' if made else 'the certificate'} out"
         )
     if values["http_redirect"] is not None:
         port, plan.redirect_port = _parse_redirect(values["http_redirect"])

@@ -82,6 +82,7 @@ class TLSLayer(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_begun_s",
         "_build_protocol",
         "_client",
         "_contexts",
@@ -132,6 +133,7 @@ class TLSLayer(asyncio.Protocol):
         self._reader: HelloReader | None = None  # while the hello comes in pieces
         self._opening = Opening.HELLO  # what the first bytes are
         self._raw: bytes | bytearray = b""  # what has come and OpenSSL has not got
+        self._begun_s = 0.0  # when the connection began, where that is asked
         self._searched = 0  # how much of a plain request was searched for its end
 
     # ---- what the transport below tells us ----
@@ -147,6 +149,8 @@ class TLSLayer(asyncio.Protocol):
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
         limiter.begin(self, self._contexts.handshake_timeout)
+        if limiter.tally is not None:
+            self._begun_s = time.perf_counter()
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
@@ -303,6 +307,10 @@ class TLSLayer(asyncio.Protocol):
         limiter.completed += 1
         if sslobject.session_reused:
             limiter.resumed += 1
+        if limiter.tally is not None and self._begun_s:
+            duration_s = time.perf_counter() - self._begun_s
+            resumed, version = bool(sslobject.session_reused), sslobject.version() or "none"
+            limiter.tally.add(resumed, version, duration_s)
         hello = self._hello
         if hello is None:
             info = TLSInfo(sslobject, host=self._host)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from edgeserver.support.durations import Durations
 from edgeserver.tls.connection.timeouts import Timeouts
 from edgeserver.tls.connection.writer import Abortable
 from edgeserver.tls.handshake.crowd import Waiter
@@ -29,7 +30,7 @@ from edgeserver.tls.handshake.failure_log import FailureLog
 from edgeserver.tls.handshake.fair_queue import FairQueue
 from edgeserver.tls.handshake.stalled import EVICTED_TOGETHER, Stalled
 
-__all__ = ["NOW", "HandshakeCounts", "HandshakeLimiter", "Slot", "Waiter"]
+__all__ = ["NOW", "HandshakeCounts", "HandshakeLimiter", "HandshakeTally", "Slot", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -77,6 +78,27 @@ class HandshakeCounts(NamedTuple):
     silent: int
 
 
+class HandshakeTally:
+    """The handshakes that succeeded, in more detail than their number.
+
+    Attributes:
+        versions: How many, by whether a session was resumed and by the version of TLS.
+        durations: How long they took, from the connection on.
+    """
+
+    __slots__ = ("durations", "versions")
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[bool, str], int] = {}
+        self.durations = Durations()
+
+    def add(self, resumed: bool, version: str, duration_s: float) -> None:
+        """Count one."""
+        key = (resumed, version)
+        self.versions[key] = self.versions.get(key, 0) + 1
+        self.durations.add(duration_s)
+
+
 class Late(Protocol):
     """A connection with records that may wait for the first answer."""
 
@@ -110,6 +132,8 @@ class HandshakeLimiter:
         closing: Closed connections whose peer has yet to read what was written; 30 s, as asyncio's
             ssl_shutdown_timeout, then they are aborted.
         connections: All connections whose handshake is not over, those without a hello too.
+        tally: How many succeeded by kind and version, and how long they took; None unless
+            somebody asks.
     """
 
     __slots__ = (
@@ -134,6 +158,7 @@ class HandshakeLimiter:
         "running",
         "silent",
         "stalled",
+        "tally",
     )
 
     def __init__(
@@ -157,6 +182,7 @@ class HandshakeLimiter:
         self.completed = 0
         self.resumed = 0
         self.silent = 0
+        self.tally: HandshakeTally | None = None
         self.running = 0
         self.closing: Timeouts[Abortable] = Timeouts(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Timeouts[Waiter] | None] = {}
