@@ -136,9 +136,10 @@ class Admission:
             exchange.client = exchange.bound = None
             exchange.remote_ip = self.info.peer_ip
             exchange.protocol = self.info.scheme
-        if body_size or service.take_request is None or service.decompresses:
+        take_request = service.take_request
+        if body_size or take_request is None:
             return self._make_delegate(exchange, body_size)
-        service.take_request(self._server_conn, exchange)
+        take_request(self._server_conn, exchange)
         return None
 
     def remember(self, fields: dict[bytes, bytes]) -> None:

@@ -72,7 +72,8 @@ class HTTPService:
 
     Attributes:
         start_request: The delegate's.
-        take_request: The delegate's, where it `TakesRequests`; else None.
+        take_request: The delegate's, where it `TakesRequests` and each is given to it as it came;
+            else None.
         keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
         believed: Who is believed where a listener has nobody of its own.
         budget: What is held of bodies and messages, over all connections.
@@ -114,8 +115,8 @@ class HTTPService:
         # What every request needs is one step away.
         self.start_request = delegate.start_request
         taking: TakesRequests | Any = delegate
-        self.take_request: Callable[[object, Any], None] | None = getattr(
-            taking, "take_request", None
+        self.take_request: Callable[[object, Any], None] | None = (
+            None if limits.decompress_request else getattr(taking, "take_request", None)
         )
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
         self.decompresses = limits.decompress_request
