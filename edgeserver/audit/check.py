@@ -18,7 +18,7 @@ from edgeserver.chains.codes import CODES as CHAIN_CODES
 from edgeserver.chains.curl import curl_line
 from edgeserver.chains.formats import Result, Rule
 from edgeserver.chains.model import NOWHERE, Where
-from edgeserver.chains.report import EntryReport, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, EntryReport, ReportedFinding
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import CODES as POLICY_CODES
 from edgeserver.proxyheaders import TrustPolicy
@@ -171,7 +171,7 @@ def log_items(
 # -- chains ----------------------------------------------------------------------------------------
 
 
-def check_chain(plan: ChainPlan, report: Report, file: str) -> Section:
+def check_chain(plan: ChainPlan, report: ChainReport, file: str) -> Section:
     """Return what a chain's report means beside what is expected.
 
     Args:
@@ -204,7 +204,7 @@ def check_chain(plan: ChainPlan, report: Report, file: str) -> Section:
 
 
 def _compare(
-    plan: ChainPlan, report: Report, section: str, file: str
+    plan: ChainPlan, report: ChainReport, section: str, file: str
 ) -> tuple[dict[tuple[str, str], str], list[Item]]:
     """Return which verdicts are as expected, by place and what, and a finding for each other."""
     entries = {entry.name: entry for entry in report.entries}
@@ -230,7 +230,7 @@ def _compare(
     return met, wrong
 
 
-def _all_wanted(plan: ChainPlan, report: Report) -> dict[tuple[str, str], str]:
+def _all_wanted(plan: ChainPlan, report: ChainReport) -> dict[tuple[str, str], str]:
     """Return what is expected of each place, as one verdict, whether it is so or not."""
     wanted: dict[tuple[str, str], str] = {}
     for expectation in plan.expectations:
@@ -301,7 +301,7 @@ def _item(section: str, finding: ReportedFinding, *, accepted: bool) -> Item:
 
 
 def _unsaid(
-    report: Report,
+    report: ChainReport,
     section: str,
     expected: dict[tuple[str, str], str],
     seen: set[tuple[str, str, str]],

@@ -30,8 +30,16 @@ from edgeserver.audit.proof import (
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.support.escape import escape
 
-__all__ = ["Answer", "Outcome", "ProbeError", "Prober", "Target", "parse_target", "pick_address",
-           "resolve"]  # fmt: skip
+__all__ = [
+    "Answer",
+    "ProbeError",
+    "ProbeOutcome",
+    "Prober",
+    "Target",
+    "parse_target",
+    "pick_address",
+    "resolve",
+]  # fmt: skip
 
 PAUSE_S = 0.2
 """From one request to the next: five a second."""
@@ -106,7 +114,7 @@ class Answer(NamedTuple):
         return ", ".join(lines) if lines else None
 
 
-class Outcome(NamedTuple):
+class ProbeOutcome(NamedTuple):
     """What became of one request.
 
     Args:
@@ -216,7 +224,7 @@ class Prober:
         self._local = local
         self._wait = wait
 
-    def run(self) -> Iterator[Outcome]:
+    def run(self) -> Iterator[ProbeOutcome]:
         """Send the honest request, and if the echo has answered it, the forgeries.
 
         Raises:
@@ -241,7 +249,7 @@ class Prober:
             self._wait(PAUSE_S)
             yield self._ask(forgery)
 
-    def _unanswered(self, outcome: Outcome) -> str:
+    def _unanswered(self, outcome: ProbeOutcome) -> str:
         """Return why the probe stops, and what may be wrong."""
         return (
             f"{self.target.url} at {self.address}: no proved answer to an honest request "
@@ -251,7 +259,7 @@ class Prober:
             "proxy_set_header Host $host, and then --received-host says what with"
         )
 
-    def _ask(self, forgery: Forgery) -> Outcome:
+    def _ask(self, forgery: Forgery) -> ProbeOutcome:
         """Send one request, and read its answer."""
         self.sent += 1
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -259,7 +267,7 @@ class Prober:
             received = self._exchange(self._request(forgery, nonce), forgery.prelude)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return Outcome(forgery, 0, None, f"no answer: {escape(reason)}")
+            return ProbeOutcome(forgery, 0, None, f"no answer: {escape(reason)}")
         return _read_answer(forgery, received, self._token, nonce)
 
     def _request(self, forgery: Forgery, nonce: bytes) -> bytes:
@@ -338,27 +346,27 @@ class _Received:
         return io.BytesIO(self._data)
 
 
-def _read_answer(forgery: Forgery, received: bytes, token: bytes, nonce: bytes) -> Outcome:
+def _read_answer(forgery: Forgery, received: bytes, token: bytes, nonce: bytes) -> ProbeOutcome:
     """Return what an answer says, if it is the echo's and for this very request."""
     if not received:
-        return Outcome(forgery, 0, None, "the connection was closed without an answer")
+        return ProbeOutcome(forgery, 0, None, "the connection was closed without an answer")
     response = http.client.HTTPResponse(_Received(received))  # type: ignore[arg-type]
     try:
         response.begin()
         body = response.read(MAX_ANSWER_BYTES)
     except (http.client.HTTPException, OSError, ValueError) as error:
-        return Outcome(forgery, 0, None, f"not an HTTP answer: {escape(str(error), 100)}")
+        return ProbeOutcome(forgery, 0, None, f"not an HTTP answer: {escape(str(error), 100)}")
     status = response.status
     text, _, proof = body.rstrip(b"\n").rpartition(b"\n")
     if status != 200 or not _is_proved(token, nonce, text, proof):
         server = response.getheader("Server")
         of = f" of {escape(server, 60)}" if server else ""
         what = "not the echo's" if status == 200 else f"{escape(response.reason, 60)}"
-        return Outcome(forgery, status, None, f"status {status}{of}, {what}")
+        return ProbeOutcome(forgery, status, None, f"status {status}{of}, {what}")
     answer = _parse_answer(text)
     if answer is None:
-        return Outcome(forgery, status, None, "an answer of another version of the echo")
-    return Outcome(forgery, status, answer)
+        return ProbeOutcome(forgery, status, None, "an answer of another version of the echo")
+    return ProbeOutcome(forgery, status, answer)
 
 
 def _is_proved(token: bytes, nonce: bytes, text: bytes, proof: bytes) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from edgeserver.audit.probe import Answer, Outcome, Target
+from edgeserver.audit.probe import Answer, ProbeOutcome, Target
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.names import display_name
 from edgeserver.chains.observed import does_to
@@ -20,7 +20,7 @@ from edgeserver.chains.report import Does
 from edgeserver.proxyheaders.addresses import UnusableClaim, parse_address
 
 __all__ = ["PROBE_CODES", "Effect", "FieldSeen", "ProbeFinding", "ProbeReport", "ProxySeen",
-           "judge_probe", "report_as_dict"]  # fmt: skip
+           "judge_probe", "probe_as_dict"]  # fmt: skip
 
 EffectKind = Literal["client", "scheme", "hidden", "arrived", "nothing", "refused"]
 
@@ -79,7 +79,7 @@ class Effect(NamedTuple):
             `nothing`, or `refused` where no proved answer came.
     """
 
-    outcome: Outcome
+    outcome: ProbeOutcome
     kind: EffectKind
 
 
@@ -138,7 +138,7 @@ class ProbeReport:
 
 
 def judge_probe(
-    target: Target, address: str, outcomes: Sequence[Outcome], *, local: str, me: str | None
+    target: Target, address: str, outcomes: Sequence[ProbeOutcome], *, local: str, me: str | None
 ) -> ProbeReport:
     """Return what the outcomes of a probe show.
 
@@ -223,7 +223,7 @@ def _entries(answer: Answer, source: str) -> list[str]:
     return [_plain(part) for part in parts]
 
 
-def _effect(outcome: Outcome, honest: Answer) -> EffectKind:
+def _effect(outcome: ProbeOutcome, honest: Answer) -> EffectKind:
     """Return what one request did."""
     answer, forgery = outcome.answer, outcome.forgery
     if answer is None:
@@ -399,7 +399,7 @@ def _judge_scheme(report: ProbeReport) -> None:
         _find(report, code, f"the request came by {truth}, and the app believes {honest.scheme}")
 
 
-def _judge_end(report: ProbeReport, last: Outcome) -> None:
+def _judge_end(report: ProbeReport, last: ProbeOutcome) -> None:
     """Add what keeps refusals, or answers that changed by themselves, from being held for good."""
     honest, answer = report.honest, last.answer
     if answer is None:
@@ -443,7 +443,7 @@ def _note_others(report: ProbeReport) -> None:
 # -- JSON ------------------------------------------------------------------------------------------
 
 
-def report_as_dict(report: ProbeReport, *, exit_code: int) -> dict[str, Any]:
+def probe_as_dict(report: ProbeReport, *, exit_code: int) -> dict[str, Any]:
     """Return a report as JSON values; names are added in later versions, never changed.
 
     Args:

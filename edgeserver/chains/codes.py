@@ -6,24 +6,9 @@ changes its meaning.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgeserver.proxyheaders.explanation.codes import Code
 
-__all__ = ["CODES", "Code"]
-
-
-class Code(NamedTuple):
-    """One finding code.
-
-    Args:
-        severity: `error`, `warning` or `info`.
-        meaning: What it says, in one sentence.
-        fix: What to do about it, where no line can be given.
-    """
-
-    severity: str
-    meaning: str
-    fix: str
-
+__all__ = ["CODES"]
 
 CODES: dict[str, Code] = {
     "client-spoofable": Code(

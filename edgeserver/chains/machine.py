@@ -21,12 +21,12 @@ from edgeserver.chains.formats import (
 )
 from edgeserver.chains.judge import Trial
 from edgeserver.chains.model import Way, Where
-from edgeserver.chains.report import EntryReport, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, EntryReport, ReportedFinding
 from edgeserver.support.escape import escape
 
 __all__ = [
     "render_github",
-    "render_json",
+    "render_json_report",
     "render_junit",
     "render_sarif",
     "report_as_dict",
@@ -46,7 +46,7 @@ def _where(where: Where | None) -> dict[str, Any] | None:
     return {"file": _text(where.file), "line": where.line or None}
 
 
-def report_as_dict(report: Report, *, exit_code: int) -> dict[str, Any]:
+def report_as_dict(report: ChainReport, *, exit_code: int) -> dict[str, Any]:
     """Return a report as JSON values.
 
     Args:
@@ -165,12 +165,12 @@ def _fields(head: dict[str, tuple[str, ...]]) -> list[list[str]]:
     return [[_text(name), _text(line)] for name, lines in head.items() for line in lines]
 
 
-def render_json(report: Report, *, exit_code: int) -> str:
+def render_json_report(report: ChainReport, *, exit_code: int) -> str:
     """Return a report as JSON."""
     return json.dumps(report_as_dict(report, exit_code=exit_code), indent=1) + "\n"
 
 
-def render_sarif(report: Report, *, exit_code: int) -> str:
+def render_sarif(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as SARIF 2.1.0."""
     rules = [Rule(code, *entry) for code, entry in CODES.items()]
     results = [result_of(finding) for finding in report.findings]
@@ -190,7 +190,7 @@ def _message(finding: ReportedFinding) -> str:
     return f"{text} Fix: {_text(finding.fix.text)}"
 
 
-def render_junit(report: Report, *, exit_code: int) -> str:
+def render_junit(report: ChainReport, *, exit_code: int) -> str:
     """Return the verdicts as JUnit's XML: two cases for each way in."""
     cases: list[Case] = []
     for entry in report.entries:
@@ -209,13 +209,13 @@ def render_junit(report: Report, *, exit_code: int) -> str:
     return render_cases(_TOOL, cases)
 
 
-def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
+def _blamed(report: ChainReport, what: str, way: Way | None) -> Iterator[str]:
     """Yield what findings say of a way."""
     for finding in report.findings:
         if finding.what == what and finding.way is way:
             yield f"{_text(str(finding.where))}: {_message(finding)}"
 
 
-def render_github(report: Report, *, exit_code: int) -> str:
+def render_github(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as GitHub's workflow commands."""
     return render_commands(result_of(finding) for finding in report.findings)

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from edgeserver.chains.claims import Head
 from edgeserver.chains.evaluate import Oracle, Request, Scope, run_way
-from edgeserver.chains.model import HOST, METHOD, PATH, Hop, Way, Where
+from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, Way, Where
 from edgeserver.chains.names import display_name
-from edgeserver.chains.report import Does, Fix, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, Does, Fix, ReportedFinding
 
 __all__ = ["Observed", "ObservedError", "compare_chain", "does_to", "parse_observed"]
 
@@ -121,7 +121,9 @@ def _count(value: str | None) -> int:
     return 0 if value is None else str(value).count(",") + 1
 
 
-def compare_chain(report: Report, observed: Observed, *, source: str) -> Iterator[ReportedFinding]:
+def compare_chain(
+    report: ChainReport, observed: Observed, *, source: str
+) -> Iterator[ReportedFinding]:
     """Yield a finding for each field with which the chain does something else than is configured.
 
     Args:
@@ -170,7 +172,7 @@ def compare_chain(report: Report, observed: Observed, *, source: str) -> Iterato
         )
 
 
-def _ways_of(hop: Hop, observed: Observed, *, first: bool) -> list[Way]:
+def _ways_of(hop: ProxyHop, observed: Observed, *, first: bool) -> list[Way]:
     """Return the ways that the probe may have taken; all of them where that cannot be told."""
     ways = list(hop.ways)
     if first:
@@ -186,7 +188,7 @@ def _is_prefix(path: str) -> bool:
     return path.startswith("/") and not set(path) & set("*?[]{}()^$|~\\ ")
 
 
-def _simulate(report: Report, observed: Observed, name: str, sent: str) -> set[Seen] | None:
+def _simulate(report: ChainReport, observed: Observed, name: str, sent: str) -> set[Seen] | None:
     """Return what the configurations may do to a field; None where that cannot be told."""
     ways = [_ways_of(hop, observed, first=number == 0) for number, hop in enumerate(report.hops)]
     said: set[Seen] = set()
@@ -210,7 +212,7 @@ def _simulate(report: Report, observed: Observed, name: str, sent: str) -> set[S
 
 
 def _pass(
-    report: Report, ways: Sequence[Way], observed: Observed, head: Head, oracle: Oracle
+    report: ChainReport, ways: Sequence[Way], observed: Observed, head: Head, oracle: Oracle
 ) -> Head | None:
     """Return what the application gets of a stranger's head; None where it gets nothing."""
     full = {PATH: (observed.path,), HOST: (observed.host,), METHOD: ("GET",), **head}

@@ -40,7 +40,16 @@ def audit() -> None:
     """Say who the client of a request is, with the proof."""
 
 
-@audit.command("explain")
+_EXAMPLES = """\b
+Examples:
+  edgeserver audit explain --trust 10.0.0.5 --peer 10.0.0.5 \\
+      -H 'X-Forwarded-For: 6.6.6.6, 203.0.113.9'
+  edgeserver audit explain --trust unix: --peer unix: - < head.txt
+  edgeserver audit explain --xheaders --peer 203.0.113.9 -H 'X-Real-Ip: 6.6.6.6'
+"""
+
+
+@audit.command("explain", epilog=_EXAMPLES)
 @click.argument("pasted", required=False, metavar="[-]", type=click.Choice(["-"]))
 @click.option("--peer", required=True, metavar="IP|unix:", help="Who connected.")
 @click.option("--peer-port", type=click.IntRange(0, 65535), help="From which port.")

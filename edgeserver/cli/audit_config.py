@@ -18,8 +18,8 @@ import click
 
 from edgeserver.chains.claims import first_address
 from edgeserver.chains.kinds import KINDS, guess_kind, reader_of
-from edgeserver.chains.machine import render_github, render_json, render_junit, render_sarif
-from edgeserver.chains.model import Hop
+from edgeserver.chains.machine import render_github, render_json_report, render_junit, render_sarif
+from edgeserver.chains.model import ProxyHop
 from edgeserver.chains.observed import (
     MAX_OBSERVED_BYTES,
     ObservedError,
@@ -27,8 +27,8 @@ from edgeserver.chains.observed import (
     parse_observed,
 )
 from edgeserver.chains.readers.base import MAX_FILE_BYTES, ReadingError, UnreadableFile
-from edgeserver.chains.report import Report, make_report
-from edgeserver.chains.text import render_text
+from edgeserver.chains.report import ChainReport, make_report
+from edgeserver.chains.text import render_text_report
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
@@ -57,7 +57,7 @@ MAX_TOTAL_BYTES = 256 * 1024 * 1024
 _USUAL_ADDRESS = "192.0.2.10"
 _NEEDED = ("crossplane", "yaml")
 _FORMATS = {
-    "json": render_json,
+    "json": render_json_report,
     "sarif": render_sarif,
     "junit": render_junit,
     "github": render_github,
@@ -128,7 +128,7 @@ def audit_config(
             compare_with(report, chain)
     code = _exit_code(report, fail_on)
     if form == "text":
-        click.echo(render_text(report, width=report_width()), nl=False)
+        click.echo(render_text_report(report, width=report_width()), nl=False)
     else:
         click.echo(_FORMATS[form](report, exit_code=code), nl=False)
     sys.exit(code)
@@ -151,7 +151,7 @@ def check_extra() -> None:
         )
 
 
-def compare_with(report: Report, path: str) -> None:
+def compare_with(report: ChainReport, path: str) -> None:
     """Add to a report where the chain that a probe saw is another one.
 
     Raises:
@@ -177,7 +177,7 @@ def report_width() -> int:
     return min(80, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 80
 
 
-def _exit_code(report: Report, fail_on: str) -> int:
+def _exit_code(report: ChainReport, fail_on: str) -> int:
     """Return the exit code that a report means."""
     failing = {"warning": ("error", "warning"), "error": ("error",), "never": ()}[fail_on]
     if any(finding.severity in failing for finding in report.findings):
@@ -229,7 +229,7 @@ def _parse_spec(typed: str) -> _Spec:
 
 def read_chain(
     typed: tuple[str, ...], values: dict[str, Any], *, version: str, base: str = ""
-) -> tuple[list[Hop], TrustPolicy]:
+) -> tuple[list[ProxyHop], TrustPolicy]:
     """Read the proxies of a chain, and return them with what the app believes.
 
     Args:
@@ -303,7 +303,7 @@ def _first_of(entry: str) -> str:
         return ""
 
 
-def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
+def _read(spec: _Spec, sources: FileSources, *, version: str) -> ProxyHop:
     """Read one proxy."""
     kind, path = spec.kind, spec.path
     if kind != "outer" and os.path.isdir(path):
@@ -323,7 +323,7 @@ def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
     return reader(path, sources, version=version)
 
 
-def only_server(hop: Hop, server: str, *, named: bool) -> Hop:
+def only_server(hop: ProxyHop, server: str, *, named: bool) -> ProxyHop:
     """Return a hop with the ways of one server.
 
     Raises:
@@ -337,7 +337,7 @@ def only_server(hop: Hop, server: str, *, named: bool) -> Hop:
     return replace(hop, ways=ways)
 
 
-def reachable_hops(text: str | None, hops: list[Hop]) -> list[int]:
+def reachable_hops(text: str | None, hops: list[ProxyHop]) -> list[int]:
     """Return the hops that strangers can connect to; their number is the app.
 
     Raises:

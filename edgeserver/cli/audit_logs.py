@@ -34,7 +34,7 @@ from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
 from edgeserver.errors import ConfigurationError
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 
@@ -250,11 +250,17 @@ def logged_policy(lines: list[str]) -> TrustPolicy:
             found = json.loads(line)["policy"]
             if found["mode"] != "policy":
                 continue
+            declared = found.get("sets") or [()] * len(found["proxies"])
             return TrustPolicy(
-                found["proxies"],
+                [
+                    TrustedProxy(address, sets=sets)
+                    for address, sets in zip(found["proxies"], declared, strict=True)
+                ],
                 source=found["source"],
                 proto=found["proto"],
                 max_hops=found["max_hops"],
+                unlisted=found["unlisted"],
+                undeclared=found["undeclared"],
                 allow_all=found["allow_all"],
             )
         except (ValueError, KeyError, TypeError):

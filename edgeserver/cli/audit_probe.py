@@ -28,7 +28,7 @@ __all__ = ["audit_echo", "audit_probe"]
 EXIT_CANNOT_TELL = 4
 _WIDTH = 80
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
-_DOES = {
+DOES = {
     "append": "appended",
     "overwrite": "set anew",
     "pass": "passed through",
@@ -36,7 +36,7 @@ _DOES = {
     "strip": "removed",
     "?": "cannot tell",
 }
-_EFFECTS = {
+EFFECTS = {
     "client": "CAME THROUGH, as the client",
     "scheme": "CAME THROUGH, as the scheme",
     "hidden": "hides the client",
@@ -86,7 +86,7 @@ def audit_probe(
     tell.
     """
     from edgeserver.audit.probe import Prober, parse_target, pick_address, resolve
-    from edgeserver.audit.probed import judge_probe, report_as_dict
+    from edgeserver.audit.probed import judge_probe, probe_as_dict
     from edgeserver.audit.proof import load_token
 
     with reported():
@@ -108,7 +108,7 @@ def audit_probe(
         outcomes = [*prober.run()]
         report = judge_probe(target, address, outcomes, local=prober.local, me=me)
         code = _exit_code(report, fail_on)
-        shown = json.dumps(report_as_dict(report, exit_code=code), indent=1) + "\n"
+        shown = json.dumps(probe_as_dict(report, exit_code=code), indent=1) + "\n"
         if save is not None:
             _save(save, shown)
     if form == "json":
@@ -207,11 +207,11 @@ def _render(report: Any) -> Iterator[str]:
     for each in report.fields:
         seen = "" if each.honest is None else f"  {escape(each.honest)} arrives without it"
         if each.name in read:
-            yield from _fold(f"{_DOES[each.does]}{seen}", f"  {display_name(each.name):<18} ")
+            yield from _fold(f"{DOES[each.does]}{seen}", f"  {display_name(each.name):<18} ")
     others: dict[str, list[str]] = {}
     for each in report.fields:
         if each.name not in read:
-            others.setdefault(_DOES[each.does], []).append(display_name(each.name))
+            others.setdefault(DOES[each.does], []).append(display_name(each.name))
     for does, names in others.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield from _fold(f"{', '.join(names[:3])}{more}", f"  not read, {does}: ", 4)
@@ -242,10 +242,10 @@ def _effects(report: Any) -> Iterator[str]:
         if effect.kind == "hidden" and answer is not None:
             note = f": the app takes {answer.client}"
         yield from _fold(
-            f"{escape(effect.outcome.forgery.title, 300)}  {_EFFECTS[effect.kind]}{note}",
+            f"{escape(effect.outcome.forgery.title, 300)}  {EFFECTS[effect.kind]}{note}",
             "  forged  ", 10,
         )  # fmt: skip
-    others = [f"{count} {_EFFECTS[kind]}" for kind, count in counts.items() if count]
+    others = [f"{count} {EFFECTS[kind]}" for kind, count in counts.items() if count]
     if others:
         yield from _fold(f"of the others {', '.join(others)}", "  forged  ", 10)
 

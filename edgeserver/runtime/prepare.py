@@ -18,7 +18,7 @@ from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.runtime.plan import AuditRequest, EchoRequest, ServePlan, TLSRequest
+from edgeserver.runtime.plan import HTTP2_MODES, AuditRequest, EchoRequest, ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 from edgeserver.support.loggers import gen_log
@@ -102,20 +102,24 @@ def _prepare_tls(plan: ServePlan, request: TLSRequest) -> None:
     plan.on_reload.append(_reload_tls)
 
 
-def _build_contexts(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
+def _build_contexts(options: dict[str, Any], plan: ServePlan) -> dict[str, TLSContexts]:
     """Read what `options` name, so that any TLS error stops the start, and say what is served."""
+    from edgeserver.server.stack import ALPN
     from edgeserver.tls import build_contexts, start_lines
 
     gen_log.addFilter(_drop)  # the start lines hold every warning that it would log
     try:
-        contexts = build_contexts(options)
+        contexts = {
+            http2: build_contexts(options, alpn=ALPN[HTTP2_MODES[http2]])
+            for http2 in dict.fromkeys(each.http2 for each in plan.listeners if each.is_tls)
+        }
     except ConfigurationError:
         raise
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
     finally:
         gen_log.removeFilter(_drop)
-    plan.notes += start_lines(contexts)
+    plan.notes += start_lines(next(iter(contexts.values())))
     return contexts
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeserver.audit.forgeries import HONEST, Forgery, plan_forgeries
-from edgeserver.audit.probe import Answer, Outcome, Target
-from edgeserver.audit.probed import PROBE_CODES, ProbeReport, judge_probe, report_as_dict
+from edgeserver.audit.probe import Answer, ProbeOutcome, Target
+from edgeserver.audit.probed import PROBE_CODES, ProbeReport, judge_probe, probe_as_dict
 from edgeserver.chains.codes import CODES
 from edgeserver.proxyheaders import TrustPolicy
 
@@ -61,7 +61,7 @@ def obeys(head: Head, peer: str) -> None:
         head.pop(name, None)
 
 
-def send(policy: TrustPolicy, proxies: tuple[Proxy, ...], forgery: Forgery) -> Outcome:
+def send(policy: TrustPolicy, proxies: tuple[Proxy, ...], forgery: Forgery) -> ProbeOutcome:
     """Return what comes of one request through proxies, each with its address."""
     head: Head = {}
     for name, value in forgery.lines:
@@ -71,14 +71,14 @@ def send(policy: TrustPolicy, proxies: tuple[Proxy, ...], forgery: Forgery) -> O
     peer = ME
     addresses = (EDGE, INNER)[-len(proxies) :] if proxies else ()
     if forgery.prelude:
-        return Outcome(forgery, 400, None, "status 400, Bad Request")
+        return ProbeOutcome(forgery, 400, None, "status 400, Bad Request")
     for proxy, address in zip(proxies, addresses, strict=True):
         proxy(head, peer)
         peer = address
     pairs = [(name.encode(), line.encode()) for name, lines in head.items() for line in lines]
     found = policy.resolve(peer=peer, headers=pairs, scheme="http")
     told = tuple((name, line) for name, lines in head.items() for line in lines)
-    return Outcome(forgery, 200, Answer(peer, {}, "shop.example", told, found.remote_ip,
+    return ProbeOutcome(forgery, 200, Answer(peer, {}, "shop.example", told, found.remote_ip,
                                         found.protocol, found.verified, policy.source,
                                         policy.proto, "0" * 12))  # fmt: skip
 
@@ -201,7 +201,7 @@ def test_behind_nat_what_is_proved_is_found() -> None:
     assert probe((append, http), [INNER], local="10.0.0.9", me=None).client == "names-outer-proxy"
 
 
-def outcomes_of(*, last: Outcome | None = None) -> list[Outcome]:
+def outcomes_of(*, last: ProbeOutcome | None = None) -> list[ProbeOutcome]:
     """Return those of a right chain, with another one at the end."""
     policy = TrustPolicy(BOTH)
     plan = plan_forgeries(source=policy.source, proto=policy.proto, scheme="http", proxy=INNER,
@@ -213,12 +213,12 @@ def outcomes_of(*, last: Outcome | None = None) -> list[Outcome]:
 @pytest.mark.parametrize(
     "last",
     [
-        Outcome(HONEST, 429, None, "status 429, Too Many Requests"),
+        ProbeOutcome(HONEST, 429, None, "status 429, Too Many Requests"),
         send(TrustPolicy([INNER]), (append, http), HONEST),
     ],
     ids=["limited", "another-chain"],
 )
-def test_refusals_prove_nothing_if_honest_ones_fail(last: Outcome) -> None:
+def test_refusals_prove_nothing_if_honest_ones_fail(last: ProbeOutcome) -> None:
     """If the last honest request is refused or answered otherwise, the verdict is open."""
     report = judge_probe(HTTP, EDGE, outcomes_of(last=last), local=ME, me=ME)
     assert (report.client, report.scheme) == ("cannot-tell", "cannot-tell")
@@ -243,7 +243,7 @@ def test_underscores_that_come_through_are_a_note() -> None:
 def test_json_holds_everything() -> None:
     """The saved report is JSON with each forgery and what became of it."""
     report = probe((keep, http), BOTH)
-    value = json.loads(json.dumps(report_as_dict(report, exit_code=1)))
+    value = json.loads(json.dumps(probe_as_dict(report, exit_code=1)))
     assert (value["version"], value["kind"], value["exit"]) == (1, "edgeserver-probe", 1)
     assert value["requests"] == report.requests == len(value["forgeries"]) + 2
     assert value["findings"][0]["sent"]["lines"] == [["X-Forwarded-For", "203.0.113.250"]]

@@ -280,6 +280,9 @@ def test_outer_proxy_that_is_not_listed() -> None:
     assert "proxy-not-listed" in result.stdout
     assert "  fix   --trust 192.0.2.5" in result.stdout
     assert "a client at 203.0.113.66 is 192.0.2.5 for the app" in result.stdout
+    # The proxy appends, as it should: no line of its configuration is blamed, or to be changed.
+    assert "X-Forwarded-For is replaced here" not in result.stdout
+    assert "proxy_set_header" not in result.stdout
 
 
 def test_strangers_of_the_lan() -> None:
