@@ -481,6 +481,15 @@ _PROXIES = (
         help="A file of proxies to believe: one range a line, '#' comments.",
     ),
     Setting(
+        name="trust-file-max-age",
+        table="proxies",
+        kind="number",
+        metavar="DAYS",
+        least=1,
+        most=36500,
+        help="Warn where a --trust-file is older: clouds and CDNs change their ranges.",
+    ),
+    Setting(
         name="source",
         table="proxies",
         kind="text",

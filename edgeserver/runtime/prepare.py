@@ -11,13 +11,14 @@ import importlib.util
 import logging
 import re
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edgeserver.config.bind import render_bind
 from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
-from edgeserver.config.trust import build_policy, describe_policy
+from edgeserver.config.trust import build_policy, describe_policy, stale_files
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.plan import (
@@ -50,6 +51,8 @@ _OPTION = re.compile(r'"([a-z_]+)"')
 
 _OF_HOST = re.compile(r'\bhosts\["([^"]*)"\]')
 """A host of the dict, as complaints write it: `hosts["a.example"]`."""
+
+_DAY_S = 86400
 
 _FILES = ("certfile", "keyfile", "ca-certs", "crl")
 """Settings whose complaints begin with their option and the file."""
@@ -262,6 +265,29 @@ def _prepare_trust(plan: ServePlan) -> None:
     # Where no header is read it is said all the same whose are not.
     policy = plan.server_options["trust"] = policy_of(plan.trust)
     plan.notes += describe_policy(policy)
+    values = plan.trust
+    if values.get("trust_file_max_age") is not None:
+        plan.notes += [f"warning: {each}" for each in stale_files(values, now_s=time.time())]
+        plan.on_reload.append(lambda server: _warn_of_stale(values))
+        plan.on_start.append(lambda server: _watch_stale(values))
+
+
+def _warn_of_stale(values: Mapping[str, Any]) -> None:
+    """Log which files of ranges are older than they may be."""
+    for each in stale_files(values, now_s=time.time()):
+        gen_log.warning("%s", each)
+
+
+def _watch_stale(values: Mapping[str, Any]) -> None:
+    """Have it looked at once a day: a server may run for longer than a list is good."""
+    import asyncio  # by who serves alone: the parent has no event loop
+
+    def look() -> None:
+        _warn_of_stale(values)
+        loop.call_later(_DAY_S, look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_later(_DAY_S, look)
 
 
 def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
