@@ -11,7 +11,8 @@ VENV ?= .venv
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	"$$name" -c 'import sys, ensurepip, ssl, venv; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && { echo "$$name"; break; }; done)
-PYTEST_ARGS ?=
+# Two processes or more; tests that share a fixture stay together as far as that keeps all busy.
+PYTEST_ARGS ?= -n auto --dist worksteal
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin

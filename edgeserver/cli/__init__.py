@@ -35,6 +35,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _SUBCOMMANDS = {
     "serve": _Subcommand("edgeserver.cli.serve", "serve", "Run an application."),
+    "ctl": _Subcommand("edgeserver.cli.ctl", "ctl", "Tell a running server, and ask it."),
     "audit": _Subcommand("edgeserver.cli.audit", "audit", "Say who the client is, with the proof."),
     "tls": _Subcommand("edgeserver.cli.tls", "tls", "Check certificates, keys and TLS endpoints."),
     "certs": _Subcommand("edgeserver.cli.certs", "certs", "Make certificates for development."),

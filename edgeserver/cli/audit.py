@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from edgeserver.cli.audit_check import audit_check
 from edgeserver.cli.audit_config import audit_config
 from edgeserver.cli.audit_logs import audit_logs
+from edgeserver.cli.audit_probe import audit_echo, audit_probe
 from edgeserver.cli.audit_ranges import audit_ranges
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
@@ -95,8 +97,11 @@ def explain(
 
 explain.params.extend((*TRUST_OPTIONS, *XHEADERS_OPTIONS))
 audit.add_command(audit_config)
+audit.add_command(audit_check)
 audit.add_command(audit_logs)
 audit.add_command(audit_ranges)
+audit.add_command(audit_probe)
+audit.add_command(audit_echo)
 
 
 def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) -> None:

@@ -14,12 +14,16 @@ import click
 from edgeserver.adapters.detect import describe_interface
 from edgeserver.cli.terminal import is_coloured, is_terminal
 from edgeserver.netutil import served_families
-from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.runtime.plan import PlannedListener, ServePlan
 from edgeserver.support.addresses import render_address
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 
-__all__ = ["lay_out", "print_lines", "render_banner", "render_listener"]
+__all__ = ["lay_out", "print_lines", "render_banner", "render_listener", "render_listeners"]
+
+
+_SPOKEN = {"off": "HTTP/1.1", "on": "HTTP/2 and HTTP/1.1", "only": "HTTP/2"}
+"""What a listener speaks, by its `http2`."""
 
 
 def render_banner(plan: ServePlan, kind: str) -> list[str]:
@@ -29,29 +33,36 @@ def render_banner(plan: ServePlan, kind: str) -> list[str]:
         plan: What was started; its listeners hold open sockets.
         kind: What the application was taken for.
     """
-    lines = [line for listener in plan.listeners for line in render_listener(listener)]
-    for listener in plan.redirects:
-        lines += [f"{line} (redirects to https)" for line in render_listener(listener)]
+    lines = render_listeners(plan)
     how = f"{plan.workers} workers" if plan.workers > 1 else "1 worker"
     lines.append(f"serving {escape(plan.target)}, {describe_interface(kind)}, with {how}")
     return lines + plan.notes
 
 
-def render_listener(listener: Listener) -> list[str]:
+def render_listeners(plan: ServePlan) -> list[str]:
+    """Return one line for each address."""
+    lines = [line for listener in plan.listeners for line in render_listener(listener)]
+    for listener in plan.redirects:
+        lines += [f"{line} (redirects to https)" for line in render_listener(listener)]
+    return lines
+
+
+def render_listener(listener: PlannedListener) -> list[str]:
     """Return one line for each address of `listener`, with its real port."""
     scheme = "https" if listener.is_tls else "http"
     proxy = {None: "", "any": " after a PROXY prelude"}.get(
         listener.bind.proxy, f" after a PROXY {listener.bind.proxy} prelude"
     )
+    spoken = f" with {_SPOKEN[listener.http2]}"
     lines = []
     for sock in listener.sockets:
         address = render_address(sock.getsockname())
         where = f"{address} ({scheme})" if address.startswith("unix:") else f"{scheme}://{address}"
-        lines.append(f"listening on {where}{proxy}{_describe_families(listener, sock)}")
+        lines.append(f"listening on {where}{spoken}{proxy}{_describe_families(listener, sock)}")
     return lines
 
 
-def _describe_families(listener: Listener, sock: socket.socket) -> str:
+def _describe_families(listener: PlannedListener, sock: socket.socket) -> str:
     """Return which families an address of all interfaces serves; any other says so itself."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return ""

@@ -7,6 +7,7 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import click
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
 from edgeserver.runtime.plan import ServePlan
+from edgeserver.support.escape import escape
 
 __all__ = ["execute", "open_plan", "serve"]
 
@@ -90,12 +92,21 @@ def _prepare(plan: ServePlan) -> None:
 
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.runtime.sockets import open_sockets
+    from edgeserver.runtime.sockets import ActivatedSockets, open_sockets
 
+    activated = ActivatedSockets(os.environ)
     try:
         for listener in (*plan.listeners, *plan.redirects):
             listener.sockets = open_sockets(
-                listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port
+                listener.bind,
+                backlog=plan.backlog,
+                reuse_port=plan.reuse_port,
+                activated=activated,
+            )
+        for name in map(escape, activated.left):
+            _say(
+                f"systemd has passed sockets named {name} that nobody asks for; add"
+                f" --bind systemd:{name}, or take them out of the socket unit"
             )
     except BaseException:
         _close_listeners(plan)
@@ -119,20 +130,33 @@ def _announce(plan: ServePlan, kind: str) -> None:
     print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
 
 
+def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
+    """Return where is listened, a line each."""
+    from edgeserver.cli.banner import render_listeners
+
+    return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
+
+
 def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.worker import run_process
 
-    return run_process(plan, announce=lambda kind: _announce(plan, kind))
+    manager = take_manager(os.environ)
+    return run_process(plan, announce=lambda kind: _announce(plan, kind), manager=manager)
 
 
 def _run_workers(plan: ServePlan) -> int:
     """Serve in processes of their own, and watch them in this one."""
+    from edgeserver.runtime.admin import open_admin
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.sockets import PlaceSockets
     from edgeserver.runtime.supervisor import Limits
 
     queues = PlaceSockets((*plan.listeners, *plan.redirects))
+    with reported(debug=plan.debug):
+        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -160,6 +184,8 @@ def _run_workers(plan: ServePlan) -> int:
         shared_queue=queues.is_shared,
         on_ready=lambda kind: _announce(plan, kind),
         say=_say,
+        manager=take_manager(os.environ),
+        operators=operators,
     )
 
 

@@ -296,7 +296,10 @@ def test_strangers_of_the_lan() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    """The reference has each code with its severity and its meaning."""
+    """The reference has each code with its severity, its meaning, an example and its fix."""
     page = (DOCS / "reference" / "audit-config.md").read_text()
     for code, entry in CODES.items():
-        assert f"| `{code}` | {entry.severity} | {entry.meaning} |" in page
+        start, end = f"| `{code}` | {entry.severity} | {entry.meaning} | ", f" | {entry.fix} |"
+        (row,) = (line for line in page.split("\n") if line.startswith(start))
+        assert row.endswith(end)
+        assert len(row) > len(start) + len(end), "an example"
