@@ -25,7 +25,7 @@ from edgeserver.runtime.exits import EXIT_OK
 
 __all__ = ["run"]
 
-_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z-]*[a-z])\b")
+_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9-]*[a-z0-9])\b")
 
 
 def run(app: Any, **settings: Unpack[RunOptions]) -> None:

@@ -30,6 +30,7 @@ class RunOptions(TypedDict, total=False):
 
     # Listening.
     bind: str | Sequence[str] | None
+    http2: bool | None
     http_redirect: str | None
     backlog: int | None
     reuse_port: bool | None
@@ -68,13 +69,15 @@ class RunOptions(TypedDict, total=False):
     audit_echo: str | None
     audit_token_file: str | None
 
-    # Admin.
+    # Operators.
     admin: str | Sequence[str] | None
     admin_token_file: str | None
 
     # Limits (of one worker).
     max_header_size: int | str | None
     max_header_fields: int | None
+    max_streams: int | None
+    max_resets: int | None
     max_body_size: int | str | None
     max_buffer_size: int | str | None
     max_held: int | str | None
