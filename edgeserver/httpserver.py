@@ -20,6 +20,7 @@ from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -33,13 +34,15 @@ from edgeserver.server.arguments import (
     check_timeout,
     client_limit,
     connection_limit,
+    known_http2,
     known_protocol,
     limits_given,
     trust_of,
 )
 from edgeserver.server.capacity import Capacity
-from edgeserver.server.stack import SPOKEN, ProtocolStack
+from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
@@ -65,7 +68,7 @@ OPENING_POLL_S = 0.02
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
-    """A non-blocking, single-threaded HTTP/1.1 server.
+    """A non-blocking, single-threaded HTTP server.
 
     Start it in one of three ways: `listen(8888)`; `bind(8888)` and then `start(0)`, which forks
     one process per core; or `add_sockets(bind_sockets(8888))` after `fork_processes(0)`.
@@ -100,6 +103,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             held for all connections together before a new body is told 503; 512 MiB.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
+        http2: Whether HTTP/2 may be spoken: over TLS where ALPN chooses it, on plain listeners with
+            clients that begin with it (prior knowledge). `"only"` speaks nothing else.
+        max_streams: HTTP/2: most requests of a connection at a time; 100.
+        max_resets: HTTP/2: most streams that a connection may see reset or refused in a row; 200.
         access_log: Called with each exchange that has ended.
         audit_log: An `AuditLog`, which gets the proof of each request's client.
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
@@ -136,13 +143,17 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: Literal["v1", "v2", "any"] | None = None,
+        http2: bool | Literal["only"] = library_default("http2"),
+        max_streams: int = library_default("max_streams"),
+        max_resets: int = library_default("max_resets"),
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, spoken=SPOKEN)
+        self.http2 = known_http2(http2)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, alpn=ALPN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
@@ -166,6 +177,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             header_timeout=header_timeout,
             write_timeout=write_timeout,
             max_header_fields=max_header_fields,
+            max_streams=max_streams,
+            max_resets=max_resets,
             **limits_given(
                 chunk_size=chunk_size,
                 max_header_size=max_header_size,
@@ -261,7 +274,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
         """Read the certificates before any socket is there; see `TCPServer`."""
         if ssl_options is not None:
-            self._tls.prepare(ssl_options)
+            self._tls.prepare(ssl_options, self.http2)
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""
@@ -415,6 +428,24 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
         return self._capacity.open_connections
+
+    @property
+    def opened_connections(self) -> int:
+        """How many connections have come as far as HTTP since the start."""
+        return self._service.connections.opened
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served; it looks at each connection."""
+        return self._service.connections.in_flight
+
+    def keep_tally(self) -> RequestTally:
+        """Return the numbers of requests that have ended since this was first called."""
+        return self._service.keep_tally()
+
+    def count_into(self, counters: CounterRow) -> None:
+        """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
+        self._service.counters = counters
 
     @property
     def held_bytes(self) -> int:

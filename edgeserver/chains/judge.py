@@ -23,7 +23,7 @@ from edgeserver.chains.evaluate import (
     read_address,
     run_way,
 )
-from edgeserver.chains.model import HOST, METHOD, PATH, Hop, RealIp, Step, Test, Way, Where
+from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, RealIp, Step, Test, Way, Where
 from edgeserver.chains.names import url_path
 from edgeserver.chains.slicing import slice_way, tests_of
 from edgeserver.proxyheaders import TrustPolicy
@@ -180,7 +180,7 @@ class Judge:
     """
 
     def __init__(
-        self, hops: Sequence[Hop], policy: TrustPolicy, *, lan: Sequence[Network] = ()
+        self, hops: Sequence[ProxyHop], policy: TrustPolicy, *, lan: Sequence[Network] = ()
     ) -> None:
         self.hops = tuple(hops)
         self.policy = policy
@@ -559,7 +559,7 @@ def _unlike(ways: list[Way]) -> Iterator[Way]:
             yield way
 
 
-def _networks_of(hops: Iterable[Hop]) -> Iterator[Network]:
+def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
     """Yield every range that the hops compare addresses with, and their own addresses."""
     for hop in hops:
         network = _peer_network(hop.address)

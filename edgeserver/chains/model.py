@@ -39,7 +39,6 @@ __all__ = [
     "Field",
     "ForgetNominated",
     "Guard",
-    "Hop",
     "Join",
     "Lookup",
     "NotGuard",
@@ -48,6 +47,7 @@ __all__ = [
     "Predicate",
     "PreludeRule",
     "Present",
+    "ProxyHop",
     "Ranges",
     "RealIp",
     "Refuse",
@@ -457,7 +457,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class ProxyHop:
     """One proxy of a chain.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeserver.chains.kinds import reader_of
-from edgeserver.chains.model import Hop
+from edgeserver.chains.model import ProxyHop
 from tests.chains.chaining import Judged, judge, outer
 from tests.chains.sources import CORPUS, Disk
 
@@ -26,7 +26,7 @@ STRICTER = {
 }
 
 
-def read_case(case: dict[str, Any]) -> tuple[Hop, Hop]:
+def read_case(case: dict[str, Any]) -> tuple[ProxyHop, ProxyHop]:
     """Return the outer proxy that the corpus assumes, and the one that is judged."""
     reader = reader_of(KINDS.get(case["product"], case["product"]))
     if reader is None:

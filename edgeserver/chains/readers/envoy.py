@@ -22,12 +22,12 @@ from edgeserver.chains.model import (
     AppendToField,
     DropField,
     Field,
-    Hop,
     Join,
     NotGuard,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     SetClient,
     SetField,
     SetVariable,
@@ -63,7 +63,7 @@ _LISTENER_FILTERS = frozenset(
 )
 
 
-def read_envoy(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_envoy(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a bootstrap configuration, as YAML or JSON.
 
     Args:
@@ -91,7 +91,7 @@ def read_envoy(path: str, sources: Sources, *, version: str = "") -> Hop:
             ways.extend(_listener(listener, clusters))
     if not ways:
         refuse(Where(path), "no static listener with filters: this is no Envoy bootstrap")
-    return Hop("envoy", "", path, tuple(ways))
+    return ProxyHop("envoy", "", path, tuple(ways))
 
 
 def _listener(listener: Node, clusters: Sequence[Node]) -> Iterator[Way]:

@@ -22,13 +22,13 @@ from edgeserver.chains.model import (
     DropField,
     Field,
     Guard,
-    Hop,
     Join,
     NotGuard,
     Op,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     Ranges,
     Refuse,
     SetClient,
@@ -107,7 +107,7 @@ class _Proxy:
     server_lines: list[Line] = field(default_factory=list)
 
 
-def read_haproxy(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_haproxy(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read an HAProxy configuration.
 
     Args:
@@ -134,7 +134,7 @@ def read_haproxy(path: str, sources: Sources, *, version: str = "") -> Hop:
                     refuse(way.where, f"more than {MAX_WAYS} ways through frontends and backends")
     if not ways:
         refuse(Where(path), "no frontend or listen section passes anything on")
-    return Hop("haproxy", "", path, tuple(ways))
+    return ProxyHop("haproxy", "", path, tuple(ways))
 
 
 def _is_off(proxy: _Proxy) -> bool:

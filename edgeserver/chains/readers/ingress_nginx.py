@@ -13,11 +13,11 @@ from dataclasses import replace
 from edgeserver.chains.model import (
     PRELUDE,
     Field,
-    Hop,
     Lookup,
     NotGuard,
     Predicate,
     Present,
+    ProxyHop,
     RealIp,
     SetField,
     Step,
@@ -50,7 +50,7 @@ _SETTINGS = split_names(
 )
 
 
-def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a ConfigMap of ingress-nginx, or Helm values with `controller.config`.
 
     Raises:
@@ -70,7 +70,7 @@ def read_ingress_nginx(path: str, sources: Sources, *, version: str = "") -> Hop
         replace(way, steps=(*unknown, *_with_rewritten(template, way.steps)), path="")
         for way in hop.ways
     ]
-    return Hop("ingress-nginx", "", path, tuple(ways))
+    return ProxyHop("ingress-nginx", "", path, tuple(ways))
 
 
 def _with_rewritten(template: _Template, steps: tuple[Step, ...]) -> Iterator[Step]:

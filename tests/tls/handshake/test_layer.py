@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeserver.tls.handshake.layer import HELLO, STALLED, TLSLayer
-from edgeserver.tls.handshake.limiter import Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import HandshakeLimiter, Slot
 from edgeserver.transport.handover import replace_layer
 from tests.clients import send_until_cut_off
 from tests.http1.conversation import FakeTransport
@@ -833,7 +833,7 @@ async def test_full_queue_refuses_the_client_with_the_most():
     async with serve(limiter=limiter) as server, stalling(server.port, 2):
         await waits(limiter, 2)
         other = Asker(v4(1))
-        assert limiter.acquire(other) is Admission.QUEUED
+        assert limiter.acquire(other) is Slot.QUEUED
         assert server.reasons == {"crowded": 1}
         limiter.cancel(other)
 
