@@ -34,7 +34,6 @@ class RunOptions(TypedDict, total=False):
     http_redirect: str | None
     backlog: int | None
     reuse_port: bool | None
-    http2: bool | None
 
     # TLS.
     certfile: str | None
@@ -88,8 +87,6 @@ class RunOptions(TypedDict, total=False):
     write_timeout: float | None
     max_connections: int | None
     max_connections_per_client: int | None
-    max_streams: int | None
-    max_resets: int | None
     decompress_request: bool | None
     no_keep_alive: bool | None
 
