@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -33,12 +34,13 @@ from edgeserver.server.arguments import (
     check_timeout,
     client_limit,
     connection_limit,
+    known_http2,
     known_protocol,
     limits_given,
     trust_of,
 )
 from edgeserver.server.capacity import Capacity
-from edgeserver.server.stack import SPOKEN, ProtocolStack
+from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
@@ -66,7 +68,7 @@ OPENING_POLL_S = 0.02
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
-    """A non-blocking, single-threaded HTTP/1.1 server.
+    """A non-blocking, single-threaded HTTP server.
 
     Start it in one of three ways: `listen(8888)`; `bind(8888)` and then `start(0)`, which forks
     one process per core; or `add_sockets(bind_sockets(8888))` after `fork_processes(0)`.
@@ -101,6 +103,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             held for all connections together before a new body is told 503; 512 MiB.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
+        http2: Whether HTTP/2 may be spoken: over TLS where ALPN chooses it, on plain listeners with
+            clients that begin with it (prior knowledge). `"only"` speaks nothing else.
+        max_streams: HTTP/2: most requests of a connection at a time; 100.
+        max_resets: HTTP/2: most streams that a connection may see reset or refused in a row; 200.
         access_log: Called with each exchange that has ended.
         audit_log: An `AuditLog`, which gets the proof of each request's client.
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
@@ -137,13 +143,17 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: Literal["v1", "v2", "any"] | None = None,
+        http2: bool | Literal["only"] = library_default("http2"),
+        max_streams: int = library_default("max_streams"),
+        max_resets: int = library_default("max_resets"),
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
         strict_transport_security: str | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, spoken=SPOKEN)
+        self.http2 = known_http2(http2)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, alpn=ALPN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
@@ -167,6 +177,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             header_timeout=header_timeout,
             write_timeout=write_timeout,
             max_header_fields=max_header_fields,
+            max_streams=max_streams,
+            max_resets=max_resets,
             **limits_given(
                 chunk_size=chunk_size,
                 max_header_size=max_header_size,
@@ -183,8 +195,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
-            # Programs of Tornado's that say nothing of proxies log nothing of them either.
-            tells_claims=trust is not None,
+            # Tornado's programs that say nothing of proxies have no warning of them, either: what
+            # strangers send would stand among their own.
+            claims_level=logging.INFO if trust is None else logging.WARNING,
         )
 
     @initialized_by(initialize)
@@ -201,7 +214,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
-        tells_claims: bool,
+        claims_level: int,
     ) -> None:
         """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
         self._service = HTTPService(
@@ -228,7 +241,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy,
             self._count_begun,
             self.max_connections_per_client,
-            tells_claims=tells_claims,
+            claims_level=claims_level,
         )
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
@@ -261,7 +274,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
         """Read the certificates before any socket is there; see `TCPServer`."""
         if ssl_options is not None:
-            self._tls.prepare(ssl_options)
+            self._tls.prepare(ssl_options, self.http2)
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""
@@ -288,6 +301,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
+        A listener is warned of on which nobody can be believed any more, as at its start.
+
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
 
@@ -297,7 +312,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy)
+        self._stack.set_policy(policy, self.listeners)
         self._service.trust = policy
 
     # TLS.

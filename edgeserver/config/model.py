@@ -270,10 +270,19 @@ _LISTENING = (
         metavar="ADDRESS",
         many=True,
         help=(
-            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
-            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
-            "given."
+            "[http://|https://]HOST:PORT, unix:PATH, fd:N or systemd:NAME, with ,proxy=v1|v2|any "
+            "where a PROXY prelude comes first, and ,http2=on|off|only; repeatable. Without a "
+            "scheme it is https where a certificate is given."
         ),
+    ),
+    Setting(
+        name="http2",
+        table="listening",
+        kind="toggle",
+        taker="server",
+        default=False,
+        help="Speak HTTP/2 with clients that choose it: over TLS by ALPN, without by prior "
+        "knowledge.",
     ),
     Setting(
         name="http-redirect",
@@ -533,6 +542,21 @@ _AUDIT = (
         metavar="SHARE",
         help="Only a share of the requests, such as 0.01.",
     ),
+    Setting(
+        name="audit-echo",
+        table="audit",
+        kind="text",
+        metavar="PATH",
+        help="Where `edgeserver audit probe` is told what has arrived of it, such as "
+        "/.well-known/edgeserver-audit; 404 for everybody else.",
+    ),
+    Setting(
+        name="audit-token-file",
+        table="audit",
+        kind="file",
+        reloads=True,
+        help="The secret that a probe and its answer are proved with, in its first line.",
+    ),
 )
 
 _ADMIN = (
@@ -572,6 +596,30 @@ _LIMITS = (
         metavar="N",
         least=1,
         help="Fields of a request's head.",
+    ),
+    Setting(
+        name="max-streams",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=100,
+        metavar="N",
+        least=1,
+        most=100_000,
+        help="HTTP/2: requests of one connection at a time; one that was reset counts until the "
+        "application has let it go.",
+    ),
+    Setting(
+        name="max-resets",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=200,
+        metavar="N",
+        least=1,
+        most=1_000_000,
+        help="HTTP/2: streams of one connection that are reset before their end, or refused, in a "
+        "row; 20 more a second.",
     ),
     Setting(
         name="max-body-size",

@@ -125,21 +125,32 @@ class HTTPService:
         self._turns = turns  # those that were asked for; None for the loop's own
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
-        self._ready: asyncio.Future[None] | None = None  # of the loop that connected last
+        self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
+        self._ready: asyncio.Future[None]  # of that loop
 
     def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done already; one serves all writes that need not wait."""
-        ready = self._ready
-        if ready is None or ready.get_loop() is not loop:
-            ready = self._ready = loop.create_future()
-            ready.set_result(None)
-        return ready
+        if loop is not self._loop:
+            self._enter(loop)
+        return self._ready
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make what all connections of a loop share."""
+        self._loop = loop
+        self._ready = loop.create_future()
+        self._ready.set_result(None)
+        self.turns = self._turns or turns_of(loop)
 
     # Connections come and go.
 
+    def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave `loop` time to accept further connections before long work goes on."""
+        (self._turns or turns_of(loop)).accepted()
+
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
-        self.turns = self._turns or turns_of(loop)
+        if loop is not self._loop:
+            self._enter(loop)
         self.clock.start(loop)
         self.connections.add(connection)
 
@@ -159,6 +170,12 @@ class HTTPService:
             self.clients.detached(connection, stream)
         self.closed(connection)
         self.connections.add_detached(stream)
+
+    def handed_over(self, connection: ServedConnection) -> None:
+        """Count a connection out that goes on in another version of HTTP, which counts it in."""
+        self.connections.remove(connection)
+        if self.clients is not None:
+            self.clients.leave(connection)
 
     def drain(self, idle_s: float = 0.0) -> None:
         """Let what is in flight finish, and each connection bring at most one more request.

@@ -98,6 +98,10 @@ class ParentLink:
         self.beat()
         self._write(f"ready {said}")
 
+    def reloaded(self) -> None:
+        """Tell that what HUP asks for was done, or has failed."""
+        self._write("reloaded")
+
     def renew(self, why: str) -> None:
         """Ask to be replaced."""
         self._write(f"renew {why}")

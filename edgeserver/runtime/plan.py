@@ -8,9 +8,10 @@ know a flag's name.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
@@ -18,7 +19,15 @@ from edgeserver.config.model import setting
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
+__all__ = [
+    "HTTP2_MODES",
+    "AuditRequest",
+    "EchoRequest",
+    "Hook",
+    "PlannedListener",
+    "ServePlan",
+    "TLSRequest",
+]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -60,19 +69,38 @@ class AuditRequest:
     sample: float = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class EchoRequest:
+    """Which echo for probes there is to be.
+
+    Args:
+        path: Where it answers.
+        token_file: The file with its secret.
+    """
+
+    path: str
+    token_file: str
+
+
 @dataclass(kw_only=True)
-class Listener:
+class PlannedListener:
     """One `--bind`, and the sockets that it became.
 
     Args:
         bind: What the flag said.
         is_tls: Whether connections start with TLS.
+        http2: Whether HTTP/2 is spoken: `"on"`, `"off"` or `"only"`.
         sockets: The listening sockets, once opened.
     """
 
     bind: Bind
     is_tls: bool
+    http2: str = "off"
     sockets: list[socket.socket] = field(default_factory=list)
+
+
+HTTP2_MODES: Final[dict[str, bool | str]] = {"on": True, "off": False, "only": "only"}
+"""What a server's `http2` is for each of a listener's."""
 
 
 @dataclass(kw_only=True)
@@ -81,6 +109,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -91,6 +120,8 @@ class ServePlan:
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
         lists_proxies: Whether that lists proxies whose word counts.
         audit: The audit log that is wanted.
+        echo: The echo for probes that is wanted.
+        gate: Puts something before the application's delegate; None where nothing is.
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -98,8 +129,8 @@ class ServePlan:
             that is listened on.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The contexts of https listeners, which all workers share, once prepared; None without
-            TLS.
+        tls: The contexts of https listeners, which all workers share, once prepared, by what is
+            spoken on these; empty without TLS.
         workers: How many processes serve.
         single_process: Whether the first process serves itself, and nothing watches it.
         start_timeout_s: How long a worker may take to start; 0 for no limit.
@@ -116,6 +147,7 @@ class ServePlan:
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        began_s: When the start began, on the monotonic clock.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
@@ -125,6 +157,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
@@ -134,13 +167,15 @@ class ServePlan:
     trust: Mapping[str, Any] = field(default_factory=dict)
     lists_proxies: bool = False
     audit: AuditRequest | None = None
+    echo: EchoRequest | None = None
+    gate: Callable[[Any], Any] | None = None
     tls_request: TLSRequest | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    redirects: list[Listener] = field(default_factory=list)
+    listeners: list[PlannedListener] = field(default_factory=list)
+    redirects: list[PlannedListener] = field(default_factory=list)
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
-    tls: TLSContexts | None = None
+    tls: dict[str, TLSContexts] = field(default_factory=dict)
     workers: int = 1
     single_process: bool = False
     start_timeout_s: float = 60.0
@@ -157,6 +192,7 @@ class ServePlan:
     access_log_asked: bool = False
     loop: str = "auto"
     debug: bool = False
+    began_s: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)

@@ -16,13 +16,14 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from edgeserver.operate.report import GAUGES, Report
 from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -35,6 +36,7 @@ from edgeserver.runtime.supervisor import (
     Start,
     StopListening,
     Supervisor,
+    Tell,
 )
 from edgeserver.support.counters import CounterRow
 
@@ -52,6 +54,10 @@ _PASSED = (
 _SIGNALS = (*_PASSED, signal.SIGCHLD)
 
 TICK_S = 1.0
+
+MORE_S = 10.0
+"""For how long the service manager is asked to wait on, at each tick of a start or an end."""
+
 MEMORY_EVERY_S = 5.0
 
 LINES = 20
@@ -132,6 +138,7 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    manager: ServiceManager | None = None,
     operators: Operators | None = None,
 ) -> int:
     """Keep `count` workers running until a signal ends them all, and return the exit code.
@@ -147,11 +154,19 @@ def run_workers(
         shared_queue: Whether all places have the same sockets.
         on_ready: Called once, when all serve, with what the first worker said of itself.
         say: Prints one line for the operator.
+        manager: The service manager that is told of start, reload, life and end, if there is one.
         operators: Has the admin listener listen, if there is one; workers count then.
     """
     supervisor = Supervisor(count, limits, shared_queue=shared_queue)
     parent = _Parent(
-        supervisor, body, limits, queues, on_ready=on_ready, say=say, operators=operators
+        supervisor,
+        body,
+        limits,
+        queues,
+        on_ready=on_ready,
+        say=say,
+        manager=manager,
+        operators=operators,
     )
     return parent.run()
 
@@ -168,6 +183,7 @@ class _Parent:
         *,
         on_ready: Callable[[str], None],
         say: Callable[[str], None],
+        manager: ServiceManager | None,
         operators: Operators | None,
     ) -> None:
         self._supervisor = supervisor
@@ -176,6 +192,11 @@ class _Parent:
         self._queues = queues
         self._on_ready = on_ready
         self._print = say
+        self._manager = manager
+        # Twice within the time after which the service manager gives the service up.
+        self._tick_every_s = TICK_S
+        if manager is not None and manager.watchdog_s:
+            self._tick_every_s = min(TICK_S, manager.watchdog_s / 2)
         self._beats = Beats()
         self._processes: dict[int, _Process] = {}  # by process id, until reaped
         self._exit_code: int | None = None
@@ -220,7 +241,7 @@ class _Parent:
         """Return how long nothing needs to be done unless something happens."""
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        next_s = self._ticked_s + TICK_S
+        next_s = self._ticked_s + self._tick_every_s
         if self._admin is not None:
             next_s = min(next_s, self._admin.due_s() or next_s)
         return max(0.0, (next_s if due_s is None else min(next_s, due_s)) - now_s)
@@ -230,7 +251,7 @@ class _Parent:
             self._admin.tick()
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        if now_s - self._ticked_s < TICK_S and (due_s is None or due_s > now_s):
+        if now_s - self._ticked_s < self._tick_every_s and (due_s is None or due_s > now_s):
             return
         self._ticked_s = now_s
         beats = {pid: self._beats.stamped_s(each.slot) for pid, each in self._processes.items()}
@@ -239,6 +260,17 @@ class _Parent:
             self._weigh(now_s)
             memory = {pid: each.memory for pid, each in self._processes.items()}
         self._do(self._supervisor.tick(now_s, beats, memory))
+        if self._manager is not None:
+            self._tell_of_life(self._manager, now_s, beats)
+
+    def _tell_of_life(
+        self, manager: ServiceManager, now_s: float, beats: Mapping[int, float]
+    ) -> None:
+        """Tell the service manager that the service is well, or needs more time."""
+        if self._supervisor.is_busy:
+            manager.needs(MORE_S)
+        if manager.watchdog_s and self._supervisor.lives(now_s, beats, manager.watchdog_s):
+            manager.lives()
 
     def _weigh(self, now_s: float) -> None:
         """Look how much memory each process takes."""
@@ -257,6 +289,8 @@ class _Parent:
                     os.kill(pid, number)  # not yet reaped, so the number is still its own
                 case Say(line):
                     self._say(line)
+                case Tell(state, status):
+                    self._tell(state, status)
                 case Announce(said):
                     self._on_ready(said)
                 case Release(place):
@@ -269,6 +303,19 @@ class _Parent:
                     self._queues.close()
                 case Exit(code):
                     self._exit_code = code
+
+    def _tell(self, state: str, status: str) -> None:
+        manager = self._manager
+        if manager is None:
+            return
+        match state:
+            case "ready":
+                manager.ready(status)
+            case "reloading":
+                manager.reloading(status)
+            case "stopping":
+                manager.stopping(status)
+                manager.needs(self._limits.stop_timeout_s + MORE_S)
 
     def _start(self, place: int) -> None:
         """Fork one worker."""

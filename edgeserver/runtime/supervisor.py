@@ -34,6 +34,7 @@ __all__ = [
     "Start",
     "StopListening",
     "Supervisor",
+    "Tell",
 ]
 
 SERVED_S: Final = 5.0
@@ -87,6 +88,14 @@ class Say:
 
 
 @dataclass(frozen=True)
+class Tell:
+    """Tell the service manager: `"ready"`, `"reloading"` or `"stopping"`, and the same in words."""
+
+    state: str
+    status: str
+
+
+@dataclass(frozen=True)
 class Announce:
     """All workers serve for the first time; `said` is what the first says of its application."""
 
@@ -119,7 +128,7 @@ class Exit:
     code: int
 
 
-Action = Start | Send | Say | Announce | Release | Drop | StopListening | Exit
+Action = Start | Send | Say | Tell | Announce | Release | Drop | StopListening | Exit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +246,9 @@ class Supervisor:
         self._said: str | None = None  # what the first worker says of its application
         self._announced = False
         self._roll_asked = False  # before that
+        self._reloading: set[int] = set()  # the processes that have not reloaded yet
+        self._gave_up = ""  # why the last roll was given up
+        self._told_reloading = False  # whether the service manager waits for the end of that
         self._stopping = False
         self._asked_again = False
         self._exit_code = EXIT_OK
@@ -250,6 +262,25 @@ class Supervisor:
     def announced(self) -> bool:
         """Whether all workers have served once."""
         return self._announced
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a start or the end is under way, which time limits of its own bound."""
+        return self._stopping or not self._announced
+
+    def lives(self, now_s: float, beats: Mapping[int, float], within_s: float) -> bool:
+        """Return whether the service is well: an event loop of one worker at least has turned.
+
+        Args:
+            now_s: The clock of all events.
+            beats: When the event loop of each process last turned.
+            within_s: How long ago that may be.
+        """
+        return self.is_busy or any(
+            now_s - max(beats.get(worker.pid, now_s), self._awake_s) < within_s
+            for worker in self._workers.values()
+            if worker.stage == SERVING
+        )
 
     def due_s(self) -> float | None:
         """Return when `tick` is to be called at the latest, None while nothing is awaited."""
@@ -321,9 +352,11 @@ class Supervisor:
         return self._settle(now_s)
 
     def heard(self, pid: int, line: str, now_s: float) -> list[Action]:
-        """A worker said something: `waits WHAT`, `ready KIND`, or `renew WHY`."""
+        """A worker said something: `waits WHAT`, `ready KIND`, `renew WHY`, or `reloaded`."""
         worker = self._workers.get(pid)
         word, _, rest = line.partition(" ")
+        if word == "reloaded":
+            self._reloading.discard(pid)
         if worker is None or worker.stage == LEAVING:
             return self._settle(now_s)
         if word == "waits":
@@ -337,6 +370,7 @@ class Supervisor:
     def ended(self, pid: int, code: int, now_s: float) -> list[Action]:
         """A worker has ended: with an exit code, or by a signal where `code` is negative."""
         worker = self._workers.pop(pid, None)
+        self._reloading.discard(pid)
         if worker is not None:
             self._ends[_reason_of(worker, code)] += 1
         if worker is not None and not self._stopping:
@@ -351,7 +385,8 @@ class Supervisor:
             pass  # nothing else matters any more
         elif number == signal.SIGHUP:
             self._say("SIGHUP: what can be reloaded is; code is not, SIGUSR2 replaces the workers")
-            self._pass_on(signal.SIGHUP)
+            self._reloading.update(self._pass_on(signal.SIGHUP))
+            self._tell_reloading("SIGHUP: reloading")
         elif number == signal.SIGUSR1:
             self._pass_on(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
@@ -401,16 +436,27 @@ class Supervisor:
                     place.due_s = None
                     self._actions.append(Start(place.number))
             self._go_on_renewing()
+            if self._told_reloading and not self._reloading and not self._is_rolling():
+                self._told_reloading = False
+                given_up = f"; the roll was given up: {self._gave_up}" if self._gave_up else ""
+                self._actions.append(Tell("ready", self._wanted() + given_up))
         actions, self._actions = self._actions, []
         return actions
 
     def _say(self, line: str) -> None:
         self._actions.append(Say(line))
 
-    def _pass_on(self, number: signal.Signals) -> None:
-        for worker in self._workers.values():
-            if worker.stage == SERVING:
-                self._actions.append(Send(worker.pid, number))
+    def _tell_reloading(self, status: str) -> None:
+        """Tell the service manager, which then waits until `_settle` finds nothing under way."""
+        if self._announced:
+            self._told_reloading = True
+            self._actions.append(Tell("reloading", status))
+
+    def _pass_on(self, number: signal.Signals) -> list[int]:
+        """Send a signal to all who serve, and return their process ids."""
+        pids = [worker.pid for worker in self._workers.values() if worker.stage == SERVING]
+        self._actions += [Send(pid, number) for pid in pids]
+        return pids
 
     # Starts.
 
@@ -438,6 +484,7 @@ class Supervisor:
         ):
             self._announced = True
             self._actions.append(Announce(self._said))
+            self._actions.append(Tell("ready", self._wanted()))
             if self._roll_asked:
                 self._on_roll_signal()
 
@@ -567,16 +614,21 @@ class Supervisor:
             self._note_roll("waiting", "the workers are still starting")
             self._say("SIGUSR2: the workers are still starting, and are replaced once they serve")
             return
-        if any(each.is_roll for each in self._renewals.waiting) or (
-            self._renewals.present is not None and self._renewals.present.is_roll
-        ):
+        if self._is_rolling():
             self._say("SIGUSR2: the workers are being replaced already")
             return
         self._say("SIGUSR2: replacing the workers, one after the other")
+        self._gave_up = ""
+        self._tell_reloading("SIGUSR2: replacing the workers")
         self._note_roll("running", "replacing the workers, one after the other")
         self._renewals.waiting.clear()  # a roll renews all
         for number in self._places:
             self._renewals.waiting.append(_Renewal(number, "SIGUSR2", is_roll=True))
+
+    def _is_rolling(self) -> bool:
+        renewals = self._renewals
+        present = renewals.present is not None and renewals.present.is_roll
+        return present or any(each.is_roll for each in renewals.waiting)
 
     def _note_roll(self, state: str, said: str) -> None:
         """Note how far a roll is; a new one begins where the last one is over."""
@@ -628,6 +680,8 @@ class Supervisor:
         renewals.present = None
         renewals.waiting.clear()
         self._renew_after_s = now_s + LONGEST_DELAY_S
+        if is_roll:
+            self._gave_up = what
         prefix = "SIGUSR2: " if is_roll else ""
         rest = "the roll is given up, and the old workers stay" if is_roll else "the old one stays"
         if is_roll:
@@ -699,6 +753,7 @@ class Supervisor:
     def _stop(self, now_s: float) -> None:
         """Tell all workers to stop gracefully; those that were told before are not told twice."""
         self._stopping = True
+        self._actions.append(Tell("stopping", "stopping: requests in flight may end"))
         for worker in self._workers.values():
             if worker.stage != LEAVING and not worker.late:
                 self._leave(worker, now_s)

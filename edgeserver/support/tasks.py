@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-__all__ = ["is_being_cancelled", "notify_all", "start_task"]
+__all__ = ["begin_waiting", "is_being_cancelled", "notify_all", "start_task"]
 
 
 def is_being_cancelled() -> bool:
@@ -53,3 +53,25 @@ else:
         """Return a Task that runs `coroutine` from the event loop's next turn on."""
         # Without a name it would be given one at once: a number, made into text.
         return asyncio.Task(coroutine, loop=loop, name="edgeserver")
+
+
+def begin_waiting(
+    waiting: Awaitable[None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Future[Any] | None:
+    """Return a future that is done when `waiting` is; None where it is already, without an error.
+
+    Args:
+        waiting: What an application has returned; a coroutine is started.
+        loop: The event loop.
+
+    Raises:
+        TypeError: It is not an awaitable.
+    """
+    future: asyncio.Future[Any]
+    if asyncio.iscoroutine(waiting):
+        future = start_task(waiting, loop)
+    else:
+        future = asyncio.ensure_future(waiting)
+    if future.done() and not future.cancelled() and future.exception() is None:
+        return None
+    return future

@@ -48,7 +48,7 @@ from edgeserver.tls.handshake.failures import (
     render_peer,
 )
 from edgeserver.tls.handshake.ja4 import JA4Source, keep_for_ja4, render_ja4
-from edgeserver.tls.handshake.limiter import NOW, Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import NOW, HandshakeLimiter, Slot
 from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_http_answer
 
 __all__ = ["TLSLayer"]
@@ -155,12 +155,12 @@ class TLSLayer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
         if self._state == STALLED:
-            admission = self._limiter.acquire_again(self)
-            if admission is NOW:
+            slot = self._limiter.acquire_again(self)
+            if slot is NOW:
                 self._shake(data)
             else:
                 self._raw = data
-                self._wait(RETURNED, admission)
+                self._wait(RETURNED, slot)
         elif self._state == HELLO:
             self._read_hello(data)
         elif self._state == PLAIN:
@@ -226,14 +226,14 @@ class TLSLayer(asyncio.Protocol):
 
     def _ask_for_slot(self) -> None:
         """Go on if there is a slot; else wait for one, and read no more until then."""
-        admission = self._limiter.acquire(self)
-        if admission is NOW:
+        slot = self._limiter.acquire(self)
+        if slot is NOW:
             self._start()
         else:
-            self._wait(QUEUED, admission)
+            self._wait(QUEUED, slot)
 
-    def _wait(self, state: int, admission: Admission) -> None:
-        if admission is Admission.QUEUED:
+    def _wait(self, state: int, slot: Slot) -> None:
+        if slot is Slot.QUEUED:
             self._state = state
             self._lower.pause_reading()
         else:

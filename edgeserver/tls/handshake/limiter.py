@@ -30,7 +30,7 @@ from edgeserver.tls.handshake.failure_log import FailureLog
 from edgeserver.tls.handshake.fair_queue import FairQueue
 from edgeserver.tls.handshake.stalled import EVICTED_TOGETHER, Stalled
 
-__all__ = ["NOW", "Admission", "HandshakeCounts", "HandshakeLimiter", "HandshakeTally", "Waiter"]
+__all__ = ["NOW", "HandshakeCounts", "HandshakeLimiter", "HandshakeTally", "Slot", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -41,7 +41,7 @@ TURN_S = 0.005
 """How long those who waited are served in one turn of the event loop, before the rest goes on."""
 
 
-class Admission(enum.Enum):
+class Slot(enum.Enum):
     """What becomes of a connection that asks for a slot."""
 
     NOW = "go on at once"
@@ -49,7 +49,7 @@ class Admission(enum.Enum):
     REFUSED = "even the queue is full"
 
 
-NOW = Admission.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
+NOW = Slot.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
 
 
 class HandshakeCounts(NamedTuple):
@@ -118,6 +118,7 @@ class HandshakeLimiter:
             longest, of the clients with the most.
         log: Where failures go.
         on_begin: Called after each new connection has been taken in, or None.
+        on_end: Called with each connection whose handshake is over, or None.
         plan: Has a function called in the event loop's next turn; by default the running loop's
             `call_soon`.
         clock: Seconds that only grow.
@@ -152,6 +153,7 @@ class HandshakeLimiter:
         "max_handshakes",
         "max_waiting",
         "on_begin",
+        "on_end",
         "resumed",
         "running",
         "silent",
@@ -168,10 +170,12 @@ class HandshakeLimiter:
         max_stalled: int = 8192,
         log: FailureLog | None = None,
         on_begin: Callable[[], None] | None = None,
+        on_end: Callable[[Waiter], None] | None = None,
         plan: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_begin = on_begin
+        self.on_end = on_end
         self.max_handshakes = max_handshakes
         self.max_waiting = max_waiting
         self.log = log or FailureLog()
@@ -211,6 +215,8 @@ class HandshakeLimiter:
         timeouts = self.connections.pop(waiter, None)
         if timeouts is not None:
             timeouts.discard(waiter)
+        if self.on_end is not None:
+            self.on_end(waiter)
 
     def send_late(self, connection: Late) -> None:
         """Have `connection.send_waiting` called when the event loop has looked for input once.
@@ -230,7 +236,7 @@ class HandshakeLimiter:
         for connection in late:
             connection.send_waiting()
 
-    def acquire(self, waiter: Waiter) -> Admission:
+    def acquire(self, waiter: Waiter) -> Slot:
         """Ask for a slot for the first step, once the hello is there; who waits may `cancel`.
 
         A slot is given back by itself: by the turn of the event loop.
@@ -240,7 +246,7 @@ class HandshakeLimiter:
             return NOW
         return self._wait(waiter)
 
-    def acquire_again(self, waiter: Waiter) -> Admission:
+    def acquire_again(self, waiter: Waiter) -> Slot:
         """Ask for a slot for what the client of a stalled handshake has sent."""
         self.stalled.discard(waiter)
         if self.running < self._free:
@@ -278,7 +284,7 @@ class HandshakeLimiter:
         for connection in list(self.connections):
             connection.abort()
 
-    def _wait(self, waiter: Waiter) -> Admission:
+    def _wait(self, waiter: Waiter) -> Slot:
         """Put a connection into the queue; where that is full somebody has to go.
 
         While nobody waits the last slot of a turn is had here: so the next turn is planned when
@@ -292,16 +298,16 @@ class HandshakeLimiter:
         self._free = 0
         queue.add(waiter)
         if queue.crowd.count <= self.max_waiting:
-            return Admission.QUEUED
-        admission = Admission.QUEUED
+            return Slot.QUEUED
+        slot = Slot.QUEUED
         together = max(1, min(EVICTED_TOGETHER, self.max_waiting // 16))
         for victim in queue.crowd.most_crowded(together, newest=True):
             if victim is waiter:
                 queue.discard(waiter)
-                admission = Admission.REFUSED
+                slot = Slot.REFUSED
             else:
                 victim.evict()
-        return admission
+        return slot
 
     def _plan_turn(self) -> None:
         if not self._turn_planned:
