@@ -198,6 +198,7 @@ def test_flags_of_workers() -> None:
         ["--max-requests", "5"],
         ["--max-lifetime", "5"],
         ["--max-memory", "5M"],
+        ["--admin", "unix:a.sock"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -206,6 +207,16 @@ def test_what_a_single_process_cannot_do(arguments: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=f"--single-process and {arguments[0]} exclude"):
         _plan("--single-process", *arguments)
     assert _plan("--single-process", "--workers", "1").single_process
+
+
+def test_operators() -> None:
+    """Operators may be answered at several places; a token is for those that need one."""
+    plan = _plan("--admin", "unix:a.sock", "--admin", "127.0.0.1:9000")
+    assert [bind.path or bind.port for bind in plan.admin] == ["a.sock", 9000]
+    with pytest.raises(ConfigurationError, match="--admin-token-file is for addresses"):
+        _plan("--admin", "unix:a.sock", "--admin-token-file", "token")
+    with pytest.raises(ConfigurationError, match="--admin :9000: others than this machine"):
+        _plan("--admin", ":9000")
 
 
 def test_a_trust_policy(tmp_path: Path) -> None:
