@@ -6,15 +6,17 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
 from edgeserver.runtime.plan import ServePlan
+
+if TYPE_CHECKING:
+    from edgeserver.logs.setup import ErrorLog
 
 __all__ = ["serve"]
 
@@ -31,15 +33,26 @@ def serve(target: str, **values: Any) -> None:
     plan = ServePlan(target=target, debug=bool(values["debug"]))
     with reported(debug=plan.debug):
         apply_flags(APPLY_ORDER, values, plan)
+    log = _begin_log(plan)
+    try:
+        code = _serve(plan, log)
+    finally:
+        log.end()
+    sys.exit(code)
+
+
+def _serve(plan: ServePlan, log: ErrorLog) -> int:
+    """Prepare what the plan asks for and carry it out; return the exit code."""
+    with reported(debug=plan.debug):
         _prepare(plan)
         _open_listeners(plan)
     try:
-        code = _run_alone(plan) if plan.single_process else _run_workers(plan)
+        code = _run_alone(plan, log) if plan.single_process else _run_workers(plan, log)
     except KeyboardInterrupt:  # before there is a loop that takes SIGINT
         code = 130
     finally:
         _close_listeners(plan)
-    sys.exit(code)
+    return code
 
 
 add_flags(serve, GROUPS)
@@ -75,23 +88,37 @@ def _close_listeners(plan: ServePlan) -> None:
             close_sockets(listener.sockets)
 
 
-def _announce(plan: ServePlan, kind: str) -> None:
-    """Print the start lines; standard output is the log's alone where that is JSON."""
+def _begin_log(plan: ServePlan) -> ErrorLog:
+    """Have what is said from now on look as it was asked for; who forks has no thread."""
+    from edgeserver.logs.setup import ErrorLog
+
+    log = ErrorLog(**plan.logging.handler_options, threaded=False)
+    log.begin()
+    return log
+
+
+def _announce(plan: ServePlan, kind: str, log: ErrorLog) -> None:
+    """Print the start lines; an output is the log's alone where that is JSON."""
     from edgeserver.cli.banner import print_lines, render_banner
 
-    stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream)
+    lines = render_banner(plan, kind)
+    if plan.logging.format == "json":
+        for line in lines:
+            log.say(line)
+        return
+    only_log = plan.access is not None and plan.access.takes_stdout
+    print_lines(lines, sys.stderr if only_log else sys.stdout)
 
 
-def _run_alone(plan: ServePlan) -> int:
+def _run_alone(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in this process."""
     from edgeserver.runtime.worker import run_process
 
     with reported(debug=plan.debug):
-        return run_process(plan, announce=lambda kind: _announce(plan, kind))
+        return run_process(plan, announce=lambda kind: _announce(plan, kind, log))
 
 
-def _run_workers(plan: ServePlan) -> int:
+def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in processes of their own, and watch them in this one."""
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.sockets import PlaceSockets
@@ -123,12 +150,6 @@ def _run_workers(plan: ServePlan) -> int:
         ),
         queues=queues,
         shared_queue=queues.is_shared,
-        on_ready=lambda kind: _announce(plan, kind),
-        say=_say,
+        on_ready=lambda kind: _announce(plan, kind, log),
+        say=log.say,
     )
-
-
-def _say(line: str) -> None:
-    """Print one line for the operator; a reader that is gone is no reason to stop watching."""
-    with contextlib.suppress(OSError):
-        click.echo(f"edgeserver: {line}", err=True)

@@ -56,6 +56,7 @@ from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log
 from edgeserver.support.preludes import explain_prelude, prelude_version
+from edgeserver.support.spelling import spelled
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
@@ -765,7 +766,8 @@ class HTTP1Connection(asyncio.Protocol):
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
-        self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
+        setting = spelled("max_held")
+        self._answer_and_close(503, f"no room for more bodies at present ({setting}): try again")
 
     def _count_untaken(self, size: int) -> None:
         """Count `size` bytes of input that nobody takes for now, in place of those before."""
@@ -806,6 +808,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
         line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
+        ids = self._service.request_ids
+        if ids is not None and exchange is not None and exchange.request_id is not None:
+            line += ids.line(exchange.request_id)
         answer = refusal_bytes(status, reason, exchange, line)
         if exchange is None and self._service.access_log is not None:
             self._service.log_access(self._unread_exchange(status, len(answer)))

@@ -275,8 +275,19 @@ class HTTP1Exchange(Exchange):
                 parts.append(b"Connection: close\r\n")
         elif self.version == "HTTP/1.0":
             parts.append(b"Connection: Keep-Alive\r\n")
+        if service.adds_lines:
+            self._add_lines(parts)
+
+    def _add_lines(self, parts: list[bytes]) -> None:
+        """Write what the server itself has to say, unless the application has said it."""
+        service = self._shared.service
         if service.strict_transport is not None and self.info.tls is not None:
             self._say_strict_transport(parts)
+        ids, request_id = service.request_ids, self.request_id
+        if ids is not None and request_id is not None:
+            before = ids.name + b":"
+            if not any(part.lower().startswith(before) for part in parts):
+                parts.append(ids.line(request_id))
 
     def _say_strict_transport(self, parts: list[bytes]) -> None:
         """Have the client come over TLS from now on, unless the application says how.
@@ -354,6 +365,16 @@ class HTTP1Exchange(Exchange):
     def is_open_ended(self) -> bool:
         """Whether the answer has begun and does not say how long it is."""
         return self.state == OPEN and self._framing in (IN_CHUNKS, UNTIL_CLOSE)
+
+    @property
+    def waits_for_client(self) -> str:
+        """What of the client's is waited for, in words; empty where it is the application."""
+        body = self.body
+        if self._output.paused:
+            return f"the client, which takes no bytes of the answer ({self.bytes_sent} are written)"
+        if body is not None and body.pending and body.held is None:
+            return "the client, of whose body more is to come"
+        return ""
 
     @property
     def until_close(self) -> bool:

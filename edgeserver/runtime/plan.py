@@ -16,9 +16,18 @@ from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
 
 if TYPE_CHECKING:
+    from edgeserver.logs.writer import LogFile
     from edgeserver.tls import TLSContexts
 
-__all__ = ["AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
+__all__ = [
+    "AccessRequest",
+    "AuditRequest",
+    "Hook",
+    "Listener",
+    "LoggingRequest",
+    "ServePlan",
+    "TLSRequest",
+]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -58,6 +67,58 @@ class AuditRequest:
     path: str
     mode: Literal["all", "findings", "sample"]
     sample: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRequest:
+    """Which access log there is to be.
+
+    Args:
+        target: The file that is appended to, or `"-"` for standard output.
+        format: `"text"`, `"json"` or `"combined"`.
+        sample: The share of unremarkable requests that have a line.
+        is_asked: Whether somebody asked for it: Tornado applications write one themselves.
+    """
+
+    target: str = "-"
+    format: str = "text"
+    sample: float = 1.0
+    is_asked: bool = False
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether nothing else may go to standard output."""
+        return self.target == "-" and self.format == "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingRequest:
+    """How what is said on standard error is to look.
+
+    Args:
+        format: `"text"` or `"json"`.
+        level: The least level that the server's own lines have, such as `"INFO"`.
+        config: A file for `logging.config.dictConfig`, or None.
+        is_asked: Whether somebody asked for the format: it then goes before what the application
+            has set up.
+        has_level: Whether somebody asked for the level.
+    """
+
+    format: str = "text"
+    level: str = "INFO"
+    config: str | None = None
+    is_asked: bool = False
+    has_level: bool = False
+
+    @property
+    def handler_options(self) -> dict[str, Any]:
+        """The keyword arguments of `ErrorLog` that say so."""
+        return {
+            "format": self.format,
+            "level": self.level,
+            "is_asked": self.is_asked,
+            "has_level": self.has_level,
+        }
 
 
 @dataclass(kw_only=True)
@@ -110,8 +171,10 @@ class ServePlan:
         max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
-        access_log_format: `"text"`, `"json"`, or None for no access log.
-        access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
+        access: The access log that is wanted, or None.
+        access_file: Its file, once opened; None for standard output.
+        logging: How what is said on standard error looks.
+        logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
         notes: Lines to print at start, after the addresses.
@@ -149,8 +212,10 @@ class ServePlan:
     max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
-    access_log_format: str | None = "text"
-    access_log_asked: bool = False
+    access: AccessRequest | None = None
+    access_file: LogFile | None = None
+    logging: LoggingRequest = field(default_factory=LoggingRequest)
+    logging_config: dict[str, Any] | None = None
     loop: str = "auto"
     debug: bool = False
     notes: list[str] = field(default_factory=list)

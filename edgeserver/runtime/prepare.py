@@ -51,6 +51,7 @@ def prepare(plan: ServePlan) -> None:
     _prepare_trust(plan)
     if plan.audit is not None:
         _prepare_audit(plan, plan.audit)
+    _prepare_logs(plan)
     _note_connections(plan)
 
 
@@ -190,6 +191,20 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
     plan.on_reopen.append(lambda server: log.reopen())
     plan.on_stop.append(lambda server: log.close())
     plan.on_abort.append(lambda: log.flush(1.0))
+
+
+def _prepare_logs(plan: ServePlan) -> None:
+    """Open the access log's file, and read what is said of Python's logging."""
+    if plan.logging.config is not None:
+        from edgeserver.logs.config import read_log_config
+
+        plan.logging_config = read_log_config(plan.logging.config)
+    if plan.access is None or plan.access.target == "-":
+        return
+    from edgeserver.logs.writer import open_log
+
+    plan.access_file = open_log(setting("access-log").flag, plan.access.target)
+    plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
 
 
 def _note_connections(plan: ServePlan) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import logging
 import os
 import random
 import signal
@@ -21,17 +20,19 @@ from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
-from edgeserver.logs.format import RecordFormatter
+from edgeserver.logs.sampling import SLOW_S
+from edgeserver.logs.setup import ErrorLog, reopen_files
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
-from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.loading import add_app_dir, load_application
 from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.plan import Hook, ServePlan
 from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.spelling import spell_settings
 
 __all__ = ["run_process"]
 
@@ -51,6 +52,9 @@ LEFTOVER_S = 1.0
 
 ORPHAN_S = 5.0
 """How much later a worker ends its own start than its parent would."""
+
+ABORT_S = 1.0
+"""How long each log has to be written where the process ends at once."""
 
 _STARTING = "process's start"
 
@@ -79,6 +83,23 @@ def run_process(
         ConfigurationError: The application or a setting is wrong.
         StartError: The application cannot be started.
     """
+    place = None if link is None else link.place
+    errors = ErrorLog(**plan.logging.handler_options, worker=place)
+    if plan.logging_config is not None:
+        add_app_dir(plan.app_dir)  # it may name the application's own classes
+    errors.begin(plan.logging_config, plan.logging.config or "")
+    spell_settings(plan.spell_option)
+    try:
+        return _run(plan, announce, link, errors)
+    finally:
+        spell_settings(None)
+        errors.end()
+
+
+def _run(
+    plan: ServePlan, announce: Callable[[str], None], link: ParentLink | None, errors: ErrorLog
+) -> int:
+    """Serve, once there is a log that says what goes wrong; see `run_process`."""
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
     app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
@@ -88,14 +109,11 @@ def run_process(
         delegate = make_delegate(kind, app, options, spelled=plan.spell_option)
     except ConfigurationError as error:
         raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
-    _configure_logging()
+    errors.settle()
     keep_freed_memory()
-    log = None
-    # Tornado applications log themselves, so they are asked for; an output that was closed at
-    # start is None.
-    wanted = plan.access_log_asked or kind != "tornado"
-    if plan.access_log_format is not None and wanted and sys.stdout is not None:
-        log = AccessLog(sys.stdout, plan.access_log_format)
+    log = _open_access_log(plan, kind, link)
+    plan.on_reopen.append(lambda server: reopen_files())
+    plan.on_abort.append(lambda: errors.finish(ABORT_S))
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -111,6 +129,29 @@ def run_process(
         if log is not None:
             log.close()
     return EXIT_OK
+
+
+def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> AccessLog | None:
+    """Return the access log that is wanted, if there is to be one."""
+    access = plan.access
+    # Tornado applications log themselves, so they are asked for.
+    if access is None or (kind == "tornado" and not access.is_asked):
+        return None
+    stream = sys.stdout if plan.access_file is None else plan.access_file
+    if stream is None:  # it was closed at start
+        return None
+    slow_s = plan.server_options.get("slow_request")
+    log = AccessLog(
+        stream,
+        access.format,
+        sample=access.sample,
+        slow_s=SLOW_S if slow_s is None else slow_s,
+        worker=1 if link is None else link.place,
+    )
+    # A worker that replaces another has the file that its parent has opened, perhaps long ago.
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
+    return log
 
 
 def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
@@ -296,7 +337,7 @@ class _Process:
             return
         try:
             if self._log is not None:
-                self._log.flush()
+                self._log.flush(ABORT_S)
             for hook in self._plan.on_abort:
                 hook()
         finally:
@@ -432,20 +473,3 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _configure_logging() -> None:
-    """Show our logs on standard error, unless the application has set logging up itself.
-
-    Its handlers then get our lines from INFO on, whatever level it gave the root: a signal that
-    nobody is told of looks like a crash.
-    """
-    logger = logging.getLogger("edgeserver")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-    if logger.handlers or logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False

@@ -81,7 +81,7 @@ def test_errors_and_signals_are_heard(tmp_path: Path, when: str, during: str) ->
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--access-log",), '"GET /hello HTTP/1.1" 200'),
+        (("--access-log", "-"), '"GET /hello HTTP/1.1" 200'),
         (("--access-log-format", "json"), '"target":"/hello"'),
     ],
     ids=["text", "json"],

@@ -10,6 +10,7 @@ from edgeserver.cli.flags import (
     auditing,
     limits,
     listening,
+    logs,
     process,
     proxies,
     tls,
@@ -25,6 +26,7 @@ GROUPS: tuple[FlagGroup, ...] = (
     proxies.GROUP,
     auditing.GROUP,
     limits.GROUP,
+    logs.GROUP,
     process.GROUP,
 )
 """The groups, in the order of `--help`."""
