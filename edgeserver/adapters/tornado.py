@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from edgeserver.adapters.tornado_leaving import quiet_leaving
 from edgeserver.errors import ConfigurationError, StreamClosedError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -71,6 +72,7 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         self._on_close = getattr(delegate, "on_close", None)
         self._websockets: weakref.WeakSet[Any] = weakref.WeakSet()  # their handlers
         share_closed_error()
+        quiet_leaving()
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection

@@ -20,7 +20,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
 from edgeserver.support.files import open_to_append
 
-__all__ = ["DROPPED", "PIPE_BYTES", "LineWriter", "LogFile", "open_log"]
+__all__ = ["DROPPED", "PIPE_BYTES", "LineWriter", "LogFile", "check_log"]
 
 PIPE_BYTES: Final = 4096
 """At most this much goes into a pipe at once: POSIX keeps it whole and, once the pipe is reported
@@ -47,18 +47,34 @@ class LogFile:
 
     Args:
         path: The file; made if it is not there, readable by owner and group.
+        required: Whether it has to be there now; else what is written before `reopen` has found it
+            is lost.
+
+    Attributes:
+        failure: Why it could not be opened, where it was not required; else None.
 
     Raises:
         OSError: It cannot be opened for writing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, required: bool = True) -> None:
         self.path = path
-        self._fd = open_to_append(path)
+        self.failure: OSError | None = None
+        try:
+            self._fd = open_to_append(path)
+        except OSError as error:
+            if required:
+                raise
+            self.failure = error
+            self._fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._fd
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
 
     def reopen(self) -> None:
         """Open the file again by its name; where that fails the old one stays in use.
@@ -315,8 +331,8 @@ class LineWriter:
             self._warn(f"{self._name} log: {escape(what, 500)}")
 
 
-def open_log(flag: str, path: str) -> LogFile:
-    """Open a file for lines.
+def check_log(flag: str, path: str) -> None:
+    """Open a file for lines, to see whether that can be done, and close it.
 
     Args:
         flag: How its setting is typed, for the error.
@@ -326,7 +342,7 @@ def open_log(flag: str, path: str) -> LogFile:
         ConfigurationError: It cannot be opened; the message says the fix.
     """
     try:
-        return LogFile(path)
+        LogFile(path).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(

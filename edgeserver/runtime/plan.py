@@ -16,7 +16,6 @@ from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
 
 if TYPE_CHECKING:
-    from edgeserver.logs.writer import LogFile
     from edgeserver.tls import TLSContexts
 
 __all__ = [
@@ -172,7 +171,6 @@ class ServePlan:
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
         access: The access log that is wanted, or None.
-        access_file: Its file, once opened; None for standard output.
         logging: How what is said on standard error looks.
         logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
@@ -213,7 +211,6 @@ class ServePlan:
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
     access: AccessRequest | None = None
-    access_file: LogFile | None = None
     logging: LoggingRequest = field(default_factory=LoggingRequest)
     logging_config: dict[str, Any] | None = None
     loop: str = "auto"

@@ -194,16 +194,17 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
 
 
 def _prepare_logs(plan: ServePlan) -> None:
-    """Open the access log's file, and read what is said of Python's logging."""
+    """Try to open the access log's file, and read what is said of Python's logging."""
     if plan.logging.config is not None:
         from edgeserver.logs.config import read_log_config
 
         plan.logging_config = read_log_config(plan.logging.config)
     if plan.access is None or plan.access.target == "-":
         return
-    from edgeserver.logs.writer import open_log
+    from edgeserver.logs.writer import check_log
 
-    plan.access_file = open_log(setting("access-log").flag, plan.access.target)
+    # Each worker opens it: whoever holds it open here would keep a rotated file for good.
+    check_log(setting("access-log").flag, plan.access.target)
     plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
 
 

@@ -22,6 +22,7 @@ from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.sampling import SLOW_S
 from edgeserver.logs.setup import ErrorLog, reopen_files
+from edgeserver.logs.writer import LogFile
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
@@ -137,8 +138,16 @@ def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> Acc
     # Tornado applications log themselves, so they are asked for.
     if access is None or (kind == "tornado" and not access.is_asked):
         return None
-    stream = sys.stdout if plan.access_file is None else plan.access_file
-    if stream is None:  # it was closed at start
+    stream: Any = sys.stdout
+    if access.target != "-":
+        stream = LogFile(access.target, required=False)
+        if stream.failure is not None:  # it could be at the first start
+            gen_log.error(
+                "access log %s: %s; requests are not logged before SIGUSR1 finds it",
+                escape(access.target),
+                stream.failure.strerror,
+            )
+    elif stream is None:  # it was closed at start
         return None
     slow_s = plan.server_options.get("slow_request")
     log = AccessLog(
@@ -148,7 +157,6 @@ def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> Acc
         slow_s=SLOW_S if slow_s is None else slow_s,
         worker=1 if link is None else link.place,
     )
-    # A worker that replaces another has the file that its parent has opened, perhaps long ago.
     plan.on_reload.append(lambda server: log.reopen())
     plan.on_reopen.append(lambda server: log.reopen())
     return log

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["spell_settings", "spelled"]
+__all__ = ["is_typed", "spell_settings", "spelled"]
 
 
 def _as_argument(name: str) -> str:
@@ -24,6 +24,11 @@ def spelled(name: str) -> str:
         name: The argument's name.
     """
     return _spell(name)
+
+
+def is_typed(name: str) -> bool:
+    """Return whether a setting is called otherwise than its argument: a command was typed."""
+    return _spell(name) != name
 
 
 def spell_settings(spell: Callable[[str], str] | None) -> None:

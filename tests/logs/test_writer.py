@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.logs.writer import DROPPED, PIPE_BYTES, LineWriter, LogFile, open_log
+from edgeserver.logs.writer import DROPPED, PIPE_BYTES, LineWriter, LogFile, check_log
 
 
 def _writer(stream: Any, name: str = "test", **options: Any) -> LineWriter:
@@ -147,6 +147,19 @@ def test_a_file_that_cannot_be_opened_again(tmp_path: Path) -> None:
     assert "the old file stays in use" in said[0]
 
 
+def test_a_file_that_is_not_required(tmp_path: Path) -> None:
+    """Where it cannot be opened what is written is lost, until it can be."""
+    log = LogFile(tmp_path / "logs" / "log", required=False)
+    assert log.failure is not None
+    writer = _writer(log)
+    writer.put(b"lost\n")
+    (tmp_path / "logs").mkdir()
+    writer.reopen()
+    writer.put(b"found\n")
+    writer.close(30)
+    assert (tmp_path / "logs" / "log").read_bytes() == b"found\n"
+
+
 def test_after_the_end_nothing_is_taken(tmp_path: Path) -> None:
     """A log that was closed takes no line, and keeps none."""
     writer = _writer(LogFile(tmp_path / "log"))
@@ -193,6 +206,6 @@ def test_a_file_that_cannot_be_had(
     """The error names the flag, the file, the reason and the fix."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=why) as caught:
-        open_log("--access-log", path)
+        check_log("--access-log", path)
     assert str(caught.value).startswith("--access-log ")
     assert "name a file in a directory" in str(caught.value)
