@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.request_ids import RequestIds
 from edgeserver.http.service import HTTPService
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -33,6 +35,7 @@ from edgeserver.server.arguments import (
     check_timeout,
     client_limit,
     connection_limit,
+    known_http2,
     known_protocol,
     limits_given,
     shedding_of,
@@ -42,8 +45,9 @@ from edgeserver.server.arguments import (
 from edgeserver.server.capacity import Capacity
 from edgeserver.server.front import Front, SheddingGate
 from edgeserver.server.slow_requests import SlowRequests
-from edgeserver.server.stack import SPOKEN, ProtocolStack
+from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
@@ -69,7 +73,7 @@ OPENING_POLL_S = 0.02
 
 
 class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
-    """A non-blocking, single-threaded HTTP/1.1 server.
+    """A non-blocking, single-threaded HTTP server.
 
     Start it in one of three ways: `listen(8888)`; `bind(8888)` and then `start(0)`, which forks
     one process per core; or `add_sockets(bind_sockets(8888))` after `fork_processes(0)`.
@@ -104,6 +108,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             held for all connections together before a new body is told 503; 512 MiB.
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
+        http2: Whether HTTP/2 may be spoken: over TLS where ALPN chooses it, on plain listeners with
+            clients that begin with it (prior knowledge). `"only"` speaks nothing else.
+        max_streams: HTTP/2: most requests of a connection at a time; 100.
+        max_resets: HTTP/2: most streams that a connection may see reset or refused in a row; 200.
         access_log: Called with each exchange that has ended.
         audit_log: An `AuditLog`, which gets the proof of each request's client.
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
@@ -150,6 +158,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         max_held: int | None = None,
         trust: TrustPolicy | None = None,
         proxy_protocol: Literal["v1", "v2", "any"] | None = None,
+        http2: bool | Literal["only"] = library_default("http2"),
+        max_streams: int = library_default("max_streams"),
+        max_resets: int = library_default("max_resets"),
         access_log: Callable[[Any], None] | None = None,
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
@@ -161,7 +172,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         client_connections: int | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, spoken=SPOKEN)
+        self.http2 = known_http2(http2)
+        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, alpn=ALPN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
@@ -185,6 +197,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             header_timeout=header_timeout,
             write_timeout=write_timeout,
             max_header_fields=max_header_fields,
+            max_streams=max_streams,
+            max_resets=max_resets,
             **limits_given(
                 chunk_size=chunk_size,
                 max_header_size=max_header_size,
@@ -198,6 +212,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._shedding = shedding_of(max_in_flight, client_rate, client_connections)
         slow_s = slow_limit(slow_request)
         delegate: Any = self._take_callback(request_callback)
+        front = None
         if request_ids is not None or self._shedding is not None or slow_s is not None:
             # Nothing stands before the delegate of a server that has none of these.
             front = Front(
@@ -215,9 +230,12 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
-            # Programs of Tornado's that say nothing of proxies log nothing of them either.
-            tells_claims=trust is not None,
+            # Tornado's programs that say nothing of proxies have no warning of them, either: what
+            # strangers send would stand among their own.
+            claims_level=logging.INFO if trust is None else logging.WARNING,
         )
+        if front is not None:
+            front.count_shed = self._service.count_shed
         if slow_s is not None:
             self._watch_slow(slow_s)
 
@@ -236,7 +254,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
-        tells_claims: bool,
+        claims_level: int,
     ) -> None:
         """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
         self._service = HTTPService(
@@ -264,7 +282,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy,
             self._count_begun,
             self.max_connections_per_client,
-            tells_claims=tells_claims,
+            claims_level=claims_level,
         )
         if self._shedding is not None and self._shedding.connections is not None:
             self._service.clients = SheddingGate(self._shedding, self._service.clients)
@@ -310,7 +328,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _check_ssl_options(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | None) -> None:
         """Read the certificates before any socket is there; see `TCPServer`."""
         if ssl_options is not None:
-            self._tls.prepare(ssl_options)
+            self._tls.prepare(ssl_options, self.http2)
 
     def _loop_ssl(self, listener: Listener) -> None:
         """Make a listener's layers ready; TLS is one of them, not the loop's own."""
@@ -337,6 +355,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
+        A listener is warned of on which nobody can be believed any more, as at its start.
+
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
 
@@ -346,7 +366,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy)
+        self._stack.set_policy(policy, self.listeners)
         self._service.trust = policy
 
     # TLS.
@@ -464,6 +484,24 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         return self._capacity.open_connections
 
     @property
+    def opened_connections(self) -> int:
+        """How many connections have come as far as HTTP since the start."""
+        return self._service.connections.opened
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served; it looks at each connection."""
+        return self._service.connections.in_flight
+
+    def keep_tally(self) -> RequestTally:
+        """Return the numbers of requests that have ended since this was first called."""
+        return self._service.keep_tally()
+
+    def count_into(self, counters: CounterRow) -> None:
+        """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
+        self._service.counters = counters
+
+    @property
     def held_bytes(self) -> int:
         """How many bytes of bodies and messages are held at present; see `max_held`."""
         return self._service.budget.held
@@ -472,7 +510,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def shed(self) -> dict[str, int]:
         """How many requests were told to come back later, by the reason.
 
-        The reasons are `in-flight`, `client-rate` and `client-connections`; empty where nothing is
+        They are `max-in-flight`, `client-rate` and `client-connections`; empty where nothing is
         bounded.
         """
         return {} if self._shedding is None else dict(self._shedding.counts)

@@ -49,6 +49,7 @@ class Listener:
         server: The server that it belongs to.
         ssl_options: The TLS settings of its connections, None for plain ones.
         proxy_protocol: Whether and which PROXY prelude they begin with, None for none.
+        http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Listener:
         *,
         ssl_options: SSLOptions | None,
         proxy_protocol: Any,
+        http2: Any = False,
     ) -> None:
         self.socket = sock
         self.server = server
         self.ssl_options = ssl_options
         self.proxy_protocol = proxy_protocol
+        self.http2 = http2
         self.loop = IOLoop.current().asyncio_loop
         self.address = render_address(sock.getsockname())
         self._backlog = listen_backlog(sock)
@@ -151,8 +154,13 @@ class TCPServer:
         read_chunk_size: The most that a stream keeps ahead of any read, in bytes.
         proxy_protocol: The PROXY prelude of listeners without their own setting.
 
+    Attributes:
+        http2: Whether HTTP/2 may be spoken on listeners without their own setting.
+
     Source: `tornado.tcpserver.TCPServer`.
     """
+
+    http2: Any = False
 
     def __init__(
         self,
@@ -203,6 +211,7 @@ class TCPServer:
         *,
         ssl_options: SSLOptions | None = INHERIT,
         proxy_protocol: Any = INHERIT,
+        http2: Any = INHERIT,
     ) -> None:
         """Accept connections on listening `sockets`, which belong to the server from now on.
 
@@ -210,6 +219,7 @@ class TCPServer:
             sockets: Such as those of `bind_sockets`.
             ssl_options: TLS settings of their connections; None for plain ones.
             proxy_protocol: The PROXY prelude of their connections; None for none.
+            http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
 
         Raises:
             ValueError: The settings are wrong.
@@ -221,6 +231,7 @@ class TCPServer:
                 self,
                 ssl_options=self.ssl_options if ssl_options is INHERIT else ssl_options,
                 proxy_protocol=self.proxy_protocol if proxy_protocol is INHERIT else proxy_protocol,
+                http2=self.http2 if http2 is INHERIT else http2,
             )
             for sock in sockets
         ]

@@ -16,12 +16,15 @@ PACKAGE = Path(edgeserver.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"pytestplugin"},
+    {"testing"},
     {"listening"},
     {"", "demo"},
     {"runtime"},
+    {"operate"},
     {"httpserver"},
     {"server"},
-    {"adapters", "http1"},
+    {"adapters", "http1", "http2"},
     {"http", "websocket", "tcpserver"},
     {"iostream", "accesslog", "auditlog", "rangefile"},
     {"audit", "logs", "config", "transport"},
@@ -51,6 +54,7 @@ FORBIDDEN = {
     "chains": {"asyncio", "socket", "ssl", "os", "time", "logging", "pathlib"},
     # Framing and limits are the server's; the event loop's interfaces are all that it needs.
     "http1": {"socket", "ssl", "os", "threading", "pathlib"},
+    "http2": {"socket", "ssl", "os", "threading", "pathlib"},
     "httputil": {"socketserver", "os", "threading", "pathlib"},
 }
 
@@ -63,7 +67,9 @@ ONLY_IN = {
     "yaml": {"chains"},
     "duckdb": {"audit"},
     "trustme": {"tls"},
+    "pytest": {"pytestplugin"},
     "websockets": {"websocket", "adapters"},
+    "prometheus_client": {"operate"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }
 

@@ -1,4 +1,4 @@
-"""The value of `--bind`: one listening address, its scheme, and its PROXY protocol version.
+"""The value of `--bind`: one listening address, its scheme, and what is spoken on it.
 
 Decides the grammar only; it opens nothing and must not know a server (see `runtime/sockets.py`).
 """
@@ -17,24 +17,29 @@ __all__ = ["Bind", "parse_bind", "render_bind"]
 
 _SCHEMES = ("http", "https")
 _PROXY_VERSIONS = ("v1", "v2", "any")
-_OPTIONS = ("proxy", "mode")
-_OTHER_PREFIXES = ("unix", "fd")
+_HTTP2_MODES = ("on", "off", "only")
+_OPTIONS = ("proxy", "http2", "mode")
+_OTHER_PREFIXES = ("unix", "fd", "systemd")
 _DECIMAL = re.compile(r"[0-9]{1,9}\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}\Z")  # systemd: no control characters, no colon
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
-    """One listening address: exactly one of `port`, `path` and `fd` is given.
+    """One listening address: exactly one of `port`, `path`, `fd` and `systemd` is given.
 
     Args:
         host: An address or a name; empty for every interface.
         port: A TCP port; 0 lets the system choose.
         path: A Unix socket's path; a leading `@` means Linux's abstract namespace.
         fd: The number of an inherited descriptor that is listening already.
+        systemd: The name of the sockets that systemd's socket activation has opened
+            (`FileDescriptorName=`).
         scheme: `"http"` or `"https"`; None for https where a certificate is given.
         proxy: The PROXY protocol version that this listener requires, or None.
+        http2: `"on"`, `"off"` or `"only"`; None for what all others have.
         mode: The permissions of the Unix socket's file.
     """
 
@@ -42,8 +47,10 @@ class Bind:
     port: int | None = None
     path: str | None = None
     fd: int | None = None
+    systemd: str | None = None
     scheme: str | None = None
     proxy: str | None = None
+    http2: str | None = None
     mode: int = 0o600
 
 
@@ -51,8 +58,8 @@ def parse_bind(text: str) -> Bind:
     """Parse one value of `--bind`.
 
     Args:
-        text: `[http://|https://]` then `HOST:PORT`, `unix:PATH` or `fd:N`, then `,proxy=VERSION`
-            and, for a Unix socket, `,mode=OCTAL`.
+        text: `[http://|https://]` then `HOST:PORT`, `unix:PATH`, `fd:N` or `systemd:NAME`, then
+            `,proxy=VERSION`, `,http2=on|off|only` and, for a Unix socket, `,mode=OCTAL`.
 
     Raises:
         ConfigurationError: The value is none of these; the message names the part and the fix.
@@ -66,6 +73,8 @@ def parse_bind(text: str) -> Bind:
         fields: dict[str, object] = {"path": _parse_path(text, address[len("unix:") :])}
     elif address.startswith("fd:"):
         fields = {"fd": _parse_number(text, address[len("fd:") :], "the descriptor", 0x7FFFFFFF)}
+    elif address.startswith("systemd:"):
+        fields = {"systemd": _parse_socket_name(text, address[len("systemd:") :])}
     else:
         host, port = _parse_host_port(text, address)
         fields = {"host": host, "port": port}
@@ -80,12 +89,16 @@ def render_bind(bind: Bind) -> str:
         address = f"unix:{bind.path}"
     elif bind.fd is not None:
         address = f"fd:{bind.fd}"
+    elif bind.systemd is not None:
+        address = f"systemd:{bind.systemd}"
     else:
         host = f"[{bind.host}]" if ":" in bind.host else bind.host
         address = f"{host}:{bind.port}"
     text = f"{bind.scheme}://{address}" if bind.scheme else address
     if bind.proxy:
         text += f",proxy={bind.proxy}"
+    if bind.http2:
+        text += f",http2={bind.http2}"
     if bind.mode != 0o600:
         text += f",mode={bind.mode:03o}"
     return text
@@ -117,7 +130,8 @@ def _parse_options(text: str, pairs: list[str]) -> dict[str, object]:
             raise _refusal(
                 text,
                 f"unknown option {escape(pair)}",
-                "write proxy=v1, proxy=v2 or proxy=any, or for a Unix socket mode=660",
+                "write proxy=v1, proxy=v2 or proxy=any, http2=on, off or only, or for a Unix socket"
+                " mode=660",
             )
         if name in options:
             raise _refusal(text, f"{name}= is given twice", "give it once")
@@ -125,6 +139,10 @@ def _parse_options(text: str, pairs: list[str]) -> dict[str, object]:
             if not _MODE.match(value):
                 raise _refusal(text, f"mode={escape(value)} is not octal", "write mode=660")
             options[name] = int(value, 8)
+        elif name == "http2":
+            if value not in _HTTP2_MODES:
+                raise _refusal(text, f"http2={escape(value)} is unknown", "write on, off or only")
+            options[name] = value
         elif value not in _PROXY_VERSIONS:
             raise _refusal(
                 text, f"unknown PROXY version {escape(value)}", "write proxy=v1, v2 or any"
@@ -148,6 +166,17 @@ def _parse_path(text: str, path: str) -> str:
     return path
 
 
+def _parse_socket_name(text: str, name: str) -> str:
+    """Return the name of inherited sockets. Source: sd_listen_fds_with_names(3)."""
+    if not _SOCKET_NAME.match(name):
+        raise _refusal(
+            text,
+            "the name is missing" if not name else f"{escape(name)} is not a name of a socket",
+            "write the FileDescriptorName= of the socket unit, or its name: systemd:web.socket",
+        )
+    return name
+
+
 def _parse_number(text: str, digits: str, what: str, most: int) -> int:
     """Return a decimal number between 0 and `most`."""
     if not _DECIMAL.match(digits) or int(digits) > most:
@@ -168,6 +197,9 @@ def _parse_host_port(text: str, address: str) -> tuple[str, int]:
         without = text.replace(address, address.partition("/")[0])
         raise _refusal(text, "an address has no path", f"write {escape(without)}")
     host, separator, digits = address.rpartition(":")
+    if not separator and address.startswith("$"):
+        with_colon = text.replace(address, f":{address}")
+        raise _refusal(text, "the host is missing", f"write {escape(with_colon)}")
     if not separator or (address.startswith("[") and address.endswith("]")):
         with_port = text.replace(address, f"{address}:8000")
         raise _refusal(text, "the port is missing", f"write {escape(with_port)}, say")

@@ -60,6 +60,7 @@ TABLES = {
     "tls": "TLS",
     "proxies": "Behind a proxy",
     "audit": "Audit",
+    "admin": "Operators",
     "limits": "Limits (of one worker)",
     "logs": "Logs",
     "process": "Process",
@@ -278,10 +279,19 @@ _LISTENING = (
         metavar="ADDRESS",
         many=True,
         help=(
-            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
-            "prelude comes first; repeatable. Without a scheme it is https where a certificate is "
-            "given."
+            "[http://|https://]HOST:PORT, unix:PATH, fd:N or systemd:NAME, with ,proxy=v1|v2|any "
+            "where a PROXY prelude comes first, and ,http2=on|off|only; repeatable. Without a "
+            "scheme it is https where a certificate is given."
         ),
+    ),
+    Setting(
+        name="http2",
+        table="listening",
+        kind="toggle",
+        taker="server",
+        default=False,
+        help="Speak HTTP/2 with clients that choose it: over TLS by ALPN, without by prior "
+        "knowledge.",
     ),
     Setting(
         name="http-redirect",
@@ -541,6 +551,39 @@ _AUDIT = (
         metavar="SHARE",
         help="Only a share of the requests, such as 0.01.",
     ),
+    Setting(
+        name="audit-echo",
+        table="audit",
+        kind="text",
+        metavar="PATH",
+        help="Where `edgeserver audit probe` is told what has arrived of it, such as "
+        "/.well-known/edgeserver-audit; 404 for everybody else.",
+    ),
+    Setting(
+        name="audit-token-file",
+        table="audit",
+        kind="file",
+        reloads=True,
+        help="The secret that a probe and its answer are proved with, in its first line.",
+    ),
+)
+
+_ADMIN = (
+    Setting(
+        name="admin",
+        table="admin",
+        kind="text",
+        metavar="ADDRESS",
+        many=True,
+        help="Answer operators at unix:PATH or HOST:PORT: /live, /ready, /metrics, /status, and for"
+        " `edgeserver ctl`; repeatable.",
+    ),
+    Setting(
+        name="admin-token-file",
+        table="admin",
+        kind="file",
+        help="The token that they show where that is not a Unix socket, in its first line.",
+    ),
 )
 
 _LIMITS = (
@@ -562,6 +605,30 @@ _LIMITS = (
         metavar="N",
         least=1,
         help="Fields of a request's head.",
+    ),
+    Setting(
+        name="max-streams",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=100,
+        metavar="N",
+        least=1,
+        most=100_000,
+        help="HTTP/2: requests of one connection at a time; one that was reset counts until the "
+        "application has let it go.",
+    ),
+    Setting(
+        name="max-resets",
+        table="limits",
+        kind="number",
+        taker="server",
+        default=200,
+        metavar="N",
+        least=1,
+        most=1_000_000,
+        help="HTTP/2: streams of one connection that are reset before their end, or refused, in a "
+        "row; 20 more a second.",
     ),
     Setting(
         name="max-body-size",
@@ -874,6 +941,7 @@ SETTINGS: dict[str, Setting] = {
         *_TLS,
         *_PROXIES,
         *_AUDIT,
+        *_ADMIN,
         *_LIMITS,
         *_LOGS,
         *_PROCESS,

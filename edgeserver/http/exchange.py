@@ -52,6 +52,10 @@ class ExchangeOwner(Protocol):
         """Called with another time limit of the body that is being read."""
         ...
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        ...
+
     def hold(self, size: int) -> None:
         """Called when `size` bytes more are held for the request; fewer, where negative."""
         ...
@@ -246,9 +250,18 @@ class Exchange(HTTPConnection):
         raise NotImplementedError  # each version of HTTP says how
 
     @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what is written."""
+        raise NotImplementedError  # each version of HTTP says how
+
+    @property
     def waits_for_client(self) -> str:
         """What of the client's is waited for, in words; empty where it is the application."""
-        return ""  # each version of HTTP says more
+        if self.is_blocked:
+            return f"the client, which takes no bytes of the answer ({self.bytes_sent} are written)"
+        if self._owner.awaits_body():
+            return "the client, of whose body more is to come"
+        return ""
 
     def leave(self) -> None:
         """Tell the application as if its client had left, though it has not."""

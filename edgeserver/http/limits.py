@@ -31,6 +31,8 @@ class HTTPLimits:
         header_timeout: Seconds from the first byte of a head to its last.
         body_timeout: Seconds from the end of a head to the end of its body; None for no limit.
         write_timeout: Seconds in which a client that has bytes to read takes none.
+        max_streams: HTTP/2: most requests of a connection that an application has at a time.
+        max_resets: HTTP/2: most streams, reset before their end or refused, in a row.
     """
 
     no_keep_alive: bool = False
@@ -45,6 +47,8 @@ class HTTPLimits:
     header_timeout: float = library_default("header_timeout")
     body_timeout: float | None = library_default("body_timeout")
     write_timeout: float = library_default("write_timeout")
+    max_streams: int = library_default("max_streams")
+    max_resets: int = library_default("max_resets")
 
     def __post_init__(self) -> None:
         """Refuse limits that cannot work.
@@ -58,6 +62,8 @@ class HTTPLimits:
             "max_header_fields",
             "max_buffer_size",
             "max_held",
+            "max_streams",
+            "max_resets",
         ):
             require_count(name, getattr(self, name))
         require_count("max_body_size", self.max_body_size, least=0)

@@ -10,11 +10,11 @@ import re
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.grammar import is_token
+from edgeserver.http.grammar import is_token
 from edgeserver.http1.head import FieldPairs, Fields, RawFields
 from edgeserver.support.escape import escape
 
-__all__ = ["CHUNKED", "parse_body_length", "parse_connection", "parse_expect_continue"]
+__all__ = ["CHUNKED", "parse_body_length", "parse_connection"]
 
 CHUNKED: Final = -1
 """The length of a body that says its own: chunked."""
@@ -114,11 +114,3 @@ def parse_connection(lines: RawFields | None, fields: Fields) -> tuple[bool, boo
         return known
     options = {option.strip(b" \t") for option in value.split(b",")}
     return b"close" in options, b"keep-alive" in options
-
-
-def parse_expect_continue(value: bytes) -> bool:
-    """Tell whether `Expect` asks for a 100 (Continue).
-
-    Source: RFC 9110 section 10.1.1, compared without regard to case.
-    """
-    return b"100-continue" in (item.strip(b" \t") for item in value.lower().split(b","))

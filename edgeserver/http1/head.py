@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.grammar import (
+from edgeserver.http.grammar import (
     BAD_BYTE,
     FIELD_VALUE_MARKS,
     HEAD_BYTES,

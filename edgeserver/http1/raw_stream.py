@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from edgeserver.http.exchange import DONE, Exchange
-from edgeserver.http1.output import OutputBuffer
+from edgeserver.http.output import OutputBuffer
 from edgeserver.iostream import closed_error
 
 __all__ = ["RawStream"]

@@ -1,19 +1,23 @@
 """Refusals: what the client of a broken request is told.
 
-Decides the bytes of the last answer on a connection, and the words about it in the log. It must not
-know when something is refused, nor how the connection then ends.
+Decides the bytes of the last answer on a connection. It must not know when something is refused,
+nor how the connection then ends.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.input_errors import render_rule
+from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
-from edgeserver.support.escape import escape
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.preludes import explain_prelude
 
-__all__ = ["as_input_error", "is_input_error", "refusal_bytes", "render_rule"]
+__all__ = ["log_refusal", "refusal_bytes"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
@@ -45,19 +49,36 @@ def refusal_bytes(
     return answer
 
 
-def render_rule(error: HTTPInputError) -> str:
-    """Return where the rule stands that was broken, for the end of a log line."""
-    return f" ({error.rfc})" if error.rfc else ""
+def log_refusal(
+    error: HTTPInputError,
+    service: HTTPService,
+    info: ConnectionInfo,
+    now_s: float,
+    version: Literal["v1", "v2"] | None,
+) -> None:
+    """Count and log why a request was refused, or that it was a PROXY header and never one.
 
-
-def is_input_error(error: BaseException) -> bool:
-    """Tell whether `error` is an `HTTPInputError`, ours or another package's of that name."""
-    return any(cls.__name__ == "HTTPInputError" for cls in type(error).__mro__)
-
-
-def as_input_error(error: BaseException) -> HTTPInputError:
-    """Return the same error as ours, with a text that can be shown."""
-    text = str(error)
-    if isinstance(error, HTTPInputError) and text.isascii() and text.isprintable():
-        return error
-    return HTTPInputError(escape(text), status=getattr(error, "status", 400))
+    Args:
+        error: The rule that it breaks.
+        service: What keeps such lines within limits.
+        info: Whose connection it is. The peer is named and not a client: until a head is resolved
+            nobody knows whose it is.
+        now_s: The loop's time.
+        version: That of the PROXY header which the connection began with, None where it did not.
+    """
+    if version is None:
+        service.count_refused(error.rfc or f"status {error.status}")
+        rule = render_rule(error)
+        service.complain(
+            now_s, info, "Malformed HTTP message from %s: %s%s", info.peer, error, rule
+        )
+        return
+    service.count_refused("proxy-protocol")
+    service.complain(
+        now_s,
+        info,
+        "connection from %s refused: %s",
+        info.peer,
+        explain_prelude(version, info.peer, after=info.prelude is not None),
+        level=logging.WARNING,
+    )

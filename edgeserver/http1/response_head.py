@@ -13,7 +13,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-from edgeserver.http1.grammar import CONTROL, is_token
+from edgeserver.http.grammar import CONTROL, is_token
+from edgeserver.http.semantics import NOT_IN_TRAILERS, parse_answer_length
 from edgeserver.httputil.fieldnames import title_of
 
 __all__ = [
@@ -37,16 +38,6 @@ MAX_CACHED_STATUSES: Final = 256
 MAX_CACHED_LENGTHS: Final = 1024
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
-
-# RFC 9110 section 6.5.1: "many fields cannot be processed outside the header section because their
-# evaluation is necessary prior to receiving the content, such as those that describe message
-# framing, routing, authentication, request modifiers, response controls, or content format."
-NOT_IN_TRAILERS: Final = frozenset(
-    b"""age authorization cache-control connection content-encoding content-length content-range
-    content-type date expires host keep-alive location max-forwards proxy-authenticate
-    proxy-authorization retry-after set-cookie te trailer transfer-encoding upgrade vary
-    www-authenticate""".split()
-)
 
 _framing: set[bytes] = set()
 _fields: dict[tuple[Any, Any], bytes] = {}
@@ -155,26 +146,13 @@ def encode_field(name: Any, value: Any) -> bytes:
     return line
 
 
-def parse_length(value: Any) -> int:
-    """Return the number that an application's `Content-Length` gives.
-
-    Raises:
-        ValueError: It is not `1*DIGIT`, or of more than 18 digits.
-    """
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    # RFC 9110 section 8.6: Content-Length = 1*DIGIT
-    if not (isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= 18):
-        raise ValueError(f"Content-Length {value!r} of the answer is not a number of bytes")
-    return int(text)
-
-
 def encode_length(value: Any) -> tuple[int, bytes]:
     """Return the number that an application's `Content-Length` gives, and its line with CRLF.
 
     Raises:
-        ValueError: As `parse_length`.
+        ValueError: As `parse_answer_length`.
     """
-    length = parse_length(value)
+    length = parse_answer_length(value)
     encoded = (length, b"Content-Length: %d\r\n" % length)
     if len(_lengths) >= MAX_CACHED_LENGTHS:
         _lengths.clear()

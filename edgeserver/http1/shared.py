@@ -6,7 +6,9 @@ and which buffer long bodies are read into. It must not know who asks for it.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from edgeserver.http.service import HTTPService
 from edgeserver.http1.bulk_reader import make_bulk_buffer
@@ -46,6 +48,8 @@ class HTTP1Shared:
         max_fields: Most field lines of a head.
         small_head: Most bytes of a head that may take the fast path.
         keeping: The connections that keep the fields of their last heads.
+        other_version: Given the first bytes of a connection and its PROXY header, where HTTP/1
+            cannot read them, returns the protocol that can; None for nobody.
 
     Raises:
         ValueError: The service's `strict_transport` cannot stand in a header.
@@ -56,6 +60,7 @@ class HTTP1Shared:
         "date_line",
         "keeping",
         "max_fields",
+        "other_version",
         "service",
         "small_head",
         "strict_transport_line",
@@ -71,6 +76,7 @@ class HTTP1Shared:
         self.max_fields = service.limits.max_header_fields
         self.small_head = min(service.limits.max_header_size, SMALL_HEAD)
         self.keeping: set[KeepsFields] = set()
+        self.other_version: Callable[[bytes, Any], asyncio.Protocol | None] | None = None
         self._bulk: memoryview | None = None  # made for the first long body
         service.clock.on_date.append(self._set_date)
         service.on_tick.append(self._forget_fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.grammar import HOST
+from edgeserver.http.grammar import HOST
 from edgeserver.support.escape import escape
 
 __all__ = ["check_target"]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.logs.sampling import SLOW_S, Sampler
+from edgeserver.logs.sampling import SLOW_S, AccessSampler
 from edgeserver.logs.trace import parse_traceparent
 from edgeserver.logs.writer import PIPE_BYTES, LineWriter, LogFile
 from edgeserver.support.addresses import client_name
@@ -23,7 +23,14 @@ from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.timestamps import render_clf, render_utc
 
-__all__ = ["FORMATS", "AccessLog", "Exchange", "render_combined", "render_json", "render_text"]
+__all__ = [
+    "FORMATS",
+    "AccessLog",
+    "LoggedExchange",
+    "render_combined",
+    "render_json",
+    "render_text",
+]
 
 FLUSH_DELAY_S = 0.1
 """How long a line may wait for others, so that a busy server does not write once per request."""
@@ -45,7 +52,7 @@ SHORT_CHARACTERS = 120
 _PLAIN = re.compile(r"[!#-\[\]-~]*\Z")  # printable ASCII but for space, `"` and backslash
 
 
-class Exchange(Protocol):
+class LoggedExchange(Protocol):
     """What the log needs of a request and its answer.
 
     Attributes:
@@ -79,7 +86,7 @@ class Exchange(Protocol):
         ...
 
 
-def render_text(exchange: Exchange, now_s: float) -> str:
+def render_text(exchange: LoggedExchange, now_s: float) -> str:
     r"""Return the line `TIME CLIENT "METHOD TARGET VERSION" STATUS BYTES MS`, with its newline.
 
     Everything that a stranger wrote is printable ASCII, with `"` and other bytes as `\xNN`. Where
@@ -98,7 +105,7 @@ def render_text(exchange: Exchange, now_s: float) -> str:
     )
 
 
-def render_combined(exchange: Exchange, now_s: float) -> str:
+def render_combined(exchange: LoggedExchange, now_s: float) -> str:
     r"""Return a line of the combined format of NCSA, Apache and nginx, with its newline.
 
     `CLIENT - - [TIME] "METHOD TARGET VERSION" STATUS BYTES "REFERER" "USER-AGENT"`. The time is in
@@ -119,7 +126,7 @@ def render_combined(exchange: Exchange, now_s: float) -> str:
 
 
 def render_json(
-    exchange: Exchange, now_s: float, *, worker: int | None = None, sample: float = 1.0
+    exchange: LoggedExchange, now_s: float, *, worker: int | None = None, sample: float = 1.0
 ) -> str:
     """Return one JSON object, with its newline; `logs/fields.py` says what its keys mean.
 
@@ -142,7 +149,7 @@ def render_json(
     return line
 
 
-def _record(exchange: Exchange, now_s: float) -> dict[str, Any]:
+def _record(exchange: LoggedExchange, now_s: float) -> dict[str, Any]:
     """Return the keys of a line and their values, in order."""
     info, client = exchange.info, exchange.client
     record: dict[str, Any] = {
@@ -176,7 +183,7 @@ def _record(exchange: Exchange, now_s: float) -> dict[str, Any]:
     return record
 
 
-def _cut(exchange: Exchange) -> dict[str, Any]:
+def _cut(exchange: LoggedExchange) -> dict[str, Any]:
     """Return what of a line may be long, short: each of its characters may be six."""
     cut: dict[str, Any] = {
         "method": exchange.method[:SHORT_CHARACTERS],
@@ -198,13 +205,13 @@ def _to_json(record: dict[str, Any]) -> str:
     return _encode(record).replace("\x7f", "\\u007f") + "\n"
 
 
-def _field(exchange: Exchange, name: bytes) -> str | None:
+def _field(exchange: LoggedExchange, name: bytes) -> str | None:
     """Return a field as it came, cut; None where there is none."""
     value = exchange.head_value(name)
     return None if value is None else value[:FIELD_CHARACTERS].decode("latin-1")
 
 
-def _request_line(exchange: Exchange) -> str:
+def _request_line(exchange: LoggedExchange) -> str:
     return (
         f'"{_shown(exchange.method, METHOD_CHARACTERS)} '
         f"{_shown(exchange.target, TARGET_CHARACTERS)} "
@@ -266,12 +273,12 @@ class AccessLog:
             raise ConfigurationError(
                 f"format={format!r} is unknown: give {', '.join(map(repr, FORMATS))}"
             )
-        self._render: Callable[[Exchange, float], str] = (
+        self._render: Callable[[LoggedExchange, float], str] = (
             render_combined if format == "combined" else render_text
         )
         self._format = format
         self._worker = worker
-        self._sampler = None if sample == 1 else Sampler(sample, slow_s=slow_s)
+        self._sampler = None if sample == 1 else AccessSampler(sample, slow_s=slow_s)
         self._lines: list[str] = []
         self._gathered = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -286,7 +293,7 @@ class AccessLog:
         """How many lines this process owed and could not write."""
         return self._writer.dropped
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: LoggedExchange) -> None:
         """Take one exchange that has ended."""
         share = 1.0
         if self._sampler is not None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from edgeserver.errors import ConfigurationError
 
-__all__ = ["SLOW_S", "Judged", "Sampler"]
+__all__ = ["SLOW_S", "AccessSampler", "Judged"]
 
 SLOW_S: Final = 1.0
 """From when on a request is slow, where nobody says it."""
@@ -35,7 +35,7 @@ class Judged(Protocol):
         ...
 
 
-class Sampler:
+class AccessSampler:
     """Decides for each request that has ended.
 
     Args:

@@ -115,6 +115,11 @@ class ErrorLog:
                 JSONFormatter(worker=worker) if self._is_json else RecordFormatter()
             )
 
+    @property
+    def dropped(self) -> int:
+        """How many lines this process owed and could not write."""
+        return 0 if self._handler is None else self._handler.dropped
+
     def begin(self, config: dict[str, Any] | None = None, path: str = "") -> None:
         """Write lines from now on, in the place of whoever did it in the parent of this process.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Trace", "parse_traceparent"]
+__all__ = ["TraceParent", "parse_traceparent"]
 
 # version "-" trace-id "-" parent-id "-" trace-flags; what versions to come add stands behind that.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -19,7 +19,7 @@ MAX_BYTES = 200
 """A longer value is not looked at."""
 
 
-class Trace(NamedTuple):
+class TraceParent(NamedTuple):
     """A request's place in a trace.
 
     Args:
@@ -31,7 +31,7 @@ class Trace(NamedTuple):
     span_id: str
 
 
-def parse_traceparent(value: bytes | None) -> Trace | None:
+def parse_traceparent(value: bytes | None) -> TraceParent | None:
     """Return what a `traceparent` says; None where there is none or it breaks a rule.
 
     Args:
@@ -48,4 +48,4 @@ def parse_traceparent(value: bytes | None) -> Trace | None:
         return None
     if not trace_id.strip(b"0") or not span_id.strip(b"0"):
         return None
-    return Trace(trace_id.decode("ascii"), span_id.decode("ascii"))
+    return TraceParent(trace_id.decode("ascii"), span_id.decode("ascii"))

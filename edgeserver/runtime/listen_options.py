@@ -46,6 +46,9 @@ class ListenOptions(TypedDict, total=False):
     max_held: int | None
     trust: TrustPolicy | None
     proxy_protocol: Literal["v1", "v2", "any"] | None
+    http2: bool | Literal["only"]
+    max_streams: int
+    max_resets: int
     access_log: Callable[[Any], None] | None
     audit_log: AuditLog | None
     https_redirect: bool

@@ -8,9 +8,10 @@ know a flag's name.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
 __all__ = [
+    "HTTP2_MODES",
     "AccessRequest",
     "AuditRequest",
+    "EchoRequest",
     "Hook",
-    "Listener",
     "LoggingRequest",
+    "PlannedListener",
     "ServePlan",
     "TLSRequest",
 ]
@@ -66,6 +69,19 @@ class AuditRequest:
     path: str
     mode: Literal["all", "findings", "sample"]
     sample: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoRequest:
+    """Which echo for probes there is to be.
+
+    Args:
+        path: Where it answers.
+        token_file: The file with its secret.
+    """
+
+    path: str
+    token_file: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,18 +137,24 @@ class LoggingRequest:
 
 
 @dataclass(kw_only=True)
-class Listener:
+class PlannedListener:
     """One `--bind`, and the sockets that it became.
 
     Args:
         bind: What the flag said.
         is_tls: Whether connections start with TLS.
+        http2: Whether HTTP/2 is spoken: `"on"`, `"off"` or `"only"`.
         sockets: The listening sockets, once opened.
     """
 
     bind: Bind
     is_tls: bool
+    http2: str = "off"
     sockets: list[socket.socket] = field(default_factory=list)
+
+
+HTTP2_MODES: Final[dict[str, bool | str]] = {"on": True, "off": False, "only": "only"}
+"""What a server's `http2` is for each of a listener's."""
 
 
 @dataclass(kw_only=True)
@@ -141,6 +163,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -151,6 +174,8 @@ class ServePlan:
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
         lists_proxies: Whether that lists proxies whose word counts.
         audit: The audit log that is wanted.
+        echo: The echo for probes that is wanted.
+        gate: Puts something before the application's delegate; None where nothing is.
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -158,8 +183,8 @@ class ServePlan:
             that is listened on.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Whether other processes may listen on the same port.
-        tls: The contexts of https listeners, which all workers share, once prepared; None without
-            TLS.
+        tls: The contexts of https listeners, which all workers share, once prepared, by what is
+            spoken on these; empty without TLS.
         workers: How many processes serve.
         single_process: Whether the first process serves itself, and nothing watches it.
         start_timeout_s: How long a worker may take to start; 0 for no limit.
@@ -170,11 +195,14 @@ class ServePlan:
         max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
+        admin: Where operators are answered.
+        admin_token_file: The file with what they show where that is not a Unix socket.
         access: The access log that is wanted, or None.
         logging: How what is said on standard error looks.
         logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        began_s: When the start began, on the monotonic clock.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
@@ -184,6 +212,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
@@ -193,13 +222,15 @@ class ServePlan:
     trust: Mapping[str, Any] = field(default_factory=dict)
     lists_proxies: bool = False
     audit: AuditRequest | None = None
+    echo: EchoRequest | None = None
+    gate: Callable[[Any], Any] | None = None
     tls_request: TLSRequest | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    redirects: list[Listener] = field(default_factory=list)
+    listeners: list[PlannedListener] = field(default_factory=list)
+    redirects: list[PlannedListener] = field(default_factory=list)
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
-    tls: TLSContexts | None = None
+    tls: dict[str, TLSContexts] = field(default_factory=dict)
     workers: int = 1
     single_process: bool = False
     start_timeout_s: float = 60.0
@@ -210,11 +241,14 @@ class ServePlan:
     max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
+    admin: list[Bind] = field(default_factory=list)
+    admin_token_file: str | None = None
     access: AccessRequest | None = None
     logging: LoggingRequest = field(default_factory=LoggingRequest)
     logging_config: dict[str, Any] | None = None
     loop: str = "auto"
     debug: bool = False
+    began_s: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)

@@ -18,7 +18,7 @@ from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.runtime.plan import AuditRequest, ServePlan, TLSRequest
+from edgeserver.runtime.plan import HTTP2_MODES, AuditRequest, EchoRequest, ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 from edgeserver.support.loggers import gen_log
@@ -52,6 +52,8 @@ def prepare(plan: ServePlan) -> None:
     if plan.audit is not None:
         _prepare_audit(plan, plan.audit)
     _prepare_logs(plan)
+    if plan.echo is not None:
+        _prepare_echo(plan, plan.echo)
     _note_connections(plan)
 
 
@@ -101,20 +103,24 @@ def _prepare_tls(plan: ServePlan, request: TLSRequest) -> None:
     plan.on_reload.append(_reload_tls)
 
 
-def _build_contexts(options: dict[str, Any], plan: ServePlan) -> TLSContexts:
+def _build_contexts(options: dict[str, Any], plan: ServePlan) -> dict[str, TLSContexts]:
     """Read what `options` name, so that any TLS error stops the start, and say what is served."""
+    from edgeserver.server.stack import ALPN
     from edgeserver.tls import build_contexts, start_lines
 
     gen_log.addFilter(_drop)  # the start lines hold every warning that it would log
     try:
-        contexts = build_contexts(options)
+        contexts = {
+            http2: build_contexts(options, alpn=ALPN[HTTP2_MODES[http2]])
+            for http2 in dict.fromkeys(each.http2 for each in plan.listeners if each.is_tls)
+        }
     except ConfigurationError:
         raise
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
     finally:
         gen_log.removeFilter(_drop)
-    plan.notes += start_lines(contexts)
+    plan.notes += start_lines(next(iter(contexts.values())))
     return contexts
 
 
@@ -206,6 +212,20 @@ def _prepare_logs(plan: ServePlan) -> None:
     # Each worker opens it: whoever holds it open here would keep a rotated file for good.
     check_log(setting("access-log").flag, plan.access.target)
     plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
+
+
+def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:
+    """Read the token, and put the echo before the application; all workers share its nonces."""
+    from edgeserver.adapters.detect import delegate_for
+    from edgeserver.audit.echo import Echo, EchoGate
+    from edgeserver.audit.proof import load_token
+
+    flag = setting("audit-token-file").flag
+    echo = Echo(lambda: load_token(request.token_file, flag=flag))
+    plan.gate = lambda delegate: EchoGate(echo, request.path, delegate_for(delegate))
+    plan.on_start.append(echo.attach)
+    plan.on_reload.append(lambda server: echo.reload())
+    plan.notes.append(f"audit echo: {escape(request.path)}, for probes with the token")
 
 
 def _note_connections(plan: ServePlan) -> None:

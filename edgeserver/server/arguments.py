@@ -21,6 +21,7 @@ __all__ = [
     "check_timeout",
     "client_limit",
     "connection_limit",
+    "known_http2",
     "known_protocol",
     "limits_given",
     "shedding_of",
@@ -75,6 +76,13 @@ def check_logs(access_log: Any, audit_log: Any) -> None:
         raise ConfigurationError(
             f"audit_log={audit_log!r} is not an AuditLog: write audit_log=AuditLog('audit.jsonl')"
         )
+
+
+def known_http2(http2: Any) -> Any:
+    """Return `http2`, which is a bool or `"only"`."""
+    if http2 is not True and http2 is not False and http2 != "only":
+        raise ConfigurationError(f"http2={http2!r} is unknown: give True, False or 'only'")
+    return http2
 
 
 def known_protocol(protocol: str | None) -> str | None:

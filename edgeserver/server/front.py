@@ -46,6 +46,7 @@ class Front:
     Attributes:
         keeps_limits: The delegate's.
         take_request: The delegate's, with what stands before it; None where it has none.
+        count_shed: Called with the setting by which a request was refused; None where nobody asks.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Front:
         self._take: Any = getattr(delegate, "take_request", None)
         if self._take is not None:
             self.take_request = self._take_request
+        self.count_shed: Callable[[str], object] | None = None
         self._request_ids = request_ids
         self._shedding = shedding
         self._access_log = access_log
@@ -108,6 +110,8 @@ class Front:
             fields.append((b"connection", b"close"))
         connection.write_headers(("HTTP/1.1", status, reason), fields, text, whole=True)
         connection.finish()
+        if self.count_shed is not None:
+            self.count_shed(refusal.reason)
         client = client_name(connection.remote_ip)
         setting = spelled(_SETTINGS.get(refusal.reason, "client_rate"))
         if status == 503:

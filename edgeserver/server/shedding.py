@@ -38,10 +38,10 @@ __all__ = [
 MOST_CLIENTS: Final = 100_000
 """How many clients the table of rates remembers; beyond that it forgets who came longest ago."""
 
-IN_FLIGHT: Final = "in-flight"
+IN_FLIGHT: Final = "max-in-flight"
 CLIENT_RATE: Final = "client-rate"
 CLIENT_CONNECTIONS: Final = "client-connections"
-"""Why a request is shed, as counters say it."""
+"""Why a request is shed, as counters say it: the setting."""
 
 LATER_S: Final = 5
 """After so many seconds who waited for room may find some."""

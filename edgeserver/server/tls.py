@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from edgeserver.errors import TLSConfigurationError
@@ -16,7 +17,11 @@ from edgeserver.support.escape import escape
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import (
+    HandshakeCounts,
+    HandshakeLimiter,
+    HandshakeTally,
+)
 from edgeserver.transport.lingering import linger
 
 __all__ = ["TLSService"]
@@ -28,7 +33,8 @@ class TLSService:
     Args:
         redirect: Answer plain HTTP on a TLS port with 308 to https rather than with 400.
         on_begin: Called when `handshaking` has grown, or None.
-        spoken: The protocols that may be negotiated by ALPN; None for any.
+        alpn: What may be negotiated by ALPN, by what a listener's `http2` is; it is offered where
+            the options say nothing of it. What is not in it may offer anything.
     """
 
     def __init__(
@@ -36,16 +42,23 @@ class TLSService:
         *,
         redirect: bool = False,
         on_begin: Callable[[], None] | None = None,
-        spoken: frozenset[str] | None = None,
+        alpn: Mapping[object, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
-        self._spoken = spoken
+        self._alpn = alpn
         self._redirect = redirect
         self._on_begin = on_begin
-        self._contexts: dict[int, tuple[Any, TLSContexts]] = {}
-        self._timers: dict[int, ReloadTimer] = {}
+        self._on_end: Callable[[object], None] | None = None  # what `watch_ends` was given
+        self._tally: HandshakeTally | None = None
+        # By the options, and by what is offered where these say nothing of it.
+        self._contexts: dict[tuple[int, tuple[str, ...]], tuple[Any, TLSContexts]] = {}
+        self._timers: dict[tuple[int, tuple[str, ...]], ReloadTimer] = {}
         self.limiter: HandshakeLimiter | None = None
 
-    def prepare(self, ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts) -> TLSContexts:
+    def prepare(
+        self,
+        ssl_options: Mapping[str, Any] | ssl.SSLContext | TLSContexts,
+        http2: object = False,
+    ) -> TLSContexts:
         """Return the contexts for `ssl_options`, made when they are first asked for.
 
         Contexts that were made before a fork may be given as they are: its processes then resume
@@ -56,12 +69,14 @@ class TLSService:
             TLSConfigurationError: An option or a file is wrong, or offers what is not spoken.
         """
         # By identity, and the options are kept: an id is only unique while its object lives.
-        known = self._contexts.get(id(ssl_options))
+        alpn = self._alpn.get(http2, ())
+        known = self._contexts.get((id(ssl_options), alpn))
         if known is not None:
             return known[1]
-        contexts = build_contexts(ssl_options)
-        self._check_alpn(contexts)
-        self._contexts[id(ssl_options)] = (ssl_options, contexts)
+        contexts = build_contexts(ssl_options, alpn=alpn)
+        if alpn:
+            self._check_alpn(contexts, frozenset(alpn))
+        self._contexts[id(ssl_options), alpn] = (ssl_options, contexts)
         if self.limiter is None:
             limits = contexts.handshake_limits
             self.limiter = HandshakeLimiter(
@@ -69,13 +84,22 @@ class TLSService:
                 max_per_client=limits.per_client,
                 max_stalled=limits.stalled,
                 on_begin=self._on_begin,
+                on_end=self._on_end,
             )
+            self.limiter.tally = self._tally
         return contexts
 
-    def _check_alpn(self, contexts: TLSContexts) -> None:
+    def watch_ends(self, on_end: Callable[[object], None]) -> None:
+        """Have `on_end` called with each connection whose handshake is over, however it ended."""
+        self._on_end = on_end
+        if self.limiter is not None:
+            self.limiter.on_end = on_end
+
+    @staticmethod
+    def _check_alpn(contexts: TLSContexts, spoken: frozenset[str]) -> None:
         """Refuse to offer clients a protocol that nobody here would answer in."""
         for host, options in contexts.options.items():
-            unspoken = [] if self._spoken is None else sorted({*options.alpn} - self._spoken)
+            unspoken = sorted({*options.alpn} - spoken)
             if unspoken:
                 where = f' of host "{escape(host)}"' if host else ""
                 raise TLSConfigurationError(
@@ -117,12 +141,24 @@ class TLSService:
         """Where the handshakes stand: running, waiting, stalled, evicted; None without TLS."""
         return None if self.limiter is None else self.limiter.counts
 
+    def keep_tally(self) -> HandshakeTally:
+        """Return how many handshakes have succeeded, and how fast, since this was first called."""
+        if self._tally is None:
+            self._tally = HandshakeTally()
+            if self.limiter is not None:
+                self.limiter.tally = self._tally
+        return self._tally
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many handshakes have failed, by the name of the reason."""
+        return {} if self.limiter is None else dict(self.limiter.log.counts)
+
     def build_layer(
         self,
         contexts: TLSContexts,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
         client: str | None,
-        make: Callable[..., TLSLayer] = TLSLayer,
     ) -> TLSLayer:
         """Return what does TLS on one accepted connection.
 
@@ -130,10 +166,9 @@ class TLSService:
             contexts: The listener's, as `prepare` returned them.
             build_protocol: Makes the protocol above, once the handshake is done.
             client: The address that a PROXY prelude named; handshakes are limited by it.
-            make: Makes the layer of the same options.
         """
         assert self.limiter is not None, "prepare makes it"
-        return make(
+        return TLSLayer(
             contexts=contexts,
             build_protocol=build_protocol,
             limiter=self.limiter,

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from types import CodeType, FrameType
 from typing import Any, Final
 
-__all__ = ["describe_frames", "is_being_cancelled", "notify_all", "start_task", "where_task_waits"]
+__all__ = [
+    "begin_waiting",
+    "describe_frames",
+    "is_being_cancelled",
+    "notify_all",
+    "start_task",
+    "where_task_waits",
+]
 
 FRAMES: Final = 3
 """How many calls are named of a stack, from the innermost on."""
@@ -93,3 +100,25 @@ else:
         """Return a Task that runs `coroutine` from the event loop's next turn on."""
         # Without a name it would be given one at once: a number, made into text.
         return asyncio.Task(coroutine, loop=loop, name="edgeserver")
+
+
+def begin_waiting(
+    waiting: Awaitable[None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Future[Any] | None:
+    """Return a future that is done when `waiting` is; None where it is already, without an error.
+
+    Args:
+        waiting: What an application has returned; a coroutine is started.
+        loop: The event loop.
+
+    Raises:
+        TypeError: It is not an awaitable.
+    """
+    future: asyncio.Future[Any]
+    if asyncio.iscoroutine(waiting):
+        future = start_task(waiting, loop)
+    else:
+        future = asyncio.ensure_future(waiting)
+    if future.done() and not future.cancelled() and future.exception() is None:
+        return None
+    return future

@@ -58,7 +58,7 @@ def test_defaults() -> None:
     assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)
     assert plan.access == AccessRequest()
     assert plan.logging == LoggingRequest()
-    assert plan.tls is None
+    assert not plan.tls
     assert plan.notes == ["client address: the peer's; no header is read"]
 
 
@@ -365,8 +365,8 @@ def test_help_shows_every_flag_under_a_title() -> None:
 
 def _served(plan: ServePlan) -> Mapping[str, TLSOptions]:
     """Return what https listeners serve, by host; the default's name is empty."""
-    assert plan.tls is not None
-    return plan.tls.options
+    (contexts,) = plan.tls.values()
+    return contexts.options
 
 
 @pytest.fixture(scope="module")

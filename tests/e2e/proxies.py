@@ -462,6 +462,7 @@ def haproxy_http(
     header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for",
     certificate: Path | None = None,
     keepalive: bool = False,
+    http2: bool = False,
 ) -> Iterator[Proxy]:
     """Run HAProxy in http mode, naming the client in a header.
 
@@ -474,6 +475,7 @@ def haproxy_http(
         header: `x-forwarded-for` comes with X-Forwarded-Proto; `forwarded` with `proto`.
         certificate: One file with chain and key, to take https instead of http.
         keepalive: Whether connections to the backend are kept for whoever asks next.
+        http2: Whether to speak HTTP/2 to the backend.
     """
     frontend = "mode http\n  option httplog"
     lines = f"mode http\n  http-reuse {'always' if keepalive else 'never'}\n  "
@@ -491,6 +493,7 @@ def haproxy_http(
         frontend=frontend,
         backend_lines=lines,
         bind_options=_ssl_bind(certificate, "http/1.1"),
+        server_options=" proto h2" if http2 else "",
     ) as proxy:
         yield proxy
 

@@ -7,12 +7,8 @@ from contextlib import suppress
 import pytest
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http1.framing import (
-    CHUNKED,
-    parse_body_length,
-    parse_connection,
-    parse_expect_continue,
-)
+from edgeserver.http.semantics import parse_expect_continue
+from edgeserver.http1.framing import CHUNKED, parse_body_length, parse_connection
 
 LENGTH, CODING = b"content-length", b"transfer-encoding"
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeserver.errors import HTTPInputError
+from edgeserver.http.grammar import TOKEN
 from edgeserver.http1 import head as module
-from edgeserver.http1.grammar import TOKEN
 from edgeserver.http1.head import check_partial_head, parse_field, parse_head
 from tests.http1 import inside
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.logs.sampling import Sampler
+from edgeserver.logs.sampling import AccessSampler
 
 
 def _exchange(**changed: Any) -> Any:
@@ -35,7 +35,7 @@ def _exchange(**changed: Any) -> Any:
 )  # fmt: skip
 def test_which_are_kept(changed: dict[str, Any], chance: float, weight: float) -> None:
     """Errors, slow ones and odd ones always; the others by chance."""
-    sampler = Sampler(0.1, slow_s=2.0, choose=lambda: chance)
+    sampler = AccessSampler(0.1, slow_s=2.0, choose=lambda: chance)
     assert sampler.weigh(_exchange(**changed)) == weight
 
 
@@ -43,4 +43,4 @@ def test_which_are_kept(changed: dict[str, Any], chance: float, weight: float) -
 def test_what_is_no_share(share: Any) -> None:
     """A share that is none is refused, with the fix."""
     with pytest.raises(ConfigurationError, match=r"such as 0\.1"):
-        Sampler(share)
+        AccessSampler(share)

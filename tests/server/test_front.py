@@ -112,7 +112,7 @@ async def test_too_many_requests_of_one_client(caplog: pytest.LogCaptureFixture)
             again = await client.ask(b"X-Forwarded-For: 203.0.113.9\r\n")
             other = await client.ask(b"X-Forwarded-For: 203.0.113.8\r\n")
             own = [(await client.ask()).status for _ in range(2)]
-        assert server.shed == {"in-flight": 0, "client-rate": 1, "client-connections": 0}
+        assert server.shed == {"max-in-flight": 0, "client-rate": 1, "client-connections": 0}
     assert [each.status for each in (first, again, other)] == [200, 429, 200]
     assert 3500 < int(again.fields["retry-after"]) <= 3600
     assert own == [200, 200]
@@ -147,7 +147,7 @@ async def test_too_many_requests_at_once(caplog: pytest.LogCaptureFixture) -> No
             await three.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             while len(waiting) < 2:
                 await asyncio.sleep(0)
-        assert server.shed["in-flight"] == 1
+        assert server.shed["max-in-flight"] == 1
     assert "so many are in flight (max_in_flight)" in caplog.text
 
 

@@ -85,8 +85,9 @@ def build_context(material: Material, options: TLSOptions) -> ssl.SSLContext:
     # 3.13's helpers turn on VERIFY_X509_STRICT; the same policy on every Python is ours to say.
     context.verify_flags = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | _PARTIAL_CHAIN
     set_ciphers(context, options.ciphers or DEFAULT_CIPHERS)
-    if options.alpn:
-        context.set_alpn_protocols(list(options.alpn))
+    offered = [each for each in options.alpn if each != "h2" or suits_http2(context)]
+    if offered:
+        context.set_alpn_protocols(offered)
     load_pair(context, material, options)
     if material.authorities.certs:
         context.load_verify_locations(cadata=material.authorities.ca_pem)
@@ -95,6 +96,19 @@ def build_context(material: Material, options: TLSOptions) -> ssl.SSLContext:
     _prove(context, material, options)
     context.verify_mode = options.cert_reqs
     return context
+
+
+def suits_http2(context: ssl.SSLContext) -> bool:
+    """Tell whether no suite of `context` is one that HTTP/2 forbids.
+
+    Source: RFC 9113 section 9.2.2 and its Appendix A: of TLS 1.2 all suites that are not both
+    ephemeral and authenticated encryption.
+    """
+    return all(
+        cipher["protocol"] == "TLSv1.3"
+        or (cipher["aead"] and cipher["kea"] in ("kx-ecdhe", "kx-dhe"))
+        for cipher in context.get_ciphers()
+    )
 
 
 def _prove(context: ssl.SSLContext, material: Material, options: TLSOptions) -> None:

@@ -230,8 +230,14 @@ _SETTINGS_OF_GIVEN = TLSOptions(certfile="")
 
 def build_contexts(
     ssl_options: Mapping[str, Any] | TLSOptions | ssl.SSLContext | TLSContexts,
+    *,
+    alpn: tuple[str, ...] = (),
 ) -> TLSContexts:
     """Make the contexts of a listener from its `ssl_options`, all files read and proved.
+
+    Args:
+        ssl_options: A dict, options that are checked already, or contexts.
+        alpn: The protocols that a dict offers which says nothing of them; empty for the default.
 
     Raises:
         KeyError: A dict has no `certfile`.
@@ -246,4 +252,6 @@ def build_contexts(
                 "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
             )
         return TLSContexts(ssl_options)
+    if alpn and isinstance(ssl_options, Mapping) and "alpn" not in ssl_options:
+        ssl_options = {**ssl_options, "alpn": alpn}
     return TLSContexts(parse_ssl_options(ssl_options))

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_ALPN = ("http/1.1", "http/1.0")
-"""What this server speaks over TLS. Source: IANA's registry of ALPN protocol ids."""
+"""What is offered over TLS unless somebody says more. Source: IANA's registry of protocol ids."""
 
 _TORNADO_KEYS = ("ssl_version", "certfile", "keyfile", "cert_reqs", "ca_certs", "ciphers")
 _HOST_KEYS = (

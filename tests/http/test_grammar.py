@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeserver.http1 import grammar
+from edgeserver.http import grammar
 
 
 def test_character_classes() -> None:

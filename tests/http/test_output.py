@@ -7,7 +7,7 @@ import pytest
 from edgeserver.errors import StreamClosedError
 from edgeserver.http import batching
 from edgeserver.http.batching import FLUSH_WITHIN_S
-from edgeserver.http1.output import JOIN_LIMIT
+from edgeserver.http.output import JOIN_LIMIT
 from tests.http1.conversation import Recorder, Talk, fields, request_of, requests_of_one_server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

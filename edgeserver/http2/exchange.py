@@ -1,0 +1,293 @@
+"""The HTTP/2 exchange: how one answer is framed, and held to what it declared.
+
+Decides which header blocks and DATA an answer is. It must not know how requests come in: it has a
+sender to write to, and an owner who is told of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from edgeserver.errors import HTTPOutputError
+from edgeserver.http.exchange import DONE, FRESH, OPEN, Exchange, ExchangeOwner
+from edgeserver.http.output import failed_future
+from edgeserver.http2.answer_fields import (
+    DATE,
+    DROPPED,
+    INDEXED,
+    LENGTH,
+    AnswerField,
+    answer_field,
+    encode_trailers,
+)
+from edgeserver.http2.head import RequestHead
+from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
+from edgeserver.http2.outgoing import Outgoing
+from edgeserver.http2.sender import FrameSender
+from edgeserver.http2.shared import HTTP2Shared
+from edgeserver.httputil.context import ConnectionInfo
+
+__all__ = ["VERSION", "HTTP2Exchange"]
+
+VERSION: Final = "HTTP/2"
+
+UNSAID: Final = -1
+"""What remains of a body of which nothing has been said, because no head was written."""
+
+_statuses: Final[dict[int, bytes]] = {code: encode_status(code) for code in range(100, 600)}
+
+
+class HTTP2Exchange(Exchange):
+    """Where the answer to the request of one stream is written.
+
+    What applications hand over is `Any` here: compiled, a narrower type would be held against it.
+
+    Args:
+        owner: Who is told of the end of the answer.
+        sender: Where its frames go.
+        out: What the sender knows of the stream.
+        encoder: The connection's.
+        shared: The fields that all answers have.
+        info: Who is at the other end.
+        head: What the request says.
+
+    Attributes:
+        expects_continue: Whether the client waits for a 100 before it sends the body.
+        guard: Keeps the stream counted until the application has let the exchange go.
+    """
+
+    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared")
+
+    # What few requests have stands on the class.
+    expects_continue = False
+    guard: Any = None
+    _trailers = b""
+
+    def __init__(
+        self,
+        owner: ExchangeOwner,
+        sender: FrameSender,
+        out: Outgoing,
+        encoder: Encoder,
+        shared: HTTP2Shared,
+        info: ConnectionInfo,
+        head: RequestHead,
+    ) -> None:
+        self._owner = owner
+        self._sender = sender
+        self._out = out
+        self._encoder = encoder
+        self._shared = shared
+        self.info = info
+        self.method = head.method
+        self.target = head.target
+        self.version = VERSION
+        self.fields = self._head_fields = head.fields
+        self.lines = self._head_lines = head.lines
+        self.status = self.bytes_sent = 0
+        self.state = FRESH
+        self._bodiless = False  # whether the answer has no body whatever is written
+        self._remaining: int | None = UNSAID  # of the body that was declared; None without one
+        self._headers = self._close_callback = None
+
+    # HTTPConnection.
+
+    def write_headers(
+        self, start_line: Any, headers: Any, chunk: Any = None, *, whole: bool = False
+    ) -> asyncio.Future[None]:
+        """Write the head of the answer; see `HTTPConnection.write_headers`.
+
+        A status of 100 to 199 is an informational answer: another head follows it.
+
+        Raises:
+            ValueError: The head cannot be written as it is; nothing was.
+            HTTPOutputError: A head was written before, or the chunk is not what was declared.
+        """
+        if self.state:
+            return self._refuse_head()
+        code = int(start_line[1])
+        status = _statuses.get(code)
+        if status is None:
+            if not 600 <= code <= 999:
+                raise ValueError(f"{code!r} is not a status code: give a number of three digits")
+            status = encode_status(code)
+        if code < 200:
+            return self._write_informational(code, status, headers)
+        remaining = None
+        dated = False
+        fields: list[AnswerField] = []
+        for field in _checked(headers):
+            kind = field.kind
+            if kind >= LENGTH:
+                if kind == DROPPED:
+                    continue
+                if kind == DATE:
+                    dated = True
+                elif code == 204:
+                    # RFC 9110 section 8.6: not in an answer with that status.
+                    continue
+                elif remaining is None:
+                    remaining = field.length
+                elif remaining != field.length:
+                    raise ValueError(f"Content-Length is both {remaining} and {field.length}")
+                else:
+                    continue
+            fields.append(field)
+        size = len(chunk) if chunk else 0
+        bodiless = code == 204 or code == 304 or self.method == "HEAD"
+        declares = False
+        if whole and remaining != size and not bodiless:
+            if remaining is not None:
+                raise HTTPOutputError(
+                    f"Content-Length says {remaining} bytes, and the body has {size}"
+                )
+            remaining = size
+            declares = True
+        if chunk and type(chunk) is not bytes:
+            chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
+        block = self._encode(status, fields, remaining if declares else None, dated)
+        self.status = code
+        self.state = OPEN
+        self._bodiless = bodiless
+        self._remaining = remaining
+        self.bytes_sent += len(block)
+        ends = (bodiless or (whole and not size)) and not self._trailers
+        self._sender.send_head(self._out, block, ends=ends)
+        if size:
+            return self.write(chunk)
+        return self._sender.room(self._out)
+
+    def _encode(
+        self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
+    ) -> bytes:
+        """Return the header block of a final head; nothing in it is refused any more."""
+        encoder = self._encoder
+        parts = [encoder.begin(), status]
+        for field in fields:
+            if field.kind == INDEXED:
+                parts.append(encoder.encode(field.name, field.value))
+            else:
+                parts.append(field.literal)
+        if length is not None:
+            parts.append(answer_field(b"content-length", b"%d" % length).literal)
+        if not dated:
+            parts.append(self._shared.date_block)
+        strict = self._shared.strict_transport
+        # RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
+        if (
+            strict is not None
+            and self.info.tls is not None
+            and not any(field.name == b"strict-transport-security" for field in fields)
+        ):
+            parts.append(encoder.encode(b"strict-transport-security", strict))
+        ids, request_id = self._shared.service.request_ids, self.request_id
+        if (
+            ids is not None
+            and request_id is not None
+            and not any(field.name == ids.name for field in fields)
+        ):
+            # Not `answer_field`, which would keep what never comes again.
+            parts.append(encode_literal(ids.name, request_id.encode("ascii")))
+        return b"".join(parts)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what is written."""
+        return not self._sender.room(self._out).done()
+
+    def _refuse_head(self) -> asyncio.Future[None]:
+        """Say that a second head, or one for an exchange that has ended, is not written."""
+        if self.state == DONE:
+            return failed_future()
+        raise HTTPOutputError(
+            "write_headers was called twice for one request: write the body with write()"
+        )
+
+    def _write_informational(self, code: int, status: bytes, headers: Any) -> asyncio.Future[None]:
+        if code == 101:
+            # RFC 9113 section 8.6: HTTP/2 "does not support the 101 (Switching Protocols)".
+            raise ValueError("a 101 answer cannot be sent over HTTP/2: nothing can be upgraded")
+        fields = [field for field in _checked(headers) if field.kind not in (LENGTH, DROPPED)]
+        block = b"".join([self._encoder.begin(), status, *[field.literal for field in fields]])
+        if code == 100:
+            self.expects_continue = False
+        self._sender.send_head(self._out, block, ends=False)
+        return self._sender.room(self._out)
+
+    def write(self, chunk: Any) -> asyncio.Future[None]:
+        """Write a piece of the body; see `HTTPConnection.write`.
+
+        Raises:
+            HTTPOutputError: There is no head, or it is more than the `Content-Length` that was
+                declared; the stream is reset.
+        """
+        if self.state == DONE:
+            return failed_future()
+        if not chunk:
+            return self._sender.room(self._out)
+        if type(chunk) is not bytes:
+            chunk = bytes(memoryview(chunk))  # it may be changed before it is sent
+        if self._bodiless:
+            if self.method != "HEAD":
+                self._break(f"a {self.status} answer has no body")
+            return self._sender.room(self._out)
+        size = len(chunk)
+        remaining = self._remaining
+        if remaining is not None:
+            if remaining == UNSAID:
+                self._break("write() was called before write_headers()")
+            if size > remaining:
+                self._break("Tried to write more data than Content-Length")
+            self._remaining = remaining - size
+        self.bytes_sent += size
+        return self._sender.write(self._out, chunk)
+
+    def finish(self) -> None:
+        """Say that the answer is complete; see `HTTPConnection.finish`.
+
+        Raises:
+            HTTPOutputError: It is less than the `Content-Length` that was declared, or nothing
+                at all; the stream is reset.
+        """
+        if self.state == DONE:
+            return
+        remaining = self._remaining
+        if remaining and not self._bodiless:
+            if remaining == UNSAID:
+                self._break("finish() was called before write_headers()")
+            self._break(f"Tried to write {remaining} bytes less than Content-Length")
+        self.state = DONE
+        self._close_callback = None
+        if not self._out.complete:
+            self._out.trailers = self._trailers
+            self._sender.finish(self._out)
+        self._owner.exchange_done(self)
+
+    def set_trailers(self, fields: Any) -> None:
+        """Have `fields` follow the body.
+
+        Raises:
+            ValueError: One of them cannot be written, or may not stand in a trailer section.
+        """
+        self._trailers = encode_trailers(fields)
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether the answer has begun and does not say how long it is."""
+        return self.state == OPEN and not self._bodiless and self._remaining is None
+
+    def _break(self, message: str) -> None:
+        self._owner.exchange_broken()
+        raise HTTPOutputError(message)
+
+
+def _checked(headers: Any) -> list[AnswerField]:
+    """Return the fields of any headers object, checked.
+
+    Raises:
+        ValueError: One of them cannot be written.
+    """
+    lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
+    return [answer_field(name, value) for name, value in lines]

@@ -1,0 +1,148 @@
+"""The head reader: header blocks to request heads, those that repeat without decoding them.
+
+Decides which blocks may be known: under an unchanged table the very same bytes say the very same.
+It must not know of streams.
+
+On one connection most blocks differ in their path alone, and clients never index that. So a block
+is looked for as it is, then with the value of its `:path` cut out; only then is it decoded. What is
+known is forgotten when the table changes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgeserver.errors import HTTPInputError
+from edgeserver.http2.head import RequestHead, check_trailers, parse_request
+from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD, Decoder
+from edgeserver.http2.hpack.primitives import decode_string
+
+__all__ = ["HeadReader"]
+
+MAX_KNOWN: Final = 32
+"""Most blocks that a connection knows, whole and cut."""
+
+MAX_KNOWN_BYTES: Final = 512
+"""Most bytes of one of them."""
+
+
+class HeadReader:
+    """The heads of one connection.
+
+    Args:
+        max_list_bytes: Most bytes of a head, as RFC 9113 section 6.5.2 counts them.
+        max_fields: Most fields of a head.
+    """
+
+    __slots__ = ("_blocks", "_decoder", "_generation", "_max_list_bytes", "_templates")
+
+    def __init__(self, *, max_list_bytes: int, max_fields: int) -> None:
+        self._decoder = Decoder(max_list_bytes=max_list_bytes, max_fields=max_fields)
+        self._max_list_bytes = max_list_bytes
+        self._generation = 0  # the table's, when what is known was decoded
+        self._blocks: dict[bytes, RequestHead] = {}  # by the whole block
+        # By the block without the value of its path. Not in one dict with those above: a whole
+        # block may be the same bytes, and then says something else.
+        self._templates: dict[bytes, RequestHead] = {}
+
+    def read(self, block: bytes) -> RequestHead:
+        """Return the head that `block` says.
+
+        Raises:
+            HPACKError: It cannot be decoded.
+            ListTooLongError: It says so much that the table's state is lost.
+            HTTPInputError: It is longer than allowed (431).
+            StreamError: It is malformed.
+        """
+        known = self._blocks.get(block)
+        if known is not None:
+            return known
+        key = b""
+        if len(block) <= MAX_KNOWN_BYTES:
+            start, end = find_path(block)
+            if start:
+                key = block[:start] + block[end:]
+                template = self._templates.get(key)
+                if template is not None:
+                    path, _ = decode_string(block, start)
+                    if template.list_bytes + len(path) <= self._max_list_bytes:
+                        return template.at(path)
+        return self._decode(block, key)
+
+    def skip(self, block: bytes) -> None:
+        """Decode `block` for the table's sake alone.
+
+        Raises:
+            HPACKError: It cannot be decoded.
+            ListTooLongError: It says so much that the table's state is lost.
+        """
+        self._decoder.decode(block)
+        self._forget_if_changed()
+
+    def read_trailers(self, block: bytes) -> None:
+        """Accept `block` as the trailer section of a request.
+
+        Raises:
+            HPACKError: It cannot be decoded.
+            ListTooLongError: It says so much that the table's state is lost.
+            HTTPInputError: It is longer than allowed (431).
+            StreamError: It is malformed.
+        """
+        listed = self._decoder.decode(block)
+        self._forget_if_changed()
+        if self._decoder.too_long:
+            raise _too_long()
+        check_trailers(listed)
+
+    def _decode(self, block: bytes, key: bytes) -> RequestHead:
+        decoder = self._decoder
+        listed = decoder.decode(block)
+        changed = self._forget_if_changed()
+        if decoder.too_long:
+            raise _too_long()
+        head = parse_request(listed)
+        if not changed and len(block) <= MAX_KNOWN_BYTES:
+            known = self._templates if key else self._blocks
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            if key:
+                size = sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in listed])
+                head.list_bytes = size - len(head.target)
+                known[key] = head
+            else:
+                known[block] = head
+        return head
+
+    def _forget_if_changed(self) -> bool:
+        if self._decoder.generation == self._generation:
+            return False
+        self._generation = self._decoder.generation
+        self._blocks.clear()
+        self._templates.clear()
+        return True
+
+
+def find_path(block: bytes) -> tuple[int, int]:
+    """Return where the string of a `:path` stands that is in no table, after fields that are.
+
+    Returns:
+        Its start and end; `(0, 0)` for a block that does not begin so.
+    """
+    position = 0
+    end = len(block)
+    while position < end and 128 <= block[position] < 255:
+        position += 1
+    # A literal that enters no table, whose name is that of index 4: 0x04, or never indexed 0x14.
+    if position + 2 < end and block[position] & 0xEF == 4:
+        size = block[position + 1] & 127
+        if size < 127 and position + 2 + size <= end:
+            return position + 1, position + 2 + size
+    return 0, 0
+
+
+def _too_long() -> HTTPInputError:
+    return HTTPInputError(
+        "Request header fields too large (max_header_size, max_header_fields)",
+        status=431,
+        rfc="RFC 6585 section 5",
+    )

@@ -1,0 +1,116 @@
+"""The HPACK encoder: the fields of answers to header blocks.
+
+Decides which fields enter the table that the peer keeps: those of a few names whose values repeat,
+as long as there is room; none ever leaves it, so nothing has to be known but what it was given.
+What else there is goes out as a literal, the same for all connections. It must not know what fields
+mean, but for those whose values are nobody's to keep.
+
+Source: RFC 7541.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD
+from edgeserver.http2.hpack.primitives import encode_integer, encode_string
+from edgeserver.http2.hpack.tables import STATIC, Field
+
+__all__ = ["INDEXED_NAMES", "MAX_TABLE_BYTES", "Encoder", "encode_literal", "encode_status"]
+
+MAX_TABLE_BYTES: Final = 4096
+"""Most bytes of the table that are used, whatever the peer allows."""
+
+INDEXED_NAMES: Final = frozenset(
+    b"""accept-ranges access-control-allow-origin cache-control content-encoding
+    content-security-policy content-type referrer-policy server strict-transport-security vary
+    x-content-type-options x-frame-options""".split()
+)
+"""Names of fields that enter the table."""
+
+NEVER_INDEXED: Final = frozenset(
+    b"authorization cookie proxy-authenticate proxy-authorization set-cookie".split()
+)
+"""Names whose values are secrets: no hop may keep them in a table. Source: section 7.1.3."""
+
+
+def _index_names() -> dict[bytes, int]:
+    indices: dict[bytes, int] = {}
+    for index, (name, _) in enumerate(STATIC):
+        if index:
+            indices.setdefault(name, index)
+    return indices
+
+
+_name_indices: Final = _index_names()
+_static_fields: Final[dict[Field, bytes]] = {
+    field: encode_integer(index, 7, 128) for index, field in enumerate(STATIC) if index
+}
+
+
+def _encode_name(name: bytes, bits: int, first: int) -> bytes:
+    index = _name_indices.get(name, 0)
+    if index:
+        return encode_integer(index, bits, first)
+    return bytes((first,)) + encode_string(name)
+
+
+def encode_literal(name: bytes, value: bytes) -> bytes:
+    """Return a field as it stands in any block: the table is neither asked nor changed."""
+    known = _static_fields.get((name, value))
+    if known is not None:
+        return known
+    first = 0x10 if name in NEVER_INDEXED else 0
+    return _encode_name(name, 4, first) + encode_string(value)
+
+
+def encode_status(code: int) -> bytes:
+    """Return the pseudo-header field of a status code."""
+    return encode_literal(b":status", b"%d" % code)
+
+
+class Encoder:
+    """The encoder of one connection: which fields the peer's table holds."""
+
+    __slots__ = ("_entries", "_room", "_table_bytes", "_told_bytes")
+
+    def __init__(self) -> None:
+        self._table_bytes = MAX_TABLE_BYTES
+        self._told_bytes = MAX_TABLE_BYTES  # what the peer thinks that is
+        self._room = MAX_TABLE_BYTES
+        self._entries: dict[Field, int] = {}  # by field, which one it was
+
+    def limit_table(self, size: int) -> None:
+        """Use at most `size` bytes of the peer's table from the next block on."""
+        size = min(size, MAX_TABLE_BYTES)
+        if size < self._table_bytes:
+            self._entries.clear()
+            self._room = size
+            self._table_bytes = size
+
+    def begin(self) -> bytes:
+        """Return what a block begins with: mostly nothing, else that the table's size has changed.
+
+        Source: section 4.2.
+        """
+        if self._told_bytes == self._table_bytes:
+            return b""
+        self._told_bytes = self._table_bytes
+        # Size 0 first: it empties the peer's table, as this one was emptied.
+        return b"\x20" + encode_integer(self._table_bytes, 5, 0x20)
+
+    def encode(self, name: bytes, value: bytes) -> bytes:
+        """Return a field whose name is one of `INDEXED_NAMES`, for the block that is being made."""
+        field = (name, value)
+        place = self._entries.get(field)
+        if place is not None:
+            return encode_integer(len(STATIC) - 1 + len(self._entries) - place, 7, 128)
+        known = _static_fields.get(field)
+        if known is not None:
+            return known
+        size = len(name) + len(value) + FIELD_OVERHEAD
+        if size > self._room:
+            return encode_literal(name, value)
+        self._room -= size
+        self._entries[field] = len(self._entries)
+        return _encode_name(name, 6, 0x40) + encode_string(value)

@@ -1,0 +1,626 @@
+"""A stream: one request as it comes in, and what follows its answer.
+
+Decides which piece of a body the application gets when, what holds it back, and what a refusal or a
+failure of one request means: its stream ends, and no other hears of it. It must not know frames nor
+the other streams.
+
+The states, and what leads from one to the next:
+
+- `reading` until the request's END_STREAM has come.
+- `_delegate` is set from `headers_received` until it has heard one of `finish` and
+  `on_connection_close`.
+- `held` is set while an application's awaitable is pending; what comes meanwhile waits in
+  `_untaken`, at most as much as the credit that the peer has.
+- `is_over` once the answer has left, or the stream was reset: the connection forgets it then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any, Final, Protocol, TypeVar
+
+from edgeserver.errors import HTTPInputError, HTTPOutputError
+from edgeserver.http.admission import Admission, NoRoomError, close_delegate, too_long
+from edgeserver.http.exchange import DONE, FRESH, Exchange
+from edgeserver.http.input_errors import as_input_error, is_input_error, render_rule
+from edgeserver.http.semantics import parse_expect_continue
+from edgeserver.http.service import HTTPService
+from edgeserver.http2.errors import INTERNAL_ERROR, PROTOCOL_ERROR, StreamError
+from edgeserver.http2.exchange import HTTP2Exchange
+from edgeserver.http2.head import RequestHead
+from edgeserver.http2.hpack.encoder import Encoder
+from edgeserver.http2.limits import STREAM_CREDIT
+from edgeserver.http2.outgoing import Outgoing
+from edgeserver.http2.sender import FrameSender
+from edgeserver.http2.shared import HTTP2Shared
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.httputil.startlines import RequestStartLine
+from edgeserver.iostream import IOStream
+from edgeserver.support.escape import escape
+from edgeserver.support.held import HeldBudget
+from edgeserver.support.loggers import app_log
+from edgeserver.support.tasks import begin_waiting
+
+__all__ = ["Stream", "StreamHost"]
+
+T = TypeVar("T")
+
+NEVER: Final = math.inf
+
+UNKNOWN_LENGTH: Final = -1
+
+RETRY_AFTER: Final = (b"retry-after", b"5")
+"""Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
+
+
+class StreamHost(Protocol):
+    """What a stream asks of its connection."""
+
+    def reset_stream(self, stream: Any, code: int) -> None:
+        """End a stream at once, and tell the peer why."""
+        ...
+
+    def stream_over(self, stream: Any) -> None:
+        """Called when the answer has left."""
+        ...
+
+    def give_credit(self, stream: Any, size: int) -> None:
+        """Called when the application has taken `size` bytes of a body."""
+        ...
+
+    def local_address(self) -> Any:
+        """Return the address that the connection came in on; None once it is gone."""
+        ...
+
+
+class Stream:
+    """One request; the owner of its exchange.
+
+    Args:
+        stream_id: Its number.
+        host: The connection.
+        service: What all connections of the server share.
+        sender: Where its frames go.
+        info: Who is at the other end.
+        context: What the application is called in.
+
+    Attributes:
+        stream_id: The same.
+        exchange: The request's; not there any more once the stream is over.
+        out: What the sender knows of it.
+        reading: Whether more of the request may come.
+        is_over: Whether the connection has forgotten it.
+        credit: How many bytes of a body the peer may still send.
+        untold: How many the application has taken of which the peer has not been told.
+        withheld: How many the connection has no credit for until the application takes them.
+        held: What the application waits for before it takes more; None where it takes it.
+        deadline: When the body has to be there, in loop seconds.
+        held_bytes: How many bytes are held for the request; see `HeldBudget`.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_context",
+        "_delegate",
+        "_delivered",
+        "_host",
+        "_info",
+        "_inside",
+        "_length",
+        "_owed",
+        "_received",
+        "_sender",
+        "_service",
+        "_untaken",
+        "credit",
+        "deadline",
+        "exchange",
+        "held",
+        "held_bytes",
+        "is_over",
+        "out",
+        "reading",
+        "stream_id",
+        "untold",
+        "withheld",
+    )
+
+    # When it is over: each has the other, and the memory of both would wait for a collector.
+    __deletable__ = ("exchange",)
+
+    exchange: HTTP2Exchange
+
+    def __init__(
+        self,
+        stream_id: int,
+        host: StreamHost,
+        service: HTTPService,
+        sender: FrameSender,
+        info: ConnectionInfo,
+        context: Context,
+    ) -> None:
+        self.stream_id = stream_id
+        self.out = Outgoing(stream_id, sender.first_window)
+        self.reading = False
+        self.is_over = False
+        self.credit = STREAM_CREDIT
+        self.untold = 0
+        self.withheld = 0
+        self.held: asyncio.Future[Any] | None = None
+        self.deadline = NEVER
+        self.held_bytes = 0
+        self._host = host
+        self._service = service
+        self._sender = sender
+        self._info = info
+        self._context = context
+        self._inside = False  # whether that is entered
+        self._delegate: HTTPMessageDelegate | None = None  # who hears the request
+        self._begun = False  # whether the delegate takes the body
+        self._length = UNKNOWN_LENGTH  # of the body, as declared
+        self._received = 0  # how much of it has come
+        self._delivered = 0  # how much of that was given to the application
+        self._owed = 0  # how much of that is credit once the application goes on
+        self._untaken: bytearray | None = None  # what nobody takes for now
+
+    # The request begins.
+
+    def begin(
+        self,
+        head: RequestHead,
+        *,
+        ends: bool,
+        admission: Admission,
+        encoder: Encoder,
+        shared: HTTP2Shared,
+    ) -> None:
+        """Give the request to the application.
+
+        Args:
+            head: What it says.
+            ends: Whether nothing follows.
+            admission: The connection's.
+            encoder: The connection's.
+            shared: What the server's connections share.
+
+        Raises:
+            StreamError: It declares a body and has none.
+        """
+        self.reading = not ends
+        self._length = head.length
+        if ends and head.length > 0:
+            raise self._wrong_length()
+        self.exchange = HTTP2Exchange(
+            self, self._sender, self.out, encoder, shared, self._info, head
+        )
+        self.in_request(self._begin, admission, head, ends)
+
+    def _begin(self, admission: Admission, head: RequestHead, ends: bool) -> None:
+        exchange = self.exchange
+        if self._service.timed:
+            exchange.started_s = time.perf_counter()
+        if not ends and b"expect" in head.fields:
+            exchange.expects_continue = parse_expect_continue(head.fields[b"expect"])
+        if head.protocol or admission.misdirected is not None:
+            # Until it is admitted nobody knows whose it is.
+            exchange.client = exchange.bound = None
+            exchange.remote_ip, exchange.protocol = self._info.peer_ip, self._info.scheme
+            if head.protocol:
+                self.refuse(no_such_protocol(head.protocol))
+                return
+            if not self._is_directed(admission, head):
+                return
+        size = 0
+        if not ends:
+            size = head.length if head.length > 0 else UNKNOWN_LENGTH
+        try:
+            delegate = admission.admit(exchange, size)
+        except NoRoomError:
+            self.let_go()
+            return
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if delegate is not None:
+            self._give_head(delegate)
+
+    def _is_directed(self, admission: Admission, head: RequestHead) -> bool:
+        try:
+            admission.check_direction(head.fields)
+        except HTTPInputError as error:
+            self.refuse(error)
+            return False
+        return True
+
+    def _give_head(self, delegate: HTTPMessageDelegate) -> None:
+        exchange = self.exchange
+        self._delegate = delegate
+        try:
+            start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
+            waiting = delegate.headers_received(start_line, exchange.headers)
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if waiting is not None:
+            self._hold(waiting, self._head_taken)
+        else:
+            self._head_taken()
+
+    def _head_taken(self) -> None:
+        """Called when the application has taken the head."""
+        if self.is_over or self._delegate is None:
+            return
+        exchange = self.exchange
+        if exchange.state == DONE:
+            return
+        if self.reading or self._untaken:
+            most = self._most()
+            if self._length > most:
+                self.refuse(too_long(self._length, most))
+                return
+            if exchange.expects_continue and exchange.state == FRESH:
+                exchange.expects_continue = False
+                if not self._received:
+                    exchange.write_headers(("", 100, ""), [])
+            timeout = exchange.body_timeout
+            if timeout is None:
+                timeout = self._service.limits.body_timeout
+            if timeout is not None:
+                self.deadline = self._sender.output.loop.time() + timeout
+        self._begun = True
+        self._deliver()
+
+    def _most(self) -> int:
+        most = self.exchange.max_body_size
+        return self._service.limits.max_body_size if most is None else most
+
+    # Its body.
+
+    def receive(self, data: bytes) -> None:
+        """Take a piece of the body.
+
+        Raises:
+            StreamError: It is more than was declared.
+        """
+        size = len(data)
+        self._received += size
+        if 0 <= self._length < self._received:
+            raise self._wrong_length()
+        if self._delegate is None:
+            return  # answered already: nobody takes it, and the peer gets no credit for more
+        if self._untaken is None:
+            if self._begun and self.held is None and size <= self._service.limits.chunk_size:
+                self.in_request(self._give, data)
+                return
+            self._untaken = bytearray()
+        self._untaken += data
+        self.hold(size)
+        if self._begun and self.held is None:
+            self.in_request(self._deliver)
+
+    def end(self) -> None:
+        """Called with the request's END_STREAM.
+
+        Raises:
+            StreamError: It is less than was declared.
+        """
+        self.reading = False
+        self.deadline = NEVER
+        if self._length >= 0 and self._received != self._length:
+            raise self._wrong_length()
+        if self._begun and self.held is None:
+            self.in_request(self._deliver)
+
+    def _wrong_length(self) -> StreamError:
+        return StreamError(
+            PROTOCOL_ERROR,
+            f"Malformed request: content-length says {self._length} bytes, and the body has"
+            f" {self._received if not self.reading else 'more'}",
+            "RFC 9113 section 8.1.1",
+        )
+
+    def _deliver(self) -> None:
+        """Give the application what waits, and the end where that was the last."""
+        most = self._service.limits.chunk_size
+        while self._untaken and self.held is None and self._delegate is not None:
+            piece = bytes(self._untaken[:most])
+            del self._untaken[:most]
+            self.hold(-len(piece))
+            self._give(piece)
+        if not self._untaken:
+            self._untaken = None
+            if not self.reading and self.held is None and self._begun:
+                self._end_request()
+
+    def _give(self, piece: bytes) -> None:
+        """Give the delegate a piece."""
+        delegate = self._delegate
+        if delegate is None:
+            return
+        size = len(piece)
+        self._delivered += size
+        most = self._most()
+        if self._delivered > most:
+            self.refuse(too_much(most))
+            return
+        try:
+            waiting = delegate.data_received(piece)
+        except Exception as error:
+            self._application_failed(error)
+            return
+        if waiting is None:
+            self._host.give_credit(self, size)
+        else:
+            self._owed += size
+            self._hold(waiting, self._piece_taken)
+
+    def _piece_taken(self) -> None:
+        """Called when the application has taken the piece that it had an awaitable for."""
+        size, self._owed = self._owed, 0
+        if size:
+            self._host.give_credit(self, size)
+        if self.held is None:
+            self._deliver()
+
+    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
+        """Give the application no more until `waiting` is done, then `go_on`."""
+        try:
+            future = begin_waiting(waiting, self._sender.output.loop)
+        except TypeError as error:  # neither None nor awaitable
+            self._application_failed(error)
+            return
+        if future is None:
+            go_on()
+            return
+        self.held = future
+
+        def done(future: asyncio.Future[Any]) -> None:
+            error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if self.held is not future:
+                if error is not None and not isinstance(error, asyncio.CancelledError):
+                    if is_input_error(error):
+                        return  # what is left of a body that nobody reads any more
+                    app_log.error("Uncaught exception", exc_info=error)
+                return
+            self.held = None
+            if error is None:
+                self.in_request(go_on)
+            else:
+                self.in_request(self._application_failed, error)
+
+        future.add_done_callback(done)
+
+    def _end_request(self) -> None:
+        """Tell the delegate that its request is complete."""
+        delegate = self._end_reading()
+        if delegate is None:
+            return
+        if self.is_over or self.exchange.state == DONE:
+            close_delegate(delegate)  # it has answered already
+            return
+        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
+        try:
+            finish()
+        except Exception as error:
+            self._delegate = delegate
+            self._application_failed(error)
+
+    def _end_reading(self) -> HTTPMessageDelegate | None:
+        """Give nobody more of the request; return who has yet to hear of its end."""
+        delegate, self._delegate = self._delegate, None
+        self.held = None
+        self._untaken = None
+        self.deadline = NEVER
+        return delegate
+
+    # What the exchange asks; see `ExchangeOwner`.
+
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        return self.reading and self.held is None
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        """Called when an answer is complete, though it may not have left."""
+        self._give_back()
+        delegate = self._end_reading()
+        if delegate is not None:
+            # Not at once: the delegate may be in the middle of hearing of its body.
+            self._sender.output.loop.call_soon(close_delegate, delegate)
+        self.sent()
+
+    def sent(self) -> None:
+        """Called when END_STREAM has left: the stream is over if its answer is complete."""
+        if not self.is_over and self.out.complete and self.exchange.state == DONE:
+            self.is_over = True
+            self._service.log_access(self.exchange)
+            del self.exchange
+            self._host.stream_over(self)
+
+    def exchange_broken(self) -> None:
+        """Called when the answer cannot be completed as it was declared: reset the stream."""
+        if self.is_over:
+            return
+        # Who breaks it knows, and need not be told; its delegate may be in the middle of a call.
+        self.exchange.set_close_callback(None)
+        delegate = self._end_reading()
+        if delegate is not None:
+            self._sender.output.loop.call_soon(close_delegate, delegate)
+        self._host.reset_stream(self, INTERNAL_ERROR)
+
+    def exchange_left(self, exchange: Exchange) -> None:
+        """Called when nobody waits for the answer any more: tell the application."""
+        self.in_request(exchange.tell_closed)
+
+    def limit_body(self, max_bytes: int) -> None:
+        """Called with another limit of the body; it is asked when a piece is given."""
+
+    def time_body(self, timeout_s: float) -> None:
+        """Replace the time limit of the body that is being read."""
+        if self._begun and self.reading:
+            self.deadline = self._sender.output.loop.time() + timeout_s
+
+    def local_address(self) -> Any:
+        """Return the address that the connection came in on; None once it is gone."""
+        return self._host.local_address()
+
+    def raw_stream(self, exchange: Exchange) -> Any:
+        """Return nothing: what is below is not this request's alone."""
+        return None
+
+    def new_stream(self) -> IOStream:
+        """Refuse to be detached."""
+        raise self._not_detached()
+
+    def detach(self, exchange: Exchange, protocol: Any) -> None:
+        """Refuse to be detached."""
+        raise self._not_detached()
+
+    @staticmethod
+    def _not_detached() -> HTTPOutputError:
+        return HTTPOutputError(
+            "a request that came over HTTP/2 cannot be detached: its connection carries others, too"
+        )
+
+    def complain(self, text: str, *args: object) -> None:
+        """Log a line about the peer, within the service's limits."""
+        self._service.complain(self._sender.output.loop.time(), self._info, text, *args)
+
+    # What is held.
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes more as held for the request; fewer, where it is negative."""
+        self.held_bytes += size
+        if size > 0:
+            self._service.budget.take(size)
+        else:
+            self._service.budget.give(-size)
+
+    def room_to_hold(self) -> asyncio.Future[None] | None:
+        """Return what to wait for before more is held; None where there is room."""
+        return self._service.budget.room(self, self.held_bytes)
+
+    def held_budget(self) -> HeldBudget:
+        """Return the sum of what the server holds."""
+        return self._service.budget
+
+    def let_go(self) -> None:
+        """Refuse a body for which there is no room, before it begins or once it has waited."""
+        self._service.note_full()
+        self.answer(503, "no room for more bodies at present (max_held): try again")
+
+    def _give_back(self) -> None:
+        """Let the request hold nothing: it has ended."""
+        size, self.held_bytes = self.held_bytes, 0
+        if size:
+            self._service.budget.leave(self, size)
+
+    # Refusals, failures and the end.
+
+    def refuse(self, error: HTTPInputError) -> None:
+        """Answer a request that breaks a rule, and take no more of it."""
+        self.complain(
+            "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_rule(error)
+        )
+        self.answer(error.status, str(error))
+
+    def answer(self, status: int, reason: str) -> None:
+        """Answer in the application's place; where its answer has begun, reset the stream.
+
+        Args:
+            status: The status code.
+            reason: One line, ASCII, already escaped.
+        """
+        if self.is_over:
+            return
+        exchange = self.exchange
+        delegate = self._end_reading()
+        if exchange.state == FRESH:
+            body = reason.encode("ascii", "replace") + b"\n"
+            fields = [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(body)),
+            ]
+            if status == 503:
+                fields.append(RETRY_AFTER)
+            if exchange.method == "HEAD":
+                body = b""
+            exchange.write_headers(("", status, ""), fields, body or None, whole=bool(body))
+            exchange.end()
+            self._sender.finish(self.out)
+            self.exchange_done(exchange)
+        else:
+            self._host.reset_stream(self, PROTOCOL_ERROR if status != 503 else INTERNAL_ERROR)
+        if delegate is not None:
+            self.in_request(close_delegate, delegate)
+
+    def _application_failed(self, error: BaseException) -> None:
+        """End the stream after an exception of the delegate."""
+        if is_input_error(error) and not self.is_over:
+            self.refuse(as_input_error(error))
+            return
+        if not isinstance(error, asyncio.CancelledError):
+            app_log.error("Uncaught exception", exc_info=error)
+        delegate = self._end_reading()
+        if delegate is not None:
+            close_delegate(delegate)
+        if not self.is_over:
+            self.exchange_broken()
+
+    def check_deadline(self, now_s: float) -> None:
+        """Refuse a body that has not come in time."""
+        if self.reading and self.deadline <= now_s:
+            self.deadline = NEVER
+            self.complain("Timeout reading body from %s", str(self.exchange.context))
+            self.answer(408, "the body did not come in time")
+
+    def cut(self) -> None:
+        """End at once: the stream was reset, or its connection is lost. Tell the application."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self.reading = False
+        exchange = self.exchange
+        was_done = exchange.state == DONE
+        exchange.end()
+        self._sender.drop(self.out)
+        self._give_back()
+        delegate = self._end_reading()
+        if delegate is not None:
+            self.in_request(close_delegate, delegate)
+        elif not was_done:
+            self.in_request(exchange.tell_closed)
+        self._service.log_access(exchange)
+        del self.exchange
+
+    def in_request(self, call: Callable[..., T], *args: Any) -> T:
+        """Call in the context of the request."""
+        if self._inside:
+            return call(*args)
+        self._inside = True
+        try:
+            return self._context.run(call, *args)
+        finally:
+            self._inside = False
+
+
+def no_such_protocol(name: str) -> HTTPInputError:
+    """Return the refusal of an extended CONNECT. Source: RFC 8441 section 4, RFC 9220 section 3."""
+    return HTTPInputError(
+        f"':protocol' is '{escape(name)}', which nobody speaks here over HTTP/2",
+        status=501,
+        rfc="RFC 8441 section 4",
+    )
+
+
+def too_much(most: int) -> HTTPInputError:
+    """Return the refusal of a body that has become longer than it may be."""
+    return HTTPInputError(
+        f"Content too long: more than {most} bytes (max_body_size)",
+        status=413,
+        rfc="RFC 9110 section 15.5.14",
+    )

@@ -1,0 +1,245 @@
+"""HTTP/2 with real clients and a real proxy: curl, nghttp, h2load, httpx, HAProxy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h2.connection
+import h2.events
+import pytest
+import tornado.web
+
+from edgeserver.adapters.asgi import ASGIAdapter
+from edgeserver.adapters.wsgi import WSGIAdapter
+from edgeserver.proxyheaders import TrustPolicy
+from tests.e2e.proxies import haproxy_http
+from tests.e2e.site import address_of, answer, fetch, program, serve
+from tests.loops import on_both_loops
+
+BODY = bytes(range(256)) * 4096
+"""1 MiB: more than any window at first."""
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the body that came, and a trailer where the client takes one."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    version = scope["http_version"].encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"x-version", version)],
+            "trailers": True,
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"7")]})
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    """Answer with the body that came."""
+    version = environ["SERVER_PROTOCOL"].partition("/")[2]
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-Version", version), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def callback(request: Any) -> None:
+    """Answer with the body that came."""
+    fields = [(b"x-version", request.version.partition("/")[2].encode())]
+    request.connection.write_headers(("", 200, "OK"), fields, request.body, whole=True)
+    request.connection.finish()
+
+
+class Echo(tornado.web.RequestHandler):
+    """Answers with the body that came."""
+
+    def post(self) -> None:
+        """Answer."""
+        self.set_header("X-Version", self.request.version.partition("/")[2])
+        self.write(self.request.body)
+
+    get = post
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "asgi": lambda: ASGIAdapter(asgi, lifespan="off"),
+    "wsgi": lambda: WSGIAdapter(wsgi),
+    "callback": lambda: callback,
+    "tornado": lambda: tornado.web.Application([("/.*", Echo)]),
+}
+
+
+async def run(*command: str, given: bytes = b"") -> bytes:
+    """Run a client; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(given)
+    assert process.returncode == 0, output[-2000:]
+    return output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@on_both_loops
+async def test_curl_uploads_and_downloads(
+    kind: str, secure: bool, pair: Any, ca_file: Path
+) -> None:
+    """1 MiB each way, whatever application answers."""
+    options = {"ssl_options": pair} if secure else {}
+    async with serve(KINDS[kind](), http2=True, **options) as server:
+        host, port = address_of(server)
+        how = ["--http2-prior-knowledge", f"http://{host}:{port}/"]
+        if secure:
+            how = ["--http2", "--cacert", str(ca_file), f"https://localhost:{port}/"]
+        curl = [
+            program("curl"),
+            "-s",
+            "--data-binary",
+            "@-",
+            "-D",
+            "-",
+            "-H",
+            "content-type: text/x",
+            *how,
+        ]
+        printed = await run(*curl, given=BODY)
+    head, _, body = printed.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/2 200")
+    assert b"x-version: 2" in head
+    assert body.removesuffix(b"x-sum: 7\r\n\r\n") == BODY
+
+
+async def test_nghttp_asks_for_several_things_at_once() -> None:
+    """With the old priorities, trailers, and a GOAWAY at the end."""
+    async with serve(KINDS["asgi"](), http2=True) as server:
+        host, port = address_of(server)
+        urls = [f"http://{host}:{port}/{number}" for number in range(20)]
+        shown = (await run(program("nghttp"), "-nv", "-H", "te: trailers", *urls)).decode()
+    assert len(re.findall(r":status: .*200", shown)) == 20
+    assert len(re.findall(r"x-sum: .*7", shown)) == 20
+    assert "RST_STREAM" not in shown
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_h2load_loses_nothing(secure: bool, pair: Any) -> None:
+    """Many streams on several connections, all answered."""
+    options = {"ssl_options": pair} if secure else {}
+    async with serve(KINDS["callback"](), http2=True, **options) as server:
+        host, port = address_of(server)
+        url = f"http{'s' if secure else ''}://{host}:{port}/"
+        shown = await run(program("h2load"), "-n", "400", "-c", "4", "-m", "32", url)
+    assert b"400 succeeded, 0 failed, 0 errored, 0 timeout" in shown
+
+
+class Asker:
+    """A client that keeps eight requests in flight until it is told that it is enough.
+
+    Args:
+        reader: What the server sends.
+        writer: Where the client sends.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.connection = h2.connection.H2Connection()
+        self.connection.initiate_connection()
+        self.open: set[int] = set()
+        self.answered = 0
+        self.last = 2**31
+
+    def ask(self) -> None:
+        """Ask for more, as long as the server takes it."""
+        while len(self.open) < 8 and self.last == 2**31:
+            stream = self.connection.get_next_available_stream_id()
+            fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+            self.connection.send_headers(stream, fields, end_stream=True)
+            self.open.add(stream)
+        self.writer.write(self.connection.data_to_send())
+
+    async def keep_asking(self) -> None:
+        """Ask until the server closes; whatever it has not answered may be asked elsewhere."""
+        self.ask()
+        while data := await self.reader.read(65536):
+            while data:
+                size = 9 + int.from_bytes(data[:3], "big")
+                if len(data) < size:
+                    data += await self.reader.read(65536)
+                    continue
+                self.take(data[:size])
+                data = data[size:]
+            self.ask()
+
+    def take(self, frame: bytes) -> None:
+        """Act on a frame; on GOAWAY by hand, since the library takes every one for the end."""
+        if frame[3] == 7:
+            last, code = struct.unpack_from(">II", frame, 9)
+            assert code == 0
+            if last != 2**31 - 1:
+                self.last = last
+                self.open = {each for each in self.open if each <= last}
+            return
+        for event in self.connection.receive_data(frame):
+            if isinstance(event, h2.events.StreamEnded):
+                self.open.discard(event.stream_id)
+                self.answered += 1
+            elif isinstance(event, h2.events.StreamReset):
+                assert event.stream_id > self.last
+            assert not isinstance(event, h2.events.ConnectionTerminated)
+
+
+@on_both_loops
+async def test_a_drain_loses_nothing() -> None:
+    """All that a client asks for while a server stops is answered, or said not to have been."""
+
+    async def app(request: Any) -> None:
+        await asyncio.sleep(0)
+        callback(request)
+
+    async with serve(app, http2=True) as server:
+        askers = [Asker(*await asyncio.open_connection(*address_of(server))) for _ in range(3)]
+        asking = [asyncio.ensure_future(each.keep_asking()) for each in askers]
+        while min(each.answered for each in askers) < 40:
+            await asyncio.sleep(0)
+        assert await server.drain(30)
+        await asyncio.gather(*asking)
+        for each in askers:
+            assert not each.open
+            assert each.last < 2**31
+            each.writer.close()
+
+
+def whose(request: Any) -> None:
+    """Answer with the client, after a while: requests of several are in flight together."""
+    asyncio.get_running_loop().call_later(
+        0.05, answer, request, json.dumps([request.remote_ip, request.version])
+    )
+
+
+async def test_behind_haproxy(tmp_path: Path) -> None:
+    """It speaks HTTP/2 to us, with several clients on one connection; each is itself."""
+    trust = TrustPolicy(["127.0.0.1"])
+    async with serve(whose, http2="only", trust=trust) as server:
+        with haproxy_http(
+            tmp_path, backend=address_of(server), keepalive=True, http2=True
+        ) as proxy:
+            clients = [f"127.0.0.{number}" for number in range(2, 12)] * 2
+            told = await asyncio.gather(*(fetch(proxy.address, source=ip) for ip in clients))
+            assert [json.loads(each.body) for each in told] == [[ip, "HTTP/2"] for ip in clients]
+            assert server.open_connections < len(clients)
