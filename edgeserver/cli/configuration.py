@@ -14,7 +14,7 @@ import click
 
 from edgeserver.cli.failures import reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
-from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, apply_effective, contradictions
+from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, apply_effective, contradictions
 from edgeserver.config.effective import Effective, render
 from edgeserver.config.origins import MOST_PROBLEMS, Problem, WrongConfiguration
 from edgeserver.errors import ConfigurationError, EdgeServerError
@@ -39,7 +39,7 @@ def check(file: str | None, imports: bool) -> None:
     Exit codes: 0 fine, 1 findings that a server would start with, 2 errors.
     """
     with reported():
-        sources = Sources({}, file, os.environ)
+        sources = SettingSources({}, file, os.environ)
         effective = sources.effective(sources.load())
     problems = find_problems(effective, imports=imports)
     for problem in problems[:MOST_PROBLEMS]:
@@ -108,7 +108,7 @@ def config(target: str | None, **values: Any) -> None:
     It takes the flags of `serve`, and reads the same file and environment.
     """
     with reported():
-        sources = Sources.from_values(values, target)
+        sources = SettingSources.from_values(values, target)
         effective = sources.effective(sources.load())
         if effective.errors:
             raise WrongConfiguration(effective.errors)

@@ -38,7 +38,7 @@ __all__ = [
     "ConfigFile",
     "ListenerSaid",
     "check_rights",
-    "load_file",
+    "load_config_file",
     "parse_file",
     "said_of_listener",
 ]
@@ -86,7 +86,7 @@ class ConfigFile:
     problems: list[Problem] = field(default_factory=list)
 
 
-def load_file(path: str) -> bytes:
+def load_config_file(path: str) -> bytes:
     """Load the content of a configuration file.
 
     Raises:

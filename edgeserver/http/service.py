@@ -191,6 +191,21 @@ class HTTPService:
 
     # Connections come and go.
 
+    def info_of(self, transport: asyncio.BaseTransport, prelude: Any) -> ConnectionInfo:
+        """Return the ends of a connection, plain or over TLS.
+
+        Args:
+            transport: Its transport.
+            prelude: The PROXY header that came first, or None.
+        """
+        secure = transport.get_extra_info("sslcontext") is not None
+        return ConnectionInfo(
+            transport.get_extra_info("peername"),
+            scheme=self.protocol or ("https" if secure else "http"),
+            tls=transport.get_extra_info("tls_info") if secure else None,
+            prelude=prelude,
+        )
+
     def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave `loop` time to accept further connections before long work goes on."""
         (self._turns or turns_of(loop)).accepted()

@@ -102,7 +102,7 @@ from edgeserver.http2.settings import PeerSettings
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.http2.stream import Stream
 from edgeserver.http2.unreleased import Unreleased
-from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
+from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.transport.lingering import Closing
 
@@ -242,15 +242,7 @@ class HTTP2Connection(asyncio.Protocol):
             return
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        secure = transport.get_extra_info("sslcontext") is not None
-        address = transport.get_extra_info("peername")
-        tls = transport.get_extra_info("tls_info") if secure else None
-        self.admission.info = ConnectionInfo(
-            address,
-            scheme=service.protocol or ("https" if secure else "http"),
-            tls=tls,
-            prelude=self._prelude,
-        )
+        info = self.admission.info = service.info_of(transport, self._prelude)
         ready = service.ready_future(loop)
         self.sender = FrameSender(self.transport, loop, service.batch, ready, self)
         service.opened(self, loop)
@@ -259,13 +251,11 @@ class HTTP2Connection(asyncio.Protocol):
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_S, now)
         self.deadline = min(now + service.limits.header_timeout, service.clock.idle_deadline)
         self._connection_context = copy_context()
-        if not isinstance(address, tuple):
-            sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family != AF_UNIX:
-                # It was reset before it was accepted: see `HTTP1Connection`.
-                self.abort()
-                return
+        if not isinstance(info.address, tuple) and is_nameless(transport):
+            self.abort()
+            return
         self.sender.send(self._shared.preface)
+        tls = info.tls
         if tls is not None and not is_adequate(tls):
             self._fail(
                 HTTP2Error(
@@ -928,7 +918,7 @@ class HTTP2Connection(asyncio.Protocol):
         if self._closing or self.transport is None:
             return
         if not self._started and error.code == PROTOCOL_ERROR:
-            self._complain_of(f"{error}: {describe(self._buffer)}", error.rfc)
+            self._complain_of(f"{error}: {describe_opening(self._buffer)}", error.rfc)
         else:
             name = NAMES.get(error.code, str(error.code))
             self._complain_of(f"{error} ({name})", error.rfc)
@@ -1124,7 +1114,7 @@ def is_adequate(tls: Any) -> bool:
     )
 
 
-def describe(buffer: bytes) -> str:
+def describe_opening(buffer: bytes) -> str:
     """Return what came in place of the preface, for the log."""
     return f"'{escape(buffer[:24])}'"
 

@@ -18,7 +18,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.operate.admin import Admin
 from edgeserver.operate.endpoint import Endpoint
 from edgeserver.operate.metrics import INSTALL, can_render, forget_imports
-from edgeserver.operate.report import Facts, Report
+from edgeserver.operate.report import Facts, ServerReport
 from edgeserver.runtime.exits import StartError
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.runtime.processes import Operators
@@ -59,7 +59,7 @@ def open_admin(
 
     def operators(
         selector: selectors.BaseSelector,
-        report: Callable[[bool], Report],
+        report: Callable[[bool], ServerReport],
         command: Callable[[str], str],
     ) -> Endpoint:
         return Endpoint(

@@ -9,7 +9,7 @@ import trustme
 from click.testing import CliRunner, Result
 
 from edgeserver.cli import cli
-from edgeserver.cli.sources import Sources
+from edgeserver.cli.sources import SettingSources
 from edgeserver.errors import ConfigurationError
 
 HEAD = '[application]\napp = "main:app"\n'
@@ -253,7 +253,7 @@ def test_audit_in_the_words_of_the_file() -> None:
 def test_a_flag_counts_before_the_file() -> None:
     """As for each command; and a flag that is wrong is named as a flag."""
     Path("edge.toml").write_text("[proxies]\ntrust = ['10.0.0.1']\n")
-    sources = Sources({}, "edge.toml", {})
+    sources = SettingSources({}, "edge.toml", {})
     assert sources.effective(sources.load()).values["trust"] == ("10.0.0.1",)
     with pytest.raises(ConfigurationError, match=r"absent\.toml: the configuration cannot be"):
-        Sources({}, "absent.toml", {}).load()
+        SettingSources({}, "absent.toml", {}).load()

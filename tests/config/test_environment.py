@@ -26,7 +26,7 @@ def test_variables_of_our_own() -> None:
         "workers": 3,
         "body_timeout": 300.0,
         "bind": (":80", "127.0.0.1:81,proxy=v2"),
-        "access_log": False,
+        "access_log": "off",
     }
     assert said["workers"].origin.place == "EDGESERVER_WORKERS"
 

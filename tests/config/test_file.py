@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_file, parse_file
+from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_config_file, parse_file
 from edgeserver.config.model import SETTINGS, TABLES
 from edgeserver.config.origins import WrongConfiguration
 from edgeserver.errors import ConfigurationError
@@ -86,7 +86,7 @@ WRONG = [
      " [process]?"),
     ("[limits]\nworkers = 3", 'unknown key "workers"; it stands in [process]'),
     ("[limits]\nmax_held = 3", 'unknown key "max_held"; did you mean max-held?'),
-    ("[process]\nno-access-log = true", "write access-log = false"),
+    ("[process]\nno-access-log = true", "it stands in [logs]"),
     ("[process]\nqqq = 1", "a key is a flag of serve, without its dashes"),
     ("workers = 3", 'edge.toml:1: "workers" stands in [process]; write [process] above it'),
     ("[proces]", 'unknown table "proces"; did you mean [process]?'),
@@ -176,15 +176,15 @@ def test_any_values(entries: list[tuple[str, str, str]]) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     """A file that is not there, is a directory or far too long is refused by its name."""
     with pytest.raises(ConfigurationError, match=r"absent\.toml: the configuration cannot be read"):
-        load_file("absent.toml")
+        load_config_file("absent.toml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_file(str(tmp_path))
+        load_config_file(str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_file("a\0b")
+        load_config_file("a\0b")
     long = tmp_path / "long.toml"
     long.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigurationError, match=f"more than {MAX_FILE_BYTES} bytes"):
-        load_file(str(long))
+        load_config_file(str(long))
 
 
 def test_who_may_write_to_it(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from edgeserver.operate.admin import COMMANDS, PATHS, Admin
-from edgeserver.operate.endpoint import Answer, Refusal, Request, render_answer
-from edgeserver.operate.report import Report
+from edgeserver.operate.endpoint import AdminRefusal, AdminRequest, Answer, render_answer
+from edgeserver.operate.report import ServerReport
 from tests.operate.reports import FACTS, HOSTILE, row_of, running, worker
 
 
 class Asked:
     """An admin with a report, which notes the commands."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ServerReport) -> None:
         self.commands: list[str] = []
         self.refused = ""
         self._admin = Admin(FACTS, lambda with_memory: report, self._do)
@@ -28,13 +28,13 @@ class Asked:
 
     def __call__(self, path: str, method: str = "GET", **facts: Any) -> Answer:
         """Ask."""
-        return self._admin(Request(method=method, path=path, **{"is_known": True, **facts}))
+        return self._admin(AdminRequest(method=method, path=path, **{"is_known": True, **facts}))
 
     def status(self, *arguments: Any, **facts: Any) -> int:
         """Return the status of an answer or of a refusal."""
         try:
             return self(*arguments, **facts).status
-        except Refusal as refusal:
+        except AdminRefusal as refusal:
             return refusal.answer.status
 
 
@@ -61,7 +61,7 @@ def test_a_command_that_is_refused() -> None:
     """Whoever asks is told why nothing is done."""
     ask = Asked(running())
     ask.refused = "edge.toml:7: no such key"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AdminRefusal) as caught:
         ask("/reload", "POST", is_local=True)
     assert caught.value.answer.status == 409
     assert caught.value.answer.body == {"error": "edge.toml:7: no such key"}
@@ -119,7 +119,7 @@ def test_status() -> None:
 
 def test_status_of_a_server_that_has_said_nothing() -> None:
     """Before a worker tells of itself there is what its parent knows."""
-    status = Asked(Report(wanted=2))("/status").body
+    status = Asked(ServerReport(wanted=2))("/status").body
     assert status["policy"] == list(FACTS.policy)
     assert status["workers"] == []
     assert not status["ready"]
