@@ -52,6 +52,7 @@ class RunOptions(TypedDict, total=False):
     # Behind a proxy.
     trust: str | Sequence[str] | None
     trust_file: str | Sequence[str] | None
+    trust_file_max_age: int | None
     source: str | None
     proto_header: str | None
     max_hops: int | None
