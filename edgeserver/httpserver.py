@@ -8,10 +8,12 @@ Source: `tornado.httpserver`, whose constructor, methods and ways to start these
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
+import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from edgeserver.adapters.callback import RequestCallback
@@ -45,7 +47,7 @@ from edgeserver.server.tls import TLSService
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
-from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
+from edgeserver.tcpserver import INHERIT, Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.util import Configurable, initialized_by
 
@@ -62,6 +64,9 @@ STREAM_S = 1.0
 
 ACCEPTING_TURNS = 3
 """Within how many turns of the event loop an accepted connection has its protocol."""
+
+_FIXED_LIMITS = frozenset(("no_keep_alive", "decompress_request"))
+"""Limits that connections have taken over when they were made."""
 
 OPENING_POLL_S = 0.02
 """How soon is looked again whether handshakes have ended."""
@@ -298,13 +303,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """The trust policy in force; `TrustPolicy.off()` where no header is read."""
         return self._stack.policy
 
-    def set_trust(self, policy: TrustPolicy) -> None:
+    def set_trust(self, policy: TrustPolicy, *, listener: Listener | None = None) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
         A listener is warned of on which nobody can be believed any more, as at its start.
 
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
+            listener: One of `listeners`, for whose connections alone it is from now on; None for
+                all that were not given one of their own.
 
         Raises:
             ConfigurationError: A listener expects PROXY preludes, or did, which the policy
@@ -312,8 +319,67 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy, self.listeners)
-        self._service.trust = policy
+        self._stack.set_policy(policy, self.listeners, listener)
+
+    def add_sockets(
+        self,
+        sockets: Iterable[socket.socket],
+        *,
+        ssl_options: SSLOptions | None = INHERIT,
+        proxy_protocol: Any = INHERIT,
+        trust: TrustPolicy = INHERIT,
+        http2: Any = INHERIT,
+    ) -> None:
+        """Accept connections on listening `sockets`, which belong to the server from now on.
+
+        Args:
+            sockets: Such as those of `bind_sockets`.
+            ssl_options: TLS settings of their connections; None for plain ones.
+            proxy_protocol: The PROXY prelude of their connections; None for none.
+            trust: Who may say who the client of their connections is, where that is another
+                `TrustPolicy` than the server's: `TrustPolicy.off()` for a public port beside a
+                private one, say.
+            http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
+
+        Raises:
+            ValueError: The settings are wrong.
+            OSError: A socket cannot be used. After any error nothing is accepted on any of them.
+        """
+        if trust is not INHERIT and not isinstance(trust, TrustPolicy):
+            raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+        super().add_sockets(
+            sockets,
+            ssl_options=ssl_options,
+            proxy_protocol=proxy_protocol,
+            trust=trust,
+            http2=http2,
+        )
+
+    # Limits.
+
+    def set_limits(self, **limits: Any) -> None:
+        """Put other limits in force, from the next head or body on, on open connections, too.
+
+        Args:
+            **limits: Arguments of the constructor: `chunk_size`, `max_header_size`,
+                `max_header_fields`, `max_body_size`, `max_buffer_size`, `max_held`,
+                `max_connections` and the timeouts. What is not given stays as it is.
+
+        Raises:
+            ConfigurationError: A limit cannot work; nothing has changed.
+            TypeError: There is no such limit, or it cannot change while the server runs.
+        """
+        most = self.max_connections
+        if "max_connections" in limits:
+            most = connection_limit(limits.pop("max_connections"))
+        wrong = limits.keys() & _FIXED_LIMITS
+        if wrong:
+            raise TypeError(f"{min(wrong)} cannot change while the server runs")
+        changed = dataclasses.replace(self._service.limits, **limits)
+        self._service.set_limits(changed)
+        if most != self.max_connections:
+            self.max_connections = most
+            self._capacity.set_most(most)
 
     # TLS.
 
@@ -330,6 +396,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             good files, and why. Nothing raises: a wrong file changes nothing but the status.
         """
         return self._tls.reload()
+
+    def set_tls(self, ssl_options: SSLOptions, *, listener: Listener) -> None:
+        """Put other TLS options in force on a listener that has some, for new connections.
+
+        Args:
+            ssl_options: As for the constructor.
+            listener: One of `listeners`.
+
+        Raises:
+            TLSConfigurationError: An option or a file is wrong; nothing has changed.
+        """
+        self._tls.prepare(ssl_options, listener.http2)
+        listener.ssl_options = ssl_options
+        self._tls.keep_only([each.ssl_options for each in self.listeners])
+        self._tls.start(listener.loop)
 
     # The end.
 

@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
-from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
+from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, flags_said
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 
@@ -31,24 +32,28 @@ Examples:
   edgeserver serve main:app --certfile site.pem --bind https://:443 --http-redirect 80
   edgeserver serve main:app --bind unix:/run/app.sock,mode=660 --trust unix:
   edgeserver serve main:app --bind :8000,proxy=v2 --trust 10.0.0.5
+  edgeserver serve --config edge.toml
 """
 
 
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
-@click.argument("target", metavar="MODULE:ATTR")
-def serve(target: str, **values: Any) -> None:
-    """Run the application that MODULE:ATTR names.
+@click.argument("target", metavar="MODULE:ATTR", required=False)
+def serve(target: str | None, **values: Any) -> None:
+    """Run the application that MODULE:ATTR, or the configuration, names.
 
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
     stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
-    request, SIGHUP reads certificates and lists again.
+    request, SIGHUP reads the configuration, certificates and lists again.
     """
     with reported(debug=bool(values["debug"])):
-        plan = open_plan(target, values)
+        plan = Sources.from_values(values, target).read()
+    with reported(debug=plan.debug, spell=plan.spell):
+        _open(plan)
         sys.exit(execute(plan))
 
 
 add_flags(serve, GROUPS)
+serve.params.extend(CONFIG_OPTIONS)
 
 
 def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> ServePlan:
@@ -62,11 +67,17 @@ def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> Ser
     Raises:
         EdgeServerError: A value is wrong, or something cannot be had.
     """
-    plan = ServePlan(target=target, app=app, debug=bool(values["debug"]))
-    apply_flags(APPLY_ORDER, values, plan)
+    # A program has said all that it has to say: neither environment nor file counts.
+    plan = Sources(flags_said(values, target), None, {}).read()
+    plan.app = app
+    _open(plan)
+    return plan
+
+
+def _open(plan: ServePlan) -> None:
+    """Build what a plan asks for, and open its sockets."""
     _prepare(plan)
     _open_listeners(plan)
-    return plan
 
 
 def execute(plan: ServePlan) -> int:
@@ -92,17 +103,13 @@ def _prepare(plan: ServePlan) -> None:
 
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.runtime.sockets import ActivatedSockets, open_sockets
+    from edgeserver.runtime.reconfigure import open_listener
+    from edgeserver.runtime.sockets import ActivatedSockets
 
     activated = ActivatedSockets(os.environ)
     try:
         for listener in (*plan.listeners, *plan.redirects):
-            listener.sockets = open_sockets(
-                listener.bind,
-                backlog=plan.backlog,
-                reuse_port=plan.reuse_port,
-                activated=activated,
-            )
+            open_listener(plan, listener, activated)
         for name in map(escape, activated.left):
             _say(
                 f"systemd has passed sockets named {name} that nobody asks for; add"
@@ -151,42 +158,56 @@ def _run_workers(plan: ServePlan) -> int:
     from edgeserver.runtime.admin import open_admin
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
-    from edgeserver.runtime.sockets import PlaceSockets
-    from edgeserver.runtime.supervisor import Limits
+    from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
-    queues = PlaceSockets((*plan.listeners, *plan.redirects))
-    with reported(debug=plan.debug):
+    force = PlanInForce(plan, _say)
+    watching = contextlib.ExitStack()
+    with reported(debug=plan.debug, spell=plan.spell):
         operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
         from edgeserver.runtime.worker import run_process
 
-        queues.take(link.place)
+        force.queues.take(link.place)
+        mine = force.plan
         try:
-            with reported(debug=plan.debug):
-                return run_process(plan, announce=link.ready, link=link)
+            with reported(debug=mine.debug, spell=mine.spell):
+                return run_process(mine, announce=link.ready, link=link)
         except CommandFailure as failure:
             failure.show()
             return failure.exit_code
 
-    return run_workers(
-        plan.workers,
-        body,
-        limits=Limits(
-            start_timeout_s=plan.start_timeout_s,
-            stop_timeout_s=plan.stop_timeout_s,
-            worker_timeout_s=plan.worker_timeout_s,
-            max_lifetime_s=plan.max_lifetime_s,
-            max_memory=plan.max_memory,
-        ),
-        queues=queues,
-        shared_queue=queues.is_shared,
-        on_ready=lambda kind: _announce(plan, kind),
-        say=_say,
-        manager=take_manager(os.environ),
-        operators=operators,
-    )
+    def on_ready(kind: str) -> None:
+        _announce(plan, kind)
+        if plan.reloads:
+            watching.callback(_watch_sources(plan).terminate)
+
+    try:
+        return run_workers(
+            plan.workers,
+            body,
+            limits=limits_of(plan),
+            queues=force.queues,
+            shared_queue=force.queues.is_shared,
+            on_ready=on_ready,
+            say=_say,
+            manager=take_manager(os.environ),
+            operators=operators,
+            configuration=force,
+        )
+    finally:
+        watching.close()
+        force.close()
+
+
+def _watch_sources(plan: ServePlan) -> Any:
+    """Start the process that asks for a roll when a source has changed, and return it."""
+    from edgeserver.runtime.watch import start_watching
+
+    path = plan.configuration.path if plan.configuration is not None else None
+    _say(f"--reload: watching {escape(os.path.abspath(plan.app_dir))}")
+    return start_watching(plan.app_dir, [] if path is None else [path], os.getpid())
 
 
 def _say(line: str) -> None:

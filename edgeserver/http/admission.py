@@ -16,7 +16,7 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
 from edgeserver.http.protocols import Auditor, BoundTrust, Trust
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
@@ -37,8 +37,10 @@ class Admission:
         server_conn: What delegates are told to know the connection by.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
+        believed: Who is believed on this connection.
         info: Who is at the other end; set when that is known, before the first request.
     """
 
@@ -50,6 +52,7 @@ class Admission:
         "_service",
         "_trust",
         "_visible",
+        "believed",
         "info",
         "misdirected",
     )
@@ -61,8 +64,10 @@ class Admission:
         service: HTTPService,
         server_conn: object,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.misdirected = misdirected
+        self.believed = service.believed if believed is None else believed
         self._service = service
         self._server_conn = server_conn
         self._trust: Trust | None = None  # the policy that `_bound` was made of
@@ -109,7 +114,7 @@ class Admission:
             Exception: Whatever the application raises.
         """
         service = self._service
-        trust = service.trust
+        trust = self.believed.trust
         if trust is not None:
             bound = self._bound
             if bound is None or trust is not self._trust:
@@ -131,9 +136,10 @@ class Admission:
             exchange.client = exchange.bound = None
             exchange.remote_ip = self.info.peer_ip
             exchange.protocol = self.info.scheme
-        if body_size or service.take_request is None or service.decompresses:
+        take_request = service.take_request
+        if body_size or take_request is None:
             return self._make_delegate(exchange, body_size)
-        service.take_request(self._server_conn, exchange)
+        take_request(self._server_conn, exchange)
         return None
 
     def remember(self, fields: dict[bytes, bytes]) -> None:

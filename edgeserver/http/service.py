@@ -32,10 +32,26 @@ from edgeserver.support.loggers import app_log, gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
 from edgeserver.support.turns import TurnBudget, turns_of
 
-__all__ = ["HTTPService"]
+__all__ = ["HTTPService", "TrustSource"]
 
 WARNING_EVERY_S: Final = 60.0
 """How often it is said at most that bodies are refused for want of room, in seconds."""
+
+
+class TrustSource:
+    """Who is believed on the connections of some listeners; it may change while they are open.
+
+    Args:
+        trust: How the client's address is decided, or None to take the peer's.
+
+    Attributes:
+        trust: The same, for each request that begins.
+    """
+
+    __slots__ = ("trust",)
+
+    def __init__(self, trust: Trust | None) -> None:
+        self.trust = trust
 
 
 class HTTPService:
@@ -56,13 +72,16 @@ class HTTPService:
 
     Attributes:
         start_request: The delegate's.
-        take_request: The delegate's, where it `TakesRequests`; else None.
+        take_request: The delegate's, where it `TakesRequests` and each is given to it as it came;
+            else None.
         keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
+        believed: Who is believed where a listener has nobody of its own.
         budget: What is held of bodies and messages, over all connections.
         batch: Has the answers of one turn of the event loop leave together.
         connections: Who is connected.
         clock: The time, and whose deadline is over.
         on_tick: Called at each tick of the clock with the loop's time.
+        on_limits: Called with other limits when they are set.
         turns: The time of a turn of the event loop, over all connections; from the first one on.
         draining: Whether a connection that falls idle is closed.
         must_close: Whether each head of an answer says that it is the last of its connection.
@@ -96,12 +115,12 @@ class HTTPService:
         # What every request needs is one step away.
         self.start_request = delegate.start_request
         taking: TakesRequests | Any = delegate
-        self.take_request: Callable[[object, Any], None] | None = getattr(
-            taking, "take_request", None
+        self.take_request: Callable[[object, Any], None] | None = (
+            None if limits.decompress_request else getattr(taking, "take_request", None)
         )
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
         self.decompresses = limits.decompress_request
-        self.trust = trust
+        self.believed = TrustSource(trust)
         self.access_log = access_log
         self.audit_log = audit_log
         self.strict_transport = strict_transport
@@ -122,11 +141,33 @@ class HTTPService:
             tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout, self._tick
         )
         self.on_tick: list[Callable[[float], None]] = []
+        self.on_limits: list[Callable[[HTTPLimits], None]] = []
         self._turns = turns  # those that were asked for; None for the loop's own
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
         self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
         self._ready: asyncio.Future[None]  # of that loop
+
+    @property
+    def trust(self) -> Trust | None:
+        """Who is believed where a listener has nobody of its own."""
+        return self.believed.trust
+
+    @trust.setter
+    def trust(self, trust: Trust | None) -> None:
+        self.believed.trust = trust
+
+    def set_limits(self, limits: HTTPLimits) -> None:
+        """Hold what begins from now on to other limits, on open connections, too.
+
+        Whether connections are kept and bodies decompressed stays as it was.
+        """
+        self.limits = limits
+        self.budget.max_bytes = limits.max_held
+        self.batch.write_timeout_s = limits.write_timeout
+        self.clock.set_times(tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout)
+        for call in self.on_limits:
+            call(limits)
 
     def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done already; one serves all writes that need not wait."""

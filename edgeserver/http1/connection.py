@@ -36,6 +36,7 @@ from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
 from edgeserver.http.input_errors import as_input_error, is_input_error
 from edgeserver.http.output import NEVER, OutputBuffer
+from edgeserver.http.service import TrustSource
 from edgeserver.http.tally import QUICK_S
 from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
@@ -69,6 +70,7 @@ class HTTP1Connection(asyncio.Protocol):
         prelude: The PROXY header that came first, or None.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
         transport: The transport; None once the connection is lost or handed on.
@@ -110,6 +112,7 @@ class HTTP1Connection(asyncio.Protocol):
         shared: HTTP1Shared,
         prelude: Any = None,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.requests = RequestReader(shared)
@@ -119,7 +122,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._shared = shared
         self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(shared.service, self, misdirected)
+        self.admission = Admission(shared.service, self, misdirected, believed)
         self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
@@ -367,7 +370,7 @@ class HTTP1Connection(asyncio.Protocol):
         if self.requests.begun or make is None or transport is None:
             return False
         first = bytes(self.requests.buffer)
-        protocol = make(first, self._prelude)
+        protocol = make(first, self._prelude, self.admission.believed)
         if protocol is None:
             return False
         paused = self.output.paused

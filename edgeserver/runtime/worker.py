@@ -17,23 +17,24 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
 from edgeserver.operate.sampling import Sampler
+from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
-from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
-from edgeserver.runtime.plan import HTTP2_MODES, Hook, ServePlan
+from edgeserver.runtime.plan import HTTP2_MODES, Hook, PlannedListener, ServePlan
+from edgeserver.runtime.reload import put_in_force, reread
 from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.tcpserver import Listener as ServedListener
 
 __all__ = ["run_process"]
 
@@ -88,17 +89,12 @@ def run_process(
     """
     if manager is not None and plan.start_timeout_s:
         manager.needs(plan.start_timeout_s)
+    if plan.reloads:
+        # Python takes a source of the same second and length for the one that it has compiled.
+        sys.dont_write_bytecode = True
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = plan.app
-    if app is None:
-        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
-    try:
-        kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-        options = _adapter_options(plan, kind)
-        delegate = make_delegate(kind, app, options, spelled=plan.spell_option)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
+    kind, delegate = prepare_application(plan)
     _configure_logging()
     keep_freed_memory()
     log = None
@@ -122,13 +118,6 @@ def run_process(
         if log is not None:
             log.close()
     return EXIT_OK
-
-
-def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
-    """Return what the adapter is given: what flags say, and what only this process knows."""
-    if kind == "wsgi":
-        return plan.adapter_options | {"multiprocess": plan.workers > 1}
-    return plan.adapter_options
 
 
 class _Start:
@@ -189,6 +178,7 @@ class _Process:
         self._sampler: Sampler | None = None  # where somebody asks what is counted
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
+        self._served: list[list[ServedListener]] = []  # of each listener of the plan
         self._loop: asyncio.AbstractEventLoop
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -207,16 +197,10 @@ class _Process:
         await run_hooks(self._plan.on_start, server)
         server.pause_accepting(by=_STARTING)
         for listener in self._plan.listeners:
-            options: dict[str, Any] = {}
-            if listener.is_tls:
-                options["ssl_options"] = self._plan.tls[listener.http2]
-            if listener.bind.proxy is not None:
-                options["proxy_protocol"] = listener.bind.proxy
-            options["http2"] = HTTP2_MODES[listener.http2]
-            server.add_sockets(listener.sockets, **options)
+            self._listen(server, listener)
         if self._link is not None and self._link.is_renewed:
             # What the parent has read, certificates for one, may be old by now.
-            await self._run_each(self._plan.on_reload, server, "at start")
+            await self._run_each([self._reread_lists, *self._plan.on_reload], server, "at start")
         server.resume_accepting(by=_STARTING)
         redirecting = self._start_redirects()
         self._hear_signals(server)
@@ -245,6 +229,24 @@ class _Process:
         return Sampler(
             link.row, servers, logs={name: log for name, log in logs.items() if log is not None}
         )
+
+    def _listen(self, server: HTTPServer, listener: PlannedListener) -> None:
+        """Have the server accept on the sockets of a listener."""
+        options: dict[str, Any] = {"http2": HTTP2_MODES[listener.http2]}
+        if listener.is_tls:
+            contexts = self._plan.tls if listener.tls is None else listener.tls
+            options["ssl_options"] = contexts[listener.http2]
+        if listener.bind.proxy is not None:
+            options["proxy_protocol"] = listener.bind.proxy
+        if listener.trust is not None:
+            options["trust"] = listener.trust
+        before = len(server.listeners)
+        server.add_sockets(listener.sockets, **options)
+        self._served.append(server.listeners[before:])
+
+    async def _reread_lists(self, server: HTTPServer) -> None:
+        """Read the files of proxies again."""
+        await put_in_force(server, self._served, self._plan, self._plan)
 
     def _hear_signals(self, server: HTTPServer) -> None:
         """Act on what an operator asks for beside the end."""
@@ -332,9 +334,16 @@ class _Process:
         """Begin the graceful end; asked again, end the process at once."""
         if not self._asked_to_stop:
             self._asked_to_stop = True
+            delay_s = self._plan.drain_delay_s if self._link is None else 0.0
             if self._link is None:
-                _end_within(self._plan.stop_timeout_s)
-            self._loop.call_soon_threadsafe(self._begin_stop, signal.Signals(number).name)
+                _end_within(delay_s + self._plan.stop_timeout_s)
+            name = signal.Signals(number).name
+            if delay_s:
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, delay_s, self._begin_stop, name
+                )
+            else:
+                self._loop.call_soon_threadsafe(self._begin_stop, name)
             return
         try:
             if self._log is not None:
@@ -367,20 +376,49 @@ class _Process:
         asyncio.get_running_loop().create_task(self._reload(server))
 
     async def _reload(self, server: HTTPServer) -> None:
-        """Read again what can be; code is not."""
+        """Read again what can be; code is not.
+
+        Where there is a parent it has checked all of it, and hands on what it has read.
+        """
         gen_log.info("SIGHUP: reloading")
         if self._manager is not None:
             self._manager.reloading("SIGHUP: reloading")
         try:
-            failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
+            failed = await self._change(server)
         finally:
             if self._link is not None:
                 self._link.reloaded()
             if self._manager is not None:
                 self._manager.ready("serving")
         if self._sampler is not None:
-            self._sampler.count_reload(failed=bool(failed))
+            self._sampler.count_reload(failed=failed is None or failed > 0)
+        if failed is None:
+            gen_log.error("SIGHUP: nothing was changed")
+            return
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
+
+    async def _change(self, server: HTTPServer) -> int | None:
+        """Put in force what is said now; return how much has failed then, None where nothing is."""
+        try:
+            plan = self._reread()
+            await put_in_force(server, self._served, self._plan, plan)
+        except EdgeServerError as error:
+            for line in self._plan.spell(str(error)).split("\n"):
+                gen_log.error("SIGHUP: %s", line)
+            return None
+        self._plan.take_over(plan)
+        return await self._run_each(self._plan.on_reload, server, "SIGHUP")
+
+    def _reread(self) -> ServePlan:
+        """Return the plan that is to be in force.
+
+        Raises:
+            ConfigurationError: Something is wrong with it.
+        """
+        if self._link is not None:
+            return reread(self._plan, self._link.configuration(), "reload", examines=False)
+        configuration = self._plan.configuration
+        return reread(self._plan, None if configuration is None else configuration.load(), "reload")
 
     def _on_reopen_signal(self, server: HTTPServer) -> None:
         asyncio.get_running_loop().create_task(self._reopen(server))

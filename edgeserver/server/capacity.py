@@ -58,6 +58,13 @@ class Capacity:
         connections = self._connections
         return len(connections) + connections.detached_count() + self._count_opening()
 
+    def set_most(self, most: int) -> None:
+        """Hold the server to another number from now on."""
+        self._most = most
+        self._until_count = 0
+        if self._paused is not None:
+            self._bound()
+
     def count_begun(self) -> None:
         """Called when a connection has begun, or has come as far as HTTP; count now and then."""
         self._until_count -= 1

@@ -110,14 +110,23 @@ class Process:
         arguments: The command and its arguments.
         cwd: Its directory.
         pass_fds: Descriptors that it inherits.
+        variables: What its environment has beside that of the tests.
     """
 
-    def __init__(self, arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> None:
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+    def __init__(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        pass_fds: Sequence[int] = (),
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("EDGESERVER_")
+        } | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(variables or {})}
         self._popen: Any
         if arguments[: len(_COMMAND)] == _COMMAND:
             forked = arguments[len(_COMMAND) :]
-            self._popen = _Forked(forked, cwd, dict(environment), pass_fds)
+            self._popen = _Forked(forked, cwd, environment, pass_fds)
         else:
             self._popen = subprocess.Popen(
                 arguments,
@@ -135,9 +144,9 @@ class Process:
         self._selector.register(self._popen.stdout, selectors.EVENT_READ, "out")
         self._selector.register(self._popen.stderr, selectors.EVENT_READ, "err")
 
-    def wait_for(self, text: str, *, times: int = 1) -> str:
+    def wait_for(self, text: str, *, times: int = 1, patience_s: float = PATIENCE_S) -> str:
         """Read until a whole line with `text` has come on either output, and return that line."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + patience_s
         while True:
             whole = [*self.out.split("\n")[:-1], *self.err.split("\n")[:-1]]
             found = [line for line in whole if text in line]
@@ -187,9 +196,14 @@ class Process:
 
 
 @contextmanager
-def running(arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> Iterator[Process]:
+def running(
+    arguments: list[str],
+    cwd: Path,
+    pass_fds: Sequence[int] = (),
+    variables: dict[str, str] | None = None,
+) -> Iterator[Process]:
     """Run a command for the length of a test."""
-    process = Process(arguments, cwd, pass_fds)
+    process = Process(arguments, cwd, pass_fds, variables)
     try:
         yield process
     finally:

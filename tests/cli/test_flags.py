@@ -1,6 +1,7 @@
 """What the flags of `serve` decide."""
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,10 +16,10 @@ from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.cli import cli
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
-from edgeserver.cli.options import parse_bytes
 from edgeserver.cli.serve import serve
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import settings_of
+from edgeserver.config.values import parse_bytes
 from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import SHUTDOWN_TIMEOUT_S, ServePlan
 from edgeserver.runtime.prepare import prepare
@@ -143,7 +144,7 @@ def test_no_time(flag: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["serve"], "edgeserver: missing argument 'MODULE:ATTR' (see edgeserver serve --help)\n"),
+        (["serve"], "edgeserver: missing argument 'MODULE:ATTR'; a file can name it, too"),
         (["sevre"], "edgeserver: no such command 'sevre'"),
         (["--nonsense"], "edgeserver: no such option"),
         (["serve", "a:b", "--wokers", "2"], "no such option --wokers (see"),
@@ -197,6 +198,7 @@ def test_flags_of_workers() -> None:
         ["--max-requests", "5"],
         ["--max-lifetime", "5"],
         ["--max-memory", "5M"],
+        ["--admin", "unix:a.sock"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -205,6 +207,16 @@ def test_what_a_single_process_cannot_do(arguments: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=f"--single-process and {arguments[0]} exclude"):
         _plan("--single-process", *arguments)
     assert _plan("--single-process", "--workers", "1").single_process
+
+
+def test_operators() -> None:
+    """Operators may be answered at several places; a token is for those that need one."""
+    plan = _plan("--admin", "unix:a.sock", "--admin", "127.0.0.1:9000")
+    assert [bind.path or bind.port for bind in plan.admin] == ["a.sock", 9000]
+    with pytest.raises(ConfigurationError, match="--admin-token-file is for addresses"):
+        _plan("--admin", "unix:a.sock", "--admin-token-file", "token")
+    with pytest.raises(ConfigurationError, match="--admin :9000: others than this machine"):
+        _plan("--admin", ":9000")
 
 
 def test_a_trust_policy(tmp_path: Path) -> None:
@@ -323,7 +335,8 @@ def test_help_shows_every_flag_under_a_title() -> None:
     for group in GROUPS:
         assert f"{group.title}:" in result.output
         for option in group.options:
-            assert result.output.count(f"  {option.opts[0]} ") == 1, option.name
+            long = option.opts[0]
+            assert len(re.findall(rf"(?:  |, ){long} ", result.output)) == 1, option.name
             assert option.help
 
 

@@ -30,6 +30,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.max_memory = values["max_memory"] or 0
     plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
     plan.drain_idle_s = setting("drain-idle").value_in(values)
+    plan.drain_delay_s = setting("drain-delay").value_in(values)
+    plan.reloads = bool(values["reload"])
     plan.loop = setting("loop").value_in(values)
     plan.debug = bool(values["debug"])
     _apply_access_log(values, plan)
@@ -57,10 +59,12 @@ def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
         "max_requests",
         "max_lifetime",
         "max_memory",
+        "reload",
         "admin",
     ):
         # What may be repeated is an empty list where it was not said.
-        if values[name] not in (None, (), []) and not (name == "workers" and values[name] == 1):
+        given = values[name] is not False and values[name] not in (None, (), [])
+        if given and not (name == "workers" and values[name] == 1):
             flag = setting(name.replace("_", "-")).flag
             raise ConfigurationError(
                 f"--single-process and {flag} exclude each other: nobody watches the process;"
