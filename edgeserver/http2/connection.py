@@ -68,6 +68,7 @@ from edgeserver.http2.frames import (
     PREFACE,
     PRIORITY,
     PRIORITY_FLAG,
+    PRIORITY_UPDATE,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -89,6 +90,7 @@ from edgeserver.http2.limits import (
     IDLE_FRAMES,
     IDLE_FRAMES_PER_ANSWER,
     IDLE_FRAMES_PER_S,
+    KEPT_PRIORITIES,
     MAX_BLOCK_BYTES,
     MAX_CONTINUATIONS,
     OPENED_IN_A_ROW,
@@ -96,6 +98,7 @@ from edgeserver.http2.limits import (
     SMALL_STEP,
     STREAM_CREDIT,
 )
+from edgeserver.http2.priority import parse_priority
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.settings import PeerSettings
 from edgeserver.http2.shared import HTTP2Shared
@@ -111,6 +114,9 @@ NEVER: Final = math.inf
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
+
+MAX_PRIORITY_BYTES: Final = 257
+"""What is kept of a priority that came beforehand: one byte more than any that says something."""
 
 KEPT_PAST: Final = 256
 """How many streams are remembered that are over."""
@@ -164,6 +170,7 @@ class HTTP2Connection(asyncio.Protocol):
         "_past",
         "_peer",
         "_prelude",
+        "_priorities",
         "_reading_paused",
         "_resets",
         "_said_last",
@@ -206,6 +213,8 @@ class HTTP2Connection(asyncio.Protocol):
         self._peer = PeerSettings()
         self._streams: dict[int, Stream] = {}
         self._past: dict[int, bool] = {}  # streams that are over; whether we have reset them
+        # Of streams that the peer has not opened yet; None as long as it has said nothing of any.
+        self._priorities: dict[int, bytes] | None = None
         self._unreleased = Unreleased()  # reset, and not let go by the application
         self._last_id = 0  # the highest that the peer has used
         self._last_served = 0  # the highest of which the application may have heard
@@ -424,6 +433,8 @@ class HTTP2Connection(asyncio.Protocol):
             self._take_continuation(flags, data[start:end])
         elif kind == PRIORITY:
             self._take_priority(stream_id, data[start:end])
+        elif kind == PRIORITY_UPDATE:
+            self._take_priority_update(stream_id, data[start:end])
         elif kind == GOAWAY:
             self._take_goaway(stream_id, end - start)
         elif kind == PUSH_PROMISE:
@@ -551,6 +562,11 @@ class HTTP2Connection(asyncio.Protocol):
                 self._kept_fields = None
                 self.admission.forget()
         self.deadline = NEVER
+        if self._priorities is not None and stream_id in self._priorities:
+            # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
+            self._prioritize(stream, self._priorities.pop(stream_id))
+        elif b"priority" in fields:
+            self._prioritize(stream, fields[b"priority"])
         try:
             stream.begin(
                 head,
@@ -563,6 +579,10 @@ class HTTP2Connection(asyncio.Protocol):
             self._streams.pop(stream_id, None)
             self._malformed(stream_id, error)
             self._close_soon()
+
+    @staticmethod
+    def _prioritize(stream: Stream, value: bytes) -> None:
+        stream.out.urgency, stream.out.incremental = parse_priority(value)
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(
@@ -821,6 +841,29 @@ class HTTP2Connection(asyncio.Protocol):
             self._break_stream(
                 stream, PROTOCOL_ERROR, "a dependency on itself", "RFC 7540 section 5.3.1"
             )
+
+    def _take_priority_update(self, stream_id: int, payload: bytes) -> None:
+        """Act on the other way to say a priority. Source: RFC 9218 section 7.1."""
+        if stream_id:
+            raise HTTP2Error(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream", "RFC 9218 section 7.1")
+        if len(payload) < 4:
+            raise HTTP2Error(FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short", "RFC 9218 section 7.1")
+        self._count_idle_frame()
+        about = _LONG.unpack_from(payload)[0] & MAX_STREAM_ID
+        if not about & 1:
+            raise HTTP2Error(
+                PROTOCOL_ERROR, f"PRIORITY_UPDATE of stream {about}", "RFC 9218 section 7.1"
+            )
+        stream = self._streams.get(about)
+        if stream is not None:
+            self._prioritize(stream, payload[4:])
+            self.sender.flush_soon()
+        elif about > self._last_id:
+            priorities = self._priorities
+            if priorities is None:
+                priorities = self._priorities = {}
+            if about in priorities or len(priorities) < KEPT_PRIORITIES:
+                priorities[about] = payload[4 : 4 + MAX_PRIORITY_BYTES]
 
     def _take_goaway(self, stream_id: int, size: int) -> None:
         if stream_id:
