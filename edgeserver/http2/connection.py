@@ -361,7 +361,8 @@ class HTTP2Connection(asyncio.Protocol):
             self._take_frames()
         except HTTP2Error as error:
             self._fail(error)
-        sender.uncork()
+        finally:
+            sender.uncork()
         self._rest()
 
     def _take_frames(self) -> None:
@@ -371,15 +372,19 @@ class HTTP2Connection(asyncio.Protocol):
             HTTP2Error: The peer breaks a rule of the connection.
         """
         data = self._buffer
+        self._buffer = b""  # whatever goes wrong, nothing is acted upon twice
         position = 0
         size = len(data)
         turns = self._service.turns
         if not self._started:
             if not PREFACE.startswith(data[: len(PREFACE)]):
                 raise HTTP2Error(
-                    PROTOCOL_ERROR, "no HTTP/2 connection preface", "RFC 9113 section 3.4"
+                    PROTOCOL_ERROR,
+                    f"no HTTP/2 connection preface but '{escape(data[: len(PREFACE)])}'",
+                    "RFC 9113 section 3.4",
                 )
             if size < len(PREFACE):
+                self._buffer = data
                 return
             self._started = True
             position = len(PREFACE)
@@ -399,7 +404,6 @@ class HTTP2Connection(asyncio.Protocol):
                 self._head_deadline = NEVER
             self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
             if self._closing:
-                self._buffer = b""
                 return
             if position < size and (self._opened >= OPENED_IN_A_ROW or turns.spent()):
                 self._scheduled = True
@@ -454,13 +458,14 @@ class HTTP2Connection(asyncio.Protocol):
             self._resume_reading()
 
     def _has_half_frame(self) -> bool:
-        """Tell whether a frame has begun but DATA, for which a body has its own time."""
+        """Tell whether a frame has begun but DATA of a body, which has its own time."""
         buffer = self._buffer
-        return (
-            len(buffer) > 0
-            and not self._scheduled
-            and (len(buffer) < HEADER_BYTES or buffer[3] != DATA)
-        )
+        if not buffer or self._scheduled:
+            return False
+        if len(buffer) < HEADER_BYTES or buffer[3] != DATA:
+            return True
+        stream = self._streams.get(_LONG.unpack_from(buffer, 5)[0] & MAX_STREAM_ID)
+        return stream is None or not stream.reading
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self.transport is not None:
@@ -967,11 +972,8 @@ class HTTP2Connection(asyncio.Protocol):
         """End the connection because its peer has broken a rule."""
         if self._closing or self.transport is None:
             return
-        if not self._started and error.code == PROTOCOL_ERROR:
-            self._complain_of(f"{error}: {describe(self._buffer)}", error.rfc)
-        else:
-            name = NAMES.get(error.code, str(error.code))
-            self._complain_of(f"{error} ({name})", error.rfc)
+        name = NAMES.get(error.code, str(error.code))
+        self._complain_of(f"{error} ({name})", error.rfc)
         self._end_all(error.code, str(error))
 
     def _end_all(self, code: int, reason: str = "") -> None:
@@ -1160,11 +1162,6 @@ def is_adequate(tls: Any) -> bool:
         and cipher.startswith(("ECDHE-", "DHE-"))
         and ("GCM" in cipher or "CHACHA20" in cipher or "CCM" in cipher)
     )
-
-
-def describe(buffer: bytes) -> str:
-    """Return what came in place of the preface, for the log."""
-    return f"'{escape(buffer[:24])}'"
 
 
 def on_stream_zero(frame: str, section: str) -> HTTP2Error:
