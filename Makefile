@@ -11,7 +11,8 @@ VENV ?= .venv
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	"$$name" -c 'import sys, ensurepip, ssl, venv; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && { echo "$$name"; break; }; done)
-PYTEST_ARGS ?=
+# Two processes or more; tests that share a fixture stay together as far as that keeps all busy.
+PYTEST_ARGS ?= -n auto --dist worksteal
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format docs bench wheel testwheel clean distclean
+.PHONY: help run test lint format docs man bench wheel checkwheel testwheel clean distclean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -29,9 +30,10 @@ run: $(VENV)/.ready-run ## Serve the demo: HTTPS on 8443, HTTP on 8080.
 	@echo
 	@echo "Open  http://localhost:$(HTTP_PORT)/  or  https://localhost:$(HTTPS_PORT)/"
 	@echo "Try   curl --cacert certs/ca.pem https://localhost:$(HTTPS_PORT)/"
+	@echo "Forge curl -H 'X-Forwarded-For: 6.6.6.6, 203.0.113.9' http://localhost:$(HTTP_PORT)/ -H 'Accept: application/json'"
 	@echo "Stop  Ctrl-C"
 	@echo
-	@exec $(BIN)/edgeserver serve edgeserver.demo:app --dev-tls --workers $(WORKERS) \
+	@exec $(BIN)/edgeserver serve edgeserver.demo:app --dev-tls --trust loopback --workers $(WORKERS) \
 		--bind https://$(ADDRESS):$(HTTPS_PORT) --bind http://$(ADDRESS):$(HTTP_PORT)
 
 test: $(VENV)/.ready-test ## Run the tests.
@@ -50,6 +52,10 @@ docs: $(VENV)/.ready-docs ## Build the documentation; a warning is an error.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+man: $(VENV)/.ready-docs ## Make the manual page.
+	$(BIN)/python -m sphinx -W --keep-going -q -b man docs docs/_build/man
+	@echo "man docs/_build/man/edgeserver.1"
+
 bench: $(VENV)/.ready-bench ## Measure against other servers (minutes; needs wrk).
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
@@ -62,6 +68,16 @@ wheel: $(VENV)/.ready-build ## Build the wheel with the road of a request compil
 		" Python (Debian: python3-dev); or install the source as it is: pip install .")'
 	rm -rf dist
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --outdir dist .
+
+checkwheel: $(VENV)/.ready-build ## Build the source and the plain wheel, check both, and try the wheel elsewhere.
+	rm -rf dist build/checkwheel
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+	$(BIN)/python -m venv --clear build/checkwheel
+	set -- "$(CURDIR)"/dist/edgeserver-*.whl && \
+		build/checkwheel/bin/python -m pip --disable-pip-version-check --quiet install "$$1"
+	cd build && checkwheel/bin/edgeserver --version && checkwheel/bin/python ../.ci/try_wheel.py
 
 testwheel: wheel ## Run the tests on that wheel, away from the source.
 	rm -rf build/testwheel

@@ -491,6 +491,10 @@ COUNTED = (
     *_counted_policies("off", "proxy headers off"),
     *_counted_policies("listed", "a TrustPolicy that lists the peer", "--trust", "listed"),
     *_counted_policies("unlisted", "one that does not: claims removed", "--trust", "unlisted"),
+    Counted("minimal metered", "minimal, counted for metrics", MINIMAL, ("--metered",)),
+    Counted("browser metered", "browser, counted for metrics", BROWSER, ("--metered",)),
+    Counted("varied metered", "varied, counted for metrics", VARIED, ("--metered",)),
+    Counted("asgi metered", "asgi, counted for metrics", BROWSER, ("--metered",), script=_ASGI),
     Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
 )
 

@@ -41,6 +41,10 @@ html_title = f"edgeserver {release}"
 html_copy_source = False
 html_show_sourcelink = False
 
+man_pages = [
+    ("reference/command-line", "edgeserver", "the Python HTTP server for the edge", [author], 1)
+]
+
 
 def separate_code_spans(app, what, name, obj, options, lines):
     """Let a word end right after a code span, as in Markdown: `Future`s."""

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgeserver.cli.run import run
     from edgeserver.errors import EdgeServerError, HTTPInputError, HTTPOutputError
     from edgeserver.httpserver import HTTPServer
     from edgeserver.httputil import HTTPHeaders, HTTPServerRequest
@@ -23,6 +24,7 @@ __all__ = [
     "HTTPServer",
     "HTTPServerRequest",
     "listen",
+    "run",
 ]
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "HTTPServer": "httpserver",
     "HTTPServerRequest": "httputil",
     "listen": "runtime.listen",
+    "run": "cli.run",
 }
 """The module of each name; as for type checkers above."""
 

@@ -2,7 +2,8 @@
 
 import warnings
 
-from edgeserver.logs.access import AccessLog, Exchange, render_json, render_text
+from edgeserver.logs.access import AccessLog, render_json, render_text
+from edgeserver.logs.access import LoggedExchange as Exchange
 
 __all__ = ["AccessLog", "Exchange", "render_json", "render_text"]
 

@@ -8,7 +8,7 @@ A `ProtocolError` says "the peer did wrong", carries the status to answer with a
     +-- ConfigurationError (ValueError)     a setting is wrong: what, where, and the fix
     |   +-- TLSConfigurationError           a certificate, key or TLS option is wrong
     |   +-- TrustConfigurationError         a trust policy is wrong
-    +-- ProtocolError                       the peer broke a rule: `status`, `rfc`
+    +-- ProtocolError                       the peer broke a rule; has status and rfc
     |   +-- HTTPInputError                  a request that is refused
     |   +-- ProxyProtocolError              a PROXY prelude that is refused
     +-- HTTPOutputError                     the application broke the framing of its answer

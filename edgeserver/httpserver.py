@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPMessageDelegate,
@@ -40,6 +42,7 @@ from edgeserver.server.arguments import (
 from edgeserver.server.capacity import Capacity
 from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
 from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
@@ -192,8 +195,9 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
-            # Programs of Tornado's that say nothing of proxies log nothing of them either.
-            tells_claims=trust is not None,
+            # Tornado's programs that say nothing of proxies have no warning of them, either: what
+            # strangers send would stand among their own.
+            claims_level=logging.INFO if trust is None else logging.WARNING,
         )
 
     @initialized_by(initialize)
@@ -210,7 +214,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
-        tells_claims: bool,
+        claims_level: int,
     ) -> None:
         """Put the rooms together: HTTP with whom it calls and tells, and the stack below it."""
         self._service = HTTPService(
@@ -237,7 +241,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             policy,
             self._count_begun,
             self.max_connections_per_client,
-            tells_claims=tells_claims,
+            claims_level=claims_level,
         )
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
@@ -297,6 +301,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def set_trust(self, policy: TrustPolicy) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
+        A listener is warned of on which nobody can be believed any more, as at its start.
+
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
 
@@ -306,7 +312,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy)
+        self._stack.set_policy(policy, self.listeners)
         self._service.trust = policy
 
     # TLS.
@@ -422,6 +428,24 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def open_connections(self) -> int:
         """How many connections are open, those in their handshake and detached ones too."""
         return self._capacity.open_connections
+
+    @property
+    def opened_connections(self) -> int:
+        """How many connections have come as far as HTTP since the start."""
+        return self._service.connections.opened
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests are being served; it looks at each connection."""
+        return self._service.connections.in_flight
+
+    def keep_tally(self) -> RequestTally:
+        """Return the numbers of requests that have ended since this was first called."""
+        return self._service.keep_tally()
+
+    def count_into(self, counters: CounterRow) -> None:
+        """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
+        self._service.counters = counters
 
     @property
     def held_bytes(self) -> int:

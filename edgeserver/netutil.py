@@ -14,6 +14,7 @@ import socket
 import stat
 import sys
 import weakref
+from collections.abc import MutableMapping
 from typing import Any
 
 from edgeserver.errors import ConfigurationError
@@ -192,22 +193,26 @@ def socket_from_fd(fd: int) -> socket.socket:
     return sock
 
 
-def systemd_sockets(*, unset_environment: bool = True) -> list[socket.socket]:
+def systemd_sockets(
+    *, unset_environment: bool = True, environ: MutableMapping[str, str] | None = None
+) -> list[socket.socket]:
     """Take over the sockets that systemd's socket activation has opened for this process.
 
     Returns an empty list where there are none for this process.
 
     Args:
         unset_environment: Remove the variables, so that child processes do not see them.
+        environ: The environment; that of the process unless given.
 
     Raises:
         ConfigurationError: The variables are malformed, or a descriptor is no listening socket.
 
     Source: sd_listen_fds(3): `LISTEN_PID`, `LISTEN_FDS`, descriptors from 3 on.
     """
+    environ = os.environ if environ is None else environ
     numbers = {}
     for name in ("LISTEN_PID", "LISTEN_FDS"):
-        text = os.environ.get(name, "")
+        text = environ.get(name, "")
         if not text:
             return []
         if not (text.isascii() and text.isdigit() and len(text) <= 10):
@@ -220,7 +225,7 @@ def systemd_sockets(*, unset_environment: bool = True) -> list[socket.socket]:
         return []  # they were meant for a parent of this process
     if unset_environment:
         for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-            os.environ.pop(name, None)
+            environ.pop(name, None)
     first = SYSTEMD_FIRST_FD
     return [socket_from_fd(fd) for fd in range(first, first + numbers["LISTEN_FDS"])]
 

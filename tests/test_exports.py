@@ -18,6 +18,7 @@ PUBLIC = {
         HTTPServer
         HTTPServerRequest
         listen
+        run
     """,
     "edgeserver.httputil": """
         HTTPConnection
@@ -56,6 +57,13 @@ PUBLIC = {
         Resolved
         TrustPolicy
         TrustedProxy
+    """,
+    "edgeserver.testing": """
+        Chain
+        LoggedRequest
+        Served
+        assert_client
+        serve
     """,
     "edgeserver.tls": """
         ClientCertificateInfo

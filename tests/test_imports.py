@@ -16,9 +16,12 @@ PACKAGE = Path(edgeserver.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"pytestplugin"},
+    {"testing"},
     {"listening"},
     {"", "demo"},
     {"runtime"},
+    {"operate"},
     {"httpserver"},
     {"server"},
     {"adapters", "http1", "http2"},
@@ -64,7 +67,9 @@ ONLY_IN = {
     "yaml": {"chains"},
     "duckdb": {"audit"},
     "trustme": {"tls"},
+    "pytest": {"pytestplugin"},
     "websockets": {"websocket", "adapters"},
+    "prometheus_client": {"operate"},
     "tornado": set(),  # found in sys.modules by its adapter, never imported
 }
 

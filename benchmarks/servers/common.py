@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--max-header-size", type=int)
     options.add_argument("--max-header-fields", type=int)
     options.add_argument("--trust", choices=("listed", "unlisted"), help="edgeserver: by a policy")
+    options.add_argument("--metered", action="store_true", help="edgeserver: counts for metrics")
     options.add_argument("--read-field", help="a field that the application looks at")
     options.add_argument("--tls", action="store_true", help="HTTPS with the harness's certificate")
     options.add_argument("--closes", action="store_true", help="every request says it is the last")

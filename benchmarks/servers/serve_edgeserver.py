@@ -77,7 +77,7 @@ def build_server(options: Any) -> HTTPServer:
     limits: dict[str, int] = {}
     if options.max_header_fields:
         limits["max_header_fields"] = options.max_header_fields
-    return HTTPServer(
+    server = HTTPServer(
         Counting(options) if options.body == "count" else Callback(options),
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
@@ -86,6 +86,9 @@ def build_server(options: Any) -> HTTPServer:
         trust=POLICIES[options.trust]() if options.trust else None,
         **limits,
     )
+    if options.metered:
+        server.keep_tally()
+    return server
 
 
 async def main(options: Any) -> None:

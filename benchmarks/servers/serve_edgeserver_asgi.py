@@ -17,12 +17,15 @@ def build_server(options: Any) -> HTTPServer:
     os.environ["ANSWER_BYTES"] = str(options.answer_bytes)
     import asgi_app  # reads that
 
-    return HTTPServer(
+    server = HTTPServer(
         ASGIAdapter(getattr(asgi_app, options.app), lifespan="off"),
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_body_size=common.MOST_BODY,
     )
+    if options.metered:
+        server.keep_tally()
+    return server
 
 
 async def main(options: Any) -> None:

@@ -31,7 +31,8 @@ def why_cut(connection: HTTPConnection) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an application's exception in one line, safe to log."""
-    return escape(f"{type(error).__name__}: {error}")
+    text = str(error)
+    return escape(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def comes_of_leaving(

@@ -25,7 +25,16 @@ from edgeserver.audit.records import FORMATS, SAMPLE_LINES, LogFormat, Piece
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.support.escape import escape
 
-__all__ = ["Head", "LogFile", "Reading", "open_log", "read_heads"]
+__all__ = [
+    "Head",
+    "LogFile",
+    "Reading",
+    "UnreadableLog",
+    "fields_of",
+    "open_log",
+    "path_of",
+    "read_heads",
+]
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A longer line is counted, and not read."""
@@ -311,8 +320,8 @@ def read_heads(
             if peer is None:
                 _note_unread(reading, scheme, requests, next(filter(None, paths), ""), claims)
                 continue
-            fields, hidden = _fields(form, claims, claimed, source, proto)
-            targets = [_path(each) for each in paths if each]
+            fields, hidden = fields_of(form, claims, claimed, source, proto)
+            targets = [path_of(each) for each in paths if each]
             yield Head(
                 peer, fields, scheme if scheme in ("http", "https") else "",
                 requests, settled, first, last, tuple(dict.fromkeys(targets)), hidden,
@@ -341,14 +350,14 @@ def _note_unread(
 
 
 @lru_cache(maxsize=8192)
-def _path(target: str) -> str:
+def path_of(target: str) -> str:
     """Return a target without its query, escaped."""
     if "://" in target:
         target = "/" + target.partition("://")[2].partition("/")[2]
     return escape(target.partition("?")[0], 60)
 
 
-def _fields(
+def fields_of(
     form: LogFormat, claims: str | None, claimed: str | None, source: str, proto: str | None
 ) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
     """Return the fields of a group of requests, and whether there are some that are not shown."""

@@ -15,11 +15,12 @@ from typing import NamedTuple
 from edgeserver.audit.aggregate import Head
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.addresses import UnusableClaim, parse_address, parse_peer
+from edgeserver.proxyheaders.explanation.codes import Code
 from edgeserver.proxyheaders.networks import PRESETS, NetworkTable, Rule, parse_network
 from edgeserver.proxyheaders.results import UNVERIFIED
 from edgeserver.support.escape import escape
 
-__all__ = ["CODES", "ChainAudit", "Code", "LogFinding"]
+__all__ = ["CODES", "ChainAudit", "LogFinding"]
 
 MAX_ADDRESSES = 250_000
 """How many addresses are counted one by one; heads with claims come first."""
@@ -38,15 +39,6 @@ _PRIVATE = NetworkTable(
     )
 )  # fmt: skip
 _LOOPBACK = NetworkTable((parse_network(text), Rule(text)) for text in PRESETS["loopback"])
-
-
-class Code(NamedTuple):
-    """One finding code: its severity, what it means, and what to do."""
-
-    severity: str
-    meaning: str
-    fix: str
-
 
 CODES: dict[str, Code] = {
     "forgotten-proxy": Code(

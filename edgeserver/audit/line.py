@@ -205,10 +205,12 @@ def _finding(finding: Finding) -> dict[str, str]:
 
 
 def _policy(policy: TrustPolicy) -> dict[str, Any]:
-    """Return a policy in the one form that its id is made from."""
+    """Return a policy in the one form that its id is made from: all that changes a decision."""
+    declared = {"sets": policy.sets} if any(policy.sets) else {}
     return {
         "mode": policy.mode,
         "proxies": [_shown(each) for each in policy.proxies],
+        **declared,
         "source": policy.source,
         "proto": policy.proto,
         "max_hops": policy.max_hops,

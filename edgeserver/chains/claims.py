@@ -17,7 +17,7 @@ from edgeserver.chains.slicing import fields_of, tests_of
 from edgeserver.proxyheaders.addresses import render_ipv4, render_ipv6
 from edgeserver.proxyheaders.networks import Network
 
-__all__ = ["Claims", "Head", "first_address", "make_claims", "nominated"]
+__all__ = ["Head", "TriedHeads", "first_address", "make_claims", "nominated"]
 
 Head = dict[str, tuple[str, ...]]
 
@@ -28,7 +28,7 @@ _TESTED_TOGETHER = 2
 _SECRETS = ("secret", "token", "auth", "key", "passw", "sign", "verify", "cred")
 
 
-class Claims(NamedTuple):
+class TriedHeads(NamedTuple):
     """The heads to try.
 
     Args:
@@ -49,7 +49,7 @@ def first_address(network: Network) -> str:
 
 def make_claims(
     steps: Iterable[Step], fields: Iterable[str], *, forged: str, known: tuple[str, ...]
-) -> Claims:
+) -> TriedHeads:
     """Return what a stranger tries against steps.
 
     Args:
@@ -74,7 +74,7 @@ def make_claims(
     unique: dict[tuple[tuple[str, tuple[str, ...]], ...], Head] = {}
     for head in itertools.islice(heads, MAX_HEADS):
         unique.setdefault(tuple(sorted(head.items())), head)
-    return Claims(list(unique.values()), exact and len(unique) < MAX_HEADS)
+    return TriedHeads(list(unique.values()), exact and len(unique) < MAX_HEADS)
 
 
 def _literals(tests: list[Test], names: list[str]) -> tuple[dict[str, list[str]], set[str], bool]:
@@ -217,6 +217,6 @@ def _capitalised(name: str) -> str:
     return "-".join(word.capitalize() for word in name.split("-"))
 
 
-def covers(ranges: Ranges) -> bool:
+def holds_strangers(ranges: Ranges) -> bool:
     """Return whether ranges hold so much that strangers are in them."""
     return any(network.prefix <= (7 if network.version == 4 else 16) for network in ranges.networks)

@@ -6,24 +6,9 @@ changes its meaning.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from edgeserver.proxyheaders.explanation.codes import Code
 
-__all__ = ["CODES", "Code"]
-
-
-class Code(NamedTuple):
-    """One finding code.
-
-    Args:
-        severity: `error`, `warning` or `info`.
-        meaning: What it says, in one sentence.
-        fix: What to do about it, where no line can be given.
-    """
-
-    severity: str
-    meaning: str
-    fix: str
-
+__all__ = ["CODES"]
 
 CODES: dict[str, Code] = {
     "client-spoofable": Code(
@@ -75,6 +60,11 @@ CODES: dict[str, Code] = {
         "warning",
         "A proxy believes the forwarding fields of every address.",
         "list the addresses of the proxies in front of it, and no others",
+    ),
+    "chain-differs": Code(
+        "warning",
+        "The chain that runs does something else than its configurations say, as a probe saw it.",
+        "look whether these files are what runs, and whether another proxy stands in front",
     ),
     "cannot-tell": Code(
         "info",

@@ -7,11 +7,13 @@ worth trying. Where the model says "unknown", both answers are explored, and the
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from edgeserver.chains.model import (
     ALWAYS,
+    CLIENT,
     AddField,
     AllOf,
     AnyOf,
@@ -136,6 +138,7 @@ class Oracle:
         self.scope = scope
         self.taken: list[tuple[int, int]] = []
         self.doubts: list[Doubt] = []
+        self.has_guessed = False  # whether a value was chosen that is not understood
         self._script = script
         self._memory: dict[object, int] = {}
 
@@ -291,12 +294,20 @@ def _passes(test: Test, state: _State) -> bool:
     """Return whether a test is passed."""
     value, predicate = test.value, test.predicate
     text = _value(value, state)
+    found = _VARYING.search(text)
+    if found is not None:
+        doubt = Doubt(f"{_DESCRIBED[predicate.kind]} with {found[1]}", test.where)
+        return state.oracle.choose((value, predicate, text), 2, doubt) == 0
     texts = text.split(",") if predicate.elements else [text]
     results = [_match(each.strip(" \t"), predicate, state) for each in texts]
     if None in results and True not in results:
         doubt = Doubt(f"the pattern {predicate.text}", test.where)
         return state.oracle.choose((value, predicate), 2, doubt) == 0
     held = True in results
+    if state.oracle.has_guessed and _may_be_guessed(value):
+        # a guess is one of a few texts; what is not understood may be just the one tested for
+        doubt = Doubt(f"{_DESCRIBED[predicate.kind]} with what is not understood", test.where)
+        return held != bool(state.oracle.choose((value, predicate, text), 2, doubt, sure=True))
     inexact = predicate.kind not in ("equals", "among", "ranges")
     if (inexact or not state.oracle.scope.exact) and reads_fields(value):
         # what was tried shows what can happen, and not what cannot
@@ -306,6 +317,7 @@ def _passes(test: Test, state: _State) -> bool:
     return held
 
 
+_VARYING = re.compile(r"\(([a-z_]+)\?\)")  # as `model.varying` writes it
 _DESCRIBED = {
     "equals": "a comparison",
     "among": "a comparison",
@@ -355,6 +367,13 @@ def reads_fields(value: Value) -> bool:
     return isinstance(value, Variable | Lookup)
 
 
+def _may_be_guessed(value: Value) -> bool:
+    """Return whether something that is not understood may be in a value."""
+    if isinstance(value, Join):
+        return any(map(_may_be_guessed, value.parts))
+    return isinstance(value, UnknownValue) or value == CLIENT or reads_fields(value)
+
+
 # -- values ------------------------------------------------------------------------------------
 
 
@@ -381,6 +400,7 @@ def _value(value: Value, state: _State) -> str:
         return _value(value.default, state)
     assert isinstance(value, UnknownValue)
     doubt = Doubt(value.text, value.where)
+    state.oracle.has_guessed = True
     anything = state.oracle.scope.anything
     return anything[state.oracle.choose(("value", value.text), len(anything), doubt)]
 
@@ -503,6 +523,7 @@ def _unknown(op: Unknown, state: _State, step: Step) -> None:
     answer = state.oracle.choose(("step", op.text, step.where), 1 + len(anything), doubt)
     if answer == 0:
         return
+    state.oracle.has_guessed = True
     if not op.fields:
         state.last_word = (anything[answer - 1], step)  # what is set later need not stay either
         return

@@ -23,7 +23,7 @@ from edgeserver.chains.evaluate import (
     read_address,
     run_way,
 )
-from edgeserver.chains.model import HOST, METHOD, PATH, Hop, RealIp, Step, Test, Way, Where
+from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, RealIp, Step, Test, Way, Where
 from edgeserver.chains.names import url_path
 from edgeserver.chains.slicing import slice_way, tests_of
 from edgeserver.proxyheaders import TrustPolicy
@@ -163,6 +163,8 @@ def worst_client(verdicts: Iterable[Verdict]) -> Verdict:
 def worst_scheme(verdicts: Iterable[Verdict]) -> Verdict:
     """Return what verdicts on the scheme of several ways add up to."""
     found = set(verdicts) - {"unreachable"}
+    if "mixed" in found:  # of ways that were added up before
+        found = found - {"mixed"} | {"right", "lost"}
     if found == {"right", "lost"}:
         return "mixed"
     return max(found, key=_SCHEME_ORDER.index, default="unreachable")
@@ -178,7 +180,7 @@ class Judge:
     """
 
     def __init__(
-        self, hops: Sequence[Hop], policy: TrustPolicy, *, lan: Sequence[Network] = ()
+        self, hops: Sequence[ProxyHop], policy: TrustPolicy, *, lan: Sequence[Network] = ()
     ) -> None:
         self.hops = tuple(hops)
         self.policy = policy
@@ -428,6 +430,7 @@ class _Tally:
         self._honest_schemes: set[bool] = set()
         self._client_doubts: list[Doubt] = []
         self._scheme_doubts: list[Doubt] = []
+        self._doubts: list[Doubt] = []  # of paths on which the app was reached, and all was right
 
     def add(
         self,
@@ -451,6 +454,7 @@ class _Tally:
                 _extend(self._client_doubts, doubts)
             if not true_scheme:
                 _extend(self._scheme_doubts, doubts)
+            _extend(self._doubts, doubts)
             return
         honest = not claimed and prelude in (None, stranger)
         if honest:
@@ -483,6 +487,9 @@ class _Tally:
 
     def case(self) -> Case:
         """Return the verdicts."""
+        if not self._clients:  # nothing is certain, not even that the app is not reached
+            _extend(self._client_doubts, self._doubts)
+            _extend(self._scheme_doubts, self._doubts)
         case = Case(tried=self.tried, honest=self._honest)
         case.client, case.client_trial = self._client()
         if case.client == "cannot-tell":
@@ -552,7 +559,7 @@ def _unlike(ways: list[Way]) -> Iterator[Way]:
             yield way
 
 
-def _networks_of(hops: Iterable[Hop]) -> Iterator[Network]:
+def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
     """Yield every range that the hops compare addresses with, and their own addresses."""
     for hop in hops:
         network = _peer_network(hop.address)

@@ -9,7 +9,7 @@ import importlib
 import re
 from typing import Protocol, cast
 
-from edgeserver.chains.model import Hop
+from edgeserver.chains.model import ProxyHop
 from edgeserver.chains.readers.base import Sources
 
 __all__ = ["KINDS", "Reader", "guess_kind", "reader_of"]
@@ -18,7 +18,7 @@ __all__ = ["KINDS", "Reader", "guess_kind", "reader_of"]
 class Reader(Protocol):
     """A reader: from a path to the model of a proxy."""
 
-    def __call__(self, path: str, sources: Sources, *, version: str = "") -> Hop:
+    def __call__(self, path: str, sources: Sources, *, version: str = "") -> ProxyHop:
         """Read a configuration."""
 
 

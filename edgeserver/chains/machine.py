@@ -5,22 +5,35 @@ Decides the formats. JSON is documented and stable: names are added, never chang
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.curl import curl_line
+from edgeserver.chains.formats import (
+    Case,
+    Result,
+    Rule,
+    render_cases,
+    render_commands,
+    render_results,
+)
 from edgeserver.chains.judge import Trial
 from edgeserver.chains.model import Way, Where
-from edgeserver.chains.report import EntryReport, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, EntryReport, ReportedFinding
 from edgeserver.support.escape import escape
 
-__all__ = ["render_github", "render_json", "render_junit", "render_sarif", "report_as_dict"]
+__all__ = [
+    "render_github",
+    "render_json_report",
+    "render_junit",
+    "render_sarif",
+    "report_as_dict",
+    "result_of",
+]
 
-_SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
-_LEVELS = {"error": "error", "warning": "warning", "info": "note"}
+_TOOL = "edgeserver audit config"
 
 
 def _text(value: str) -> str:
@@ -33,7 +46,7 @@ def _where(where: Where | None) -> dict[str, Any] | None:
     return {"file": _text(where.file), "line": where.line or None}
 
 
-def report_as_dict(report: Report, *, exit_code: int) -> dict[str, Any]:
+def report_as_dict(report: ChainReport, *, exit_code: int) -> dict[str, Any]:
     """Return a report as JSON values.
 
     Args:
@@ -152,57 +165,21 @@ def _fields(head: dict[str, tuple[str, ...]]) -> list[list[str]]:
     return [[_text(name), _text(line)] for name, lines in head.items() for line in lines]
 
 
-def render_json(report: Report, *, exit_code: int) -> str:
+def render_json_report(report: ChainReport, *, exit_code: int) -> str:
     """Return a report as JSON."""
     return json.dumps(report_as_dict(report, exit_code=exit_code), indent=1) + "\n"
 
 
-def render_sarif(report: Report, *, exit_code: int) -> str:
+def render_sarif(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as SARIF 2.1.0."""
-    results = []
-    for finding in report.findings:
-        result: dict[str, Any] = {
-            "ruleId": finding.code,
-            "level": _LEVELS[finding.severity],
-            "message": {"text": _message(finding)},
-        }
-        if finding.where.file:
-            location: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.where.file)}}
-            if finding.where.line:
-                location["region"] = {"startLine": finding.where.line}
-            result["locations"] = [{"physicalLocation": location}]
-        results.append(result)
-    rules = [
-        {
-            "id": code,
-            "shortDescription": {"text": entry.meaning},
-            "help": {"text": entry.fix},
-            "defaultConfiguration": {"level": _LEVELS[entry.severity]},
-        }
-        for code, entry in CODES.items()
-    ]
-    log = {
-        "$schema": _SARIF,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": {"name": "edgeserver audit config", "rules": rules}},
-                "invocations": [{"executionSuccessful": True, "exitCode": exit_code}],
-                "results": results,
-            }
-        ],
-    }
-    return json.dumps(log, indent=1) + "\n"
+    rules = [Rule(code, *entry) for code, entry in CODES.items()]
+    results = [result_of(finding) for finding in report.findings]
+    return render_results(_TOOL, rules, results, exit_code=exit_code)
 
 
-def _uri(path: str) -> str:
-    """Return a path as a relative or absolute reference."""
-    kept = "/._-~!$&'()*+,;=@"
-    data = path.encode("utf-8", "surrogateescape")
-    return "".join(
-        chr(byte) if (chr(byte).isalnum() and byte < 128) or chr(byte) in kept else f"%{byte:02X}"
-        for byte in data
-    )
+def result_of(finding: ReportedFinding) -> Result:
+    """Return a finding as other formats have it."""
+    return Result(finding.code, finding.severity, _message(finding), finding.where)
 
 
 def _message(finding: ReportedFinding) -> str:
@@ -210,76 +187,35 @@ def _message(finding: ReportedFinding) -> str:
     text = f"{_text(finding.detail)}."
     if finding.trial is not None and finding.code.endswith("-spoofable"):
         text += f" Try: {curl_line(finding.trial, finding.way if finding.entry != 'app' else None)}"
-    return f"{text} Fix: {finding.fix.text}"
+    return f"{text} Fix: {_text(finding.fix.text)}"
 
 
-def render_junit(report: Report, *, exit_code: int) -> str:
+def render_junit(report: ChainReport, *, exit_code: int) -> str:
     """Return the verdicts as JUnit's XML: two cases for each way in."""
-    cases: list[str] = []
-    failures = skipped = 0
+    cases: list[Case] = []
     for entry in report.entries:
         for each in entry.ways:
             way = _way(each.way)
             name = " ".join(filter(None, (way["listen"], way["server"], way["path"]))) or "app"
             for what, verdict in (("client", each.client), ("scheme", each.scheme)):
-                of = _attribute(f"{entry.name}.{what}")
-                head = f"  <testcase classname={of} name={_attribute(name)}"
+                group = f"{entry.name}.{what}"
                 if verdict in ("right", "unreachable"):
-                    cases.append(f"{head}/>")
+                    cases.append(Case(group, name, "passed"))
                 elif verdict == "cannot-tell":
-                    skipped += 1
-                    cases.append(f'{head}><skipped message="cannot tell"/></testcase>')
+                    cases.append(Case(group, name, "skipped", message="cannot tell"))
                 else:
-                    failures += 1
-                    message = _attribute("; ".join(_blamed(report, what, each.way)) or verdict)
-                    cases.append(
-                        f"{head}><failure type={_attribute(verdict)} message={message}/></testcase>"
-                    )
-    head = (
-        f'<testsuite name="edgeserver audit config" tests="{len(cases)}" failures="{failures}"'
-        f' skipped="{skipped}" errors="0">'
-    )
-    return (
-        "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *cases, "</testsuite>"]) + "\n"
-    )
+                    message = "; ".join(_blamed(report, what, each.way)) or verdict
+                    cases.append(Case(group, name, "failed", verdict, message))
+    return render_cases(_TOOL, cases)
 
 
-def _blamed(report: Report, what: str, way: Way | None) -> Iterator[str]:
+def _blamed(report: ChainReport, what: str, way: Way | None) -> Iterator[str]:
     """Yield what findings say of a way."""
     for finding in report.findings:
         if finding.what == what and finding.way is way:
             yield f"{_text(str(finding.where))}: {_message(finding)}"
 
 
-def render_github(report: Report, *, exit_code: int) -> str:
+def render_github(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as GitHub's workflow commands."""
-    kinds = {"error": "error", "warning": "warning", "info": "notice"}
-    lines = []
-    for finding in report.findings:
-        place = ""
-        if finding.where.file:
-            place = f" file={_property(_text(finding.where.file))}"
-            if finding.where.line:
-                place += f",line={finding.where.line}"
-            place += f",title={_property(finding.code)}"
-        else:
-            place = f" title={_property(finding.code)}"
-        message = _message(finding).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        lines.append(f"::{kinds[finding.severity]}{place}::{message}")
-    return "\n".join(lines) + ("\n" if lines else "")
-
-
-def _property(text: str) -> str:
-    """Return a property of a workflow command, escaped."""
-    for plain, coded in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        text = text.replace(plain, coded)
-    return text
-
-
-def _attribute(text: str) -> str:
-    """Return `text` as the value of an XML attribute, with its quotes.
-
-    Not `xml.sax.saxutils`, which imports a whole HTTP client; line ends would become blanks.
-    """
-    escaped = html.escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
-    return f'"{escaped}"'
+    return render_commands(result_of(finding) for finding in report.findings)

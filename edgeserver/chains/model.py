@@ -39,7 +39,6 @@ __all__ = [
     "Field",
     "ForgetNominated",
     "Guard",
-    "Hop",
     "Join",
     "Lookup",
     "NotGuard",
@@ -48,6 +47,7 @@ __all__ = [
     "Predicate",
     "PreludeRule",
     "Present",
+    "ProxyHop",
     "Ranges",
     "RealIp",
     "Refuse",
@@ -64,6 +64,7 @@ __all__ = [
     "Variable",
     "Way",
     "Where",
+    "varying",
 ]
 
 
@@ -173,6 +174,15 @@ class UnknownValue:
 
     text: str
     where: Where = field(default=NOWHERE, compare=False)
+
+
+def varying(name: str) -> Text:
+    """Return a text for what is neither address nor scheme, and differs from request to request.
+
+    Such as a port or a length: nothing follows from what it is written as, and a test of it may be
+    passed or not.
+    """
+    return Text(f"({name}?)")
 
 
 Value = Text | Field | Connection | Variable | Join | Lookup | UnknownValue
@@ -447,7 +457,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class ProxyHop:
     """One proxy of a chain.
 
     Args:

@@ -15,18 +15,18 @@ from edgeserver.chains.codes import CODES
 from edgeserver.chains.evaluate import Doubt, Oracle, Request, Scope, run_way
 from edgeserver.chains.fixes import fix_line, keep_out_line
 from edgeserver.chains.judge import Case, Entry, Judge, Trial, Verdict, worst_client, worst_scheme
-from edgeserver.chains.model import Hop, RealIp, Step, Way, Where
+from edgeserver.chains.model import ProxyHop, RealIp, Step, Way, Where
 from edgeserver.chains.names import display_name, url_path
 from edgeserver.chains.slicing import unknowns_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, render_network
 
 __all__ = [
+    "ChainReport",
     "Does",
     "EntryReport",
     "FieldUse",
     "Fix",
-    "Report",
     "ReportedFinding",
     "WayReport",
     "make_report",
@@ -129,10 +129,10 @@ class EntryReport:
 
 
 @dataclass
-class Report:
+class ChainReport:
     """All that is said of a chain."""
 
-    hops: tuple[Hop, ...]
+    hops: tuple[ProxyHop, ...]
     policy: TrustPolicy
     entries: list[EntryReport]
     findings: list[ReportedFinding]
@@ -148,12 +148,12 @@ class Report:
 
 
 def make_report(
-    hops: Sequence[Hop],
+    hops: Sequence[ProxyHop],
     policy: TrustPolicy,
     *,
     reachable: Sequence[int],
     lan: Sequence[Network] = (),
-) -> Report:
+) -> ChainReport:
     """Judge a chain, and say what follows.
 
     Args:
@@ -170,7 +170,7 @@ def make_report(
         maker.findings.values(),
         key=lambda each: ("error", "warning", "info").index(each.severity),
     )
-    return Report(
+    return ChainReport(
         hops=tuple(hops),
         policy=policy,
         entries=entries,
@@ -287,7 +287,27 @@ class _Maker:
         where = step.where if step is not None else (way.where if way is not None else Where(""))
         detail, where = _explain(code, what, wanted or "", way, step, where, replayed)
         fix = self._fix(code, wanted or "", hop, way, step, entry.first + at)
+        unlisted = self._unlisted(replayed) if way is not None else None
+        if code == "client-names-proxy" and way is not None and unlisted is not None:
+            does, _ = self._does(way, wanted or "")
+            if does == "append":  # the line is right: what it appends to is not walked through
+                detail = (
+                    f"the app's policy does not list {unlisted.name} ({unlisted.address}), so it "
+                    f"looks no further than what {display_name(wanted or '')} says of it"
+                )
+                fix = Fix(f"--trust {unlisted.address}", None)
         self._add(code, what, name, hop, way, where, detail, fix=fix, trial=replayed)
+
+    def _unlisted(self, trial: Trial) -> ProxyHop | None:
+        """Return the proxy that the app takes for the client because no policy names it."""
+        return next(
+            (
+                hop
+                for hop in self._hops
+                if hop.address == trial.client and not self._policy.trusts(hop.address)
+            ),
+            None,
+        )
 
     def _doubtful(self, what: What, name: str, entry: Entry, doubts: list[Doubt]) -> None:
         """Add the finding that something was not understood."""
@@ -317,7 +337,13 @@ class _Maker:
         return 0, entry.ways[0], None
 
     def _fix(
-        self, code: str, wanted: str, hop: Hop | None, way: Way | None, step: Step | None, at: int
+        self,
+        code: str,
+        wanted: str,
+        hop: ProxyHop | None,
+        way: Way | None,
+        step: Step | None,
+        at: int,
     ) -> Fix:
         """Return the line to paste, where the product is known to need one."""
         line = None
@@ -359,7 +385,7 @@ class _Maker:
         code: str,
         what: str,
         entry: str,
-        hop: Hop | None,
+        hop: ProxyHop | None,
         way: Way | None,
         where: Where,
         detail: str,
@@ -389,7 +415,7 @@ class _Maker:
 
     # -- what each proxy does ------------------------------------------------------------------
 
-    def uses(self, hop: Hop) -> Iterator[FieldUse]:
+    def uses(self, hop: ProxyHop) -> Iterator[FieldUse]:
         """Yield what a proxy does to the fields that the app reads."""
         names = [self._policy.source]
         if self._policy.source != "forwarded" and self._policy.proto:
@@ -504,7 +530,7 @@ def _placed(doubts: list[Doubt], ways: Sequence[Way]) -> list[Doubt]:
     ]
 
 
-def _assumptions(hops: Iterable[Hop]) -> Iterator[tuple[str, Where]]:
+def _assumptions(hops: Iterable[ProxyHop]) -> Iterator[tuple[str, Where]]:
     """Yield what is taken for granted: that none but proxies connect from the ranges believed."""
     seen: set[str] = set()
     for hop in hops:

@@ -10,12 +10,12 @@ import textwrap
 from collections.abc import Iterator
 
 from edgeserver.chains.curl import curl_line
-from edgeserver.chains.model import Hop, Way, Where
+from edgeserver.chains.model import ProxyHop, Way, Where
 from edgeserver.chains.names import display_name
-from edgeserver.chains.report import EntryReport, FieldUse, Report, ReportedFinding
+from edgeserver.chains.report import ChainReport, EntryReport, FieldUse, ReportedFinding
 from edgeserver.support.escape import escape
 
-__all__ = ["render_text"]
+__all__ = ["render_text_report"]
 
 MAX_SERVERS = 8
 MAX_SHOWN = 40
@@ -41,7 +41,7 @@ _HEADINGS = {
 }
 
 
-def render_text(report: Report, *, width: int = 80) -> str:
+def render_text_report(report: ChainReport, *, width: int = 80) -> str:
     """Return a report for people.
 
     Args:
@@ -84,7 +84,7 @@ def _place(where: Where) -> str:
     return f"{name}:{where.line}" if where.line else name
 
 
-def _hop(hop: Hop, uses: list[FieldUse], width: int) -> Iterator[str]:
+def _hop(hop: ProxyHop, uses: list[FieldUse], width: int) -> Iterator[str]:
     """Yield what a proxy is, and what it does to the fields that the app reads."""
     seen: dict[tuple[str, str], Way] = {}
     for way in hop.ways:
@@ -127,7 +127,7 @@ def _use(use: FieldUse, uses: list[FieldUse], ways: int, width: int) -> list[str
     return _fold(place, head, width)
 
 
-def _chain(report: Report) -> str:
+def _chain(report: ChainReport) -> str:
     """Return the chain on one line."""
     policy = report.policy
     trusts = ", ".join(escape(each, 60) for each in policy.proxies[:4])
@@ -138,7 +138,7 @@ def _chain(report: Report) -> str:
     return f"{names} (trusts {trusts or 'nobody'}{source})"
 
 
-def _finding(finding: ReportedFinding, report: Report, width: int) -> Iterator[str]:
+def _finding(finding: ReportedFinding, report: ChainReport, width: int) -> Iterator[str]:
     """Yield the lines of one finding."""
     way = finding.way
     heading = _HEADINGS.get(finding.code)
@@ -191,7 +191,7 @@ def _escaped(text: str) -> str:
     return escape(text, 600)
 
 
-def _verdicts(report: Report, width: int) -> Iterator[str]:
+def _verdicts(report: ChainReport, width: int) -> Iterator[str]:
     """Yield what was proved, for each place that a stranger can connect to."""
     for what in ("client", "scheme"):
         grouped: dict[str, list[EntryReport]] = {}
@@ -227,7 +227,7 @@ def _verdict(what: str, verdict: str, entries: list[EntryReport], at: str) -> st
     return f"{verdict}{at}: on {wrong} of {ways}"
 
 
-def _summary(report: Report) -> str:
+def _summary(report: ChainReport) -> str:
     """Return the last line: how many servers have errors."""
     servers = {(hop.name, way.label, way.listen) for hop in report.hops for way in hop.ways}
     wrong = {

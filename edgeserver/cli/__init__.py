@@ -35,6 +35,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _SUBCOMMANDS = {
     "serve": _Subcommand("edgeserver.cli.serve", "serve", "Run an application."),
+    "ctl": _Subcommand("edgeserver.cli.ctl", "ctl", "Tell a running server, and ask it."),
     "audit": _Subcommand("edgeserver.cli.audit", "audit", "Say who the client is, with the proof."),
     "tls": _Subcommand("edgeserver.cli.tls", "tls", "Check certificates, keys and TLS endpoints."),
     "certs": _Subcommand("edgeserver.cli.certs", "certs", "Make certificates for development."),
@@ -115,7 +116,28 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
     ctx.exit()
 
 
-@click.group("edgeserver", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """\b
+Examples:
+  edgeserver serve main:app
+  edgeserver serve main:app --workers 4 --trust 10.0.0.5
+  edgeserver serve edgeserver.demo:app
+  edgeserver audit explain --trust 10.0.0.5 --peer 10.0.0.5 \\
+    -H 'X-Forwarded-For: 6.6.6.6, 203.0.113.9'
+  edgeserver certs dev
+
+\b
+Completion, for bash (zsh and fish alike):
+  eval "$(_EDGESERVER_COMPLETE=bash_source edgeserver)"
+"""
+
+
+@click.group(
+    "edgeserver",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
+    invoke_without_command=True,
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -124,11 +146,17 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
     callback=_print_version,
     help="Print the version and exit.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """The Python HTTP server for the edge.
 
     Exit codes: 0 fine, 1 findings, 2 usage or configuration, 3 could not start.
     """
+    if ctx.invoked_subcommand is None:
+        from edgeserver.cli.nextsteps import advise
+
+        click.echo(advise("."))
+        ctx.exit(EXIT_USAGE)
 
 
 def _fill_standard_descriptors() -> None:

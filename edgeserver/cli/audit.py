@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from edgeserver.cli.audit_check import audit_check
 from edgeserver.cli.audit_config import audit_config
 from edgeserver.cli.audit_logs import audit_logs
+from edgeserver.cli.audit_probe import audit_echo, audit_probe
 from edgeserver.cli.audit_ranges import audit_ranges
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
@@ -38,7 +40,16 @@ def audit() -> None:
     """Say who the client of a request is, with the proof."""
 
 
-@audit.command("explain")
+_EXAMPLES = """\b
+Examples:
+  edgeserver audit explain --trust 10.0.0.5 --peer 10.0.0.5 \\
+      -H 'X-Forwarded-For: 6.6.6.6, 203.0.113.9'
+  edgeserver audit explain --trust unix: --peer unix: - < head.txt
+  edgeserver audit explain --xheaders --peer 203.0.113.9 -H 'X-Real-Ip: 6.6.6.6'
+"""
+
+
+@audit.command("explain", epilog=_EXAMPLES)
 @click.argument("pasted", required=False, metavar="[-]", type=click.Choice(["-"]))
 @click.option("--peer", required=True, metavar="IP|unix:", help="Who connected.")
 @click.option("--peer-port", type=click.IntRange(0, 65535), help="From which port.")
@@ -86,8 +97,11 @@ def explain(
 
 explain.params.extend((*TRUST_OPTIONS, *XHEADERS_OPTIONS))
 audit.add_command(audit_config)
+audit.add_command(audit_check)
 audit.add_command(audit_logs)
 audit.add_command(audit_ranges)
+audit.add_command(audit_probe)
+audit.add_command(audit_echo)
 
 
 def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) -> None:

@@ -18,11 +18,17 @@ import click
 
 from edgeserver.chains.claims import first_address
 from edgeserver.chains.kinds import KINDS, guess_kind, reader_of
-from edgeserver.chains.machine import render_github, render_json, render_junit, render_sarif
-from edgeserver.chains.model import Hop
+from edgeserver.chains.machine import render_github, render_json_report, render_junit, render_sarif
+from edgeserver.chains.model import ProxyHop
+from edgeserver.chains.observed import (
+    MAX_OBSERVED_BYTES,
+    ObservedError,
+    compare_chain,
+    parse_observed,
+)
 from edgeserver.chains.readers.base import MAX_FILE_BYTES, ReadingError, UnreadableFile
-from edgeserver.chains.report import Report, make_report
-from edgeserver.chains.text import render_text
+from edgeserver.chains.report import ChainReport, make_report
+from edgeserver.chains.text import render_text_report
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
@@ -33,7 +39,17 @@ from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 
-__all__ = ["EXIT_CANNOT_TELL", "audit_config"]
+__all__ = [
+    "EXIT_CANNOT_TELL",
+    "audit_config",
+    "check_extra",
+    "compare_with",
+    "lan_range",
+    "only_server",
+    "reachable_hops",
+    "read_chain",
+    "report_width",
+]
 
 EXIT_CANNOT_TELL = 4
 MAX_HOPS = 4
@@ -41,7 +57,7 @@ MAX_TOTAL_BYTES = 256 * 1024 * 1024
 _USUAL_ADDRESS = "192.0.2.10"
 _NEEDED = ("crossplane", "yaml")
 _FORMATS = {
-    "json": render_json,
+    "json": render_json_report,
     "sarif": render_sarif,
     "junit": render_junit,
     "github": render_github,
@@ -73,6 +89,9 @@ _FORMATS = {
     default="warning",
     help="What exits with 1: warnings and errors (default), errors, or nothing.",
 )
+@click.option(
+    "--chain", metavar="FILE", help="What `audit probe --save` has seen, to compare with."
+)
 @click.option("--product-version", default="", metavar="V", help="The version of the product.")
 def audit_config(
     proxies: tuple[str, ...],
@@ -83,6 +102,7 @@ def audit_config(
     form: str,
     fail_on: str,
     product_version: str,
+    chain: str | None,
     **values: Any,
 ) -> None:
     """Prove from configurations whether a stranger can choose the client or the scheme.
@@ -94,16 +114,21 @@ def audit_config(
     Exit codes: 0 proved, 1 errors or warnings, 2 usage, 3 a file cannot be read, 4 cannot tell.
     """
     with reported():
-        _check_extra()
-        hops, policy = _chain(proxies, values, version=product_version)
+        check_extra()
+        hops, policy = read_chain(proxies, values, version=product_version)
         if server is not None:
-            hops = [_only(hop, server, named=number == 0) for number, hop in enumerate(hops)]
+            hops = [only_server(hop, server, named=number == 0) for number, hop in enumerate(hops)]
         report = make_report(
-            hops, policy, reachable=_reachable(reachable, hops), lan=[_range(each) for each in lan]
+            hops,
+            policy,
+            reachable=reachable_hops(reachable, hops),
+            lan=[lan_range(each) for each in lan],
         )
+        if chain is not None:
+            compare_with(report, chain)
     code = _exit_code(report, fail_on)
     if form == "text":
-        click.echo(render_text(report, width=_width()), nl=False)
+        click.echo(render_text_report(report, width=report_width()), nl=False)
     else:
         click.echo(_FORMATS[form](report, exit_code=code), nl=False)
     sys.exit(code)
@@ -112,7 +137,7 @@ def audit_config(
 audit_config.params.extend(TRUST_OPTIONS)
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
     """Refuse to go on without the parsers of the extra.
 
     Raises:
@@ -126,12 +151,33 @@ def _check_extra() -> None:
         )
 
 
-def _width() -> int:
+def compare_with(report: ChainReport, path: str) -> None:
+    """Add to a report where the chain that a probe saw is another one.
+
+    Raises:
+        ConfigurationError: The file is none of a probe.
+        UnreadableFile: It cannot be read.
+    """
+    shown = escape(path, 400)
+    try:
+        observed = parse_observed(read_file(path, MAX_OBSERVED_BYTES))
+    except OSError as error:
+        raise UnreadableFile(
+            f"{shown}: what a probe saw cannot be read: {error.strerror or error}; check the path"
+        ) from error
+    except ObservedError as error:
+        raise ConfigurationError(
+            f"{shown}: {error}; write it with edgeserver audit probe --save"
+        ) from error
+    report.findings[:0] = compare_chain(report, observed, source=path)
+
+
+def report_width() -> int:
     """Return the columns to fold at: 80, or a narrower terminal's."""
     return min(80, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 80
 
 
-def _exit_code(report: Report, fail_on: str) -> int:
+def _exit_code(report: ChainReport, fail_on: str) -> int:
     """Return the exit code that a report means."""
     failing = {"warning": ("error", "warning"), "error": ("error",), "never": ()}[fail_on]
     if any(finding.severity in failing for finding in report.findings):
@@ -181,10 +227,16 @@ def _parse_spec(typed: str) -> _Spec:
     return _Spec(typed, kind, path, address)
 
 
-def _chain(
-    typed: tuple[str, ...], values: dict[str, Any], *, version: str
-) -> tuple[list[Hop], TrustPolicy]:
+def read_chain(
+    typed: tuple[str, ...], values: dict[str, Any], *, version: str, base: str = ""
+) -> tuple[list[ProxyHop], TrustPolicy]:
     """Read the proxies of a chain, and return them with what the app believes.
+
+    Args:
+        typed: The proxies, outermost first.
+        values: Trust settings.
+        version: The version of the product.
+        base: The directory that paths are relative to.
 
     Raises:
         ConfigurationError: The chain, a flag or a configuration is wrong.
@@ -192,7 +244,10 @@ def _chain(
     """
     if len(typed) > MAX_HOPS:
         raise ConfigurationError(f"{len(typed)} proxies; a chain has at most {MAX_HOPS}")
-    specs = [_parse_spec(each) for each in typed]
+    specs = [
+        each if each.kind == "outer" else each._replace(path=os.path.join(base, each.path))
+        for each in map(_parse_spec, typed)
+    ]
     listed = values.get("trust") or values.get("trust_file")
     policy = build_policy(values) if listed else None
     specs = _addressed(specs, policy)
@@ -248,7 +303,7 @@ def _first_of(entry: str) -> str:
         return ""
 
 
-def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
+def _read(spec: _Spec, sources: FileSources, *, version: str) -> ProxyHop:
     """Read one proxy."""
     kind, path = spec.kind, spec.path
     if kind != "outer" and os.path.isdir(path):
@@ -268,7 +323,7 @@ def _read(spec: _Spec, sources: FileSources, *, version: str) -> Hop:
     return reader(path, sources, version=version)
 
 
-def _only(hop: Hop, server: str, *, named: bool) -> Hop:
+def only_server(hop: ProxyHop, server: str, *, named: bool) -> ProxyHop:
     """Return a hop with the ways of one server.
 
     Raises:
@@ -282,7 +337,7 @@ def _only(hop: Hop, server: str, *, named: bool) -> Hop:
     return replace(hop, ways=ways)
 
 
-def _reachable(text: str | None, hops: list[Hop]) -> list[int]:
+def reachable_hops(text: str | None, hops: list[ProxyHop]) -> list[int]:
     """Return the hops that strangers can connect to; their number is the app.
 
     Raises:
@@ -305,7 +360,7 @@ def _reachable(text: str | None, hops: list[Hop]) -> list[int]:
     return sorted(found)
 
 
-def _range(text: str) -> Network:
+def lan_range(text: str) -> Network:
     """Return a range of `--lan`.
 
     Raises:

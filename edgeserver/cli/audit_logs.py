@@ -11,25 +11,34 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from edgeserver.audit.aggregate import Head, LogFile, Reading, open_log, read_heads
+from edgeserver.audit.aggregate import (
+    Head,
+    LogFile,
+    Reading,
+    UnreadableLog,
+    open_log,
+    read_heads,
+)
 from edgeserver.audit.chains import ChainAudit, LogFinding
+from edgeserver.audit.dialects import render_statement
+from edgeserver.audit.groups import read_groups
 from edgeserver.audit.records import FORMATS, LogFormat, compile_format, guess_format
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
 from edgeserver.errors import ConfigurationError
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 
-__all__ = ["audit_logs"]
+__all__ = ["audit_logs", "logged_policy", "read_log"]
 
 EXIT_CANNOT_TELL = 4
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
@@ -62,7 +71,7 @@ class Result(NamedTuple):
 
 
 @click.command("logs")
-@click.argument("files", nargs=-1, required=True, metavar="FILE ...")
+@click.argument("files", nargs=-1, metavar="FILE ...")
 @click.option("--log-name", metavar="NAME", help=f"The format by name: {', '.join(FORMATS)}.")
 @click.option(
     "--log-format",
@@ -76,6 +85,19 @@ class Result(NamedTuple):
 @click.option("--suggest", is_flag=True, help="Print a --trust for this log, with its evidence.")
 @click.option("--memory", default="1GB", metavar="SIZE", help="For the engine (default 1GB).")
 @click.option("--tmp", metavar="DIR", help="Where to put what does not fit into memory.")
+@click.option(
+    "--sql",
+    "dialect",
+    type=click.Choice(["duckdb", "clickhouse", "spark", "athena"]),
+    help="Print the statement that groups a log, for an engine on many machines.",
+)
+@click.option("--table", metavar="T", help="With --sql: the table of the log's lines.")
+@click.option(
+    "--column", default="line", show_default=True, metavar="NAME", help="With --sql: its column."
+)
+@click.option(
+    "--groups", metavar="FILE", help="The rows that the statement gave, in place of a log."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option(
     "--fail-on",
@@ -92,6 +114,10 @@ def audit_logs(
     suggest: bool,
     memory: str,
     tmp: str | None,
+    dialect: str | None,
+    table: str | None,
+    column: str,
+    groups: str | None,
     form: str,
     fail_on: str,
     **values: Any,
@@ -99,19 +125,46 @@ def audit_logs(
     """Find forgotten proxies, proxies that do not append, and liars in access logs.
 
     FILE may be a glob, `-`, or end in .gz or .zst. The format is guessed from 1,000 lines
-    unless it is named. Without --trust the policy is taken from edgeserver's own log; in others
-    everybody who names clients is a candidate.
+    unless it is named; beside --sql and --groups a FILE is a sample for that. Without --trust
+    the policy is taken from edgeserver's own log; in others everybody who names clients is a
+    candidate.
 
     Exit codes: 0 nothing found, 1 findings, 2 usage, 3 a file cannot be read, 4 the log cannot
     tell.
     """
     with reported():
         policy = build_policy(values)
+        _check_sources(files, dialect=dialect, table=table, groups=groups)
+        if dialect is not None:
+            named = _named_format(files, log_name, log_format)
+            used = policy or TrustPolicy([])
+            click.echo(
+                render_statement(
+                    named, dialect=dialect, table=table or "", column=column, source=used.source,
+                    proto=used.proto,
+                )
+            )  # fmt: skip
+            return
+        if groups is not None:
+            policy = policy or TrustPolicy([])
+            named = _named_format(files, log_name, log_format)
+            result = _read_groups(groups, named, policy, _other(policy, against))
+            _report(result, policy, form=form, fail_on=fail_on, suggest=suggest)
         with open_log(files, memory=memory, spill=tmp) as log:
             if policy is None:
-                policy = _logged_policy(log.sample())
+                policy = logged_policy(log.sample())
             other = _other(policy, against)
-            result = _read(log, policy, other, name=log_name, text=log_format)
+            result = read_log(log, policy, other, name=log_name, text=log_format)
+    _report(result, policy, form=form, fail_on=fail_on, suggest=suggest)
+
+
+audit_logs.params.extend(TRUST_OPTIONS)
+
+
+def _report(
+    result: Result, policy: TrustPolicy, *, form: str, fail_on: str, suggest: bool
+) -> NoReturn:
+    """Print a report, and end with its exit code."""
     code = _exit_code(result, fail_on)
     if form == "json":
         click.echo(json.dumps(_as_dict(result, policy, code, suggest=suggest), indent=1))
@@ -122,10 +175,69 @@ def audit_logs(
     sys.exit(code)
 
 
-audit_logs.params.extend(TRUST_OPTIONS)
+def _check_sources(
+    files: tuple[str, ...], *, dialect: str | None, table: str | None, groups: str | None
+) -> None:
+    """Refuse flags that contradict each other.
+
+    Raises:
+        ConfigurationError: Nothing is to be read, or several things are.
+    """
+    if dialect is None and table is not None:
+        raise ConfigurationError("--table without --sql; say for which engine with --sql")
+    if dialect is not None and table is None:
+        raise ConfigurationError("--sql without --table; name the table of the log's lines")
+    if dialect is not None and groups is not None:
+        raise ConfigurationError("--sql prints a statement, --groups reads its rows; give one")
+    if not files and dialect is None and groups is None:
+        raise ConfigurationError(
+            "give log files, --sql ENGINE --table T for a statement, or --groups FILE for its rows"
+        )
 
 
-def _logged_policy(lines: list[str]) -> TrustPolicy:
+def _named_format(files: tuple[str, ...], name: str | None, text: str | None) -> LogFormat:
+    """Return the format that flags name, or that of a sample: a few lines of the log in a file.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if files:
+        with open_log(files) as log:
+            return _format(log, name, text)[0]
+    if text is not None:
+        return compile_format(text)
+    if name not in FORMATS:
+        given = f"--log-name {escape(name, 60)}" if name is not None else "no format"
+        raise ConfigurationError(
+            f"{given}: write --log-name with one of {', '.join(FORMATS)}, or --log-format '...', "
+            "or name a file with some lines of the log"
+        )
+    return FORMATS[name]
+
+
+def _read_groups(
+    path: str, form: LogFormat, policy: TrustPolicy, other: TrustPolicy | None
+) -> Result:
+    """Return what the rows of an engine show.
+
+    Raises:
+        ConfigurationError: The file has no such rows.
+        UnreadableLog: It cannot be read.
+    """
+    shown = escape(path, 200)
+    reading = Reading()
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            heads = read_groups(file, form, source=policy.source, proto=policy.proto,
+                                reading=reading, name=shown)  # fmt: skip
+            return _count_heads(heads, (path,), form, None, reading, policy, other)
+    except OSError as error:
+        raise UnreadableLog(
+            f"{shown}: the rows cannot be read: {error.strerror or error}; check the path"
+        ) from error
+
+
+def logged_policy(lines: list[str]) -> TrustPolicy:
     """Return the policy that edgeserver's own log says was in force, or one that lists nobody.
 
     Raises:
@@ -138,11 +250,17 @@ def _logged_policy(lines: list[str]) -> TrustPolicy:
             found = json.loads(line)["policy"]
             if found["mode"] != "policy":
                 continue
+            declared = found.get("sets") or [()] * len(found["proxies"])
             return TrustPolicy(
-                found["proxies"],
+                [
+                    TrustedProxy(address, sets=sets)
+                    for address, sets in zip(found["proxies"], declared, strict=True)
+                ],
                 source=found["source"],
                 proto=found["proto"],
                 max_hops=found["max_hops"],
+                unlisted=found["unlisted"],
+                undeclared=found["undeclared"],
                 allow_all=found["allow_all"],
             )
         except (ValueError, KeyError, TypeError):
@@ -158,7 +276,7 @@ def _other(policy: TrustPolicy, against: tuple[str, ...]) -> TrustPolicy | None:
     return TrustPolicy(entries, source=policy.source, proto=policy.proto, max_hops=policy.max_hops)
 
 
-def _read(
+def read_log(
     log: LogFile,
     policy: TrustPolicy,
     other: TrustPolicy | None,
@@ -172,18 +290,40 @@ def _read(
         ConfigurationError: The format is not known, or fits no line.
     """
     form, guessed = _format(log, name, text)
+    reading = Reading()
+    heads = read_heads(log, form, source=policy.source, proto=policy.proto, reading=reading)
+    result = _count_heads(heads, log.names, form, guessed, reading, policy, other)
+    if log.skips_errors:
+        note = "lines that are not UTF-8 were left out, and are not counted"
+        result = result._replace(form=replace(form, notes=(*form.notes, note)))
+    return result
+
+
+def _count_heads(
+    heads: Iterable[Head],
+    names: tuple[str, ...],
+    form: LogFormat,
+    guessed: tuple[int, int] | None,
+    reading: Reading,
+    policy: TrustPolicy,
+    other: TrustPolicy | None,
+) -> Result:
+    """Count the heads of a log, and say what they show.
+
+    Raises:
+        ConfigurationError: There is no request among them.
+    """
     has_claims = form.holds(f"header:{policy.source}")
     has_scheme = policy.proto is not None and form.holds(f"header:{policy.proto}")
-    reading = Reading()
     audit = ChainAudit(policy, has_claims=has_claims, has_scheme=has_scheme)
     changes: Counter[tuple[str, str]] | None = Counter() if other is not None else None
-    for head in read_heads(log, form, source=policy.source, proto=policy.proto, reading=reading):
+    for head in heads:
         audit.add(head)
         if other is not None and changes is not None:
             _compare(policy, other, head, changes)
     if not audit.requests:
         raise ConfigurationError(
-            f"{', '.join(escape(each, 200) for each in log.names[:3])}: none of {reading.lines} "
+            f"{', '.join(escape(each, 200) for each in names[:3])}: none of {reading.lines} "
             f"lines is a request in the format {form.name}; name another with --log-name, or give "
             "--log-format"
         )
@@ -198,11 +338,16 @@ def _read(
                 "log with this version of edgeserver: its lines hold the claims",
             )
         )
-    if log.skips_errors:
-        note = "lines that are not UTF-8 were left out, and are not counted"
-        form = replace(form, notes=(*form.notes, note))
-    names = tuple(escape(each, 200) for each in log.names)
-    return Result(names, form, guessed, reading, audit, findings, untold, changes)
+    return Result(
+        tuple(escape(each, 200) for each in names),
+        form,
+        guessed,
+        reading,
+        audit,
+        findings,
+        untold,
+        changes,
+    )
 
 
 def _format(

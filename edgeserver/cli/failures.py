@@ -19,6 +19,7 @@ from edgeserver.runtime.exits import EXIT_USAGE, exit_code_of
 
 __all__ = ["CommandFailure", "reported"]
 
+_ADVICE = re.compile(r"`[^`]*`")  # a command to type, whose variables are meant
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][^}]*\})")
 
 
@@ -41,7 +42,7 @@ class CommandFailure(click.ClickException):
 
 def _explain_variable(message: str, exit_code: int) -> str:
     """Return what to know of a variable that nobody has replaced by its value, if one is named."""
-    found = _VARIABLE.search(message)
+    found = _VARIABLE.search(_ADVICE.sub("", message))
     if found is None or exit_code != EXIT_USAGE:
         return ""
     return (

@@ -7,7 +7,10 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -15,11 +18,23 @@ import click
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
 from edgeserver.runtime.plan import ServePlan
+from edgeserver.support.escape import escape
 
-__all__ = ["serve"]
+__all__ = ["execute", "open_plan", "serve"]
 
 
-@click.command(cls=GroupedCommand)
+_EXAMPLES = """\b
+Examples:
+  edgeserver serve main:app
+  edgeserver serve main:create_app --factory --bind :8000 --workers 4
+  edgeserver serve main:app --dev-tls --bind https://localhost:8443
+  edgeserver serve main:app --certfile site.pem --bind https://:443 --http-redirect 80
+  edgeserver serve main:app --bind unix:/run/app.sock,mode=660 --trust unix:
+  edgeserver serve main:app --bind :8000,proxy=v2 --trust 10.0.0.5
+"""
+
+
+@click.command(cls=GroupedCommand, epilog=_EXAMPLES)
 @click.argument("target", metavar="MODULE:ATTR")
 def serve(target: str, **values: Any) -> None:
     """Run the application that MODULE:ATTR names.
@@ -28,21 +43,44 @@ def serve(target: str, **values: Any) -> None:
     stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
     request, SIGHUP reads certificates and lists again.
     """
-    plan = ServePlan(target=target, debug=bool(values["debug"]))
-    with reported(debug=plan.debug):
-        apply_flags(APPLY_ORDER, values, plan)
-        _prepare(plan)
-        _open_listeners(plan)
-    try:
-        code = _run_alone(plan) if plan.single_process else _run_workers(plan)
-    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
-        code = 130
-    finally:
-        _close_listeners(plan)
-    sys.exit(code)
+    with reported(debug=bool(values["debug"])):
+        plan = open_plan(target, values)
+        sys.exit(execute(plan))
 
 
 add_flags(serve, GROUPS)
+
+
+def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> ServePlan:
+    """Return the plan that the values of all flags make, with its sockets open.
+
+    Args:
+        target: The application's name.
+        values: What was given for each flag, by its setting's key; None where nothing was.
+        app: The application itself, where there is nothing to import.
+
+    Raises:
+        EdgeServerError: A value is wrong, or something cannot be had.
+    """
+    plan = ServePlan(target=target, app=app, debug=bool(values["debug"]))
+    apply_flags(APPLY_ORDER, values, plan)
+    _prepare(plan)
+    _open_listeners(plan)
+    return plan
+
+
+def execute(plan: ServePlan) -> int:
+    """Do what a plan says, until a signal ends it; return the exit code.
+
+    Raises:
+        EdgeServerError: The one process that serves could not start.
+    """
+    try:
+        return _run_alone(plan) if plan.single_process else _run_workers(plan)
+    except KeyboardInterrupt:  # before there is a loop that takes SIGINT
+        return 130
+    finally:
+        _close_listeners(plan)
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -54,12 +92,21 @@ def _prepare(plan: ServePlan) -> None:
 
 def _open_listeners(plan: ServePlan) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.runtime.sockets import open_sockets
+    from edgeserver.runtime.sockets import ActivatedSockets, open_sockets
 
+    activated = ActivatedSockets(os.environ)
     try:
         for listener in (*plan.listeners, *plan.redirects):
             listener.sockets = open_sockets(
-                listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port
+                listener.bind,
+                backlog=plan.backlog,
+                reuse_port=plan.reuse_port,
+                activated=activated,
+            )
+        for name in map(escape, activated.left):
+            _say(
+                f"systemd has passed sockets named {name} that nobody asks for; add"
+                f" --bind systemd:{name}, or take them out of the socket unit"
             )
     except BaseException:
         _close_listeners(plan)
@@ -80,24 +127,36 @@ def _announce(plan: ServePlan, kind: str) -> None:
     from edgeserver.cli.banner import print_lines, render_banner
 
     stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream)
+    print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
+
+
+def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
+    """Return where is listened, a line each."""
+    from edgeserver.cli.banner import render_listeners
+
+    return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
 
 
 def _run_alone(plan: ServePlan) -> int:
     """Serve in this process."""
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.worker import run_process
 
-    with reported(debug=plan.debug):
-        return run_process(plan, announce=lambda kind: _announce(plan, kind))
+    manager = take_manager(os.environ)
+    return run_process(plan, announce=lambda kind: _announce(plan, kind), manager=manager)
 
 
 def _run_workers(plan: ServePlan) -> int:
     """Serve in processes of their own, and watch them in this one."""
+    from edgeserver.runtime.admin import open_admin
+    from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.sockets import PlaceSockets
     from edgeserver.runtime.supervisor import Limits
 
     queues = PlaceSockets((*plan.listeners, *plan.redirects))
+    with reported(debug=plan.debug):
+        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -125,6 +184,8 @@ def _run_workers(plan: ServePlan) -> int:
         shared_queue=queues.is_shared,
         on_ready=lambda kind: _announce(plan, kind),
         say=_say,
+        manager=take_manager(os.environ),
+        operators=operators,
     )
 
 

@@ -19,21 +19,24 @@ _SCHEMES = ("http", "https")
 _PROXY_VERSIONS = ("v1", "v2", "any")
 _HTTP2_MODES = ("on", "off", "only")
 _OPTIONS = ("proxy", "http2", "mode")
-_OTHER_PREFIXES = ("unix", "fd")
+_OTHER_PREFIXES = ("unix", "fd", "systemd")
 _DECIMAL = re.compile(r"[0-9]{1,9}\Z")
 _MODE = re.compile(r"0?[0-7]{3}\Z")
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}\Z")  # systemd: no control characters, no colon
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
-    """One listening address: exactly one of `port`, `path` and `fd` is given.
+    """One listening address: exactly one of `port`, `path`, `fd` and `systemd` is given.
 
     Args:
         host: An address or a name; empty for every interface.
         port: A TCP port; 0 lets the system choose.
         path: A Unix socket's path; a leading `@` means Linux's abstract namespace.
         fd: The number of an inherited descriptor that is listening already.
+        systemd: The name of the sockets that systemd's socket activation has opened
+            (`FileDescriptorName=`).
         scheme: `"http"` or `"https"`; None for https where a certificate is given.
         proxy: The PROXY protocol version that this listener requires, or None.
         http2: `"on"`, `"off"` or `"only"`; None for what all others have.
@@ -44,6 +47,7 @@ class Bind:
     port: int | None = None
     path: str | None = None
     fd: int | None = None
+    systemd: str | None = None
     scheme: str | None = None
     proxy: str | None = None
     http2: str | None = None
@@ -54,8 +58,8 @@ def parse_bind(text: str) -> Bind:
     """Parse one value of `--bind`.
 
     Args:
-        text: `[http://|https://]` then `HOST:PORT`, `unix:PATH` or `fd:N`, then `,proxy=VERSION`,
-            `,http2=on|off|only` and, for a Unix socket, `,mode=OCTAL`.
+        text: `[http://|https://]` then `HOST:PORT`, `unix:PATH`, `fd:N` or `systemd:NAME`, then
+            `,proxy=VERSION`, `,http2=on|off|only` and, for a Unix socket, `,mode=OCTAL`.
 
     Raises:
         ConfigurationError: The value is none of these; the message names the part and the fix.
@@ -69,6 +73,8 @@ def parse_bind(text: str) -> Bind:
         fields: dict[str, object] = {"path": _parse_path(text, address[len("unix:") :])}
     elif address.startswith("fd:"):
         fields = {"fd": _parse_number(text, address[len("fd:") :], "the descriptor", 0x7FFFFFFF)}
+    elif address.startswith("systemd:"):
+        fields = {"systemd": _parse_socket_name(text, address[len("systemd:") :])}
     else:
         host, port = _parse_host_port(text, address)
         fields = {"host": host, "port": port}
@@ -83,6 +89,8 @@ def render_bind(bind: Bind) -> str:
         address = f"unix:{bind.path}"
     elif bind.fd is not None:
         address = f"fd:{bind.fd}"
+    elif bind.systemd is not None:
+        address = f"systemd:{bind.systemd}"
     else:
         host = f"[{bind.host}]" if ":" in bind.host else bind.host
         address = f"{host}:{bind.port}"
@@ -158,6 +166,17 @@ def _parse_path(text: str, path: str) -> str:
     return path
 
 
+def _parse_socket_name(text: str, name: str) -> str:
+    """Return the name of inherited sockets. Source: sd_listen_fds_with_names(3)."""
+    if not _SOCKET_NAME.match(name):
+        raise _refusal(
+            text,
+            "the name is missing" if not name else f"{escape(name)} is not a name of a socket",
+            "write the FileDescriptorName= of the socket unit, or its name: systemd:web.socket",
+        )
+    return name
+
+
 def _parse_number(text: str, digits: str, what: str, most: int) -> int:
     """Return a decimal number between 0 and `most`."""
     if not _DECIMAL.match(digits) or int(digits) > most:
@@ -178,6 +197,9 @@ def _parse_host_port(text: str, address: str) -> tuple[str, int]:
         without = text.replace(address, address.partition("/")[0])
         raise _refusal(text, "an address has no path", f"write {escape(without)}")
     host, separator, digits = address.rpartition(":")
+    if not separator and address.startswith("$"):
+        with_colon = text.replace(address, f":{address}")
+        raise _refusal(text, "the host is missing", f"write {escape(with_colon)}")
     if not separator or (address.startswith("[") and address.endswith("]")):
         with_port = text.replace(address, f"{address}:8000")
         raise _refusal(text, "the port is missing", f"write {escape(with_port)}, say")

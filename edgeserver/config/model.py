@@ -58,6 +58,7 @@ TABLES = {
     "tls": "TLS",
     "proxies": "Behind a proxy",
     "audit": "Audit",
+    "admin": "Operators",
     "limits": "Limits (of one worker)",
     "process": "Process",
 }
@@ -269,9 +270,9 @@ _LISTENING = (
         metavar="ADDRESS",
         many=True,
         help=(
-            "[http://|https://]HOST:PORT, unix:PATH or fd:N, with ,proxy=v1|v2|any where a PROXY "
-            "prelude comes first, and ,http2=on|off|only; repeatable. Without a scheme it is https "
-            "where a certificate is given."
+            "[http://|https://]HOST:PORT, unix:PATH, fd:N or systemd:NAME, with ,proxy=v1|v2|any "
+            "where a PROXY prelude comes first, and ,http2=on|off|only; repeatable. Without a "
+            "scheme it is https where a certificate is given."
         ),
     ),
     Setting(
@@ -540,6 +541,39 @@ _AUDIT = (
         argument="sample",
         metavar="SHARE",
         help="Only a share of the requests, such as 0.01.",
+    ),
+    Setting(
+        name="audit-echo",
+        table="audit",
+        kind="text",
+        metavar="PATH",
+        help="Where `edgeserver audit probe` is told what has arrived of it, such as "
+        "/.well-known/edgeserver-audit; 404 for everybody else.",
+    ),
+    Setting(
+        name="audit-token-file",
+        table="audit",
+        kind="file",
+        reloads=True,
+        help="The secret that a probe and its answer are proved with, in its first line.",
+    ),
+)
+
+_ADMIN = (
+    Setting(
+        name="admin",
+        table="admin",
+        kind="text",
+        metavar="ADDRESS",
+        many=True,
+        help="Answer operators at unix:PATH or HOST:PORT: /live, /ready, /metrics, /status, and for"
+        " `edgeserver ctl`; repeatable.",
+    ),
+    Setting(
+        name="admin-token-file",
+        table="admin",
+        kind="file",
+        help="The token that they show where that is not a Unix socket, in its first line.",
     ),
 )
 
@@ -812,6 +846,7 @@ SETTINGS: dict[str, Setting] = {
         *_TLS,
         *_PROXIES,
         *_AUDIT,
+        *_ADMIN,
         *_LIMITS,
         *_PROCESS,
     )

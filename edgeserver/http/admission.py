@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
@@ -23,10 +23,6 @@ from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
 
 __all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
-
-
-NOTHING: Final[dict[bytes, bytes]] = {}
-"""What an application sees of fields that nobody remembers; never changed."""
 
 
 class NoRoomError(Exception):
@@ -73,7 +69,8 @@ class Admission:
         self._bound: BoundTrust | None = None  # that policy, bound to this connection
         self._fields: dict[bytes, bytes] | None = None  # those of a head that may be repeated
         self._client: Any = None  # who has sent them; None where that is not decided
-        self._visible = NOTHING  # what of them the application sees
+        # What of them the application sees, where that is not all.
+        self._visible: dict[bytes, bytes] | None = None
 
     def check_direction(self, fields: dict[bytes, bytes]) -> None:
         """Refuse a request for a host that TLS would have treated differently.
@@ -120,7 +117,8 @@ class Admission:
             client = self._client
             if client is not None and exchange.fields is self._fields:
                 bound.count(client)
-                exchange.fields = self._visible
+                if self._visible is not None:
+                    exchange.fields = self._visible
             else:
                 client = self._resolve(exchange, bound)
             exchange.client = client
@@ -145,22 +143,22 @@ class Admission:
 
     def forget(self) -> None:
         """Remember no fields."""
-        self._fields = self._client = None
-        self._visible = NOTHING
+        self._fields = self._client = self._visible = None
 
     def _resolve(self, exchange: Exchange, bound: BoundTrust) -> Any:
         """Return whose request it is, and hide from the application what nobody vouches for."""
         fields, lines = exchange.fields, exchange.lines
         if lines is None:
-            client = bound.resolve(fields.items(), fields)
+            client = bound.resolver.resolve(fields.items(), fields)
         else:
-            client = bound.resolve(lines, None)
+            client = bound.resolver.resolve(lines, None)
         if bound.strip is not None:
             hidden = bound.strip.among(fields)
             if hidden:
                 exchange.hide_fields(hidden)
         if fields is self._fields:
-            self._client, self._visible = client, exchange.fields
+            self._client = client
+            self._visible = None if exchange.fields is fields else exchange.fields
         return client
 
     def _make_delegate(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate:

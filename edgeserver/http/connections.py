@@ -52,9 +52,10 @@ class ConnectionRegistry:
 
     Attributes:
         open: The connections on which HTTP is spoken.
+        opened: How many have been counted in so far.
     """
 
-    __slots__ = ("_detached", "_empty", "_on_close", "_on_open", "open")
+    __slots__ = ("_detached", "_empty", "_on_close", "_on_open", "open", "opened")
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class ConnectionRegistry:
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.open: set[ServedConnection] = set()
+        self.opened = 0
         self._on_open = on_open
         self._on_close = on_close
         # These are the application's: that they close is seen, not told.
@@ -74,6 +76,7 @@ class ConnectionRegistry:
     def add(self, connection: ServedConnection) -> None:
         """Count a connection in."""
         self.open.add(connection)
+        self.opened += 1
         if self._on_open is not None:
             self._on_open()
 

@@ -16,6 +16,7 @@ __all__ = [
     "Auditor",
     "BoundTrust",
     "ClientGate",
+    "FindsClients",
     "ServerDelegate",
     "StripNames",
     "TakesRequests",
@@ -53,8 +54,23 @@ class StripNames(Protocol):
         ...
 
 
+class FindsClients(Protocol):
+    """What finds the client of each request of one connection."""
+
+    def resolve(
+        self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
+    ) -> Any:
+        """Return who the client of a request is; never raises."""
+        ...
+
+
 class BoundTrust(Protocol):
     """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
+
+    @property
+    def resolver(self) -> FindsClients:
+        """What is asked for each request; another may be put in its place at any time."""
+        ...
 
     @property
     def strip(self) -> StripNames | None:
@@ -67,12 +83,6 @@ class BoundTrust(Protocol):
 
     def report(self, raw: Collection[tuple[bytes, bytes]]) -> Any:
         """Return the same for a log, without what it was told of this connection before."""
-        ...
-
-    def resolve(
-        self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
-    ) -> Any:
-        """Return who the client of a request is; never raises."""
         ...
 
     def count(self, resolved: Any) -> None:

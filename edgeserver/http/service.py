@@ -24,7 +24,9 @@ from edgeserver.http.protocols import (
     TakesRequests,
     Trust,
 )
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log, gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
@@ -66,6 +68,10 @@ class HTTPService:
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
+        timed: Whether it is asked when each request began and ended: for a log, or the tally.
+        tally: How many requests have ended, to be added to where no log hears of them either;
+            None where one does, or nobody asks.
+        counters: Where refusals and what was shed are counted, or None.
     """
 
     turns: TurnBudget
@@ -101,6 +107,10 @@ class HTTPService:
         self.strict_transport = strict_transport
         self.protocol = protocol
         self.clients = clients
+        self.timed = access_log is not None
+        self.counters: CounterRow | None = None
+        self._tally: RequestTally | None = None
+        self.tally: RequestTally | None = None
         self.draining = False
         self.must_close = limits.no_keep_alive
         self.closes_each = limits.no_keep_alive
@@ -115,21 +125,32 @@ class HTTPService:
         self._turns = turns  # those that were asked for; None for the loop's own
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
-        self._ready: asyncio.Future[None] | None = None  # of the loop that connected last
+        self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
+        self._ready: asyncio.Future[None]  # of that loop
 
     def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done already; one serves all writes that need not wait."""
-        ready = self._ready
-        if ready is None or ready.get_loop() is not loop:
-            ready = self._ready = loop.create_future()
-            ready.set_result(None)
-        return ready
+        if loop is not self._loop:
+            self._enter(loop)
+        return self._ready
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make what all connections of a loop share."""
+        self._loop = loop
+        self._ready = loop.create_future()
+        self._ready.set_result(None)
+        self.turns = self._turns or turns_of(loop)
 
     # Connections come and go.
 
+    def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Leave `loop` time to accept further connections before long work goes on."""
+        (self._turns or turns_of(loop)).accepted()
+
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""
-        self.turns = self._turns or turns_of(loop)
+        if loop is not self._loop:
+            self._enter(loop)
         self.clock.start(loop)
         self.connections.add(connection)
 
@@ -171,7 +192,26 @@ class HTTPService:
         self.clock.shorten(idle_s)
         self.connections.drain()
 
-    # What is said in logs.
+    # What is counted and said in logs.
+
+    def keep_tally(self) -> RequestTally:
+        """Return how many requests have ended since this was first called."""
+        self.timed = True
+        if self._tally is None:
+            self._tally = RequestTally()
+            if self.access_log is None:
+                self.tally = self._tally
+        return self._tally
+
+    def count_refused(self, rule: str) -> None:
+        """Count a request that was refused; `rule` is where the rule stands, or the setting."""
+        if self.counters is not None:
+            self.counters.add("refused_total", rule)
+
+    def count_shed(self, reason: str) -> None:
+        """Count a request or connection turned away for want of room; `reason` is the setting."""
+        if self.counters is not None:
+            self.counters.add("shed_total", reason)
 
     def note_full(self) -> None:
         """Say, now and then, that bodies are refused because so much is held."""
@@ -219,10 +259,14 @@ class HTTPService:
             )
 
     def log_access(self, exchange: Exchange) -> None:
-        """Have an exchange logged that has ended; once."""
-        log = self.access_log
-        if log is not None and not exchange.ended_s:
-            exchange.ended_s = time.perf_counter()
+        """Have an exchange counted and logged that has ended; once."""
+        if exchange.ended_s or not self.timed:
+            return
+        ended_s = exchange.ended_s = time.perf_counter()
+        tally, log = self._tally, self.access_log
+        if tally is not None:
+            tally.add(exchange.status, ended_s - exchange.started_s)
+        if log is not None:
             try:
                 log(exchange)
             except Exception:

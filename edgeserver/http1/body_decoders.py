@@ -48,37 +48,22 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+")
 _SMALL_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,3})\r\n")  # a small one, at its plainest
 
 
-class BodyDecoder:
-    """What both decoders have in common: `complete`, and how `feed` is called."""
-
-    __slots__ = ("complete",)
-
-    complete: bool
-
-    def feed(self, data: Buffer, start: int, limit: int) -> tuple[bytes, int]:
-        """Take the next piece of the body from `data`, from `start` on.
-
-        Raises:
-            HTTPInputError: The body breaks its framing, or is larger than allowed.
-        """
-        raise NotImplementedError  # an interface: length and chunked say how
-
-
-class LengthDecoder(BodyDecoder):
+class LengthDecoder:
     """A body of a known length.
 
     Attributes:
+        complete: Whether it has ended.
         remaining: How many bytes are still to come.
     """
 
-    __slots__ = ("remaining",)
+    __slots__ = ("complete", "remaining")
 
     def __init__(self, length: int) -> None:
         self.remaining = length
         self.complete = length == 0
 
     def feed(self, data: Buffer, start: int, limit: int) -> tuple[bytes, int]:
-        """Take the next piece; see `BodyDecoder.feed`."""
+        """Take the next piece of the body from `data`, from `start` on."""
         end = start + min(self.remaining, limit, len(data) - start)
         self.take(end - start)
         if start == 0 and end == len(data) and type(data) is bytes:
@@ -92,7 +77,7 @@ class LengthDecoder(BodyDecoder):
             self.complete = True
 
 
-class ChunkedDecoder(BodyDecoder):
+class ChunkedDecoder:
     """A chunked body; extensions and trailers are checked, bounded and dropped.
 
     Framing is bounded by the content that it carries: one-byte chunks with a size each pass,
@@ -102,6 +87,9 @@ class ChunkedDecoder(BodyDecoder):
         max_size: Most bytes of the body; read anew for each chunk.
         max_trailer_bytes: Most bytes of the trailer section.
         max_trailer_fields: Most lines of it.
+
+    Attributes:
+        complete: Whether it has ended.
     """
 
     __slots__ = (
@@ -114,6 +102,7 @@ class ChunkedDecoder(BodyDecoder):
         "_size",
         "_trailer_bytes",
         "_trailer_fields",
+        "complete",
         "max_size",
     )
 
@@ -131,7 +120,11 @@ class ChunkedDecoder(BodyDecoder):
         self._trailer_fields = 0
 
     def feed(self, data: Buffer, start: int, limit: int) -> tuple[bytes, int]:
-        """Take the next piece; consecutive chunks are joined. See `BodyDecoder.feed`."""
+        """Take the next piece from `data`, from `start` on; consecutive chunks are joined.
+
+        Raises:
+            HTTPInputError: The body breaks its framing, or is larger than allowed.
+        """
         pieces: list[memoryview] = []
         taken = chunks = 0
         position = start
@@ -254,6 +247,9 @@ class ChunkedDecoder(BodyDecoder):
             )
         parse_field(line)
         return after
+
+
+BodyDecoder = LengthDecoder | ChunkedDecoder
 
 
 def _next_line(

@@ -7,18 +7,18 @@ heads are read, nor whom the pieces are for.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from edgeserver.http.admission import too_long
+from edgeserver.http.input_errors import is_input_error
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http1.body_decoders import BodyDecoder, Buffer, ChunkedDecoder, LengthDecoder
 from edgeserver.http1.framing import CHUNKED
+from edgeserver.support.loggers import app_log
 from edgeserver.support.turns import TurnBudget
 
-__all__ = ["BULK_BODY", "BodyReader"]
-
-BULK_BODY: Final = 64 * 1024
-"""What is still to come of a body beyond this is read by a `BulkReader`."""
+__all__ = ["BodyReader"]
 
 
 class BodyReader:
@@ -70,6 +70,31 @@ class BodyReader:
         if isinstance(self.decoder, ChunkedDecoder):
             self.decoder.max_size = most
 
+    def hold(
+        self, waiting: asyncio.Future[Any], go_on: Callable[[BaseException | None], None]
+    ) -> None:
+        """Let no piece be taken until `waiting` is done.
+
+        Args:
+            waiting: What the application waits for.
+            go_on: Called then, with the error of `waiting` if it has one; not where the body is
+                not read any more.
+        """
+
+        def done(future: asyncio.Future[Any]) -> None:
+            error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if self.held is future:
+                self.held = None
+                go_on(error)
+            elif error is not None and not (
+                # of a body that nobody reads any more there is nothing to refuse
+                isinstance(error, asyncio.CancelledError) or is_input_error(error)
+            ):
+                app_log.error("Uncaught exception", exc_info=error)
+
+        self.held = waiting
+        waiting.add_done_callback(done)
+
     def next_piece(
         self, buffer: Buffer, start: int, limit: int, turns: TurnBudget
     ) -> tuple[bytes, int]:
@@ -112,11 +137,10 @@ class BodyReader:
         decoder = self.decoder
         return decoder.remaining if type(decoder) is LengthDecoder else 0
 
-    def take_bulk(self, size: int) -> bool:
-        """Count bytes that were read in bulk; say whether they were the last."""
+    def take_bulk(self, size: int) -> None:
+        """Count bytes that were read in bulk."""
         decoder = self.decoder
         assert type(decoder) is LengthDecoder, "no other body is read in bulk"
         decoder.take(size)
         if decoder.complete:
             self.pending = False
-        return decoder.complete

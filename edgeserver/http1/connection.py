@@ -25,48 +25,40 @@ The states, and what leads from one to the next:
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
+import functools
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
-from typing import Any, Final, TypeVar, cast
+from time import perf_counter
+from typing import Any, TypeVar, cast
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
-from edgeserver.http.input_errors import as_input_error, is_input_error, render_rule
+from edgeserver.http.input_errors import as_input_error, is_input_error
 from edgeserver.http.output import NEVER, OutputBuffer
-from edgeserver.http1.body_reader import BULK_BODY, BodyReader
-from edgeserver.http1.bulk_reader import BulkReader
-from edgeserver.http1.exchange import HTTP1Exchange
+from edgeserver.http.tally import QUICK_S
+from edgeserver.http1.body_reader import BodyReader
+from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
+from edgeserver.http1.exchange import HTTP1Exchange, unread_exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
 from edgeserver.http1.raw_stream import RawStream
-from edgeserver.http1.refusal import refusal_bytes
+from edgeserver.http1.refusal import log_refusal, refusal_bytes
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
-from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
+from edgeserver.httputil.context import ConnectionContext, ConnectionInfo, is_nameless
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
-from edgeserver.support.held import HeldBudget
+from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
-from edgeserver.support.preludes import explain_prelude, prelude_version
 from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
 
-__all__ = ["HELD_INPUT", "HTTP1Connection"]
+__all__ = ["HTTP1Connection"]
 
 T = TypeVar("T")
-
-HELD_INPUT: Final = 64 * 1024
-"""Bytes of input kept while nobody takes them; beyond that reading pauses."""
-
-KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
-"""The values of Connection that nearly every client sends, and that change nothing."""
-
-SPECIAL_METHODS: Final = frozenset(("HEAD", "CONNECT"))
 
 
 class HTTP1Connection(asyncio.Protocol):
@@ -86,7 +78,6 @@ class HTTP1Connection(asyncio.Protocol):
         exchange: The present request's; None between requests, and once the answer is complete.
         body: What reads the body of the present request, or waits for the application.
         deadline: When waiting for the peer's bytes ends, in loop seconds.
-        held_bytes: How many bytes are held for the present request; see `HeldBudget`.
     """
 
     __slots__ = (
@@ -97,17 +88,15 @@ class HTTP1Connection(asyncio.Protocol):
         "_eof",
         "_inside",
         "_prelude",
-        "_reading_paused",
         "_request_context",
         "_scheduled",
         "_service",
+        "_share",
         "_shared",
-        "_untaken",
         "admission",
         "body",
         "deadline",
         "exchange",
-        "held_bytes",
         "output",
         "requests",
         "transport",
@@ -127,7 +116,6 @@ class HTTP1Connection(asyncio.Protocol):
         self.exchange: HTTP1Exchange | None = None
         self.body: BodyReader | None = None
         self.deadline = NEVER
-        self.held_bytes = 0
         self._shared = shared
         self._service = shared.service
         self._prelude = prelude
@@ -138,9 +126,8 @@ class HTTP1Connection(asyncio.Protocol):
         self._scheduled = False  # whether `_run` is planned
         self._closing = False  # whether nothing more is read as a request
         self._eof = False  # whether the peer has closed its half
-        self._reading_paused = False  # whether the transport is not to give more
         self._bulk: BulkReader | None = None  # who reads the body in this one's place
-        self._untaken = 0  # how much of `held_bytes` is input that nobody takes
+        self._share: HeldShare | None = None  # what is held for the present request
 
     # What the transport says.
 
@@ -166,13 +153,8 @@ class HTTP1Connection(asyncio.Protocol):
         service.opened(self, loop)
         self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
-        if not isinstance(address, tuple):
-            sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family != AF_UNIX:
-                # It was reset before it was accepted, and the event loop cannot say any more who
-                # it was. Its request came through all the same, and with no address it would
-                # look like one over a Unix socket, which a policy may trust.
-                self.abort()
+        if not isinstance(address, tuple) and is_nameless(transport):
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Called with the next bytes."""
@@ -180,18 +162,16 @@ class HTTP1Connection(asyncio.Protocol):
         if requests.buffer:
             requests.keep(data)
             if self._scheduled and not self._closing:
-                self._hold_input()
+                self._check_input()
             else:
                 self._run()
             return
-        # A local: what is called below changes it.
-        busy: object = self._delegate if self.exchange is None else self.exchange
-        if busy is None and not self._closing:
+        if (self.exchange or self._delegate) is None and not self._closing:
             head = requests.read_segment(data)
             if head is not None:
                 if requests.has_changed:
                     self._remember_fields()
-                context = self._request_context = self._connection_context.copy()
+                context = self._connection_context.copy()
                 output = self.output
                 output.corked = self._inside = True
                 try:
@@ -202,6 +182,7 @@ class HTTP1Connection(asyncio.Protocol):
                 if self.exchange is None and self._delegate is None and not self._closing:
                     self.deadline = self._service.clock.idle_deadline
                 else:
+                    self._request_context = context
                     self._rest()
                 return
         requests.keep(data)
@@ -230,7 +211,8 @@ class HTTP1Connection(asyncio.Protocol):
         """Called when the peer does not take what is written: it may ask for no more until then."""
         self.output.pause()
         if (self.exchange is None or self.output.corked) and not self._closing:
-            self._pause_reading()  # `_rest` resumes it, if the present answer is not complete
+            # `_rest` resumes it, if the present answer is not complete.
+            self.requests.pause(self.transport)
 
     def resume_writing(self) -> None:
         """Called when the peer has taken what was written."""
@@ -279,7 +261,7 @@ class HTTP1Connection(asyncio.Protocol):
             if requests.position < len(requests.buffer) and self._service.turns.spent():
                 self._scheduled = True
                 self._service.turns.wait(self._run)
-                self._hold_input()
+                self._check_input()
                 break
         self.output.uncork()
         if requests.position >= len(requests.buffer):
@@ -296,7 +278,8 @@ class HTTP1Connection(asyncio.Protocol):
         if self._closing or self.transport is None or self._scheduled:
             return
         if self.exchange is None and self._delegate is None:
-            if self.requests.buffer or self._eof or self._reading_paused or self.output.paused:
+            requests = self.requests
+            if requests.buffer or self._eof or requests.paused or self.output.paused:
                 self._rest_between()
                 return
             self.deadline = self._service.clock.idle_deadline
@@ -315,47 +298,38 @@ class HTTP1Connection(asyncio.Protocol):
                 self._owe_answer(self.exchange)
         elif self._bulk is None and not self.requests.untaken:
             self._consider_bulk()
-        untaken = bool(self.requests.buffer) and self.requests.untaken > HELD_INPUT
+        requests = self.requests
         if held is not None:
-            untaken = untaken or self._bulk is not None
-        elif decoder is not None:
-            untaken = False
-        if untaken:
-            self._count_untaken(self.requests.untaken)
-            self._pause_reading()
-        elif self._reading_paused:
-            self._count_untaken(0)
-            self._resume_reading()
+            waits = requests.has_too_much or self._bulk is not None
+        else:
+            waits = decoder is None and requests.has_too_much
+        if waits:
+            self._held_share().count_untaken(requests.untaken)
+            requests.pause(self.transport)
+        elif requests.paused:
+            self._held_share().count_untaken(0)
+            requests.resume(self.transport)
 
     def _rest_between(self) -> None:
         """Wait for the next request, or the rest of its head; close where none may come."""
         paused = self.output.paused
-        if not self.requests.untaken:
-            self.requests.drop()
+        requests = self.requests
+        if not requests.untaken:
+            requests.drop()
             self.deadline = self._service.clock.idle_deadline
             if self._eof or self._service.draining:
                 self.shut()
         elif self._eof and not paused:
             self.shut()  # half a head, and no more will come
         if paused:
-            self._pause_reading()
-        elif self._reading_paused:
-            self._resume_reading()
+            requests.pause(self.transport)
+        else:
+            requests.resume(self.transport)
 
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and self.transport is not None:
-            self._reading_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused and self.transport is not None:
-            self._reading_paused = False
-            self.transport.resume_reading()
-
-    def _hold_input(self) -> None:
+    def _check_input(self) -> None:
         """Read no more while too much waits; `_rest` reads on."""
-        if self.requests.untaken > HELD_INPUT:
-            self._pause_reading()
+        if self.requests.has_too_much:
+            self.requests.pause(self.transport)
 
     # A request begins.
 
@@ -390,14 +364,14 @@ class HTTP1Connection(asyncio.Protocol):
     def _hand_over(self) -> bool:
         """Hand a connection to who speaks what its first bytes are; say whether there is one."""
         transport, make = self.transport, self._shared.other_version
-        if self._request_context is not None or make is None or transport is None:
+        if self.requests.begun or make is None or transport is None:
             return False
         first = bytes(self.requests.buffer)
         protocol = make(first, self._prelude)
         if protocol is None:
             return False
         paused = self.output.paused
-        self._resume_reading()
+        self.requests.resume(transport)
         self.transport = None
         self.deadline = NEVER
         self.output.release()
@@ -409,7 +383,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _begin(self, head: Head) -> None:
         """Open the exchange of one request; runs in the request's own context."""
-        method, target, version, lines, fields = head
+        fields = head[4]
         admission = self.admission
         length = 0
         if (
@@ -417,32 +391,17 @@ class HTTP1Connection(asyncio.Protocol):
             or b"transfer-encoding" in fields
             or admission.misdirected is not None
         ):
-            declared = self._read_framing(lines, fields)
+            declared = self._read_framing(head[3], fields)
             if declared is None:
                 return
-            length = declared
+            if declared:
+                length = declared
+                self.body = BodyReader(length)
         exchange = self.exchange = HTTP1Exchange(
-            self,
-            self.output,
-            self._shared,
-            admission.info,
-            method,
-            target,
-            version,
-            fields,
-            lines,
+            self, self.output, self._shared, admission.info, head, self.body
         )
-        if (
-            (b"connection" in fields and (fields[b"connection"] not in KEEP_ALIVE or lines))
-            or length
-            or version != "HTTP/1.1"
-            or method in SPECIAL_METHODS
-        ):
-            if length:
-                self.body = exchange.body = BodyReader(length)
-            exchange.read_options(length, lines)
-        if self._service.access_log is not None:
-            exchange.started_s = time.perf_counter()
+        if self._service.timed:
+            exchange.started_s = perf_counter()
         try:
             delegate = admission.admit(exchange, length)
         except NoRoomError:
@@ -473,7 +432,7 @@ class HTTP1Connection(asyncio.Protocol):
             self._application_failed(error)
             return
         if waiting is not None:
-            self._hold(waiting, self._head_taken)
+            self._wait(waiting, self._head_taken)
         else:
             self._head_taken()
 
@@ -555,7 +514,7 @@ class HTTP1Connection(asyncio.Protocol):
             self._application_failed(error)
             return
         if waiting is not None:
-            self._hold(waiting, self._piece_taken)
+            self._wait(waiting, self._piece_taken)
         elif not body.pending and body.decoder is not None:
             self._end_request()
 
@@ -565,38 +524,28 @@ class HTTP1Connection(asyncio.Protocol):
         if body is not None and body.decoder is not None and not body.pending:
             self._end_request()
 
-    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
+    def _wait(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
         """Read no more of the body until `waiting` is done, then `go_on`."""
         try:
             future = begin_waiting(waiting, self.output.loop)
         except TypeError as error:  # neither None nor awaitable
             self._application_failed(error)
             return
-        if future.done() and not future.cancelled() and future.exception() is None:
+        if future is None:
             go_on()
             return
-        body = self.body
-        if body is None:
-            body = self.body = BodyReader(0)
-        body.held = future
+        if self.body is None:
+            self.body = BodyReader(0)
+        self.body.hold(future, functools.partial(self._waited, go_on))
 
-        def done(future: asyncio.Future[Any]) -> None:
-            error = asyncio.CancelledError() if future.cancelled() else future.exception()
-            if body.held is not future:
-                if error is not None and not isinstance(error, asyncio.CancelledError):
-                    if is_input_error(error):
-                        return  # what is left of a body that nobody reads any more
-                    app_log.error("Uncaught exception", exc_info=error)
-                return
-            body.held = None
-            if error is None:
-                self._in_request(go_on)
-            else:
-                self._in_request(self._application_failed, error)
-            if self.transport is not None:
-                self._run()
-
-        future.add_done_callback(done)
+    def _waited(self, go_on: Callable[[], None], error: BaseException | None) -> None:
+        """Called when what the application waited for is done, or has failed."""
+        if error is None:
+            self._in_request(go_on)
+        else:
+            self._in_request(self._application_failed, error)
+        if self.transport is not None:
+            self._run()
 
     def _end_request(self) -> None:
         """Tell the delegate that its request is complete."""
@@ -633,42 +582,25 @@ class HTTP1Connection(asyncio.Protocol):
             and self.admission.info.tls is None
         ):
             self.requests.drop()
-            self._bulk = BulkReader(self, self._shared.bulk_buffer())
+            self._bulk = BulkReader(self, body, self._shared.bulk_buffer())
             self.transport.set_protocol(self._bulk)
 
-    def bulk_room(self) -> int:
-        """Return how many bytes of the body may be read, and no byte of what follows it."""
-        return BULK_BODY if self.body is None else self.body.bulk_size or BULK_BODY
-
-    def bulk_received(self, data: memoryview) -> None:
+    def bulk_received(self, bulk: BulkReader, data: memoryview) -> None:
         """Called with what the `BulkReader` has read; it is gone when this returns."""
+        service = self._service
         self.output.corked = True
-        taken = self._in_request(self._deliver_pieces, data)
+        taken = self._in_request(
+            bulk.give_pieces, data, service.limits.chunk_size, service.turns, self._deliver
+        )
         if taken < len(data):
             self.output.corked = False
             self._end_bulk()
             self.data_received(bytes(data[taken:]))
             return
+        if bulk.has_ended:
+            self._end_bulk()
         self.output.uncork()
         self._rest()
-
-    def _deliver_pieces(self, data: memoryview) -> int:
-        """Give the application what it takes of `data`; return how many bytes that were."""
-        most = self._service.limits.chunk_size
-        size = len(data)
-        taken = 0
-        while taken < size:
-            body = self.body
-            if body is None or not body.bulk_size or self._closing or body.held is not None:
-                break
-            if taken and self._service.turns.spent():
-                break
-            piece = bytes(data[taken : taken + most])
-            taken += len(piece)
-            if body.take_bulk(len(piece)):
-                self._end_bulk()
-            self._deliver(body, piece)
-        return taken
 
     def _end_bulk(self) -> None:
         bulk, self._bulk = self._bulk, None
@@ -681,10 +613,21 @@ class HTTP1Connection(asyncio.Protocol):
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete: close, or make room for the next request."""
         service, answered = self._service, self.exchange
-        if service.access_log is not None:
-            service.log_access(exchange)
+        if service.timed:
+            tally = service.tally
+            if tally is None:
+                service.log_access(exchange)
+            else:
+                # What `RequestTally.add` does, without a call for each request.
+                duration_s = perf_counter() - exchange.started_s
+                tally.seconds += duration_s
+                status = exchange.status
+                if duration_s > QUICK_S or status != 200:
+                    tally.add_rare(status, duration_s)
+                else:
+                    tally.ok += 1
         self.exchange = None
-        if self.held_bytes:
+        if self._share is not None:
             self._give_back()
         if self.body is not None and self.body.pending:
             # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
@@ -757,7 +700,7 @@ class HTTP1Connection(asyncio.Protocol):
         self.output.flush()
         leftover = self.requests.rest()
         paused = self.output.paused
-        self._resume_reading()
+        self.requests.resume(transport)
         self._service.log_access(exchange)
         self._leave(protocol)
         replace_layer(transport, protocol, leftover, paused)
@@ -766,15 +709,11 @@ class HTTP1Connection(asyncio.Protocol):
 
     def hold(self, size: int) -> None:
         """Count `size` bytes more as held for the present request; fewer, where it is negative."""
-        self.held_bytes += size
-        if size > 0:
-            self._service.budget.take(size)
-        else:
-            self._service.budget.give(-size)
+        self._held_share().count(size)
 
     def room_to_hold(self) -> asyncio.Future[None] | None:
         """Return what to wait for before more is held; None where there is room."""
-        return self._service.budget.room(self, self.held_bytes)
+        return self._held_share().room()
 
     def held_budget(self) -> HeldBudget:
         """Return the sum of what the server holds."""
@@ -783,19 +722,19 @@ class HTTP1Connection(asyncio.Protocol):
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
+        self._service.count_shed("max-held")
         self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
 
-    def _count_untaken(self, size: int) -> None:
-        """Count `size` bytes of input that nobody takes for now, in place of those before."""
-        self.hold(size - self._untaken)
-        self._untaken = size
+    def _held_share(self) -> HeldShare:
+        if self._share is None:
+            self._share = HeldShare(self._service.budget, self)
+        return self._share
 
     def _give_back(self) -> None:
         """Let the present request hold nothing: it has ended."""
-        size, self.held_bytes = self.held_bytes, 0
-        self._untaken = 0
-        if size:
-            self._service.budget.leave(self, size)
+        share, self._share = self._share, None
+        if share is not None:
+            share.give_back()
 
     # Refusals and failures.
 
@@ -805,28 +744,17 @@ class HTTP1Connection(asyncio.Protocol):
         self._answer_and_close(error.status, str(error))
 
     def _log_refusal(self, error: HTTPInputError) -> None:
-        # The peer and not a client: until a head is resolved nobody knows whose it is.
-        peer = self.admission.info.peer
-        version = prelude_version(self.requests.buffer)
-        if version is None:
-            rule = render_rule(error)
-            self.complain("Malformed HTTP message from %s: %s%s", peer, error, rule)
-            return
-        self._service.complain(
-            self.output.loop.time(),
-            self.admission.info,
-            "connection from %s refused: %s",
-            peer,
-            explain_prelude(version, peer, after=self.admission.info.prelude is not None),
-            level=logging.WARNING,
-        )
+        now_s, version = self.output.loop.time(), self.requests.prelude()
+        log_refusal(error, self._service, self.admission.info, now_s, version)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
         line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
         answer = refusal_bytes(status, reason, exchange, line)
-        if exchange is None and self._service.access_log is not None:
-            self._service.log_access(self._unread_exchange(status, len(answer)))
+        if exchange is None and self._service.timed:
+            info, sent = self.admission.info, len(answer)
+            unread = unread_exchange(self, self.output, self._shared, info, status, sent)
+            self._service.log_access(unread)
         self._end_exchange()
         delegate = self._end_reading()
         self.requests.drop()
@@ -838,17 +766,6 @@ class HTTP1Connection(asyncio.Protocol):
             self.abort()
         else:
             self.linger()
-
-    def _unread_exchange(self, status: int, sent: int) -> HTTP1Exchange:
-        """Return what the access log says of a head that could not be read: `- - -`, and a peer."""
-        info = self.admission.info
-        exchange = HTTP1Exchange(self, self.output, self._shared, info, "-", "-", "-", {}, None)
-        exchange.end()
-        exchange.client = exchange.bound = None
-        exchange.remote_ip, exchange.protocol = info.peer_ip, info.scheme
-        exchange.status, exchange.bytes_sent = status, sent
-        exchange.started_s = time.perf_counter()
-        return exchange
 
     def _application_failed(self, error: BaseException) -> None:
         """End the connection after an exception of the delegate."""
@@ -931,9 +848,11 @@ class HTTP1Connection(asyncio.Protocol):
         exchange, body = self.exchange, self.body
         if exchange is not None and body is not None and body.decoder is not None:
             self.complain("Timeout reading body from %s", self._render_client())
+            self._service.count_refused("body-timeout")
             self._answer_and_close(408, "the body did not come in time")
         elif exchange is None and self.requests.untaken:
             self.complain("Timeout reading head from %s", self.admission.info.peer)
+            self._service.count_refused("header-timeout")
             self._answer_and_close(408, "the head did not come in time")
         elif exchange is not None and exchange.bytes_sent > exchange.sent_before:
             self._owe_answer(exchange)

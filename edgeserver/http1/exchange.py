@@ -7,6 +7,7 @@ came: it has an output to write to, and an owner who is told of its end.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from edgeserver.http.output import JOIN_BELOW, OutputBuffer, failed_future
 from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.framing import CHUNKED, parse_connection
+from edgeserver.http1.head import Head
 from edgeserver.http1.response_head import (
     cached_field,
     cached_length,
@@ -32,7 +34,13 @@ from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 
-__all__ = ["HTTP1Exchange"]
+__all__ = ["HTTP1Exchange", "unread_exchange"]
+
+KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+"""The values of Connection that nearly every client sends, and that change nothing."""
+
+SPECIAL_METHODS: Final = frozenset(("HEAD", "CONNECT"))
+"""Those whose answers are not framed as they say, or change the connection."""
 
 BY_LENGTH: Final = 0
 """The body ends after as many bytes as were declared; or nothing has been declared yet."""
@@ -67,16 +75,13 @@ class HTTP1Exchange(Exchange):
         output: Where its bytes go.
         shared: The lines that all answers have.
         info: Who is at the other end.
-        method: The request's method.
-        target: Its target as sent.
-        version: `"HTTP/1.0"` or `"HTTP/1.1"`.
-        fields: The last value of each lower-case name of its head.
-        lines: All lines of the head in order where a name repeats, else None.
+        head: The request's.
+        body: What reads its body; None where it has none.
 
     Attributes:
         keep_alive: Whether the connection may serve another request after this one.
         plain: Whether this is HTTP/1.1 without body or HEAD: its answer is framed as it says.
-        body: What reads the request's body; None where it has none.
+        body: The same.
         sent_before: What `bytes_sent` was when it was last looked whether the answer gets on.
         expects_continue: Whether the client waits for a 100 before it sends the body.
     """
@@ -95,12 +100,10 @@ class HTTP1Exchange(Exchange):
         output: OutputBuffer,
         shared: HTTP1Shared,
         info: ConnectionInfo,
-        method: str,
-        target: str,
-        version: str,
-        fields: dict[bytes, bytes],
-        lines: RawHeaders | None,
+        head: Head,
+        body: BodyReader | None,
     ) -> None:
+        method, target, version, lines, fields = head
         self._owner = owner
         self._output = output
         self._shared = shared
@@ -116,29 +119,34 @@ class HTTP1Exchange(Exchange):
         self._framing = BY_LENGTH
         self._remaining: int | None = UNSAID  # of the body that was declared; None without one
         self._headers = self._close_callback = None
+        if (
+            (b"connection" in fields and (fields[b"connection"] not in KEEP_ALIVE or lines))
+            or body is not None
+            or version != "HTTP/1.1"
+            or method in SPECIAL_METHODS
+        ):
+            self._read_options(lines, fields, body)
 
-    def read_options(self, length: int, lines: RawHeaders | None) -> None:
-        """Note what the head says of the connection, where that is not plain.
-
-        Args:
-            length: The length of the body, or `CHUNKED`.
-            lines: All lines of the head where a name repeats, else None.
-        """
-        fields = self.fields
-        if length:
+    def _read_options(
+        self, lines: RawHeaders | None, fields: dict[bytes, bytes], body: BodyReader | None
+    ) -> None:
+        """Note what the head says of the connection, where that is not plain."""
+        if body is not None:
+            self.body = body
             self.plain = False
         close, keep_alive = parse_connection(lines, fields)
         if self.version == "HTTP/1.0":
             self.plain = False
             # RFC 9112 section 6.1: chunked from a 1.0 client may be a misread framing; the
             # connection is closed "even if" the answer would let it go on.
-            self.keep_alive = keep_alive and not close and length != CHUNKED
+            is_chunked = body is not None and body.length == CHUNKED
+            self.keep_alive = keep_alive and not close and not is_chunked
         else:
             self.keep_alive = not close
             # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
             # in an HTTP/1.0 request."
             self.upgrades = b"upgrade" in fields
-            if b"expect" in fields and length:
+            if b"expect" in fields and body is not None:
                 self.expects_continue = parse_expect_continue(fields[b"expect"])
         if self.method == "CONNECT":
             # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
@@ -414,3 +422,30 @@ class HTTP1Exchange(Exchange):
     def _too_much(self, message: str) -> None:
         self._owner.exchange_broken()
         raise HTTPOutputError(message)
+
+
+def unread_exchange(
+    owner: ExchangeOwner,
+    output: OutputBuffer,
+    shared: HTTP1Shared,
+    info: ConnectionInfo,
+    status: int,
+    sent: int,
+) -> HTTP1Exchange:
+    """Return what the access log says of a head that could not be read: `- - -`, and a peer.
+
+    Args:
+        owner: The connection.
+        output: Its output; nothing is written to it.
+        shared: What all connections share.
+        info: Who is at the other end.
+        status: What it was told.
+        sent: Bytes of that.
+    """
+    exchange = HTTP1Exchange(owner, output, shared, info, ("-", "-", "-", None, {}), None)
+    exchange.end()
+    exchange.client = exchange.bound = None
+    exchange.remote_ip, exchange.protocol = info.peer_ip, info.scheme
+    exchange.status, exchange.bytes_sent = status, sent
+    exchange.started_s = time.perf_counter()
+    return exchange

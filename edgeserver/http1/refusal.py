@@ -6,12 +6,18 @@ nor how the connection then ends.
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from typing import Final, Literal
 
+from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.input_errors import render_rule
+from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
+from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.support.preludes import explain_prelude
 
-__all__ = ["refusal_bytes"]
+__all__ = ["log_refusal", "refusal_bytes"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
@@ -41,3 +47,38 @@ def refusal_bytes(
         exchange.status = status
         exchange.bytes_sent += len(answer)
     return answer
+
+
+def log_refusal(
+    error: HTTPInputError,
+    service: HTTPService,
+    info: ConnectionInfo,
+    now_s: float,
+    version: Literal["v1", "v2"] | None,
+) -> None:
+    """Count and log why a request was refused, or that it was a PROXY header and never one.
+
+    Args:
+        error: The rule that it breaks.
+        service: What keeps such lines within limits.
+        info: Whose connection it is. The peer is named and not a client: until a head is resolved
+            nobody knows whose it is.
+        now_s: The loop's time.
+        version: That of the PROXY header which the connection began with, None where it did not.
+    """
+    if version is None:
+        service.count_refused(error.rfc or f"status {error.status}")
+        rule = render_rule(error)
+        service.complain(
+            now_s, info, "Malformed HTTP message from %s: %s%s", info.peer, error, rule
+        )
+        return
+    service.count_refused("proxy-protocol")
+    service.complain(
+        now_s,
+        info,
+        "connection from %s refused: %s",
+        info.peer,
+        explain_prelude(version, info.peer, after=info.prelude is not None),
+        level=logging.WARNING,
+    )

@@ -1,17 +1,24 @@
 """The request reader: finds request heads in what a connection has received.
 
 Decides what is kept of the input, where a head ends in it, and when a head is refused before it is
-complete. It must not know delegates, nor an event loop.
+complete, and whether the transport gives more. It must not know delegates, nor an event loop.
 """
 
 from __future__ import annotations
+
+import asyncio
+from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, parse_lines
 from edgeserver.http1.head_cache import HeadCache
 from edgeserver.http1.shared import HTTP1Shared
+from edgeserver.support.preludes import LONGEST_START, is_v2_part, prelude_version
 
-__all__ = ["RequestReader"]
+__all__ = ["HELD_INPUT", "RequestReader"]
+
+HELD_INPUT: Final = 64 * 1024
+"""Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
 
 class RequestReader:
@@ -25,6 +32,8 @@ class RequestReader:
         position: Up to where it has been taken.
         checked: Up to where a head that is not complete holds no byte that breaks a rule; not
             behind `position` where nothing of it was seen yet.
+        paused: Whether the transport is not to give more.
+        begun: Whether a head has come; before that it may turn out that something else is spoken.
         has_changed: Whether `kept_fields` has changed since somebody set this to False.
     """
 
@@ -33,9 +42,11 @@ class RequestReader:
         "_keep_after",
         "_shared",
         "_skipped",
+        "begun",
         "buffer",
         "checked",
         "has_changed",
+        "paused",
         "position",
     )
 
@@ -44,7 +55,9 @@ class RequestReader:
         self.buffer: bytes | bytearray = b""
         self.position = 0
         self.checked = 0
+        self.paused = False
         self.has_changed = False
+        self.begun = False
         self._skipped = False  # whether an empty line before the present head was ignored
         self._keep_after = 1  # a client that asks only once leaves nothing behind
         self._cache: HeadCache | None = None  # from the second request on
@@ -76,6 +89,23 @@ class RequestReader:
     def untaken(self) -> int:
         """How many bytes are kept that have not been taken."""
         return len(self.buffer) - self.position
+
+    @property
+    def has_too_much(self) -> bool:
+        """Whether so much has not been taken that no more should come."""
+        return len(self.buffer) - self.position > HELD_INPUT
+
+    def pause(self, transport: asyncio.Transport | None) -> None:
+        """Have `transport` give no more for now; once it is gone it does not anyway."""
+        if not self.paused and transport is not None:
+            self.paused = True
+            transport.pause_reading()
+
+    def resume(self, transport: asyncio.Transport | None) -> None:
+        """Have `transport` give more, if it was told to pause."""
+        if self.paused and transport is not None:
+            self.paused = False
+            transport.resume_reading()
 
     def rest(self) -> bytes:
         """Return what is kept and has not been taken."""
@@ -114,7 +144,9 @@ class RequestReader:
         except HTTPInputError:
             return None  # `next_head` says what is wrong, if anything: it may be a head and a body
         self._skipped = False
-        if not passing:
+        if passing:
+            self.begun = True
+        else:
             self._keep_fields(data, head)
         return head
 
@@ -128,13 +160,16 @@ class RequestReader:
         start = self.position
         if start >= len(buffer):
             return None
-        if buffer[start] == 0x0D and not self._skipped and buffer.startswith(b"\r\n", start):
-            # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
-            # request-line SHOULD ignore at least one empty line (CRLF) received prior".
-            self._skipped = True
-            self.position = start = start + 2
-            if start >= len(buffer):
-                return None
+        if buffer[start] == 0x0D:
+            if not self._skipped and buffer.startswith(b"\r\n", start):
+                # RFC 9112 section 2.2: "a server that is expecting to receive and parse a
+                # request-line SHOULD ignore at least one empty line (CRLF) received prior".
+                self._skipped = True
+                self.position = start = start + 2
+                if start >= len(buffer):
+                    return None
+            if not self.begun and is_v2_part(self._first_bytes()):
+                return None  # whether it is a PROXY header is told by what follows
         end = buffer.find(b"\r\n\r\n", max(start, self.checked - 4))
         limit = self._shared.service.limits.max_header_size
         if (end if end >= 0 else len(buffer)) - start > limit:
@@ -142,10 +177,24 @@ class RequestReader:
         if end < 0:
             self.checked = check_partial_head(buffer, start, max(start, self.checked))
             return None
+        raw = buffer[start:end]
+        head = parse_head(raw if type(raw) is bytes else bytes(raw), self._shared.max_fields)
         self.position = end + 4
         self._skipped = False
-        head = buffer[start:end]
-        return parse_head(head if type(head) is bytes else bytes(head), self._shared.max_fields)
+        self.begun = True
+        return head
+
+    def prelude(self) -> Literal["v1", "v2"] | None:
+        """Return the version of the PROXY header that a connection began with, or None."""
+        if self.begun:
+            return None
+        first = self._first_bytes()
+        return prelude_version(first) or prelude_version(first[2:] if self._skipped else first)
+
+    def _first_bytes(self) -> bytes:
+        """Return how the next head begins, with the empty line before it that was ignored."""
+        first = bytes(self.buffer[self.position : self.position + LONGEST_START])
+        return b"\r\n" + first if self._skipped else first
 
     def _check_long(self, start: int, limit: int) -> None:
         """Refuse a head over the limit, unless it may still end right at it.
@@ -192,5 +241,6 @@ class RequestReader:
         cache = self._cache
         if cache is None:
             cache = self._cache = HeadCache()
+            self.begun = True
         self._keep_after = cache.replace(data, head)
         self.has_changed = True

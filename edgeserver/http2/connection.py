@@ -104,7 +104,7 @@ from edgeserver.http2.settings import PeerSettings
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.http2.stream import Stream
 from edgeserver.http2.unreleased import Unreleased
-from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
+from edgeserver.httputil.context import ConnectionContext, ConnectionInfo, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.transport.lingering import Closing
 
@@ -265,12 +265,9 @@ class HTTP2Connection(asyncio.Protocol):
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_S, now)
         self.deadline = min(now + service.limits.header_timeout, service.clock.idle_deadline)
         self._connection_context = copy_context()
-        if not isinstance(address, tuple):
-            sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family != AF_UNIX:
-                # It was reset before it was accepted: see `HTTP1Connection`.
-                self.abort()
-                return
+        if is_nameless(transport):
+            self.abort()
+            return
         self.sender.send(self._shared.preface)
         if tls is not None and not is_adequate(tls):
             self._fail(
@@ -536,6 +533,8 @@ class HTTP2Connection(asyncio.Protocol):
         ):
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
+            if not self._said_last:
+                self._service.count_shed("max-streams")
             self._send_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
             return
@@ -988,6 +987,7 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
+        self._service.count_refused(rfc or "HTTP/2 limits")
         rule = f" ({rfc})" if rfc else ""
         self.complain("HTTP/2 error from %s: %s%s", self.admission.info.peer, reason, rule)
 
@@ -1054,11 +1054,13 @@ class HTTP2Connection(asyncio.Protocol):
     def _waited_too_long(self, now_s: float) -> None:
         """Act on a peer that has not sent in time what it should have."""
         if self._head_deadline <= now_s:
+            self._service.count_refused("header-timeout")
             self.complain("Timeout reading a frame from %s", self.admission.info.peer)
             self._end_all(ENHANCE_YOUR_CALM, "a frame did not come in time")
         elif self._eof:
             self.abort()
         elif not self._settled:
+            self._service.count_refused("header-timeout")
             self.complain("Timeout reading the preface from %s", self.admission.info.peer)
             self._end_all(NO_ERROR, "no preface in time")
         else:

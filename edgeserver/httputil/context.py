@@ -7,12 +7,13 @@ and two of them may be open at once.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any, cast
 
 from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
 
-__all__ = ["AF_UNIX", "ConnectionContext", "ConnectionInfo"]
+__all__ = ["AF_UNIX", "ConnectionContext", "ConnectionInfo", "is_nameless"]
 
 AF_UNIX = socket.AF_UNIX
 """The family of Unix sockets, whose peers have no address."""
@@ -122,3 +123,15 @@ class ConnectionContext:
     def __str__(self) -> str:
         """The client as a log names it: its address, or `unix:`."""
         return client_name(self.remote_ip)
+
+
+def is_nameless(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether nobody can say any more who is at the other end.
+
+    A connection that was reset before it was accepted has no address. Its request came through all
+    the same, and would look like one over a Unix socket, which a policy may trust.
+    """
+    if isinstance(transport.get_extra_info("peername"), tuple):
+        return False
+    sock = transport.get_extra_info("socket")
+    return sock is not None and sock.family != AF_UNIX

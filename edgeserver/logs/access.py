@@ -19,7 +19,7 @@ from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 
-__all__ = ["AccessLog", "Exchange", "render_json", "render_text"]
+__all__ = ["AccessLog", "LoggedExchange", "render_json", "render_text"]
 
 FLUSH_DELAY_S = 0.1
 """How long a line may wait for others, so that a busy server does not write once per request."""
@@ -44,7 +44,7 @@ TARGET_CHARACTERS = 2500
 _PLAIN = re.compile(r"[!#-\[\]-~]*\Z")  # printable ASCII but for space, `"` and backslash
 
 
-class Exchange(Protocol):
+class LoggedExchange(Protocol):
     """What the log needs of a request and its answer."""
 
     remote_ip: str
@@ -76,7 +76,7 @@ class _Clock:
 _render_time = _Clock().render
 
 
-def render_text(exchange: Exchange, now_s: float) -> str:
+def render_text(exchange: LoggedExchange, now_s: float) -> str:
     r"""Return the line `TIME CLIENT "METHOD TARGET VERSION" STATUS BYTES MS`, with its newline.
 
     Everything that a stranger wrote is printable ASCII, with `"` and other bytes as `\xNN`.
@@ -95,7 +95,7 @@ def render_text(exchange: Exchange, now_s: float) -> str:
     )
 
 
-def render_json(exchange: Exchange, now_s: float) -> str:
+def render_json(exchange: LoggedExchange, now_s: float) -> str:
     """Return one JSON object, with its newline.
 
     The keys are `time, client, peer, method, target, version, status, bytes, ms`; the status is
@@ -129,7 +129,10 @@ def _shown(text: str, most: int) -> str:
     return escape(text, limit).replace('"', "\\x22").replace(" ", "\\x20", text[:limit].count(" "))
 
 
-_FORMATS: dict[str, Callable[[Exchange, float], str]] = {"text": render_text, "json": render_json}
+_FORMATS: dict[str, Callable[[LoggedExchange, float], str]] = {
+    "text": render_text,
+    "json": render_json,
+}
 
 
 class AccessLog:
@@ -165,7 +168,7 @@ class AccessLog:
         if self._fd is not None:
             self._poll.register(self._fd, select.POLLOUT)
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: LoggedExchange) -> None:
         """Take one exchange that has ended."""
         if self._closed:
             return

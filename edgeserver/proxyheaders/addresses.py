@@ -33,7 +33,7 @@ __all__ = [
     "parse_ipv4",
     "parse_ipv6",
     "parse_peer",
-    "render_address",
+    "render_chain_entry",
     "render_ipv4",
     "render_ipv6",
 ]
@@ -316,7 +316,7 @@ def render_ipv6(value: int) -> str:
     return text.decode("ascii")
 
 
-def render_address(address: Address) -> str:
+def render_chain_entry(address: Address) -> str:
     """Return an entry that `parse_address` reads back as `address`."""
     if address.version == 4:
         return address.text if address.port is None else f"{address.text}:{address.port}"

@@ -6,13 +6,11 @@ sockets or HTTP, nor how a client is found: that is the resolver's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgeserver.proxyheaders.explanation.codes import STANDING
 from edgeserver.proxyheaders.explanation.explain import explain_request
 from edgeserver.proxyheaders.explanation.render import Provenance
 from edgeserver.proxyheaders.peer import Peer
-from edgeserver.proxyheaders.resolvers import RawPairs, make_resolver, strip_of
+from edgeserver.proxyheaders.resolvers import RawPairs, Resolver, make_resolver, strip_of
 from edgeserver.proxyheaders.results import Resolved
 from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.stripping import StripSet
@@ -32,13 +30,11 @@ class ConnectionPolicy:
         peer: The other end, judged where the policy judges peers.
 
     Attributes:
-        resolve: Returns who the client of one request is, given its head twice: `(lower-case name,
-            value)` pairs in order, and the same as a dict if no name repeats, else None. Never
-            raises, never changes its arguments.
+        resolver: What finds the client of each request.
         strip: The names that the application does not get to see; None if it sees all.
     """
 
-    __slots__ = ("_peer", "_reasons", "_resolver", "_rules", "_told", "resolve", "strip")
+    __slots__ = ("_peer", "_reasons", "_rules", "_told", "resolver", "strip")
 
     def __init__(self, rules: Rules, peer: Peer) -> None:
         self._rules = rules
@@ -46,17 +42,25 @@ class ConnectionPolicy:
         self._reasons = rules.tally.reasons
         # Codes of findings about the proxy's setup that a log has been told.
         self._told = _NOTHING
-        resolver = self._resolver = make_resolver(rules, peer)
         # Asked for each request whose fields differ: one call, not two.
-        self.resolve: Callable[[RawPairs, dict[bytes, bytes] | None], Resolved] = resolver.resolve
+        self.resolver: Resolver = make_resolver(rules, peer)
         if rules.on_claims is not None and peer.author is None and rules.mode != "tornado":
-            self.resolve = self._resolve_first
+            self.resolver = _FirstResolver(self, self.resolver)
         self.strip: StripSet | None = strip_of(rules, peer)
 
     @property
     def peer(self) -> Peer:
         """What the connection itself says of its other end."""
         return self._peer
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client of one request is; never raises, never changes its arguments.
+
+        Args:
+            raw: The head's `(lower-case name, value)` pairs, in order.
+            fields: The same as a dict, if no name repeats; else None.
+        """
+        return self.resolver.resolve(raw, fields)
 
     def count(self, resolved: Resolved) -> None:
         """Count one more request with fields of which `resolve` said `resolved`."""
@@ -89,19 +93,42 @@ class ConnectionPolicy:
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Decide without any memory, and keep every step in `trace`."""
-        return self._resolver.decide(raw, trace)
+        return self.resolver.decide(raw, trace)
 
-    def _resolve_first(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Resolve the first request, and tell what is claimed in it by whoever is not believed."""
-        self.resolve = self._resolver.resolve
+    def tell_claims(self, raw: RawPairs) -> None:
+        """Tell what is claimed in a head that somebody wrote who is not believed."""
         rules, peer = self._rules, self._peer
         claimed = rules.claims.among([name for name, _ in raw])
         # Behind a prelude that names nobody there is nobody whom to list.
         if claimed and rules.on_claims is not None and (peer.prelude is None or peer.source):
             rules.on_claims(client_name((peer.source or peer.address).text), claimed)
-        return self.resolve(raw, fields)
 
     def _prove(self, raw: RawPairs) -> Provenance:
         trace = Trace(self._rules.source_raw)
-        resolved = self._resolver.decide(raw, trace)
+        resolved = self.resolver.decide(raw, trace)
         return explain_request(self._rules, self._peer, raw, trace, resolved)
+
+
+class _FirstResolver:
+    """The resolver of a connection's first request: what is claimed in that is told.
+
+    Args:
+        policy: The connection's; `resolver` is its own from the second request on.
+        resolver: What finds the client.
+    """
+
+    __slots__ = ("_policy", "_resolver")
+
+    def __init__(self, policy: ConnectionPolicy, resolver: Resolver) -> None:
+        self._policy = policy
+        self._resolver = resolver
+
+    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+        """Return who the client is, and make way."""
+        self._policy.resolver = self._resolver
+        self._policy.tell_claims(raw)
+        return self._resolver.resolve(raw, fields)
+
+    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
+        """Decide without any memory, and tell nobody."""
+        return self._resolver.decide(raw, trace)

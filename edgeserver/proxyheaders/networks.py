@@ -144,7 +144,8 @@ def _refuse_entry(entry: str, host: str) -> TrustConfigurationError:
     elif "," in entry or " " in entry:
         hint = "write one entry per list element"
     else:
-        close = difflib.get_close_matches(entry, (*PRESETS, "unix:"), n=1)
+        # a slip of the pen, and no other name that happens to look alike
+        close = difflib.get_close_matches(entry, PRESETS, n=1, cutoff=0.8)
         hint = (
             f"did you mean {close[0]!r}?"
             if close

@@ -144,6 +144,7 @@ class TrustPolicy:
         """Set every attribute; the settings are valid."""
         self.mode = mode
         self.proxies: tuple[str, ...] = proxies.texts
+        self.sets: tuple[tuple[str, ...], ...] = proxies.sets
         self.source = source
         self.proto = proto
         self.max_hops = max_hops

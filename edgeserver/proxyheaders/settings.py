@@ -84,6 +84,7 @@ class Entries:
         networks: Every range with its rule.
         unix: The rule for Unix peers, if they are trusted.
         texts: The entries as configured.
+        sets: What each of them declares that it sets, sorted.
         warnings: What a person should know about them.
         trusts_all: Whether a range holds every address of a family.
     """
@@ -91,6 +92,7 @@ class Entries:
     networks: list[tuple[Network, Rule]] = field(default_factory=list)
     unix: Rule | None = None
     texts: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], ...] = ()
     warnings: list[Finding] = field(default_factory=list)
     trusts_all: bool = False
 
@@ -124,11 +126,13 @@ def read_entries(
         raise TypeError(f"{setting}={entries!r} is not a list: write {setting}=[{entries!r}]")
     checked = Entries()
     texts: list[str] = []
+    declared: list[tuple[str, ...]] = []
     for entry in entries:
         proxy = _as_proxy(entry, setting)
         texts.append(proxy.address)
         label = proxy.name
         sets = _check_sets(proxy, configured)
+        declared.append(tuple(sorted(name.decode("ascii") for name in sets)))
         if proxy.address == "unix:":
             known = checked.unix.sets if checked.unix is not None else frozenset()
             checked.unix = Rule("unix:", label, sets | known)
@@ -139,7 +143,7 @@ def read_entries(
             preset = proxy.address if proxy.address in PRESETS else None
             rule = Rule(render_rule(text, network), label or preset, sets)
             checked.networks.append((network, rule))
-    checked.texts = tuple(texts)
+    checked.texts, checked.sets = tuple(texts), tuple(declared)
     _check_cover(checked, allow_all=allow_all)
     return checked
 

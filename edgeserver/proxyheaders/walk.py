@@ -20,12 +20,12 @@ __all__ = [
     "Memo",
     "Outcome",
     "Source",
-    "Step",
     "Trace",
+    "WalkStep",
+    "find_last_comma",
     "new_tuple",
     "read_scheme",
     "remember",
-    "split_list",
     "walk",
     "walk_single",
 ]
@@ -81,7 +81,7 @@ def remember(memo: Memo, entry: bytes, claim: Claim, rule: Rule) -> None:
         memo[entry] = claim, rule
 
 
-class Step(NamedTuple):
+class WalkStep(NamedTuple):
     """One entry that a walk looked at.
 
     Args:
@@ -116,7 +116,7 @@ class Trace:
 
     def __init__(self, field: bytes) -> None:
         self.field = field
-        self.steps: list[Step] = []
+        self.steps: list[WalkStep] = []
         # Where the bytes begin that were never looked at: lines before `line`, and of that
         # line what is left of `end`.
         self.line = 0
@@ -127,14 +127,14 @@ class Trace:
         """Keep one usable entry; `end` is where the comma before it is."""
         self._advance(line, end)
         address, scheme, notes = claim
-        self.steps.append(Step(raw, line, self.index - 1, address, rule, scheme, notes, ""))
+        self.steps.append(WalkStep(raw, line, self.index - 1, address, rule, scheme, notes, ""))
 
     def add_unusable(
         self, raw: bytes, line: int, end: int, *, detail: str, scheme: bytes | None = None
     ) -> None:
         """Keep one entry that names nobody."""
         self._advance(line, end)
-        self.steps.append(Step(raw, line, self.index - 1, None, None, scheme, (), detail))
+        self.steps.append(WalkStep(raw, line, self.index - 1, None, None, scheme, (), detail))
 
     def _advance(self, line: int, end: int) -> None:
         self.index = self.index + 1 if self.steps and self.line == line else 1
@@ -142,7 +142,7 @@ class Trace:
         self.end = end
 
 
-def split_list(line: bytes, end: int) -> int:
+def find_last_comma(line: bytes, end: int) -> int:
     """Return where the comma before the last entry of `line[:end]` is, or -1."""
     return line.rfind(b",", 0, end)
 
@@ -155,7 +155,7 @@ def _split_nothing(line: bytes, end: int) -> int:
     return -1
 
 
-PLAIN = Source(split_list, _read_plain)
+PLAIN = Source(find_last_comma, _read_plain)
 FORWARDED = Source(split_rightmost, parse_element)
 _SINGLE = Source(_split_nothing, _read_plain)
 

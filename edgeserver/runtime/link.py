@@ -11,6 +11,8 @@ import os
 import struct
 import time
 
+from edgeserver.support.counters import CounterRow
+
 __all__ = ["Beats", "ParentLink"]
 
 SLOTS = 4096
@@ -60,14 +62,24 @@ class ParentLink:
         slot: Its place on the page.
         is_renewed: Whether it replaces another, so that files may have changed since the parent
             has read them.
+        row: What it counts into; None where nobody asks.
     """
 
     def __init__(
-        self, place: int, pipe: int, lifeline: int, *, beats: Beats, slot: int, is_renewed: bool
+        self,
+        place: int,
+        pipe: int,
+        lifeline: int,
+        *,
+        beats: Beats,
+        slot: int,
+        is_renewed: bool,
+        row: CounterRow | None = None,
     ) -> None:
         self.place = place
         self.lifeline = lifeline
         self.is_renewed = is_renewed
+        self.row = row
         self._pipe = pipe
         self._beats = beats
         self._slot = slot
@@ -85,6 +97,10 @@ class ParentLink:
         """Tell that connections are accepted, and what the application was taken for."""
         self.beat()
         self._write(f"ready {said}")
+
+    def reloaded(self) -> None:
+        """Tell that what HUP asks for was done, or has failed."""
+        self._write("reloaded")
 
     def renew(self, why: str) -> None:
         """Ask to be replaced."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, Unpack
 from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.httpserver import HTTPServer
 from edgeserver.ioloop import IOLoop
+from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.lifecycle import Lifecycle
 from edgeserver.runtime.listen_options import ListenOptions
 from edgeserver.support.loggers import app_log
@@ -136,6 +137,8 @@ def listen(
     kind = detect_interface(app) if interface == "auto" else interface
     listening = _take(given, TCPServer.listen)
     serving = _take(given, HTTPServer.initialize)
+    if not any(serving.get(name) for name in ("trust", "xheaders", "trusted_downstream")):
+        serving["trust"] = TrustPolicy.off()  # given, so that who claims something is warned of
     delegate = make_delegate(kind, app, given)
     server = ApplicationServer(delegate, **serving)
     server.pause_accepting(by=_STARTING)

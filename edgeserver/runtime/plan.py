@@ -8,6 +8,7 @@ know a flag's name.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,7 +19,15 @@ from edgeserver.config.model import setting
 if TYPE_CHECKING:
     from edgeserver.tls import TLSContexts
 
-__all__ = ["HTTP2_MODES", "AuditRequest", "Hook", "Listener", "ServePlan", "TLSRequest"]
+__all__ = [
+    "HTTP2_MODES",
+    "AuditRequest",
+    "EchoRequest",
+    "Hook",
+    "PlannedListener",
+    "ServePlan",
+    "TLSRequest",
+]
 
 SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 """The longest that adapters take by default to stop an application."""
@@ -60,8 +69,21 @@ class AuditRequest:
     sample: float = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class EchoRequest:
+    """Which echo for probes there is to be.
+
+    Args:
+        path: Where it answers.
+        token_file: The file with its secret.
+    """
+
+    path: str
+    token_file: str
+
+
 @dataclass(kw_only=True)
-class Listener:
+class PlannedListener:
     """One `--bind`, and the sockets that it became.
 
     Args:
@@ -87,6 +109,7 @@ class ServePlan:
 
     Args:
         target: `MODULE:ATTR` of the application.
+        app: The application itself, where a program has it; None to import `target`.
         app_dir: The application's directory.
         interface: `"auto"`, or the kind of application that the user says it is.
         factory: Whether to call the attribute first.
@@ -97,6 +120,8 @@ class ServePlan:
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
         lists_proxies: Whether that lists proxies whose word counts.
         audit: The audit log that is wanted.
+        echo: The echo for probes that is wanted.
+        gate: Puts something before the application's delegate; None where nothing is.
         tls_request: The TLS that is wanted.
         listeners: Where to listen.
         redirects: Plain listeners that only send clients to https.
@@ -116,10 +141,13 @@ class ServePlan:
         max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
+        admin: Where operators are answered.
+        admin_token_file: The file with what they show where that is not a Unix socket.
         access_log_format: `"text"`, `"json"`, or None for no access log.
         access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        began_s: When the start began, on the monotonic clock.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
@@ -129,6 +157,7 @@ class ServePlan:
     """
 
     target: str
+    app: Any = None
     app_dir: str = "."
     interface: str = "auto"
     factory: bool = False
@@ -138,9 +167,11 @@ class ServePlan:
     trust: Mapping[str, Any] = field(default_factory=dict)
     lists_proxies: bool = False
     audit: AuditRequest | None = None
+    echo: EchoRequest | None = None
+    gate: Callable[[Any], Any] | None = None
     tls_request: TLSRequest | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    redirects: list[Listener] = field(default_factory=list)
+    listeners: list[PlannedListener] = field(default_factory=list)
+    redirects: list[PlannedListener] = field(default_factory=list)
     redirect_port: int | None = None
     backlog: int = 128
     reuse_port: bool = False
@@ -155,10 +186,13 @@ class ServePlan:
     max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
+    admin: list[Bind] = field(default_factory=list)
+    admin_token_file: str | None = None
     access_log_format: str | None = "text"
     access_log_asked: bool = False
     loop: str = "auto"
     debug: bool = False
+    began_s: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)

@@ -18,7 +18,7 @@ from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
 from edgeserver.config.trust import build_policy, describe_policy
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.runtime.plan import HTTP2_MODES, AuditRequest, ServePlan, TLSRequest
+from edgeserver.runtime.plan import HTTP2_MODES, AuditRequest, EchoRequest, ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 from edgeserver.support.loggers import gen_log
@@ -51,6 +51,8 @@ def prepare(plan: ServePlan) -> None:
     _prepare_trust(plan)
     if plan.audit is not None:
         _prepare_audit(plan, plan.audit)
+    if plan.echo is not None:
+        _prepare_echo(plan, plan.echo)
     _note_connections(plan)
 
 
@@ -194,6 +196,20 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
     plan.on_reopen.append(lambda server: log.reopen())
     plan.on_stop.append(lambda server: log.close())
     plan.on_abort.append(lambda: log.flush(1.0))
+
+
+def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:
+    """Read the token, and put the echo before the application; all workers share its nonces."""
+    from edgeserver.adapters.detect import delegate_for
+    from edgeserver.audit.echo import Echo, EchoGate
+    from edgeserver.audit.proof import load_token
+
+    flag = setting("audit-token-file").flag
+    echo = Echo(lambda: load_token(request.token_file, flag=flag))
+    plan.gate = lambda delegate: EchoGate(echo, request.path, delegate_for(delegate))
+    plan.on_start.append(echo.attach)
+    plan.on_reload.append(lambda server: echo.reload())
+    plan.notes.append(f"audit echo: {escape(request.path)}, for probes with the token")
 
 
 def _note_connections(plan: ServePlan) -> None:

@@ -15,12 +15,15 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from edgeserver.operate.report import GAUGES, Report
 from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -33,9 +36,11 @@ from edgeserver.runtime.supervisor import (
     Start,
     StopListening,
     Supervisor,
+    Tell,
 )
+from edgeserver.support.counters import CounterRow
 
-__all__ = ["Queues", "WorkerBody", "run_workers"]
+__all__ = ["Listening", "Operators", "Queues", "WorkerBody", "run_workers"]
 
 _PASSED = (
     signal.SIGTERM,
@@ -49,7 +54,17 @@ _PASSED = (
 _SIGNALS = (*_PASSED, signal.SIGCHLD)
 
 TICK_S = 1.0
+
+MORE_S = 10.0
+"""For how long the service manager is asked to wait on, at each tick of a start or an end."""
+
 MEMORY_EVERY_S = 5.0
+
+LINES = 20
+"""How many of the lines for the operator are kept to be shown again."""
+
+COMMANDS = {"reload": signal.SIGHUP, "roll": signal.SIGUSR2, "drain": signal.SIGTERM}
+"""What operators ask for by name, and the signal that does the same."""
 
 WorkerBody = Callable[[ParentLink], int]
 """Serve until told to stop, and return the exit code; called in a process of its own."""
@@ -75,6 +90,33 @@ class Queues(Protocol):
         ...
 
 
+class Listening(Protocol):
+    """The admin listener once it listens; see `operate.endpoint.Endpoint`."""
+
+    def tick(self) -> None:
+        """Close what has taken too long; called about once a second."""
+        ...
+
+    def due_s(self) -> float | None:
+        """Return when that has something to do; None while nobody is connected."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+    def close_in_child(self) -> None:
+        """Close what a worker has got of it."""
+        ...
+
+
+Operators = Callable[
+    [selectors.BaseSelector, Callable[[bool], Report], Callable[[str], str]], Listening
+]
+"""Has an admin listener listen: with the selector that calls it, what returns how the server
+stands, and what does one of `COMMANDS`."""
+
+
 @dataclass
 class _Process:
     """What the parent holds for a worker."""
@@ -82,6 +124,8 @@ class _Process:
     pid: int
     pipe: int  # -1 once it was closed
     slot: int
+    row: CounterRow | None  # what it counts into
+    memory: int = 0  # how many bytes it took when that was looked at
     text: bytes = b""  # of a line that is not whole yet
 
 
@@ -94,6 +138,8 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    manager: ServiceManager | None = None,
+    operators: Operators | None = None,
 ) -> int:
     """Keep `count` workers running until a signal ends them all, and return the exit code.
 
@@ -108,9 +154,21 @@ def run_workers(
         shared_queue: Whether all places have the same sockets.
         on_ready: Called once, when all serve, with what the first worker said of itself.
         say: Prints one line for the operator.
+        manager: The service manager that is told of start, reload, life and end, if there is one.
+        operators: Has the admin listener listen, if there is one; workers count then.
     """
     supervisor = Supervisor(count, limits, shared_queue=shared_queue)
-    return _Parent(supervisor, body, limits, queues, on_ready=on_ready, say=say).run()
+    parent = _Parent(
+        supervisor,
+        body,
+        limits,
+        queues,
+        on_ready=on_ready,
+        say=say,
+        manager=manager,
+        operators=operators,
+    )
+    return parent.run()
 
 
 class _Parent:
@@ -125,19 +183,33 @@ class _Parent:
         *,
         on_ready: Callable[[str], None],
         say: Callable[[str], None],
+        manager: ServiceManager | None,
+        operators: Operators | None,
     ) -> None:
         self._supervisor = supervisor
         self._body = body
         self._limits = limits
         self._queues = queues
         self._on_ready = on_ready
-        self._say = say
+        self._print = say
+        self._manager = manager
+        # Twice within the time after which the service manager gives the service up.
+        self._tick_every_s = TICK_S
+        if manager is not None and manager.watchdog_s:
+            self._tick_every_s = min(TICK_S, manager.watchdog_s / 2)
         self._beats = Beats()
         self._processes: dict[int, _Process] = {}  # by process id, until reaped
         self._exit_code: int | None = None
         self._ticked_s = 0.0
         self._weighed_s = 0.0  # when memory was looked at
+        self._begun_s = time.monotonic()
+        self._lines: deque[str] = deque(maxlen=LINES)  # what was said last
+        self._said = 0  # how many lines there were
+        self._rows: dict[int, CounterRow] = {}  # by slot, of processes that have ended too
         self._selector = selectors.DefaultSelector()
+        self._admin: Listening | None = None
+        if operators is not None:
+            self._admin = operators(self._selector, self._report, self._command)
         self._wakeup, self._wakeup_w = socket.socketpair()
         # Nothing is ever written to it: its end of file tells workers that the parent is gone.
         self._lifeline, self._lifeline_w = os.pipe()
@@ -155,31 +227,56 @@ class _Parent:
             for key, _ in self._selector.select(self._patience_s()):
                 if key.fileobj is self._wakeup:
                     self._on_wakeup()
+                elif callable(key.data):
+                    key.data()
                 else:
                     self._on_lines(key.data)
             self._reap()
             self._tick()
+        if self._admin is not None:
+            self._admin.close()
         return self._exit_code
 
     def _patience_s(self) -> float:
         """Return how long nothing needs to be done unless something happens."""
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        next_s = self._ticked_s + TICK_S
+        next_s = self._ticked_s + self._tick_every_s
+        if self._admin is not None:
+            next_s = min(next_s, self._admin.due_s() or next_s)
         return max(0.0, (next_s if due_s is None else min(next_s, due_s)) - now_s)
 
     def _tick(self) -> None:
+        if self._admin is not None:
+            self._admin.tick()
         now_s = time.monotonic()
         due_s = self._supervisor.due_s()
-        if now_s - self._ticked_s < TICK_S and (due_s is None or due_s > now_s):
+        if now_s - self._ticked_s < self._tick_every_s and (due_s is None or due_s > now_s):
             return
         self._ticked_s = now_s
         beats = {pid: self._beats.stamped_s(each.slot) for pid, each in self._processes.items()}
         memory: dict[int, int] = {}
         if self._limits.max_memory and now_s - self._weighed_s >= MEMORY_EVERY_S:
-            self._weighed_s = now_s
-            memory = {pid: _memory_of(pid) for pid in self._processes}
+            self._weigh(now_s)
+            memory = {pid: each.memory for pid, each in self._processes.items()}
         self._do(self._supervisor.tick(now_s, beats, memory))
+        if self._manager is not None:
+            self._tell_of_life(self._manager, now_s, beats)
+
+    def _tell_of_life(
+        self, manager: ServiceManager, now_s: float, beats: Mapping[int, float]
+    ) -> None:
+        """Tell the service manager that the service is well, or needs more time."""
+        if self._supervisor.is_busy:
+            manager.needs(MORE_S)
+        if manager.watchdog_s and self._supervisor.lives(now_s, beats, manager.watchdog_s):
+            manager.lives()
+
+    def _weigh(self, now_s: float) -> None:
+        """Look how much memory each process takes."""
+        self._weighed_s = now_s
+        for process in self._processes.values():
+            process.memory = _memory_of(process.pid)
 
     # Actions.
 
@@ -192,6 +289,8 @@ class _Parent:
                     os.kill(pid, number)  # not yet reaped, so the number is still its own
                 case Say(line):
                     self._say(line)
+                case Tell(state, status):
+                    self._tell(state, status)
                 case Announce(said):
                     self._on_ready(said)
                 case Release(place):
@@ -205,11 +304,25 @@ class _Parent:
                 case Exit(code):
                     self._exit_code = code
 
+    def _tell(self, state: str, status: str) -> None:
+        manager = self._manager
+        if manager is None:
+            return
+        match state:
+            case "ready":
+                manager.ready(status)
+            case "reloading":
+                manager.reloading(status)
+            case "stopping":
+                manager.stopping(status)
+                manager.needs(self._limits.stop_timeout_s + MORE_S)
+
     def _start(self, place: int) -> None:
         """Fork one worker."""
         self._queues.open(place)
         pipe_r, pipe_w = os.pipe()
         slot = self._beats.take_slot()
+        row = self._row_of(slot)
         # A signal between the fork and the child's own handlers would be taken for the parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -224,20 +337,38 @@ class _Parent:
             return
         if pid == 0:
             os.close(pipe_r)
-            self._become_worker(place, pipe_w, slot)
+            self._become_worker(place, pipe_w, slot, row)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(pipe_w)
         os.set_blocking(pipe_r, False)
-        process = self._processes[pid] = _Process(pid, pipe_r, slot)
+        process = self._processes[pid] = _Process(pid, pipe_r, slot, row)
         self._selector.register(pipe_r, selectors.EVENT_READ, process)
         self._supervisor.forked(place, pid, time.monotonic())
 
-    def _become_worker(self, place: int, pipe: int, slot: int) -> NoReturn:
+    def _row_of(self, slot: int) -> CounterRow | None:
+        """Return the row of whoever has a slot; what was counted there before stays.
+
+        Not of a place: two processes are at one while it is renewed, and would write over each
+        other's numbers.
+        """
+        if self._admin is None:
+            return None
+        row = self._rows.get(slot)
+        if row is None:
+            row = self._rows[slot] = CounterRow()
+        row.write_text(b"{}")
+        for family in GAUGES:
+            row.clear(family)
+        return row
+
+    def _become_worker(self, place: int, pipe: int, slot: int, row: CounterRow | None) -> NoReturn:
         """Run the worker's body in the child, and end the process with its exit code."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             self._selector.close()
+            if self._admin is not None:
+                self._admin.close_in_child()
             self._wakeup.close()
             self._wakeup_w.close()
             os.close(self._lifeline_w)
@@ -257,6 +388,7 @@ class _Parent:
                 beats=self._beats,
                 slot=slot,
                 is_renewed=self._supervisor.announced,
+                row=row,
             )
             code = self._body(link)
             # As at the end of any program: what an application exports or flushes there.
@@ -270,6 +402,47 @@ class _Parent:
                 if stream is not None:
                     stream.flush()
             os._exit(code)
+
+    # What operators are told, and ask.
+
+    def _say(self, line: str) -> None:
+        """Tell the operator, and remember it for a while."""
+        self._said += 1
+        self._lines.append(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
+        self._print(line)
+
+    def _report(self, with_memory: bool) -> Report:
+        """Return how the server stands."""
+        now_s = time.monotonic()
+        if with_memory and now_s - self._weighed_s >= MEMORY_EVERY_S:
+            self._weigh(now_s)
+        report = self._supervisor.report(now_s)
+        workers = []
+        for each in report.workers:
+            process = self._processes.get(each.pid)
+            if process is not None:
+                each = replace(
+                    each,
+                    silent_s=now_s - self._beats.stamped_s(process.slot),
+                    memory=process.memory,
+                    row=process.row,
+                )
+            workers.append(each)
+        return replace(
+            report,
+            workers=tuple(workers),
+            uptime_s=now_s - self._begun_s,
+            said=tuple(self._lines),
+            rows=tuple(self._rows.values()),
+        )
+
+    def _command(self, name: str) -> str:
+        """Do what an operator asks for by name; return why it is not done, else nothing."""
+        before = self._said
+        if self._on_signal(COMMANDS[name]):
+            return ""
+        lines = list(self._lines)[-(self._said - before) :] if self._said > before else []
+        return "; ".join(lines) or f"{name} was refused; the server's log says why"
 
     # Events.
 
@@ -302,7 +475,12 @@ class _Parent:
             return
         for number in numbers:
             if number in _PASSED:
-                self._do(self._supervisor.asked(number, time.monotonic()))
+                self._on_signal(number)
+
+    def _on_signal(self, number: int) -> bool:
+        """Do what a signal asks for; say whether it is done."""
+        self._do(self._supervisor.asked(number, time.monotonic()))
+        return True
 
     def _reap(self) -> None:
         """Take note of every process that has ended, orphans that are ours as PID 1 too."""

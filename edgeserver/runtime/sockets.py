@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 
 from edgeserver.config.bind import Bind, render_bind
 from edgeserver.errors import ConfigurationError
@@ -18,15 +18,85 @@ from edgeserver.netutil import (
     bind_unix_socket,
     remove_unix_socket_file,
     socket_from_fd,
+    systemd_sockets,
 )
 from edgeserver.runtime.exits import StartError
-from edgeserver.runtime.plan import Listener
+from edgeserver.runtime.plan import PlannedListener
+from edgeserver.support.escape import escape
 
-__all__ = ["PlaceSockets", "close_sockets", "open_sockets"]
+__all__ = ["ActivatedSockets", "PlaceSockets", "close_sockets", "open_sockets"]
+
+
+class ActivatedSockets:
+    """The sockets that systemd's socket activation has opened for this process, by their names.
+
+    The variables are removed from the environment in any case, so that no application takes them
+    for its own; the descriptors are touched only where somebody asks for a name.
+
+    Args:
+        environ: The environment, `os.environ` usually.
+
+    Source: sd_listen_fds_with_names(3).
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._variables = {name: environ.pop(name) for name in _LISTEN_VARIABLES if name in environ}
+        self._by_name: dict[str, list[socket.socket]] | None = None
+
+    def take(self, name: str) -> list[socket.socket]:
+        """Return the sockets of one name.
+
+        Raises:
+            ConfigurationError: There are none, or the variables are malformed.
+        """
+        if self._by_name is None:
+            self._by_name = self._open()
+        sockets = self._by_name.pop(name, None)
+        if sockets is not None:
+            return sockets
+        if not self._variables:
+            raise ConfigurationError(
+                "systemd has passed no socket; start the service through its socket unit"
+                " (Requires= and After= the .socket in the .service)"
+            )
+        others = ", ".join(escape(each) for each in self._by_name) or "none that is left"
+        raise ConfigurationError(
+            f"systemd has passed no socket of that name, but: {others}; correct it, or"
+            " FileDescriptorName= in the socket unit"
+        )
+
+    @property
+    def left(self) -> list[str]:
+        """The names of which nobody has taken the sockets, where somebody has taken some."""
+        return list(self._by_name or ())
+
+    def _open(self) -> dict[str, list[socket.socket]]:
+        sockets = systemd_sockets(environ=self._variables, unset_environment=False)
+        if not sockets:
+            self._variables.clear()  # they were meant for another process
+            return {}
+        given = self._variables.get("LISTEN_FDNAMES")
+        names = given.split(":") if given else ["unknown"] * len(sockets)
+        if len(names) != len(sockets):
+            raise ConfigurationError(
+                f"LISTEN_FDNAMES has {len(names)} names for {len(sockets)} sockets; systemd sets"
+                " it, nobody else should"
+            )
+        by_name: dict[str, list[socket.socket]] = {}
+        for name, sock in zip(names, sockets, strict=True):
+            by_name.setdefault(name, []).append(sock)
+        return by_name
+
+
+_LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def open_sockets(
-    bind: Bind, *, backlog: int = 128, reuse_port: bool = False
+    bind: Bind,
+    *,
+    backlog: int = 128,
+    reuse_port: bool = False,
+    activated: ActivatedSockets | None = None,
 ) -> list[socket.socket]:
     """Open what `bind` names; a name may stand for several addresses.
 
@@ -34,14 +104,18 @@ def open_sockets(
         bind: What the flag said.
         backlog: The length of the queue of connections not yet accepted.
         reuse_port: Let other processes listen on the same port.
+        activated: What systemd has opened, for binds that name it.
 
     Raises:
-        ConfigurationError: The descriptor is not a listening socket.
+        ConfigurationError: The descriptor is not a listening socket, or systemd has passed none of
+            that name.
         StartError: The address is taken, not ours, or not allowed.
     """
     try:
         if bind.fd is not None:
             return [socket_from_fd(bind.fd)]
+        if bind.systemd is not None:
+            return (activated or ActivatedSockets({})).take(bind.systemd)
         if bind.path is not None:
             # netutil replaces a stale file, and never a live server's.
             name = "\0" + bind.path[1:] if bind.path.startswith("@") else bind.path
@@ -77,7 +151,7 @@ class PlaceSockets:
         listeners: What is listened on; their sockets are open, and are those of the first place.
     """
 
-    def __init__(self, listeners: Iterable[Listener]) -> None:
+    def __init__(self, listeners: Iterable[PlannedListener]) -> None:
         self._listeners = tuple(listeners)
         self._own = [_has_own_queues(listener) for listener in self._listeners]
         # For each place: the sockets of each listener that has queues of its own.
@@ -138,7 +212,7 @@ class PlaceSockets:
                 close_sockets(sockets)
 
     def _share(
-        self, sockets_of: Callable[[Listener], list[socket.socket]]
+        self, sockets_of: Callable[[PlannedListener], list[socket.socket]]
     ) -> dict[int, list[socket.socket]]:
         return {
             index: sockets_of(listener)
@@ -147,9 +221,9 @@ class PlaceSockets:
         }
 
 
-def _has_own_queues(listener: Listener) -> bool:
+def _has_own_queues(listener: PlannedListener) -> bool:
     """Return whether each place can have sockets of its own for what was opened here."""
-    if listener.bind.fd is not None or listener.bind.path is not None:
+    if listener.bind.port is None:  # a Unix socket, or inherited
         return False
     probe = _bind_beside_all(listener.sockets)
     for sock in probe:

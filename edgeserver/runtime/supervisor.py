@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import random
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from edgeserver.operate.report import Report, Roll, WorkerReport
 from edgeserver.runtime.exits import EXIT_OK, EXIT_START, EXIT_USAGE
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Start",
     "StopListening",
     "Supervisor",
+    "Tell",
 ]
 
 SERVED_S: Final = 5.0
@@ -86,6 +88,14 @@ class Say:
 
 
 @dataclass(frozen=True)
+class Tell:
+    """Tell the service manager: `"ready"`, `"reloading"` or `"stopping"`, and the same in words."""
+
+    state: str
+    status: str
+
+
+@dataclass(frozen=True)
 class Announce:
     """All workers serve for the first time; `said` is what the first says of its application."""
 
@@ -118,7 +128,7 @@ class Exit:
     code: int
 
 
-Action = Start | Send | Say | Announce | Release | Drop | StopListening | Exit
+Action = Start | Send | Say | Tell | Announce | Release | Drop | StopListening | Exit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +165,8 @@ class _Worker:
     told: bool = False  # whether the operator knows what its start waits for
     late: bool = False  # whether it is killed because it did not start in time
     wants: str = ""  # why it asks to be renewed
+    fate: str = ""  # why it is killed; see `Supervisor.ends`
+    left_s: float = 0.0  # since when it leaves
     dumping: bool = False  # whether it was told to print its stacks, and is killed then
     kill_s: float | None = None  # when it is killed
 
@@ -229,9 +241,14 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}  # by process id, until it was reaped
         self._renewals = _Renewals()
         self._actions: list[Action] = []
+        self._ends: Counter[str] = Counter()
+        self._roll = Roll()  # the last one
         self._said: str | None = None  # what the first worker says of its application
         self._announced = False
         self._roll_asked = False  # before that
+        self._reloading: set[int] = set()  # the processes that have not reloaded yet
+        self._gave_up = ""  # why the last roll was given up
+        self._told_reloading = False  # whether the service manager waits for the end of that
         self._stopping = False
         self._asked_again = False
         self._exit_code = EXIT_OK
@@ -246,6 +263,25 @@ class Supervisor:
         """Whether all workers have served once."""
         return self._announced
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a start or the end is under way, which time limits of its own bound."""
+        return self._stopping or not self._announced
+
+    def lives(self, now_s: float, beats: Mapping[int, float], within_s: float) -> bool:
+        """Return whether the service is well: an event loop of one worker at least has turned.
+
+        Args:
+            now_s: The clock of all events.
+            beats: When the event loop of each process last turned.
+            within_s: How long ago that may be.
+        """
+        return self.is_busy or any(
+            now_s - max(beats.get(worker.pid, now_s), self._awake_s) < within_s
+            for worker in self._workers.values()
+            if worker.stage == SERVING
+        )
+
     def due_s(self) -> float | None:
         """Return when `tick` is to be called at the latest, None while nothing is awaited."""
         times = [worker.kill_s for worker in self._workers.values() if worker.kill_s is not None]
@@ -257,6 +293,32 @@ class Supervisor:
                 if self._limits.start_timeout_s:
                     times.append(worker.started_s + self._limits.start_timeout_s)
         return min(times, default=None)
+
+    def report(self, now_s: float) -> Report:
+        """Return how it stands, without what only processes know."""
+        return Report(
+            workers=tuple(
+                WorkerReport(
+                    place=each.place,
+                    pid=each.pid,
+                    state=each.stage,
+                    age_s=now_s - self._since_s(each),
+                    waits_for=each.waits_for if each.stage == STARTING else "",
+                )
+                for each in sorted(self._workers.values(), key=lambda each: (each.place, each.pid))
+            ),
+            wanted=sum(place.closing_s is None for place in self._places.values()),
+            has_started=self._announced,
+            is_stopping=self._stopping,
+            ends=dict(self._ends),
+            roll=self._roll,
+        )
+
+    @staticmethod
+    def _since_s(worker: _Worker) -> float:
+        if worker.stage == STARTING:
+            return worker.started_s
+        return worker.served_s if worker.stage == SERVING else worker.left_s
 
     # Events.
 
@@ -290,9 +352,11 @@ class Supervisor:
         return self._settle(now_s)
 
     def heard(self, pid: int, line: str, now_s: float) -> list[Action]:
-        """A worker said something: `waits WHAT`, `ready KIND`, or `renew WHY`."""
+        """A worker said something: `waits WHAT`, `ready KIND`, `renew WHY`, or `reloaded`."""
         worker = self._workers.get(pid)
         word, _, rest = line.partition(" ")
+        if word == "reloaded":
+            self._reloading.discard(pid)
         if worker is None or worker.stage == LEAVING:
             return self._settle(now_s)
         if word == "waits":
@@ -306,6 +370,9 @@ class Supervisor:
     def ended(self, pid: int, code: int, now_s: float) -> list[Action]:
         """A worker has ended: with an exit code, or by a signal where `code` is negative."""
         worker = self._workers.pop(pid, None)
+        self._reloading.discard(pid)
+        if worker is not None:
+            self._ends[_reason_of(worker, code)] += 1
         if worker is not None and not self._stopping:
             self._on_end(worker, code, now_s)
         return self._settle(now_s)
@@ -318,7 +385,8 @@ class Supervisor:
             pass  # nothing else matters any more
         elif number == signal.SIGHUP:
             self._say("SIGHUP: what can be reloaded is; code is not, SIGUSR2 replaces the workers")
-            self._pass_on(signal.SIGHUP)
+            self._reloading.update(self._pass_on(signal.SIGHUP))
+            self._tell_reloading("SIGHUP: reloading")
         elif number == signal.SIGUSR1:
             self._pass_on(signal.SIGUSR1)
         elif number == signal.SIGUSR2:
@@ -368,16 +436,27 @@ class Supervisor:
                     place.due_s = None
                     self._actions.append(Start(place.number))
             self._go_on_renewing()
+            if self._told_reloading and not self._reloading and not self._is_rolling():
+                self._told_reloading = False
+                given_up = f"; the roll was given up: {self._gave_up}" if self._gave_up else ""
+                self._actions.append(Tell("ready", self._wanted() + given_up))
         actions, self._actions = self._actions, []
         return actions
 
     def _say(self, line: str) -> None:
         self._actions.append(Say(line))
 
-    def _pass_on(self, number: signal.Signals) -> None:
-        for worker in self._workers.values():
-            if worker.stage == SERVING:
-                self._actions.append(Send(worker.pid, number))
+    def _tell_reloading(self, status: str) -> None:
+        """Tell the service manager, which then waits until `_settle` finds nothing under way."""
+        if self._announced:
+            self._told_reloading = True
+            self._actions.append(Tell("reloading", status))
+
+    def _pass_on(self, number: signal.Signals) -> list[int]:
+        """Send a signal to all who serve, and return their process ids."""
+        pids = [worker.pid for worker in self._workers.values() if worker.stage == SERVING]
+        self._actions += [Send(pid, number) for pid in pids]
+        return pids
 
     # Starts.
 
@@ -405,6 +484,7 @@ class Supervisor:
         ):
             self._announced = True
             self._actions.append(Announce(self._said))
+            self._actions.append(Tell("ready", self._wanted()))
             if self._roll_asked:
                 self._on_roll_signal()
 
@@ -413,7 +493,7 @@ class Supervisor:
         limit_s = self._limits.start_timeout_s
         age_s = now_s - worker.started_s
         if limit_s and age_s >= limit_s:
-            worker.late = True
+            worker.late, worker.fate = True, "start-timeout"
             self._say(
                 f"{worker} has not started in {limit_s:g} s (--start-timeout): it waits for"
                 f" {worker.waits_for}; its stacks follow"
@@ -472,7 +552,8 @@ class Supervisor:
 
     def _leave(self, worker: _Worker, now_s: float) -> None:
         """Tell a worker to end."""
-        worker.stage = LEAVING
+        if worker.stage != LEAVING:
+            worker.stage, worker.left_s = LEAVING, now_s
         worker.kill_s = now_s + self._limits.stop_timeout_s
         self._actions.append(Send(worker.pid, signal.SIGTERM))
 
@@ -484,6 +565,7 @@ class Supervisor:
     def _kill(self, worker: _Worker) -> None:
         worker.kill_s = math.inf
         if worker.stage == LEAVING and not worker.dumping:
+            worker.fate = "stop-timeout"
             self._say(f"{worker} did not stop in time: killing it")
         worker.dumping = True
         self._actions.append(Send(worker.pid, signal.SIGKILL))
@@ -498,6 +580,7 @@ class Supervisor:
     def _on_stuck(self, worker: _Worker, now_s: float) -> None:
         limit_s = self._limits.worker_timeout_s
         was_serving, worker.stage = worker.stage == SERVING, LEAVING
+        worker.fate, worker.left_s = "stuck", now_s
         follows = "replacing it; its stacks follow" if was_serving else "its stacks follow"
         self._say(
             f"{worker} has done nothing for {limit_s:g} s (--worker-timeout): its event loop is"
@@ -528,17 +611,29 @@ class Supervisor:
     def _on_roll_signal(self) -> None:
         if not self._announced:
             self._roll_asked = True
+            self._note_roll("waiting", "the workers are still starting")
             self._say("SIGUSR2: the workers are still starting, and are replaced once they serve")
             return
-        if any(each.is_roll for each in self._renewals.waiting) or (
-            self._renewals.present is not None and self._renewals.present.is_roll
-        ):
+        if self._is_rolling():
             self._say("SIGUSR2: the workers are being replaced already")
             return
         self._say("SIGUSR2: replacing the workers, one after the other")
+        self._gave_up = ""
+        self._tell_reloading("SIGUSR2: replacing the workers")
+        self._note_roll("running", "replacing the workers, one after the other")
         self._renewals.waiting.clear()  # a roll renews all
         for number in self._places:
             self._renewals.waiting.append(_Renewal(number, "SIGUSR2", is_roll=True))
+
+    def _is_rolling(self) -> bool:
+        renewals = self._renewals
+        present = renewals.present is not None and renewals.present.is_roll
+        return present or any(each.is_roll for each in renewals.waiting)
+
+    def _note_roll(self, state: str, said: str) -> None:
+        """Note how far a roll is; a new one begins where the last one is over."""
+        begins = self._roll.state in ("none", "done", "failed")
+        self._roll = Roll(number=self._roll.number + begins, state=state, said=said)
 
     def _renew(self, place: int, why: str) -> None:
         """Have the worker of a place replaced once its turn comes."""
@@ -559,6 +654,8 @@ class Supervisor:
             if not renewal.is_roll:
                 self._say(f"{place.current} is renewed: {renewal.why}")
             self._actions.append(Start(place.number))
+        if self._roll.state == "running" and renewals.present is None:
+            self._note_roll("done", "all workers were replaced, or are started anew anyhow")
 
     def _is_renewed(self, worker: _Worker) -> bool:
         """Return whether this worker is the one that a renewal waits for."""
@@ -573,6 +670,7 @@ class Supervisor:
             return
         renewals.present = None
         if renewal.is_roll and not any(each.is_roll for each in renewals.waiting):
+            self._note_roll("done", "all workers were replaced")
             self._say("SIGUSR2: all workers were replaced")
 
     def _renewal_failed(self, what: str, now_s: float) -> None:
@@ -582,8 +680,12 @@ class Supervisor:
         renewals.present = None
         renewals.waiting.clear()
         self._renew_after_s = now_s + LONGEST_DELAY_S
+        if is_roll:
+            self._gave_up = what
         prefix = "SIGUSR2: " if is_roll else ""
         rest = "the roll is given up, and the old workers stay" if is_roll else "the old one stays"
+        if is_roll:
+            self._note_roll("failed", f"{what}; {rest}")
         self._say(f"{prefix}{what}; {rest}")
         for place in self._places.values():
             if place.closing_s is not None:
@@ -651,7 +753,19 @@ class Supervisor:
     def _stop(self, now_s: float) -> None:
         """Tell all workers to stop gracefully; those that were told before are not told twice."""
         self._stopping = True
+        self._actions.append(Tell("stopping", "stopping: requests in flight may end"))
         for worker in self._workers.values():
             if worker.stage != LEAVING and not worker.late:
                 self._leave(worker, now_s)
         self._actions.append(StopListening())
+
+
+def _reason_of(worker: _Worker, code: int) -> str:
+    """Return why a worker has ended, in a word for a count."""
+    if worker.fate:
+        return worker.fate
+    if worker.stage == LEAVING:
+        return "told"
+    if code < 0:
+        return "killed"
+    return "not-started" if worker.stage == STARTING else "exited"

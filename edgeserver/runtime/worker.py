@@ -22,10 +22,12 @@ from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.format import RecordFormatter
+from edgeserver.operate.sampling import Sampler
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
 from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.plan import HTTP2_MODES, Hook, ServePlan
 from edgeserver.runtime.slowloop import watch_loop
@@ -62,7 +64,11 @@ JITTER = 0.1
 
 
 def run_process(
-    plan: ServePlan, *, announce: Callable[[str], None], link: ParentLink | None = None
+    plan: ServePlan,
+    *,
+    announce: Callable[[str], None],
+    link: ParentLink | None = None,
+    manager: ServiceManager | None = None,
 ) -> int:
     """Serve the application of `plan` on its open sockets until a signal ends it.
 
@@ -71,6 +77,7 @@ def run_process(
         announce: Called once connections are accepted, with what the application was taken for.
         link: The way to the parent that watches this process, None where there is none: then the
             time limits of start and stop end the process themselves.
+        manager: The service manager, where this process itself tells it of start, reload and end.
 
     Returns:
         The exit code: 0 after a graceful stop.
@@ -79,9 +86,13 @@ def run_process(
         ConfigurationError: The application or a setting is wrong.
         StartError: The application cannot be started.
     """
+    if manager is not None and plan.start_timeout_s:
+        manager.needs(plan.start_timeout_s)
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
+    app = plan.app
+    if app is None:
+        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
     try:
         kind = detect_interface(app) if plan.interface == "auto" else plan.interface
         options = _adapter_options(plan, kind)
@@ -99,7 +110,7 @@ def run_process(
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    process = _Process(plan, delegate, log, start, link)
+    process = _Process(plan, delegate, log, start, link, manager)
 
     def ready() -> None:
         start.end()
@@ -166,6 +177,7 @@ class _Process:
         log: AccessLog | None,
         start: _Start,
         link: ParentLink | None,
+        manager: ServiceManager | None,
     ) -> None:
         self._plan = plan
         self._delegate = delegate
@@ -173,6 +185,8 @@ class _Process:
         self._log = log
         self._start = start
         self._link = link
+        self._manager = manager
+        self._sampler: Sampler | None = None  # where somebody asks what is counted
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
         self._loop: asyncio.AbstractEventLoop
@@ -208,14 +222,29 @@ class _Process:
         self._hear_signals(server)
         if self._link is not None:
             loop.add_reader(self._link.lifeline, self._on_parent_gone, self._link.lifeline)
-            self._beat(self._link)
+            self._sampler = self._make_sampler(self._link, [server, *redirecting])
+            self._beat(self._link, loop.time())
         if self._plan.slow_loop_s:
             watch_loop(self._plan.slow_loop_s)
         ready()
+        if self._manager is not None:
+            self._manager.ready("serving")
+            self._tell_of_life(self._manager)
         await self._stopping.wait()
         await self._drain([server, *redirecting])
         await self._lifecycle.stop()
         await run_hooks(self._plan.on_stop, server)
+        if self._sampler is not None:
+            self._sampler.sample()
+
+    def _make_sampler(self, link: ParentLink, servers: list[HTTPServer]) -> Sampler | None:
+        """Return what puts the counts of this process where its parent finds them."""
+        if link.row is None:
+            return None
+        logs = {"access": self._log, "audit": self._plan.server_options.get("audit_log")}
+        return Sampler(
+            link.row, servers, logs={name: log for name, log in logs.items() if log is not None}
+        )
 
     def _hear_signals(self, server: HTTPServer) -> None:
         """Act on what an operator asks for beside the end."""
@@ -226,10 +255,19 @@ class _Process:
             for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
                 loop.add_signal_handler(number, _refuse_signal, number)
 
-    def _beat(self, link: ParentLink) -> None:
-        """Show the parent once a second that the event loop turns."""
+    def _beat(self, link: ParentLink, due_s: float) -> None:
+        """Show the parent once a second that the event loop turns, and what was counted."""
         link.beat()
-        self._loop.call_later(BEAT_S, self._beat, link)
+        now_s = self._loop.time()
+        if self._sampler is not None:
+            self._sampler.sample(lag_s=max(0.0, now_s - due_s), is_ending=self._stopping.is_set())
+        self._loop.call_later(BEAT_S, self._beat, link, now_s + BEAT_S)
+
+    def _tell_of_life(self, manager: ServiceManager) -> None:
+        """Tell the service manager again and again that the event loop turns, where it asks."""
+        if manager.watchdog_s:
+            manager.lives()
+            self._loop.call_later(manager.watchdog_s / 2, self._tell_of_life, manager)
 
     async def _drain(self, servers: list[HTTPServer]) -> None:
         """Let what is in flight finish, and say what is waited for."""
@@ -271,8 +309,11 @@ class _Process:
         log: Callable[[Any], None] | None = self._log
         if self._link is not None and self._plan.max_requests:
             log = _RequestCounter(self._plan.max_requests, self._link, log)
+        gate, delegate = self._plan.gate, self._delegate
+        if gate is not None:
+            delegate = gate(delegate)
         try:
-            return HTTPServer(self._delegate, access_log=log, **self._plan.server_options)
+            return HTTPServer(delegate, access_log=log, **self._plan.server_options)
         except ConfigurationError:
             raise
         except ValueError as error:
@@ -310,6 +351,9 @@ class _Process:
             why,
             self._plan.graceful_timeout_s,
         )
+        if self._manager is not None:
+            self._manager.stopping("stopping: requests in flight may end")
+            self._manager.needs(self._plan.stop_timeout_s)
         self._stopping.set()
 
     def _on_parent_gone(self, lifeline: int) -> None:
@@ -325,7 +369,17 @@ class _Process:
     async def _reload(self, server: HTTPServer) -> None:
         """Read again what can be; code is not."""
         gen_log.info("SIGHUP: reloading")
-        failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
+        if self._manager is not None:
+            self._manager.reloading("SIGHUP: reloading")
+        try:
+            failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
+        finally:
+            if self._link is not None:
+                self._link.reloaded()
+            if self._manager is not None:
+                self._manager.ready("serving")
+        if self._sampler is not None:
+            self._sampler.count_reload(failed=bool(failed))
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
 
     def _on_reopen_signal(self, server: HTTPServer) -> None:

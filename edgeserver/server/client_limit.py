@@ -15,10 +15,9 @@ from typing import Any, Final, cast
 from edgeserver.support.addresses import UNIX, peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.ratelimit import address_key
-from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import RefusalLog
 
-__all__ = ["ClientCounts", "ConnectionGate", "CountedTLSLayer"]
+__all__ = ["ClientCounts", "ConnectionGate", "CountedHandshake"]
 
 NOBODY: Final = b""
 """The key of a connection that counts for no client."""
@@ -113,7 +112,7 @@ class ClientCounts:
 
 
 class ConnectionGate:
-    """The count of HTTP connections, as a service asks for it; see `http.protocols.ClientGate`.
+    """The count of connections and of handshakes; see `http.protocols.ClientGate`.
 
     Args:
         clients: Who counts.
@@ -141,43 +140,39 @@ class ConnectionGate:
         self._clients.detached(self._keys.get(connection, NOBODY), stream)
 
 
-class CountedTLSLayer(TLSLayer):
-    """A handshake that counts for its client; once it is done the connection above does."""
+class CountedHandshake(asyncio.Protocol):
+    """The first protocol of a connection over TLS, where clients are counted.
 
-    __slots__ = ("_clients", "_counted", "_source")
+    It counts the handshake for its client until that is over; then the connection above counts. Who
+    ends a handshake tells the gate; see `HandshakeLimiter.on_end`.
 
-    _clients: ClientCounts
-    _counted: bytes
-    _source: str | None
+    Args:
+        gate: Who counts.
+        layer: Does the handshake, in this one's place.
+        prelude: The PROXY header that came first, or None.
+    """
 
-    def count_by(self, clients: ClientCounts, source: str | None) -> None:
-        """Take what is needed to count, before the connection is made.
+    __slots__ = ("_above", "_gate", "_layer", "_prelude")
 
-        Not in the constructor: compiled, one that passes keywords on as they came gets them wrong.
-
-        Args:
-            clients: Who counts.
-            source: Whom the connection's PROXY prelude names, if anybody.
-        """
-        self._clients = clients
-        self._source = source
-        self._counted = NOBODY
+    def __init__(self, gate: ConnectionGate, layer: asyncio.Protocol, prelude: Any = None) -> None:
+        self._gate = gate
+        self._layer = layer
+        self._prelude = prelude
+        self._above = asyncio.Protocol()  # nobody, where the client has too many connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless the client has too many connections."""
-        key = self._clients.enter(transport, self._source)
-        if key is not None:
-            self._counted = key
-            super().connection_made(transport)
+        layer = self._layer
+        if self._gate.enter(layer, transport, self._prelude):
+            self._above = layer
+            layer.connection_made(transport)
 
-    def _finish(self, rest: bytes) -> None:
-        self._count_out()
-        super()._finish(rest)
+    # What whoever puts a protocol on a live transport tells it besides.
 
-    def _leave(self) -> None:
-        self._count_out()
-        super()._leave()
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._above.pause_writing()
 
-    def _count_out(self) -> None:
-        key, self._counted = self._counted, NOBODY
-        self._clients.leave(key)
+    def data_received(self, data: bytes) -> None:
+        """Pass it on."""
+        self._above.data_received(data)

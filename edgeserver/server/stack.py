@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import ConfigurationError
@@ -19,12 +20,11 @@ from edgeserver.http2.frames import PREFACE
 from edgeserver.proxyheaders import CODES, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import make_finding
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude
-from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedTLSLayer
+from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedHandshake
 from edgeserver.server.tls import TLSService
 from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
 from edgeserver.tls import TLSContexts
-from edgeserver.tls.handshake.layer import TLSLayer
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ProtocolStack:
         policy: Who may speak the PROXY protocol, and who is believed.
         on_begin: Called when a connection has begun whose prelude is to come.
         max_per_client: Most connections of one client; None for no limit.
-        tells_claims: Whether the log says who claims something and is not believed.
+        claims_level: The level of the lines that say who claims something and is not believed.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ProtocolStack:
         on_begin: Callable[[], None] | None = None,
         max_per_client: int | None = None,
         *,
-        tells_claims: bool = True,
+        claims_level: int = logging.WARNING,
     ) -> None:
         self.preludes = PreludeTracker(on_begin)
         self._service = service
@@ -79,18 +79,22 @@ class ProtocolStack:
         self._either: HTTP1Shared | None = None
         self._tls = tls
         self.policy = policy
-        if tells_claims:
-            policy.watch_claims(ClaimLog(policy).tell)
+        policy.watch_claims(ClaimLog(policy, level=claims_level).tell)
         self._prelude_mode = ""
-        self._clients: ClientCounts | None = None
+        self._gate: ConnectionGate | None = None
         if max_per_client is not None:
-            self._clients = ClientCounts(max_per_client, self._may_speak)
-            service.clients = ConnectionGate(self._clients)
+            gate = ConnectionGate(ClientCounts(max_per_client, self._may_speak))
+            self._gate = service.clients = gate
+            tls.watch_ends(gate.leave)
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
-    def set_policy(self, policy: TrustPolicy) -> None:
+    def set_policy(self, policy: TrustPolicy, listeners: Iterable[Listener]) -> None:
         """Judge by `policy` from now on.
+
+        Args:
+            policy: Who may speak the PROXY protocol, and who is believed.
+            listeners: Whose connections it is for; one is warned of where nobody is believed now.
 
         Raises:
             ConfigurationError: There are connections with preludes, or may be: even when their
@@ -99,6 +103,8 @@ class ProtocolStack:
         if self._prelude_mode:
             self.check_prelude(self._prelude_mode, policy)
         policy.watch_claims(ClaimLog(policy).tell)
+        for listener in listeners:
+            warn_of_listener(listener.socket, policy, listener.proxy_protocol, self.policy)
         self.policy = policy
 
     def prepare(self, listener: Listener) -> None:
@@ -157,6 +163,7 @@ class ProtocolStack:
 
     def build(self, listener: Listener) -> asyncio.Protocol:
         """Return the lowest protocol of a connection that `listener` has accepted."""
+        self._http1.service.accepted(listener.loop)
         if listener.proxy_protocol:
             return PreludeLayer(
                 mode=listener.proxy_protocol,
@@ -192,11 +199,8 @@ class ProtocolStack:
             contexts,
             functools.partial(self._above_tls, listener.http2, contexts, prelude),
             None if source is None or source.startswith("unix:") else source,
-            make=TLSLayer if self._clients is None else CountedTLSLayer,
         )
-        if self._clients is not None and isinstance(layer, CountedTLSLayer):
-            layer.count_by(self._clients, source)
-        return layer
+        return layer if self._gate is None else CountedHandshake(self._gate, layer, prelude)
 
     def _above_tls(
         self,

@@ -17,7 +17,11 @@ from edgeserver.support.escape import escape
 from edgeserver.tls import ReloadResult, ReloadTimer, TLSContexts, build_contexts
 from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.tls.handshake.layer import TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeCounts, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import (
+    HandshakeCounts,
+    HandshakeLimiter,
+    HandshakeTally,
+)
 from edgeserver.transport.lingering import linger
 
 __all__ = ["TLSService"]
@@ -43,6 +47,8 @@ class TLSService:
         self._alpn = alpn
         self._redirect = redirect
         self._on_begin = on_begin
+        self._on_end: Callable[[object], None] | None = None  # what `watch_ends` was given
+        self._tally: HandshakeTally | None = None
         # By the options, and by what is offered where these say nothing of it.
         self._contexts: dict[tuple[int, tuple[str, ...]], tuple[Any, TLSContexts]] = {}
         self._timers: dict[tuple[int, tuple[str, ...]], ReloadTimer] = {}
@@ -78,8 +84,16 @@ class TLSService:
                 max_per_client=limits.per_client,
                 max_stalled=limits.stalled,
                 on_begin=self._on_begin,
+                on_end=self._on_end,
             )
+            self.limiter.tally = self._tally
         return contexts
+
+    def watch_ends(self, on_end: Callable[[object], None]) -> None:
+        """Have `on_end` called with each connection whose handshake is over, however it ended."""
+        self._on_end = on_end
+        if self.limiter is not None:
+            self.limiter.on_end = on_end
 
     @staticmethod
     def _check_alpn(contexts: TLSContexts, spoken: frozenset[str]) -> None:
@@ -127,12 +141,24 @@ class TLSService:
         """Where the handshakes stand: running, waiting, stalled, evicted; None without TLS."""
         return None if self.limiter is None else self.limiter.counts
 
+    def keep_tally(self) -> HandshakeTally:
+        """Return how many handshakes have succeeded, and how fast, since this was first called."""
+        if self._tally is None:
+            self._tally = HandshakeTally()
+            if self.limiter is not None:
+                self.limiter.tally = self._tally
+        return self._tally
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many handshakes have failed, by the name of the reason."""
+        return {} if self.limiter is None else dict(self.limiter.log.counts)
+
     def build_layer(
         self,
         contexts: TLSContexts,
         build_protocol: Callable[[TLSTransport], asyncio.BaseProtocol],
         client: str | None,
-        make: Callable[..., TLSLayer] = TLSLayer,
     ) -> TLSLayer:
         """Return what does TLS on one accepted connection.
 
@@ -140,10 +166,9 @@ class TLSService:
             contexts: The listener's, as `prepare` returned them.
             build_protocol: Makes the protocol above, once the handshake is done.
             client: The address that a PROXY prelude named; handshakes are limited by it.
-            make: Makes the layer of the same options.
         """
         assert self.limiter is not None, "prepare makes it"
-        return make(
+        return TLSLayer(
             contexts=contexts,
             build_protocol=build_protocol,
             limiter=self.limiter,

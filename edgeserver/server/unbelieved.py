@@ -7,6 +7,7 @@ a client is found: the policy says whom it lists, and who claimed what.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -37,10 +38,18 @@ class ClaimLog:
 
     Args:
         policy: What is in force.
+        level: The level of the lines, of `logging`.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, policy: TrustPolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        policy: TrustPolicy,
+        *,
+        level: int = logging.WARNING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._level = level
         self._is_off = policy.mode == "off"
         self._hides = policy.unlisted == "strip"
         self._clock = clock
@@ -55,6 +64,8 @@ class ClaimLog:
             author: Who sent the head: an address, or `unix:`.
             names: The lower-case names of the forwarding headers in it.
         """
+        if not gen_log.isEnabledFor(self._level):
+            return  # it is written about when somebody listens
         key = address_key(author) or author.encode()
         if key in self._told or len(self._told) >= MOST_PEERS:
             return
@@ -64,7 +75,7 @@ class ClaimLog:
         line = self._line(author, names)
         if len(self._told) == MOST_PEERS:
             line += "; this was said of so many peers that it will not be said of others"
-        gen_log.warning("%s", line)
+        gen_log.log(self._level, "%s", line)
 
     def _line(self, author: str, names: frozenset[bytes]) -> str:
         fields = [_title(name) for name in sorted(names)]
@@ -89,18 +100,24 @@ def _title(name: bytes) -> str:
     return "-".join(part.capitalize() for part in escape(name, _SHOWN_BYTES).split("-"))
 
 
-def warn_of_listener(sock: socket.socket, policy: TrustPolicy, proxy_protocol: Any) -> None:
+def warn_of_listener(
+    sock: socket.socket,
+    policy: TrustPolicy,
+    proxy_protocol: Any,
+    before: TrustPolicy | None = None,
+) -> None:
     """Warn where no peer that can reach a listener is a listed proxy.
 
     Args:
         sock: The listening socket.
         policy: What is in force.
         proxy_protocol: Which PROXY preludes its connections begin with, None for none.
+        before: What was in force before; nothing is said that was so under it, too.
     """
-    if policy.mode != "policy" or sock.family not in (socket.AF_UNIX, *_ANY):
+    if sock.family not in (socket.AF_UNIX, *_ANY):
         return
     peers, entry = _peers_of(sock)
-    if policy.trusts_any(peers):
+    if not _is_in_vain(policy, peers) or (before is not None and _is_in_vain(before, peers)):
         return
     result = (
         "every connection to it is refused"
@@ -113,6 +130,11 @@ def warn_of_listener(sock: socket.socket, policy: TrustPolicy, proxy_protocol: A
         f"{result}: peers there are {' and '.join(peers)}; if your proxy connects to it, add "
         f"{entry} to --trust (TrustPolicy)",
     )
+
+
+def _is_in_vain(policy: TrustPolicy, peers: tuple[str, ...]) -> bool:
+    """Tell whether a policy lists proxies, and none of those that can connect."""
+    return policy.mode == "policy" and not policy.trusts_any(peers)
 
 
 def _peers_of(sock: socket.socket) -> tuple[tuple[str, ...], str]:

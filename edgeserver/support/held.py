@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-__all__ = ["DEFAULT_MAX_HELD", "PATIENCE_S", "SMALL", "HeldBudget", "Holder"]
+__all__ = ["DEFAULT_MAX_HELD", "PATIENCE_S", "SMALL", "HeldBudget", "HeldShare", "Holder"]
 
 DEFAULT_MAX_HELD: Final = 512 * 1024 * 1024
 """Bytes that a server holds, by default, before it begins nothing more."""
@@ -109,3 +109,47 @@ class HeldBudget:
             timer.cancel()
             if not future.done():
                 future.set_result(None)
+
+
+class HeldShare:
+    """What one holder holds of a budget, so that it is given back once, and whole.
+
+    Args:
+        budget: The budget.
+        holder: Who is told to let go where there was no room in time.
+
+    Attributes:
+        size: How many bytes it holds.
+    """
+
+    __slots__ = ("_budget", "_holder", "_untaken", "size")
+
+    def __init__(self, budget: HeldBudget, holder: Holder) -> None:
+        self.size = 0
+        self._budget = budget
+        self._holder = holder
+        self._untaken = 0  # how much of `size` is input that nobody takes
+
+    def count(self, size: int) -> None:
+        """Count `size` bytes more as held; fewer, where it is negative."""
+        self.size += size
+        if size > 0:
+            self._budget.take(size)
+        else:
+            self._budget.give(-size)
+
+    def count_untaken(self, size: int) -> None:
+        """Count `size` bytes of input that nobody takes for now, in place of those before."""
+        self.count(size - self._untaken)
+        self._untaken = size
+
+    def room(self) -> asyncio.Future[None] | None:
+        """Return what to wait for before more is held; None where there is room."""
+        return self._budget.room(self._holder, self.size)
+
+    def give_back(self) -> None:
+        """Hold nothing, and wait for nothing."""
+        size, self.size = self.size, 0
+        self._untaken = 0
+        if size:
+            self._budget.leave(self._holder, size)

@@ -15,6 +15,7 @@ __all__ = [
     "V1_START",
     "V2_SIGNATURE",
     "explain_prelude",
+    "is_v2_part",
     "prelude_version",
 ]
 
@@ -41,6 +42,15 @@ def prelude_version(data: bytes | bytearray) -> Literal["v1", "v2"] | None:
     ):
         return "v1"
     return None
+
+
+def is_v2_part(data: bytes | bytearray) -> bool:
+    """Tell whether `data` is the beginning of the v2 signature, and what follows decides.
+
+    Args:
+        data: All bytes of a connection so far.
+    """
+    return len(data) < len(V2_SIGNATURE) and V2_SIGNATURE.startswith(bytes(data))
 
 
 def explain_prelude(version: Literal["v1", "v2"], peer: str, *, after: bool = False) -> str:

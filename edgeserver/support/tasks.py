@@ -55,8 +55,10 @@ else:
         return asyncio.Task(coroutine, loop=loop, name="edgeserver")
 
 
-def begin_waiting(waiting: Awaitable[None], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-    """Return a future that is done when `waiting` is.
+def begin_waiting(
+    waiting: Awaitable[None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Future[Any] | None:
+    """Return a future that is done when `waiting` is; None where it is already, without an error.
 
     Args:
         waiting: What an application has returned; a coroutine is started.
@@ -65,7 +67,11 @@ def begin_waiting(waiting: Awaitable[None], loop: asyncio.AbstractEventLoop) -> 
     Raises:
         TypeError: It is not an awaitable.
     """
+    future: asyncio.Future[Any]
     if asyncio.iscoroutine(waiting):
-        task: asyncio.Future[Any] = start_task(waiting, loop)
-        return task
-    return asyncio.ensure_future(waiting)
+        future = start_task(waiting, loop)
+    else:
+        future = asyncio.ensure_future(waiting)
+    if future.done() and not future.cancelled() and future.exception() is None:
+        return None
+    return future

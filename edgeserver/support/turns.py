@@ -14,6 +14,9 @@ each further unit it asks `spent`, and where that says so it leaves the rest to 
 
 Those that wait are served in the order in which they came, a slice of time for each; who is not
 done then asks to wait again, behind the others.
+
+Whoever accepts a connection says so by `accepted`: libuv accepts one in a turn, however many stand
+in the queue behind it, so that such a turn is short.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ TURN_S: Final = 0.01
 SLICE_S: Final = 0.001
 """Seconds for one that waits, and for all further units of those that do not wait yet."""
 
+ACCEPTING_SHARE: Final = 0.025
+"""The share of a turn that is left to those that wait where a connection was accepted in it."""
+
 
 class TurnBudget:
     """One event loop's time for work in small units, over all its connections.
@@ -47,6 +53,7 @@ class TurnBudget:
 
     __slots__ = (
         "__weakref__",
+        "_accepted",
         "_clock",
         "_context",
         "_ends_s",
@@ -72,7 +79,15 @@ class TurnBudget:
         self._context = copy_context()  # not the one of the request that happens to ask first
         self._ends_s: float | None = None
         self._planned = False
+        self._accepted = False
         self._waiting: deque[Callable[[], object]] = deque()
+
+    def accepted(self) -> None:
+        """Have the next turn be short: a connection was accepted, and others may stand behind it.
+
+        Else the last of a hundred that connect at once would wait for a hundred whole turns.
+        """
+        self._accepted = True
 
     def spent(self) -> bool:
         """Tell whether who works now has to leave its next unit to a later turn."""
@@ -119,7 +134,8 @@ class TurnBudget:
         # Before any call: where one raises, the loop hears of it, and the others go on.
         self._plan()
         now = self._clock()
-        turn_ends_s = now + self._turn_s
+        turn_ends_s = now + self._turn_s * (ACCEPTING_SHARE if self._accepted else 1)
+        self._accepted = False
         for _ in range(len(waiting)):  # whoever waits again does so until the next turn
             self._ends_s = min(now + self._slice_s, turn_ends_s)
             waiting.popleft()()

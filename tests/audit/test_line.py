@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
 import re
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgeserver.audit.line import MAX_HEAD, policy_id, render_audit_line, render_policy_line
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 
 POLICY = TrustPolicy(["192.0.2.0/24", "10.0.0.0/8"])
 
@@ -101,6 +102,44 @@ def test_only_forwarding_fields_are_kept() -> None:
     assert (line["host"], line["request_id"], line["head"]) == (
         "a.example", "r-1", [["x-real-ip", "1.2.3.4"]],
     )  # fmt: skip
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "proxies": {"proxies": ["192.0.2.0/24", "unix:"]},
+    "sets": {"proxies": [TrustedProxy("192.0.2.0/24", sets=["x-forwarded-host"])]},
+    "sets-of-another": {
+        "proxies": ["192.0.2.0/24", TrustedProxy("10.0.0.0/8", sets=["x-forwarded-host"])]
+    },
+    "sets-swapped": {
+        "proxies": [TrustedProxy("192.0.2.0/24", sets=["x-forwarded-host"]), "10.0.0.0/8"]
+    },
+    "sets-more": {
+        "proxies": [TrustedProxy("192.0.2.0/24", sets=["x-forwarded-host", "x-forwarded-port"])]
+    },
+    "source": {"source": "forwarded"},
+    "proto": {"proto": None},
+    "max_hops": {"max_hops": 3},
+    "unlisted": {"unlisted": "keep"},
+    "undeclared": {"undeclared": "keep"},
+    "allow_all": {"allow_all": True},
+}
+
+
+def test_the_policys_id_is_of_all_that_changes_a_decision() -> None:
+    """Each argument of a policy has another id; and no argument is forgotten here."""
+    arguments = set(inspect.signature(TrustPolicy).parameters)
+    assert arguments == {name for each in SETTINGS.values() for name in each}
+    policies = [TrustPolicy(**{"proxies": ["192.0.2.0/24"], **each}) for each in SETTINGS.values()]
+    policies += [TrustPolicy(["192.0.2.0/24"]), TrustPolicy.off(), TrustPolicy.tornado()]
+    assert len({policy_id(each) for each in policies}) == len(policies)
+
+
+def test_the_policys_line_has_what_proxies_set() -> None:
+    """Lists beside `proxies`, sorted; not there where nobody declares anything."""
+    declared = [TrustedProxy("192.0.2.1", sets={"x-forwarded-port", "X-Forwarded-Host"}), "unix:"]
+    line = json.loads(render_policy_line(TrustPolicy(declared), now=0))
+    assert line["policy"]["sets"] == [["x-forwarded-host", "x-forwarded-port"], []]
+    assert "sets" not in json.loads(render_policy_line(POLICY, now=0))["policy"]
 
 
 def test_the_policys_id() -> None:

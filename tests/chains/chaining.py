@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from edgeserver.chains.judge import Entry, Judge, Trial, worst_client, worst_scheme
 from edgeserver.chains.kinds import reader_of
-from edgeserver.chains.model import Hop
+from edgeserver.chains.model import ProxyHop
 from edgeserver.proxyheaders import TrustPolicy
 from tests.chains.sources import Texts
 
@@ -57,7 +57,7 @@ class Judged:
         ]
 
 
-def read(kind: str, text: str, **files: str) -> Hop:
+def read(kind: str, text: str, **files: str) -> ProxyHop:
     """Read a configuration that is given as text."""
     reader = reader_of(kind)
     assert reader is not None
@@ -65,7 +65,9 @@ def read(kind: str, text: str, **files: str) -> Hop:
     return replace(hop, name="edge", address=PROXY)
 
 
-def nginx_location(location: str, *, server: str = "", http: str = "", listen: str = "80") -> Hop:
+def nginx_location(
+    location: str, *, server: str = "", http: str = "", listen: str = "80"
+) -> ProxyHop:
     """Read an nginx configuration with one location."""
     return read(
         "nginx",
@@ -74,14 +76,14 @@ def nginx_location(location: str, *, server: str = "", http: str = "", listen: s
     )
 
 
-def outer(words: str) -> Hop:
+def outer(words: str) -> ProxyHop:
     """Return a proxy that is described in words."""
     reader = reader_of("outer")
     assert reader is not None
     return replace(reader(words, Texts()), name="outer", address=OUTER)
 
 
-def judge(*hops: Hop, source: str = "x-forwarded-for", first: int = 0) -> Judged:
+def judge(*hops: ProxyHop, source: str = "x-forwarded-for", first: int = 0) -> Judged:
     """Judge a chain whose proxies the app trusts, and nobody else."""
     policy = TrustPolicy([hop.address for hop in hops], source=source)
     made = Judge(hops, policy)

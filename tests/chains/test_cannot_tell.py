@@ -122,6 +122,62 @@ def test_what_is_proved_is_said_all_the_same() -> None:
     assert (judged.client, judged.scheme) == ("spoofable", "cannot-tell")
 
 
+TESTED = {
+    "map": ("map $lua_x $s { 443 https; default $scheme; }", ""),
+    "map-of-patterns": ("map $lua_x $s { ~4 https; default $scheme; }", ""),
+    "geo": ("geo $lua_x $s { 10.0.0.0/8 https; default $scheme; }", ""),
+    "if": ("", "set $s $scheme; if ($lua_x = 443) { set $s https; }"),
+    "variable": ("", "set $s $scheme; set $a $lua_x; if ($a = 443) { set $s https; }"),
+    "port": ("map $server_port $s { 443 https; default $scheme; }", ""),
+    "peers-port": ("map $remote_port $s { 443 https; default $scheme; }", ""),
+    "preludes-port": ("map $proxy_protocol_server_port $s { 443 https; default $scheme; }", ""),
+    "kept-in-a-variable": (
+        "map $a $s { 443 https; default $scheme; }",
+        "set $a $remote_port;",
+    ),
+    "content-type": ("map $content_type $s { a/b https; default $scheme; }", ""),
+    "step": (
+        "map $http_x_a $s { 443 https; default $scheme; }",
+        "more_set_input_headers 'X-A: $lua_x';",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_what_is_tested_may_be_what_is_tested_for(name: str) -> None:
+    """A value that is not understood passes any test, and fails it: none is the only answer."""
+    http, location = TESTED[name]
+    text = f"{GOOD}{location}proxy_set_header X-Forwarded-Proto $s;"
+    judged = judge(nginx_location(text, http=http))
+    assert judged.scheme in ("cannot-tell", "spoofable")
+    assert judged.doubts or judged.scheme == "spoofable"
+
+
+@pytest.mark.parametrize(
+    ("bind", "criterion", "scheme"),
+    [
+        ("", "dst_port 443", "right"),
+        (" accept-proxy", "dst_port 443", "cannot-tell"),
+        ("", "src_port 443", "cannot-tell"),
+    ],
+)
+def test_ports_that_a_sender_chooses(bind: str, criterion: str, scheme: str) -> None:
+    """A prelude names the port that it came to, and a client takes one that it likes."""
+    text = (
+        f"frontend f\n mode http\n bind :80{bind}\n option forwardfor\n"
+        f" http-request set-header X-Forwarded-Proto https if {{ {criterion} }}\n"
+        f" http-request set-header X-Forwarded-Proto http if !{{ {criterion} }}\n"
+        " default_backend b\nbackend b\n server s 192.0.2.80:80\n"
+    )
+    assert judge(read("haproxy", text)).scheme == scheme
+
+
+def test_what_may_be_refused_is_not_unreachable() -> None:
+    """Where every way past a condition is uncertain, that is what is said."""
+    judged = judge(nginx_location(f"{GOOD}if ($lua_x) {{ return 403; }}"))
+    assert (judged.client, judged.scheme) == ("cannot-tell", "cannot-tell")
+
+
 def test_what_does_not_matter_is_no_doubt() -> None:
     """What is not understood of another field leaves the client proved."""
     location = GOOD + "proxy_set_header X-Lua $lua_value;"

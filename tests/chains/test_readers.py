@@ -222,6 +222,13 @@ CASES = {
         "right",
         "spoofable",
     ),
+    "ingress-prelude": (
+        "ingress-nginx",
+        INGRESS.format('  use-proxy-protocol: "true"\n  proxy-real-ip-cidr: 192.0.2.5/32'),
+        "right",
+        "unreachable",
+        "cannot-tell",
+    ),
     "alb-preserve": ("alb", ALB.format("preserve"), "spoofable", "right", "right"),
     "nlb-instance": ("nlb", NLB.format("instance", ""), "right", "right", "right"),
     "nlb-preserved": ("nlb", NLB.format("ip", PRESERVE), "right", "right", "right"),
@@ -235,10 +242,47 @@ def test_reader(case: str) -> None:
     hop = read(kind, text)
     judged = judge(hop)
     schemes = [each.case.scheme for each in judged.entries if not each.tls]
-    assert (judged.client, judged.doubts) == (alone, [])
+    assert judged.client == alone
+    assert bool(judged.doubts) is (scheme == "cannot-tell")
     assert set(schemes) == {scheme}
     if case not in ("nlb-instance", "nlb-preserved"):
         assert judge(outer("append"), replace(hop, name="inner")).client == behind
+
+
+@pytest.mark.parametrize(
+    ("settings", "version", "client", "field"),
+    [
+        ("", "", "right", None),
+        ('  use-forwarded-headers: "true"', "1.12.4", "right", None),
+        (
+            '  use-forwarded-headers: "true"',
+            "1.13.0",
+            "spoofable",
+            "x-forwarded-for-proxy-protocol",
+        ),
+        ('  use-forwarded-headers: "true"', "", "spoofable", "x-forwarded-for-proxy-protocol"),
+        (
+            '  use-forwarded-headers: "true"\n  forwarded-for-proxy-protocol-header: X-Own',
+            "",
+            "spoofable",
+            "x-own",
+        ),
+    ],
+    ids=["prelude-alone", "older", "both-1.13", "both", "both-renamed"],
+)
+def test_ingress_behind_preludes(
+    settings: str, version: str, client: str, field: str | None
+) -> None:
+    """Its realip reads the controller's own field as the client sent it, before it is written."""
+    text = f'  use-proxy-protocol: "true"\n  proxy-real-ip-cidr: 192.0.2.0/24\n{settings}'
+    reader = reader_of("ingress-nginx")
+    assert reader is not None
+    hop = reader("main", Texts(main=INGRESS.format(text)), version=version)
+    judged = judge(outer("prelude"), replace(hop, name="inner", address=PROXY))
+    assert (judged.client, judged.scheme) == (client, "cannot-tell")
+    if field is not None:
+        assert field in judged.trial.head
+    assert any("$proxy_protocol_server_port" in doubt for doubt in judged.doubts)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from edgeserver.errors import EdgeServerError
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.runtime.prepare import prepare
+from tests.tls import pki
 
 APPLICATION = """
 async def app(scope, receive, send): ...
@@ -94,7 +95,8 @@ def test_binds(wrong: str, right: str) -> None:
 # The wrong flags, the fix in the message, and the flags of whoever follows it.
 FIXES = [
     ("--bind https://:0", "--dev-tls", "--bind https://:0 --dev-tls"),
-    ("--dev-tls --bind http://:0", "leave the certificate out", "--bind http://:0"),
+    ("--dev-tls --bind http://:0", "--dev-tls is given", "--bind http://:0"),
+    ("--dev-tls --bind http://:0", "or leave it out", "--bind http://:0"),
     ("--dev-tls --bind http://:0", "--bind https://HOST:PORT", "--dev-tls --bind https://:0"),
     ("--bind :0,proxy=v2", "--trust", "--bind :0,proxy=v2 --trust 10.0.0.5"),
     ("--bind :0,proxy=v2 --xheaders", "--trust in place of --xheaders",
@@ -207,6 +209,7 @@ def test_a_factory_is_a_plain_function() -> None:
     "arguments",
     [
         ["--bind", "0.0.0.0:$PORT"],
+        ["--bind", "$PORT"],
         ["--bind", ":${PORT:-8000}"],
         ["--workers", "$WEB_CONCURRENCY"],
         ["--trust", "$PROXY"],
@@ -222,6 +225,32 @@ def test_variables_that_nobody_replaced(arguments: list[str]) -> None:
     assert result.exit_code == 2
     assert f"({variable[0]} came as it stands: a shell replaces variables" in result.output
     assert result.output.count("\n") == 1
+
+
+def test_a_bind_that_is_a_variable_alone() -> None:
+    """Whoever forgot the colon is told of it, and of nothing that makes no sense."""
+    said = attempt(["advised:app", "--bind", "$PORT"])
+    assert "the host is missing; write :$PORT" in said
+    assert "8000" not in said
+
+
+def test_variables_of_the_advice_are_not_the_users(tmp_path: Path) -> None:
+    """A command that a message advises may hold a variable, and nobody has forgotten it."""
+    certificate = pki.write_pair(tmp_path, pki.make_leaf(pki.make_ca("Root")))
+    key = Path(certificate["keyfile"])
+    key.write_text(key.read_text().replace("\n", "\\n"))
+    files = ["--certfile", certificate["certfile"], "--keyfile", certificate["keyfile"]]
+    said = CliRunner().invoke(cli, ["serve", "advised:app", *files]).output
+    assert "$PEM" in said
+    assert "came as it stands" not in said
+
+
+@pytest.mark.parametrize("name", ["nginx", "unix", "proxy", "localhost", "traefik"])
+def test_the_name_of_a_proxy_is_not_a_slip_of_the_pen(name: str) -> None:
+    """A name is told that names are not resolved, and no other word that looks alike."""
+    said = attempt(["advised:app", "--trust", name])
+    assert "did you mean" not in said
+    assert "'unix:'" in said
 
 
 def test_an_application_without_serve() -> None:

@@ -280,6 +280,9 @@ def test_outer_proxy_that_is_not_listed() -> None:
     assert "proxy-not-listed" in result.stdout
     assert "  fix   --trust 192.0.2.5" in result.stdout
     assert "a client at 203.0.113.66 is 192.0.2.5 for the app" in result.stdout
+    # The proxy appends, as it should: no line of its configuration is blamed, or to be changed.
+    assert "X-Forwarded-For is replaced here" not in result.stdout
+    assert "proxy_set_header" not in result.stdout
 
 
 def test_strangers_of_the_lan() -> None:
@@ -293,7 +296,10 @@ def test_strangers_of_the_lan() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    """The reference has each code with its severity and its meaning."""
+    """The reference has each code with its severity, its meaning, an example and its fix."""
     page = (DOCS / "reference" / "audit-config.md").read_text()
     for code, entry in CODES.items():
-        assert f"| `{code}` | {entry.severity} | {entry.meaning} |" in page
+        start, end = f"| `{code}` | {entry.severity} | {entry.meaning} | ", f" | {entry.fix} |"
+        (row,) = (line for line in page.split("\n") if line.startswith(start))
+        assert row.endswith(end)
+        assert len(row) > len(start) + len(end), "an example"

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from edgeserver.audit.log import AuditLog
 from edgeserver.cli.audit import audit
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 
 LOGS = Path(__file__).parent.parent / "audit" / "logs"
 TRUST = "192.0.2.5,198.51.100.0/24,10.0.0.0/8"
@@ -121,7 +121,7 @@ def test_without_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_edgeservers_own_log_brings_its_policy(tmp_path: Path) -> None:
     """Version 2 holds the policy and what unlisted peers claimed, so it needs no flag."""
-    policy = TrustPolicy(["192.0.2.5"])
+    policy = TrustPolicy([TrustedProxy("192.0.2.5", sets=["x-forwarded-proto"]), "unix:"])
     log = AuditLog(tmp_path / "audit.jsonl")
     for number in range(40):
         peer = "192.0.2.6" if number % 4 == 0 else "192.0.2.5"
@@ -135,7 +135,7 @@ def test_edgeservers_own_log_brings_its_policy(tmp_path: Path) -> None:
     result = run(str(tmp_path / "audit.jsonl"), "--format", "json")
     report = json.loads(result.output)
     assert (report["log"]["format"], report["log"]["requests"]) == ("edgeserver", 40)
-    assert report["policy"]["proxies"] == ["192.0.2.5"]
+    assert report["policy"]["proxies"] == ["192.0.2.5", "unix:"]
     assert [(each["code"], each["subject"]) for each in report["findings"]] == [
         ("forgotten-proxy", "192.0.2.6")
     ]

@@ -11,7 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
+from click.testing import CliRunner
 
+from edgeserver.adapters.detect import make_delegate
+from edgeserver.cli import cli
+from edgeserver.cli.flags import APPLY_ORDER, apply_flags
+from edgeserver.cli.serve import serve
+from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import ServePlan
 from tests.cli.processes import serving, url_of
 
 
@@ -59,14 +66,6 @@ def test_the_redirect_names_the_public_port(app_dir: Path, trusting: ssl.SSLCont
         assert b"ocation" not in raw
         process.send(signal.SIGTERM)
         assert process.wait() == 0
-
-
-def test_a_redirect_needs_https(app_dir: Path) -> None:
-    """Without a certificate there is nothing to send clients to: exit code 2, one line."""
-    with serving(app_dir, "main:hello", "--http-redirect", "0") as process:
-        assert process.wait() == 2
-        assert "--http-redirect 0 has no https" in process.err
-        assert "Traceback" not in process.err
 
 
 def test_strict_transport_security(app_dir: Path, trusting: ssl.SSLContext) -> None:
@@ -125,20 +124,41 @@ def test_the_audit_log(app_dir: Path) -> None:
             "--ca-certs no.pem does not exist; name a file",
         ),
         (("--hsts", "300"), "--hsts without a certificate"),
-        (("--threads", "3"), "--threads means nothing to a callback"),
-        (("--root-path", "/a"), "--root-path means nothing to a callback"),
-        (
-            ("--no-ws-per-message-deflate",),
-            "--no-ws-per-message-deflate means nothing to a callback",
-        ),
+        (("--http-redirect", "0"), "--http-redirect 0 has no https"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_what_cannot_work(app_dir: Path, arguments: tuple[str, ...], sentence: str) -> None:
+def test_what_cannot_work(
+    app_dir: Path, arguments: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A flag that cannot work stops the start with one sentence and exit code 2."""
-    with serving(app_dir, "main:hello", *arguments) as process:
+    monkeypatch.chdir(app_dir)
+    result = CliRunner().invoke(cli, ["serve", "main:hello", "--bind", ":0", *arguments])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize("flag", ["--threads 3", "--root-path /a", "--no-ws-per-message-deflate"])
+def test_what_means_nothing_to_an_application(
+    app_dir: Path, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag of another kind of application is refused by its name."""
+    monkeypatch.chdir(app_dir)
+    context = serve.make_context("serve", ["main:hello", *flag.split()])
+    plan = ServePlan(target=context.params.pop("target"))
+    apply_flags(APPLY_ORDER, context.params, plan)
+    with pytest.raises(ConfigurationError, match=f"{flag.split()[0]} means nothing to a callback"):
+        make_delegate(
+            "callback", lambda request: None, plan.adapter_options, spelled=plan.spell_option
+        )
+
+
+def test_what_a_worker_refuses(app_dir: Path) -> None:
+    """And that ends the whole server, with one line."""
+    with serving(app_dir, "main:hello", "--threads", "3") as process:
         assert process.wait() == 2
-        assert sentence in process.err
+        assert "--threads means nothing to a callback" in process.err
         assert "Traceback" not in process.err
 
 

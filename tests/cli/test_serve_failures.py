@@ -5,43 +5,64 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edgeserver.cli import cli
 from tests.cli.processes import running, serving
 
+# What the parent finds, before there is any other process.
+BEFORE_WORKERS = {
+    "host": (("--bind", "a..b:80"), 3, "'a..b'"),
+    "certfile": (("--certfile", "no.pem"), 2, "no.pem"),
+    "unset-certfile": (("--certfile", ""), 2, "--certfile must be"),
+    "unset-crl": (("--crl", ""), 2, "--crl without"),
+    "unset-trust": (("--trust", ""), 2, "names no proxy"),
+    "descriptor": (("--bind", "fd:77"), 2, "--bind fd:77: "),
+    "address": (("--bind", "192.0.2.1:80"), 3, "no interface"),
+    "path": (("--bind", "unix:no/a.sock"), 3, "directory does not exist"),
+}
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+
+@pytest.mark.parametrize("name", BEFORE_WORKERS)
+def test_what_cannot_start(app_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one line on standard error, without a traceback, and the right exit code."""
+    arguments, code, part = BEFORE_WORKERS[name]
+    binds = () if "--bind" in arguments else ("--bind", "127.0.0.1:0")
+    monkeypatch.chdir(app_dir)
+    result = CliRunner().invoke(cli, ["serve", "main:hello", *binds, *arguments])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert_one_line(result.stderr, part)
+
+
 @pytest.mark.parametrize(
-    ("target", "arguments", "code", "part"),
+    ("target", "arguments", "code", "part", "workers"),
     [
-        pytest.param("absent:app", (), 2, "there is no module absent", id="module"),
-        pytest.param("main:absent", (), 2, "has no attribute absent", id="attribute"),
-        pytest.param("main:os", (), 2, "main:os: ", id="not-callable"),
-        pytest.param("main:hello", ("--interface", "tornado"), 2, "start_request", id="interface"),
-        pytest.param("main:lifespan", (), 3, "no database", id="startup"),
-        pytest.param("main:hello", ("--bind", "a..b:80"), 3, "'a..b'", id="host"),
-        pytest.param("main:hello", ("--certfile", "no.pem"), 2, "no.pem", id="certfile"),
+        pytest.param("absent:app", (), 2, "there is no module absent", "1", id="module-1"),
+        pytest.param("absent:app", (), 2, "there is no module absent", "2", id="module-2"),
+        pytest.param("main:absent", (), 2, "has no attribute absent", "1", id="attribute"),
+        pytest.param("main:os", (), 2, "main:os: ", "1", id="not-callable"),
         pytest.param(
-            "main:hello", ("--certfile", ""), 2, "--certfile must be", id="unset-certfile"
+            "main:hello", ("--interface", "tornado"), 2, "start_request", "1", id="interface"
         ),
-        pytest.param("main:hello", ("--crl", ""), 2, "--crl without", id="unset-crl"),
-        pytest.param("main:hello", ("--trust", ""), 2, "names no proxy", id="unset-trust"),
-        pytest.param("main:hello", ("--bind", "fd:77"), 2, "--bind fd:77: ", id="descriptor"),
-        pytest.param("main:hello", ("--bind", "192.0.2.1:80"), 3, "no interface", id="address"),
-        pytest.param(
-            "main:hello", ("--bind", "unix:no/a.sock"), 3, "directory does not exist", id="path"
-        ),
+        pytest.param("main:lifespan", (), 3, "no database", "1", id="startup-1"),
+        pytest.param("main:lifespan", (), 3, "no database", "2", id="startup-2"),
     ],
 )
-def test_what_cannot_start(
+def test_what_no_worker_can_start(
     app_dir: Path, target: str, arguments: tuple[str, ...], code: int, part: str, workers: str
 ) -> None:
-    """It is one line on standard error, without a traceback, and the right exit code."""
+    """What a worker finds is said once, too, and ends the parent with the same code."""
     with serving(app_dir, target, *arguments, "--workers", workers) as process:
         assert process.wait() == code
         assert process.out == ""
-        assert process.err.startswith("edgeserver: ")
-        assert process.err.count("\n") == 1
-        assert part in process.err
+        assert_one_line(process.err, part)
+
+
+def assert_one_line(text: str, part: str) -> None:
+    """Check that an error is one line of ours that says something."""
+    assert text.startswith("edgeserver: ")
+    assert text.count("\n") == 1
+    assert part in text
 
 
 def test_a_directory_that_was_removed(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ ACCEPTED = [
         id="unix-options",
     ),
     pytest.param("fd:3", Bind(fd=3), id="fd"),
+    pytest.param("systemd:web.socket", Bind(systemd="web.socket"), id="systemd"),
+    pytest.param("https://systemd:a", Bind(systemd="a", scheme="https"), id="https-systemd"),
     pytest.param("https://fd:0", Bind(fd=0, scheme="https"), id="https-fd"),
 ]
 
@@ -53,6 +55,8 @@ REFUSED = [
     pytest.param("unix:a\0b", "holds a NUL", id="unix-nul"),
     pytest.param("unix:a,mode=9", "is not octal", id="mode"),
     pytest.param("a:80,mode=660", "for unix:PATH only", id="mode-on-tcp"),
+    pytest.param("systemd:", "the name is missing; write the FileDescriptorName=", id="no-name"),
+    pytest.param("systemd:a:b", "a:b is not a name of a socket", id="name-with-colon"),
     pytest.param("fd:x", "the descriptor is x", id="fd-word"),
     pytest.param("fd:", "the descriptor is nothing", id="fd-empty"),
     pytest.param("a:80,proxy=v3", "write proxy=v1, v2 or any", id="proxy-version"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import StreamClosedError
-from edgeserver.http1.connection import HELD_INPUT
+from edgeserver.http1.request_reader import HELD_INPUT
 from edgeserver.httputil import HTTPHeaders
 from tests.http1.conversation import HIGH_WATER, App, Recorder, TakingApp, Talk, served
 from tests.loops import on_both_loops

@@ -44,12 +44,6 @@ def decode(decoder: BodyDecoder, segments: list[bytes], limit: int = 10**6) -> t
     return body, data
 
 
-def test_the_interface() -> None:
-    """What both have in common decides nothing itself."""
-    with pytest.raises(NotImplementedError):
-        BodyDecoder().feed(b"", 0, 1)
-
-
 def test_length_takes_no_more_than_is_there() -> None:
     """A known length ends at its byte, whatever follows."""
     body = LengthDecoder(5)

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.http1.body_reader import BULK_BODY
-from edgeserver.http1.bulk_reader import BulkReader
+from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
 from tests.http1.conversation import App, Recorder, Talk, served
 from tests.loops import on_both_loops
 

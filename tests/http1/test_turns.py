@@ -15,7 +15,7 @@ from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
 from edgeserver.http1 import HTTP1Shared
 from edgeserver.http1.body_decoders import MAX_CHUNKS
-from edgeserver.http1.connection import HELD_INPUT
+from edgeserver.http1.request_reader import HELD_INPUT
 from tests.http1.conversation import App, Recorder, Talk, turns_of_units
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -18,7 +18,7 @@ from edgeserver.proxyheaders.addresses import (
     parse_ipv4,
     parse_ipv6,
     parse_peer,
-    render_address,
+    render_chain_entry,
     render_ipv6,
 )
 
@@ -278,7 +278,7 @@ def test_ipv6_text_parses_back(value: int, mask: int) -> None:
 def test_rendered_address_parses_back(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int | None, zone: str | None
 ) -> None:
-    """What `render_address` writes, `parse_address` reads as the same."""
+    """What `render_chain_entry` writes, `parse_address` reads as the same."""
     try:
         plain = parse_address(str(ip).encode())
     except UnusableClaim:
@@ -286,4 +286,4 @@ def test_rendered_address_parses_back(
     address = plain._replace(port=port)
     if plain.version == 6 and plain.value >> 118 == 0xFE80 >> 6:
         address = address._replace(zone=zone)
-    assert parse_address(render_address(address).encode()) == address
+    assert parse_address(render_chain_entry(address).encode()) == address

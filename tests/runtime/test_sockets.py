@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from edgeserver.config.bind import parse_bind
-from edgeserver.runtime.plan import Listener
-from edgeserver.runtime.sockets import PlaceSockets, open_sockets
+from edgeserver.errors import ConfigurationError
+from edgeserver.runtime.plan import PlannedListener
+from edgeserver.runtime.sockets import ActivatedSockets, PlaceSockets, open_sockets
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
 
 
-def _listener(text: str) -> Listener:
+def _listener(text: str) -> PlannedListener:
     bind = parse_bind(text)
-    return Listener(bind=bind, is_tls=False, sockets=open_sockets(bind))
+    return PlannedListener(bind=bind, is_tls=False, sockets=open_sockets(bind))
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
+def listener() -> Iterator[PlannedListener]:
     """Return a listener on a free port."""
     made = _listener("127.0.0.1:0")
     yield made
@@ -31,7 +32,7 @@ def listener() -> Iterator[Listener]:
 
 
 @linux_only
-def test_each_place_has_a_socket_of_its_own(listener: Listener) -> None:
+def test_each_place_has_a_socket_of_its_own(listener: PlannedListener) -> None:
     """All have the same address, and the first place keeps the socket that was opened first."""
     places = PlaceSockets([listener])
     first = listener.sockets[0]
@@ -48,7 +49,7 @@ def test_each_place_has_a_socket_of_its_own(listener: Listener) -> None:
 
 
 @linux_only
-def test_a_successor_inherits_what_is_queued(listener: Listener) -> None:
+def test_a_successor_inherits_what_is_queued(listener: PlannedListener) -> None:
     """Opened again, a place has the socket that it had, with who waits there."""
     places = PlaceSockets([listener])
     address = listener.sockets[0].getsockname()
@@ -62,7 +63,7 @@ def test_a_successor_inherits_what_is_queued(listener: Listener) -> None:
 
 
 @linux_only
-def test_a_released_place_is_taken_over(listener: Listener) -> None:
+def test_a_released_place_is_taken_over(listener: PlannedListener) -> None:
     """Who is started from then on has its sockets beside its own."""
     places = PlaceSockets([listener])
     places.open(2)
@@ -76,7 +77,7 @@ def test_a_released_place_is_taken_over(listener: Listener) -> None:
 
 @linux_only
 @pytest.mark.parametrize("place", [1, 2], ids=["first", "second"])
-def test_a_dropped_place_is_closed_and_opened_again(listener: Listener, place: int) -> None:
+def test_a_dropped_place_is_closed_and_opened_again(listener: PlannedListener, place: int) -> None:
     """Its port stays the same, even where it was the one that was opened first."""
     places = PlaceSockets([listener])
     port = listener.sockets[0].getsockname()[1]
@@ -88,7 +89,7 @@ def test_a_dropped_place_is_closed_and_opened_again(listener: Listener, place: i
     places.close()
 
 
-def test_the_last_place_is_not_dropped(listener: Listener) -> None:
+def test_the_last_place_is_not_dropped(listener: PlannedListener) -> None:
     """Somebody has to hold the port."""
     places = PlaceSockets([listener])
     places.drop(1)
@@ -116,7 +117,7 @@ def test_one_queue_for_all(tmp_path: Path, kind: str) -> None:
 
 
 @linux_only
-def test_a_port_of_another_process_is_still_refused(listener: Listener) -> None:
+def test_a_port_of_another_process_is_still_refused(listener: PlannedListener) -> None:
     """That places share a port lets nobody else have it."""
     places = PlaceSockets([listener])
     places.open(2)
@@ -124,3 +125,20 @@ def test_a_port_of_another_process_is_still_refused(listener: Listener) -> None:
     with pytest.raises(Exception, match=f"port {port} is taken"):
         open_sockets(parse_bind(f"127.0.0.1:{port}"))
     places.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "systemd has passed no socket; start the service through its socket unit"),
+        ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "systemd has passed no socket; start"),
+        ({"LISTEN_PID": "x", "LISTEN_FDS": "1"}, "LISTEN_PID is not a number"),
+    ],
+    ids=["by-hand", "for-another", "malformed"],
+)
+def test_activated_by_nobody(environ: dict[str, str], says: str) -> None:
+    """A bind that names a socket of systemd says how to get one; the variables go in any case."""
+    activated = ActivatedSockets(environ)
+    assert environ == {}
+    with pytest.raises(ConfigurationError, match=says):
+        open_sockets(parse_bind("systemd:web"), activated=activated)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgeserver.operate.report import Report
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -20,6 +21,7 @@ from edgeserver.runtime.supervisor import (
     Start,
     StopListening,
     Supervisor,
+    Tell,
 )
 
 TERM, KILL, QUIT = signal.SIGTERM, signal.SIGKILL, signal.SIGQUIT
@@ -29,12 +31,13 @@ class Talk:
     """A supervisor, a clock, and processes whose ids are 101, 102 and so on.
 
     Each method tells one event; `did` holds what was decided since it was looked at last, without
-    what was said, and `said` all that was.
+    what was said; `said` all that the operator was told, `told` all that the service manager was.
     """
 
     def __init__(self, count: int = 2, *, shared: bool = True, **limits: Any) -> None:
         self.now_s = 1000.0
         self.said: list[str] = []
+        self.told: list[Tell] = []
         self.beating = True
         self.fails: str | None = None
         self._limits = Limits(**{"stop_timeout_s": 30.0, **limits})
@@ -48,6 +51,11 @@ class Talk:
         """What was decided since this was asked last."""
         did, self._did = self._did, []
         return did
+
+    @property
+    def report(self) -> Report:
+        """How it stands now."""
+        return self._supervisor.report(self.now_s)
 
     def ready(self, *pids: int) -> Talk:
         """These workers serve."""
@@ -82,6 +90,10 @@ class Talk:
             beats = dict.fromkeys(range(101, 200), self.now_s) | dict(stuck or {})
             self._take(self._supervisor.tick(self.now_s, beats, memory))
 
+    def lives(self, within_s: float, beats: Mapping[int, float]) -> bool:
+        """Return whether the service manager would be told that the service is well."""
+        return self._supervisor.lives(self.now_s, beats, within_s)
+
     def sleeps(self, seconds: float) -> None:
         """Let time pass in which nobody ran, parent and workers."""
         beats = dict.fromkeys(range(101, 200), self.now_s)
@@ -92,6 +104,9 @@ class Talk:
         for action in actions:
             if isinstance(action, Say):
                 self.said.append(action.line)
+                continue
+            if isinstance(action, Tell):
+                self.told.append(action)
                 continue
             self._did.append(action)
             if not isinstance(action, Start):
@@ -517,3 +532,66 @@ def test_what_is_passed_on(number: signal.Signals) -> None:
     talk.did  # noqa: B018  # see above
     talk.asks(number)
     assert talk.did == [Send(101, number)]
+
+
+# What the service manager is told.
+
+
+def test_start_reload_and_end_are_told() -> None:
+    """Ready when all serve, reloading until the last has reloaded, stopping."""
+    talk = Talk(2)
+    talk.ready(101)
+    assert talk.told == []
+    talk.ready(102)
+    assert talk.told == [Tell("ready", "2 workers")]
+    talk.asks(signal.SIGHUP)
+    assert talk.told[1:] == [Tell("reloading", "SIGHUP: reloading")]
+    talk.says(101, "reloaded")
+    assert len(talk.told) == 2
+    talk.says(102, "reloaded")
+    assert talk.told[2:] == [Tell("ready", "2 workers")]
+    talk.asks(TERM)
+    assert talk.told[3:] == [Tell("stopping", "stopping: requests in flight may end")]
+
+
+def test_a_reload_is_over_where_a_worker_ends_in_it() -> None:
+    """Who is gone is not waited for."""
+    talk = serving()
+    talk.asks(signal.SIGHUP)
+    talk.says(101, "reloaded")
+    talk.ends(102, -9)
+    assert [each.state for each in talk.told] == ["ready", "reloading", "ready"]
+
+
+def test_a_roll_is_a_reload() -> None:
+    """It is over with its last worker; one that was given up says why."""
+    talk = serving()
+    talk.asks(signal.SIGUSR2)
+    talk.ready(103)
+    assert [each.state for each in talk.told] == ["ready", "reloading"]
+    talk.ready(104)
+    assert talk.told[2:] == [Tell("ready", "2 workers")]
+    talk.asks(signal.SIGUSR2)
+    talk.ends(105, 3)
+    assert talk.told[-1] == Tell(
+        "ready",
+        "2 workers; the roll was given up: worker 1 (pid 105) ended with code 3 before it served",
+    )
+
+
+def test_life_is_told_while_one_event_loop_turns() -> None:
+    """One stuck worker is the parent's to replace; all of them are the service manager's."""
+    talk = serving()
+    stuck_s = talk.now_s - 20
+    assert talk.lives(10, {101: stuck_s, 102: talk.now_s})
+    assert not talk.lives(10, {101: stuck_s, 102: stuck_s})
+    assert talk.lives(30, {101: stuck_s, 102: stuck_s})
+
+
+def test_life_is_told_during_start_and_end() -> None:
+    """Their own time limits bound them."""
+    talk = Talk(1)
+    assert talk.lives(1, {101: 0.0})
+    talk.ready(101)
+    talk.asks(TERM)
+    assert talk.lives(1, {101: 0.0})

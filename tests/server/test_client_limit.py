@@ -14,8 +14,9 @@ import pytest
 from edgeserver.errors import ConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.server.client_limit import ClientCounts
+from edgeserver.server.client_limit import ClientCounts, ConnectionGate, CountedHandshake
 from edgeserver.support.ratelimit import RateLimit
+from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.proxyprotocol import RefusalLog
 from tests.e2e.site import Client, address_of, answer, connected, fetch, serve, tell
 from tests.http1.conversation import FakeTransport
@@ -41,6 +42,40 @@ async def refused(client: Client) -> bool:
 def counts(most: int = 2, **options: Any) -> ClientCounts:
     """Return counts that exempt 10.0.0.1."""
     return ClientCounts(most, lambda name: name == "10.0.0.1", **options)
+
+
+class Layer(asyncio.Protocol):
+    """What does a handshake; it notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note it."""
+        self.told.append(transport)
+
+    def pause_writing(self) -> None:
+        """Note it."""
+        self.told.append("pause")
+
+    def data_received(self, data: bytes) -> None:
+        """Note it."""
+        self.told.append(data)
+
+
+async def test_handshakes_are_counted_before_they_begin() -> None:
+    """A layer begins if its client has room, and counts until its handshake is over."""
+    gate = ConnectionGate(counts(1))
+    layers = [Layer() for _ in range(3)]
+    transports = [FakeTransport(("192.0.2.1", port)) for port in range(3)]
+    for number in (0, 1):
+        replace_layer(transports[number], CountedHandshake(gate, layers[number]), b"hello", True)
+    assert layers[0].told == [transports[0], "pause", b"hello"]
+    assert layers[1].told == []
+    assert transports[1].is_closing()
+    gate.leave(layers[0])
+    replace_layer(transports[2], CountedHandshake(gate, layers[2]), b"hello")
+    assert layers[2].told == [transports[2], b"hello"]
 
 
 @pytest.mark.parametrize(

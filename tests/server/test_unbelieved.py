@@ -12,6 +12,7 @@ import pytest
 from edgeserver.httpserver import HTTPServer
 from edgeserver.netutil import bind_sockets, bind_unix_socket
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from edgeserver.runtime.listen import listen
 from edgeserver.server.unbelieved import ClaimLog
 from tests.e2e.site import address_of, connected, fetch, serve
 
@@ -35,13 +36,32 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Peers that claim something.
 
 
-async def test_a_program_that_says_nothing_of_proxies_hears_nothing(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Tornado's programs, and their tests, meet no line that Tornado does not write."""
+async def test_a_program_that_says_nothing_of_proxies(caplog: pytest.LogCaptureFixture) -> None:
+    """Tornado's programs have it as information: a warning would be one that Tornado has not."""
     async with serve() as server:
         assert (await fetch(address_of(server), CLAIM)).seen["ip"] == "127.0.0.1"
+        assert caplog.messages == []
+        caplog.set_level("INFO")
+        for _ in range(3):
+            await fetch(address_of(server), CLAIM)
+    assert caplog.messages == [NOT_READ]
     assert lines_of(caplog) == []
+
+
+async def test_a_program_that_listens_with_our_own_call(caplog: pytest.LogCaptureFixture) -> None:
+    """`edgeserver.listen` has no contract but ours: without `trust=` it warns, as the command."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["REMOTE_ADDR"].encode()]
+
+    server = listen(app, 0, "127.0.0.1")
+    try:
+        await server.started()
+        assert (await fetch(address_of(server), CLAIM)).body == b"127.0.0.1"
+    finally:
+        await server.drain(1)
+    assert lines_of(caplog) == [NOT_READ]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +143,42 @@ async def test_another_policy_says_it_anew(caplog: pytest.LogCaptureFixture) -> 
         server.set_trust(TrustPolicy(["127.0.0.1"]))
         assert (await fetch(address_of(server), CLAIM)).seen["ip"] == "203.0.113.9"
     assert lines_of(caplog) == [NOT_READ, NOT_BELIEVED]
+
+
+def set_trust(*policies: TrustPolicy, sock: socket.socket) -> None:
+    """Have a server listen, and put one policy after the other in force."""
+
+    async def run() -> None:
+        server = HTTPServer(lambda request: None, trust=policies[0])
+        server.add_sockets([sock])
+        for policy in policies[1:]:
+            server.set_trust(policy)
+        server.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("policies", "count"),
+    [
+        ([TrustPolicy(["loopback"]), TrustPolicy(["10.0.0.1"])], 1),
+        ([TrustPolicy.off(), TrustPolicy(["10.0.0.1"])], 1),
+        ([TrustPolicy(["10.0.0.1"]), TrustPolicy(["10.0.0.2"])], 1),
+        ([TrustPolicy(["loopback"]), TrustPolicy(["10.0.0.1"]), TrustPolicy(["10.0.0.2"])], 1),
+        ([TrustPolicy(["loopback"]), TrustPolicy(["127.0.0.1"])], 0),
+        ([TrustPolicy(["loopback"]), TrustPolicy.off()], 0),
+    ],
+    ids=["lost", "from-off", "as-at-start", "once", "kept", "to-off"],
+)
+def test_a_policy_that_nobody_can_meet(
+    policies: list[TrustPolicy], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A policy that leaves a listener without a listed proxy warns as at its start, once."""
+    (sock,) = bind_sockets(0, "127.0.0.1")
+    set_trust(*policies, sock=sock)
+    lines = lines_of(caplog)
+    assert len(lines) == count
+    assert all("is a listed proxy, so no header that comes over it" in line for line in lines)
 
 
 def test_lines_are_limited(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edgeserver.support.held import SMALL, HeldBudget
+from edgeserver.support.held import SMALL, HeldBudget, HeldShare
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,44 @@ async def test_one_that_waits_and_leaves_waits_no_longer() -> None:
     assert stays.done()
     assert third.take(SMALL) is None
     third.leave()
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "held"),
+    [
+        pytest.param([("count", 5), ("count", -2)], 3, id="more and fewer"),
+        pytest.param([("count", 5), ("untaken", 4), ("untaken", 1)], 6, id="input in its place"),
+        pytest.param([("untaken", 4), ("back", 0)], 0, id="given back"),
+        pytest.param([("untaken", 4), ("back", 0), ("untaken", 3)], 3, id="and anew"),
+        pytest.param([("back", 0), ("back", 0)], 0, id="nothing twice"),
+    ],
+)
+def test_a_share_is_given_back_whole(steps: list[tuple[str, int]], held: int) -> None:
+    """What one holder holds is counted in the budget, and given back once."""
+    budget = HeldBudget(100)
+    share = HeldShare(budget, Body(budget))
+    for step, size in steps:
+        if step == "count":
+            share.count(size)
+        elif step == "untaken":
+            share.count_untaken(size)
+        else:
+            share.give_back()
+    assert budget.held == share.size == held
+
+
+async def test_a_share_waits_for_room() -> None:
+    """Beyond the budget the second holder waits until the first has given back."""
+    budget = HeldBudget(100)
+    first, second = (HeldShare(budget, Body(budget)) for _ in range(2))
+    for share in (first, second):
+        share.count(2 * SMALL)
+    assert first.room() is None
+    waiting = second.room()
+    assert waiting is not None
+    assert not waiting.done()
+    first.give_back()
+    assert waiting.done()
+    second.give_back()
     assert budget.held == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeserver.proxyheaders.proxyprotocol.parse import Prelude, render_v1, render_v2
-from edgeserver.support.preludes import explain_prelude, prelude_version
+from edgeserver.support.preludes import explain_prelude, is_v2_part, prelude_version
 
 PRELUDE = Prelude(1, "PROXY", "203.0.113.9", 4711, "198.51.100.2", 443)
 
@@ -34,6 +34,23 @@ def test_version(data: bytes, version: str | None) -> None:
     """A whole header is recognised, and no request or other rubbish is taken for one."""
     assert prelude_version(data) == version
     assert prelude_version(bytearray(data)) == version
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", True),
+        (b"\r", True),
+        (b"\r\n\r\n\0\r\nQUIT", True),
+        (b"\r\n\r\n\0\r\nQUIT\n", False),
+        (b"\r\n\r\nG", False),
+        (b"P", False),
+    ],
+)
+def test_a_part_of_the_signature(data: bytes, expected: bool) -> None:
+    """Only while what comes next decides; a whole signature is recognised."""
+    assert is_v2_part(data) is expected
+    assert is_v2_part(bytearray(data)) is expected
 
 
 def test_what_is_said() -> None:

@@ -171,3 +171,31 @@ def test_each_loop_has_its_own() -> None:
         return turns_of(asyncio.get_running_loop())
 
     assert asyncio.run(ask()) is not asyncio.run(ask())
+
+
+async def test_a_turn_is_short_where_a_connection_was_accepted() -> None:
+    """Those that wait get one unit of it, and whole turns again once nobody comes."""
+    budget, worker, seen = make(turn_s=10.0, slice_s=2.0)
+    for name in "abc":
+        worker(name, 99, 1.0).go_on()
+    await turns()
+    whole = len(seen)
+    for _ in range(3):
+        budget.accepted()
+        seen.clear()
+        await turns()
+        assert len(seen) == 1
+    seen.clear()
+    await turns()
+    assert len(seen) > 5 < whole
+
+
+async def test_who_comes_fresh_in_a_short_turn_does_one_unit() -> None:
+    """The time that is left for accepting goes to nobody else."""
+    budget, worker, seen = make()
+    worker("a", 99, 1.0).go_on()
+    budget.accepted()
+    await turns()
+    seen.clear()
+    worker("fresh", 9, 1.0).go_on()
+    assert seen == ["fresh"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Asker", "Turns", "crowded", "v4", "v6"]
 
-from edgeserver.tls.handshake.limiter import AT_ONCE, Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import AT_ONCE, HandshakeLimiter, Slot
 
 
 class Asker:
@@ -61,7 +61,7 @@ def crowded(*, slots=1, max_per_client=32, **settings):
         max_handshakes=slots, max_per_client=max_per_client, plan=turns, **settings
     )
     for _ in range(min(slots, max_per_client, AT_ONCE)):
-        assert limiter.acquire(Asker()) is Admission.NOW
+        assert limiter.acquire(Asker()) is Slot.NOW
     return limiter, turns
 
 

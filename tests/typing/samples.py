@@ -43,7 +43,16 @@ _NAMES = {
 }
 """What pages leave out of a sample, and what it is."""
 
-_PARAMETERS = {"self": None, "request": "edgeserver.HTTPServerRequest"}
+_PARAMETERS = {
+    "self": None,
+    "request": "edgeserver.HTTPServerRequest",
+    "edgeserver_serve": "edgeserver.pytestplugin.ServeForTest",
+    "scope": "typing.Any",
+    "receive": "typing.Any",
+    "send": "typing.Any",
+    "environ": "typing.Any",
+    "start_response": "typing.Any",
+}
 
 
 request = cast(HTTPServerRequest, None)
@@ -92,7 +101,7 @@ def _annotate(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
         known = _PARAMETERS[parameter.arg]
         if parameter.annotation is None and known is not None:
             parameter.annotation = ast.Name(known)
-            imports.append("import edgeserver")
+            imports.append(f"import {known.rpartition('.')[0]}")
     return imports
 
 

@@ -13,7 +13,7 @@ from edgeserver.adapters.asgi.application import Application, ASGICallable, Call
 from edgeserver.adapters.asgi.handshake import is_handshake, may_be_handshake, what_is_lacking
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
-from edgeserver.adapters.asgi.scope import ConnectionInfo
+from edgeserver.adapters.asgi.scope import ScopeBasis
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
@@ -86,7 +86,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         )
         self._shutdown_timeout = shutdown_timeout
         # Of each connection, from its first request to its end.
-        self._connections: dict[object, ConnectionInfo] = {}
+        self._connections: dict[object, ScopeBasis] = {}
         # None where no lifespan events are sent.
         self._lifespan = None if lifespan == "off" else Lifespan(self.application, mode=lifespan)
 
@@ -108,7 +108,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         """Return the delegate for one request."""
         info = self._connections.get(server_conn)
         if info is None:
-            info = self._connections[server_conn] = ConnectionInfo(request_conn)
+            info = self._connections[server_conn] = ScopeBasis(request_conn)
         if may_be_handshake(request_conn.fields):
             return self._choose(info, request_conn)
         return HTTPCycle(self.application, info, request_conn)
@@ -117,7 +117,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         """Call the application with a request that has no body."""
         info = self._connections.get(server_conn)
         if info is None:
-            info = self._connections[server_conn] = ConnectionInfo(request_conn)
+            info = self._connections[server_conn] = ScopeBasis(request_conn)
         fields = request_conn.fields
         # The same as `may_be_handshake`, written twice: every request comes this way.
         if b"upgrade" in fields or b"sec-websocket-key" in fields:
@@ -129,7 +129,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         """Forget a connection."""
         self._connections.pop(server_conn, None)
 
-    def _choose(self, info: ConnectionInfo, connection: HTTPConnection) -> HTTPMessageDelegate:
+    def _choose(self, info: ScopeBasis, connection: HTTPConnection) -> HTTPMessageDelegate:
         """Return what a request is that may ask for a WebSocket."""
         if is_handshake(connection):
             return WebSocketCycle(self.application, info, connection)

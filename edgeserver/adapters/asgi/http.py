@@ -43,7 +43,7 @@ from edgeserver.adapters.asgi.response import (
     start_line_of,
     takes_trailers,
 )
-from edgeserver.adapters.asgi.scope import ConnectionInfo, Scope
+from edgeserver.adapters.asgi.scope import Scope, ScopeBasis
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe, why_cut
 from edgeserver.httputil import (
@@ -124,7 +124,7 @@ class HTTPCycle(HTTPMessageDelegate):
     _fields: list[tuple[bytes, bytes]]
 
     def __init__(
-        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
+        self, application: Application, info: ScopeBasis, connection: HTTPConnection
     ) -> None:
         self._application = application
         self._info = info

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from edgeserver.httputil import HTTPConnection
 from edgeserver.support.addresses import client_name
 
-__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "ConnectionInfo", "Scope"]
+__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "Scope", "ScopeBasis"]
 
 Scope = dict[str, Any]
 
@@ -36,7 +36,7 @@ METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 _NOTHING: Final[dict[str, Any]] = {}
 
 
-class ConnectionInfo:
+class ScopeBasis:
     """What does not change from request to request of a connection, worked out once.
 
     Args:

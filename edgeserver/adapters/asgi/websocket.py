@@ -37,7 +37,7 @@ from edgeserver.adapters.asgi.messages import (
     wrong_fields,
 )
 from edgeserver.adapters.asgi.response import DONE
-from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, ConnectionInfo, Scope
+from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, Scope, ScopeBasis
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe
 from edgeserver.httputil import (
@@ -110,7 +110,7 @@ class WebSocketCycle(HTTPMessageDelegate):
     _websocket: WebSocketConnection
 
     def __init__(
-        self, application: Application, info: ConnectionInfo, connection: HTTPConnection
+        self, application: Application, info: ScopeBasis, connection: HTTPConnection
     ) -> None:
         self._application = application
         self._info = info

@@ -14,8 +14,8 @@ from edgeserver.chains.model import (
     SCHEME,
     AppendToField,
     DropField,
-    Hop,
     Join,
+    ProxyHop,
     SetField,
     Step,
     Text,
@@ -30,7 +30,7 @@ __all__ = ["read_aws"]
 _XFF = "x-forwarded-for"
 
 
-def read_aws(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_aws(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read attributes as JSON.
 
     Raises:
@@ -53,10 +53,10 @@ def read_aws(path: str, sources: Sources, *, version: str = "") -> Hop:
     if group is not None or any(
         key.startswith(("proxy_protocol", "preserve_")) for key in attributes
     ):
-        return Hop("nlb", "", path, tuple(reader.network()))
+        return ProxyHop("nlb", "", path, tuple(reader.network()))
     if not attributes:
         refuse(Where(path), "no attributes: print them with describe-load-balancer-attributes")
-    return Hop("alb", "", path, tuple(reader.application()))
+    return ProxyHop("alb", "", path, tuple(reader.application()))
 
 
 def _collect(data: Any, attributes: dict[str, str], depth: int) -> None:

@@ -28,12 +28,12 @@ from edgeserver.chains.model import (
     Field,
     ForgetNominated,
     Guard,
-    Hop,
     Join,
     NotGuard,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     Ranges,
     RealIp,
     SetClient,
@@ -56,7 +56,7 @@ from edgeserver.chains.readers.base import (
     refuse,
     split_names,
 )
-from edgeserver.chains.readers.caddy_syntax import Entry, parse_caddyfile
+from edgeserver.chains.readers.caddy_syntax import CaddyLine, parse_caddyfile
 from edgeserver.chains.readers.versions import has
 from edgeserver.proxyheaders.networks import PRESETS
 
@@ -91,7 +91,7 @@ _PROXY_OPTIONS = split_names(
 )
 
 
-def read_caddy(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_caddy(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a Caddyfile.
 
     Args:
@@ -118,21 +118,21 @@ def read_caddy(path: str, sources: Sources, *, version: str = "") -> Hop:
             refuse(site.where, f"more than {MAX_WAYS} ways in")
     if not ways:
         refuse(Where(path), "no site has a reverse_proxy")
-    return Hop("caddy", "", path, tuple(ways))
+    return ProxyHop("caddy", "", path, tuple(ways))
 
 
 class _Loader:
     """The parts of a Caddyfile: global options, snippets and sites."""
 
-    def __init__(self, path: str, sources: Sources, entries: Sequence[Entry]) -> None:
+    def __init__(self, path: str, sources: Sources, entries: Sequence[CaddyLine]) -> None:
         self._path = path
         self._sources = sources
-        self.options: tuple[Entry, ...] = ()
-        self.sites: list[Entry] = []
-        self._snippets: dict[str, Entry] = {}
+        self.options: tuple[CaddyLine, ...] = ()
+        self.sites: list[CaddyLine] = []
+        self._snippets: dict[str, CaddyLine] = {}
         self._sort(entries, 0)
 
-    def _sort(self, entries: Sequence[Entry], depth: int) -> None:
+    def _sort(self, entries: Sequence[CaddyLine], depth: int) -> None:
         """Put each entry where it belongs; what a file imports comes in its place."""
         for number, entry in enumerate(entries):
             if not entry.words and entry.block is not None and number == 0 and not depth:
@@ -144,18 +144,18 @@ class _Loader:
             elif entry.block is not None:
                 self.sites.append(entry)
 
-    def _files(self, entry: Entry, depth: int) -> list[Entry]:
+    def _files(self, entry: CaddyLine, depth: int) -> list[CaddyLine]:
         """Return the entries of the files that an import names."""
         if depth > MAX_IMPORTS:
             refuse(entry.where, f"imports are nested more than {MAX_IMPORTS} deep")
         pattern = self._sources.resolve(entry.words[1], self._path)
         globs = any(letter in pattern for letter in "*?[")
-        found: list[Entry] = []
+        found: list[CaddyLine] = []
         for path in self._sources.glob(pattern) if globs else [pattern]:
             found.extend(parse_caddyfile(self._sources.read(path), path))
         return found
 
-    def expand(self, entries: Iterable[Entry], depth: int = 0) -> Iterator[Entry]:
+    def expand(self, entries: Iterable[CaddyLine], depth: int = 0) -> Iterator[CaddyLine]:
         """Yield entries, with those of the snippets and files that they import."""
         for entry in entries:
             if entry.name != "import" or len(entry.words) < 2:
@@ -170,7 +170,7 @@ class _Loader:
                 yield from self.expand(self._files(entry, depth), depth + 1)
 
 
-def _filled(entries: Iterable[Entry], args: Sequence[str]) -> Iterator[Entry]:
+def _filled(entries: Iterable[CaddyLine], args: Sequence[str]) -> Iterator[CaddyLine]:
     """Yield a snippet's entries with its arguments in their places."""
     for entry in entries:
         words = []
@@ -179,7 +179,7 @@ def _filled(entries: Iterable[Entry], args: Sequence[str]) -> Iterator[Entry]:
                 word = word.replace(f"{{args[{number}]}}", arg).replace(f"{{args.{number}}}", arg)
             words.append(word)
         block = None if entry.block is None else tuple(_filled(entry.block, args))
-        yield Entry(tuple(words), entry.where, block)
+        yield CaddyLine(tuple(words), entry.where, block)
 
 
 def _ranges(words: Sequence[str], where: Where) -> tuple[Ranges, list[Step]]:
@@ -195,7 +195,7 @@ def _ranges(words: Sequence[str], where: Where) -> tuple[Ranges, list[Step]]:
 class _Options:
     """The global options that matter: `servers`, `auto_https` and the ports."""
 
-    def __init__(self, entries: Sequence[Entry], loader: _Loader) -> None:
+    def __init__(self, entries: Sequence[CaddyLine], loader: _Loader) -> None:
         self.trusted = NO_RANGES
         self.strict = False
         self.headers: tuple[str, ...] = (_XFF,)
@@ -210,7 +210,7 @@ class _Options:
                 for inner in loader.expand(entry.block or ()):
                     self._server(inner, loader)
 
-    def _server(self, entry: Entry, loader: _Loader) -> None:
+    def _server(self, entry: CaddyLine, loader: _Loader) -> None:
         words = entry.words
         if entry.name == "trusted_proxies":
             self.where = entry.where
@@ -230,7 +230,7 @@ class _Options:
                 elif wrapper.name not in ("tls", "http_redirect"):
                     self.steps.append(Step(Unknown(wrapper.name), wrapper.where))
 
-    def _proxy_protocol(self, entry: Entry) -> None:
+    def _proxy_protocol(self, entry: CaddyLine) -> None:
         """Read whose preludes are used."""
         allow: list[str] = []
         policy = "ignore"
@@ -253,7 +253,7 @@ class _Options:
 class _Site:
     """One site block."""
 
-    def __init__(self, site: Entry, options: _Options, loader: _Loader) -> None:
+    def __init__(self, site: CaddyLine, options: _Options, loader: _Loader) -> None:
         self._site = site
         self._options = options
         self._loader = loader
@@ -269,8 +269,8 @@ class _Site:
                 yield self._way(address, entry, outer, path, tls=tls)
 
     def _places(
-        self, entries: Sequence[Entry], path: tuple[str, ...], outer: list[Entry]
-    ) -> Iterator[tuple[Entry, list[Entry], str]]:
+        self, entries: Sequence[CaddyLine], path: tuple[str, ...], outer: list[CaddyLine]
+    ) -> Iterator[tuple[CaddyLine, list[CaddyLine], str]]:
         """Yield each directive that passes requests on, with those that are done before it."""
         before = [*outer, *entries]
         for entry in entries:
@@ -281,7 +281,9 @@ class _Site:
                 inner = [*self._loader.expand(entry.block)]
                 yield from self._places(inner, (*path, *entry.words[1:2]), before)
 
-    def _way(self, address: str, entry: Entry, before: list[Entry], path: str, *, tls: bool) -> Way:
+    def _way(
+        self, address: str, entry: CaddyLine, before: list[CaddyLine], path: str, *, tls: bool
+    ) -> Way:
         """Return one way."""
         host, listen, plain = _address(address)
         steps: list[Step] = [Step(SetClient(PRELUDE), self._site.where), *self._options.steps]
@@ -313,7 +315,7 @@ class _Site:
             paste=body[-1].where if body else entry.where,
         )
 
-    def _before(self, entry: Entry) -> Iterator[Step]:
+    def _before(self, entry: CaddyLine) -> Iterator[Step]:
         """Yield what a directive does that comes before `reverse_proxy`."""
         name = entry.name
         if name == "request_header":
@@ -337,7 +339,7 @@ class _Site:
         else:
             yield Step(Unknown(name), entry.where)
 
-    def _trusted(self, body: Sequence[Entry]) -> tuple[Ranges, list[Step]]:
+    def _trusted(self, body: Sequence[CaddyLine]) -> tuple[Ranges, list[Step]]:
         """Return whose X-Forwarded-* are kept by a `reverse_proxy`."""
         trusted, steps = self._options.trusted, []
         for each in body:
@@ -349,7 +351,7 @@ class _Site:
                 steps.append(Step(Unknown(each.name), each.where))
         return trusted, steps
 
-    def _changes(self, body: Sequence[Entry]) -> Iterator[Step]:
+    def _changes(self, body: Sequence[CaddyLine]) -> Iterator[Step]:
         """Yield what `header_up` does; values with the client's address come last."""
         late: list[Step] = []
         names: set[str] = set()

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from edgeserver.chains.model import Where
 from edgeserver.chains.readers.base import refuse
 
-__all__ = ["Entry", "parse_caddyfile"]
+__all__ = ["CaddyLine", "parse_caddyfile"]
 
 MAX_DEPTH = 64
 MAX_TOKENS = 500_000
 
 
-class Entry(NamedTuple):
+class CaddyLine(NamedTuple):
     """One line.
 
     Args:
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
     words: tuple[str, ...]
     where: Where
-    block: tuple[Entry, ...] | None = None
+    block: tuple[CaddyLine, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class _Token(NamedTuple):
     quoted: bool
 
 
-def parse_caddyfile(text: str, path: str) -> tuple[Entry, ...]:
+def parse_caddyfile(text: str, path: str) -> tuple[CaddyLine, ...]:
     """Return the lines of a Caddyfile: sites, snippets and the block of global options.
 
     Raises:
@@ -57,22 +57,22 @@ def parse_caddyfile(text: str, path: str) -> tuple[Entry, ...]:
         refuse(Where(path, tokens[at].line), "unexpected '}'")
     if not any(entry.block is not None for entry in entries) and entries:
         # a file with one site needs no braces: its first line is the address
-        return (Entry(entries[0].words, entries[0].where, tuple(entries[1:])),)
+        return (CaddyLine(entries[0].words, entries[0].where, tuple(entries[1:])),)
     return tuple(entries)
 
 
-def _block(tokens: list[_Token], at: int, path: str, depth: int) -> tuple[list[Entry], int]:
+def _block(tokens: list[_Token], at: int, path: str, depth: int) -> tuple[list[CaddyLine], int]:
     """Return the lines up to the block's end, and where that is."""
     if depth > MAX_DEPTH:
         refuse(Where(path), f"blocks are nested more than {MAX_DEPTH} deep")
-    entries: list[Entry] = []
+    entries: list[CaddyLine] = []
     while at < len(tokens):
         token = tokens[at]
         if token.text == "}" and not token.quoted:
             return entries, at
         words: list[str] = []
         line = token.line
-        block: tuple[Entry, ...] | None = None
+        block: tuple[CaddyLine, ...] | None = None
         while at < len(tokens) and tokens[at].line == line:
             token = tokens[at]
             if token.quoted or token.text not in ("{", "}"):
@@ -89,7 +89,7 @@ def _block(tokens: list[_Token], at: int, path: str, depth: int) -> tuple[list[E
             block = tuple(inner)
             at = end + 1
             break
-        entries.append(Entry(tuple(words), Where(path, token.line), block))
+        entries.append(CaddyLine(tuple(words), Where(path, token.line), block))
     return entries, at
 
 

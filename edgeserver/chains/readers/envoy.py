@@ -22,12 +22,12 @@ from edgeserver.chains.model import (
     AppendToField,
     DropField,
     Field,
-    Hop,
     Join,
     NotGuard,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     SetClient,
     SetField,
     SetVariable,
@@ -40,6 +40,7 @@ from edgeserver.chains.model import (
     Variable,
     Way,
     Where,
+    varying,
 )
 from edgeserver.chains.readers.base import Sources, lower_name, make_ranges, refuse, split_names
 from edgeserver.chains.readers.yaml_tree import Node, parse_yaml
@@ -62,7 +63,7 @@ _LISTENER_FILTERS = frozenset(
 )
 
 
-def read_envoy(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_envoy(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a bootstrap configuration, as YAML or JSON.
 
     Args:
@@ -90,7 +91,7 @@ def read_envoy(path: str, sources: Sources, *, version: str = "") -> Hop:
             ways.extend(_listener(listener, clusters))
     if not ways:
         refuse(Where(path), "no static listener with filters: this is no Envoy bootstrap")
-    return Hop("envoy", "", path, tuple(ways))
+    return ProxyHop("envoy", "", path, tuple(ways))
 
 
 def _listener(listener: Node, clusters: Sequence[Node]) -> Iterator[Way]:
@@ -356,5 +357,5 @@ def _command(name: str, argument: str, where: Where) -> Value:
         lower = argument.lower()
         return Field(HOST if lower in (":authority", "host") else lower, "first")
     if name in ("PROTOCOL", "START_TIME", "STREAM_ID", "DOWNSTREAM_REMOTE_PORT"):
-        return Text(f"({name.lower()})")
+        return varying(name.lower())
     return UnknownValue(f"%{name}%", where)

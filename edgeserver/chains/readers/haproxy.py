@@ -22,13 +22,13 @@ from edgeserver.chains.model import (
     DropField,
     Field,
     Guard,
-    Hop,
     Join,
     NotGuard,
     Op,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     Ranges,
     Refuse,
     SetClient,
@@ -107,7 +107,7 @@ class _Proxy:
     server_lines: list[Line] = field(default_factory=list)
 
 
-def read_haproxy(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_haproxy(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read an HAProxy configuration.
 
     Args:
@@ -134,7 +134,7 @@ def read_haproxy(path: str, sources: Sources, *, version: str = "") -> Hop:
                     refuse(way.where, f"more than {MAX_WAYS} ways through frontends and backends")
     if not ways:
         refuse(Where(path), "no frontend or listen section passes anything on")
-    return Hop("haproxy", "", path, tuple(ways))
+    return ProxyHop("haproxy", "", path, tuple(ways))
 
 
 def _is_off(proxy: _Proxy) -> bool:
@@ -205,7 +205,10 @@ class _Frontend:
                 continue
             for address in line.words[1].split(","):
                 port = address.rsplit(":", 1)[-1]
-                yield from self._bound(line, address, port if port.isdigit() else "")
+                # where a prelude is read, `dst_port` is the one that it names
+                rule, _ = self._prelude(line, self._conditions(self._proxy, ""))
+                is_own = rule is None and port.isdigit()
+                yield from self._bound(line, address, port if is_own else "")
 
     def _bound(self, bind: Line, address: str, port: str) -> Iterator[Way]:
         """Yield the ways of one listener."""

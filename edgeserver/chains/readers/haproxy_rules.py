@@ -45,6 +45,7 @@ NEVER: Guard = AnyOf()
 _CALL = re.compile(r"([A-Za-z0-9_.]+)(?:\(([^()]*)\))?")
 _FORMAT = re.compile(r"%(?:\{[^}]*\})?(?:\[((?:[^\]\\]|\\.)*)\]|(%)|([A-Za-z]{1,4}))")
 _HEADERS = frozenset({"hdr", "req.hdr", "req.fhdr", "fhdr", "hdr_ip", "req.hdr_ip"})
+_ANY_PORT = Text("40000")  # the peer's: as good as any in a text, and nothing to compare with
 _TLS = Test(SCHEME, Predicate("equals", "https"))
 
 _PREDEFINED: dict[str, Guard] = {
@@ -109,7 +110,7 @@ def _fetch(name: str, argument: str, port: str) -> Value | None:
         "base": Field(PATH),
         "method": Field(METHOD),
         "ssl_fc": Lookup(((_TLS, Text("1")),), Text("0")),
-        "src_port": Text("40000"),
+        "src_port": _ANY_PORT,
     }
     if name in simple and not argument:
         return simple[name]
@@ -164,7 +165,7 @@ def parse_format(text: str, where: Where, *, port: str = "") -> Value:
         elif found[3] == "ci":
             parts.append(CLIENT)
         elif found[3] == "cp":
-            parts.append(Text("40000"))
+            parts.append(_ANY_PORT)
         else:
             parts.append(UnknownValue(found[0], where))
         at = found.end()
@@ -338,7 +339,7 @@ class Conditions:
         value: Value, method: str, values: list[str], where: Where, *, nocase: bool
     ) -> Guard | None:
         """Return the guard of a comparison with any of some values, or None."""
-        if isinstance(value, UnknownValue):
+        if isinstance(value, UnknownValue) or value == _ANY_PORT:
             return None
         if method == "found" and not values:
             return NotGuard(Test(value, Predicate("equals", ""), where))

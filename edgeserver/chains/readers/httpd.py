@@ -27,12 +27,12 @@ from edgeserver.chains.model import (
     Field,
     ForgetNominated,
     Guard,
-    Hop,
     Lookup,
     NotGuard,
     Predicate,
     PreludeRule,
     Present,
+    ProxyHop,
     RealIp,
     SetClient,
     SetField,
@@ -121,7 +121,7 @@ class _Scope:
         return [(line, guard) for line, guard in self.lines if line.name in names]
 
 
-def read_httpd(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_httpd(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read an httpd configuration.
 
     Args:
@@ -149,7 +149,7 @@ def read_httpd(path: str, sources: Sources, *, version: str = "") -> Hop:
         refuse(Where(path), f"more than {MAX_WAYS} ways in")
     if not ways:
         refuse(Where(path), "no ProxyPass, and no other proxy")
-    return Hop("httpd", "", path, tuple(ways))
+    return ProxyHop("httpd", "", path, tuple(ways))
 
 
 class _Parser:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from edgeserver.chains.model import (
     EVERY_ADDRESS,
     PRELUDE,
-    Hop,
     PreludeRule,
+    ProxyHop,
     SetClient,
     Step,
     Unknown,
@@ -28,7 +28,7 @@ __all__ = ["read_istio"]
 _ANNOTATION = "proxy.istio.io/config"
 
 
-def read_istio(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_istio(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read an IstioOperator, a mesh configuration, or a pod's annotation.
 
     Raises:
@@ -71,7 +71,7 @@ def read_istio(path: str, sources: Sources, *, version: str = "") -> Hop:
         )
         for listen, tls in ((":80", False), (":443", True))
     )
-    return Hop("istio", "", path, ways)
+    return ProxyHop("istio", "", path, ways)
 
 
 def _topologies(documents: list[Node], path: str) -> Iterator[Node]:

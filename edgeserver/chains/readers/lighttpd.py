@@ -18,9 +18,9 @@ from edgeserver.chains.model import (
     AppendToField,
     DropField,
     Field,
-    Hop,
     Lookup,
     Predicate,
+    ProxyHop,
     RealIp,
     SetField,
     Step,
@@ -41,7 +41,7 @@ _ASSIGNMENT = re.compile(r"([a-z][a-zA-Z0-9._-]*)\s*(\+?:?=)\s*", re.ASCII)
 _PAIR = re.compile(r'"([^"]*)"\s*=>\s*"([^"]*)"')
 
 
-def read_lighttpd(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_lighttpd(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a lighttpd configuration.
 
     Raises:
@@ -56,7 +56,7 @@ def read_lighttpd(path: str, sources: Sources, *, version: str = "") -> Hop:
     tls = "enable" in reader.settings.get("ssl.engine", ("", where))[0]
     steps = tuple(reader.steps(where))
     way = Way("", "", where, f":{port}", tls=tls, steps=steps, paste=where)
-    return Hop("lighttpd", "", path, (way,))
+    return ProxyHop("lighttpd", "", path, (way,))
 
 
 class _Config:

@@ -21,12 +21,12 @@ from edgeserver.chains.model import (
     AnyOf,
     DropAll,
     Guard,
-    Hop,
     Lookup,
     Note,
     NotGuard,
     Predicate,
     PreludeRule,
+    ProxyHop,
     RealIp,
     Refuse,
     SetClient,
@@ -154,7 +154,7 @@ class _Scope:
         return default if each is None or not each.args else each.args[0].lower() == "on"
 
 
-def read_nginx(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_nginx(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read an nginx configuration.
 
     Args:
@@ -170,7 +170,9 @@ def read_nginx(path: str, sources: Sources, *, version: str = "") -> Hop:
     return read_nginx_directives(parse_nginx(path, sources), path, joins=joins)
 
 
-def read_nginx_directives(directives: Sequence[Directive], path: str, *, joins: bool = True) -> Hop:
+def read_nginx_directives(
+    directives: Sequence[Directive], path: str, *, joins: bool = True
+) -> ProxyHop:
     """Read a parsed configuration; a file of servers alone counts as within `http`.
 
     Args:
@@ -192,7 +194,7 @@ def read_nginx_directives(directives: Sequence[Directive], path: str, *, joins: 
         ways.extend(_StreamReader(block).read())
     if not https and not streams:
         refuse(Where(path), "no http, stream or server block: this is no nginx configuration")
-    return Hop("nginx", "", path, tuple(ways), skipped=tuple(skipped))
+    return ProxyHop("nginx", "", path, tuple(ways), skipped=tuple(skipped))
 
 
 @functools.lru_cache(maxsize=1)

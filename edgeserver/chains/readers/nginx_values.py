@@ -34,6 +34,7 @@ from edgeserver.chains.model import (
     Value,
     Variable,
     Where,
+    varying,
 )
 from edgeserver.chains.readers.base import make_ranges, split_names
 from edgeserver.chains.readers.nginx_syntax import Directive
@@ -61,13 +62,13 @@ _BUILT_IN: dict[str, Value] = {
     ),
 }
 _PATHS = frozenset({"uri", "document_uri", "request_uri"})
-_CONSTANT = split_names(
+_CONSTANT = split_names("server_name hostname nginx_version proxy_host proxy_port realpath_root")
+_VARYING = split_names(
     """
-    server_name server_port hostname nginx_version pid msec request_id connection
-    connection_requests time_iso8601 time_local remote_port proxy_protocol_port proxy_host
-    proxy_port server_protocol request_length bytes_sent content_length content_type
-    realip_remote_port request_time status limit_rate realpath_root document_root
-    ssl_protocol ssl_cipher ssl_session_id ssl_session_reused ssl_curves
+    server_port pid msec request_id connection connection_requests time_iso8601 time_local
+    remote_port proxy_protocol_port server_protocol request_length bytes_sent realip_remote_port
+    request_time status limit_rate document_root ssl_protocol ssl_cipher ssl_session_id
+    ssl_session_reused ssl_curves
     """
 )
 
@@ -133,6 +134,10 @@ class Variables:
             return Field(PATH, received=True)
         if name in _CONSTANT:
             return Text(f"({name})")
+        if name in _VARYING:
+            return varying(name)
+        if name in ("content_type", "content_length"):
+            return Field(name.replace("_", "-"), "first", received=True)
         if name.startswith("http_") and len(name) > 5:
             field = name[5:].replace("_", "-")
             joins = self._joins or field in (_XFF, "cookie")

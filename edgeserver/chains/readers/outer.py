@@ -9,7 +9,7 @@ from edgeserver.chains.model import (
     CLIENT,
     AppendToField,
     DropField,
-    Hop,
+    ProxyHop,
     SetField,
     Step,
     Text,
@@ -24,7 +24,7 @@ __all__ = ["read_outer"]
 _XFF, _PROTO = "x-forwarded-for", "x-forwarded-proto"
 
 
-def read_outer(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_outer(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read the words that describe a proxy.
 
     Args:
@@ -74,4 +74,4 @@ def read_outer(path: str, sources: Sources, *, version: str = "") -> Hop:
         if proto:
             steps.append(Step(SetField(_PROTO, Text("https" if tls else "http")), where))
         way = Way("", "", where, tls=tls, steps=tuple(steps), tls_out=None, paste=where)
-    return Hop("outer", "", f"outer:{path}", (way,))
+    return ProxyHop("outer", "", f"outer:{path}", (way,))

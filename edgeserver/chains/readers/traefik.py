@@ -20,11 +20,11 @@ from edgeserver.chains.model import (
     DropField,
     Field,
     Guard,
-    Hop,
     Note,
     NotGuard,
     Predicate,
     PreludeRule,
+    ProxyHop,
     Ranges,
     SetClient,
     SetField,
@@ -51,7 +51,7 @@ _HARMLESS = split_names(
 )
 
 
-def read_traefik(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_traefik(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read a static configuration, with the dynamic files that it names, or a compose file.
 
     Args:
@@ -72,7 +72,7 @@ def read_traefik(path: str, sources: Sources, *, version: str = "") -> Hop:
     dynamic = [*documents, *_dynamic(static, path, sources)]
     reader = _Reader(static, dynamic)
     ways = tuple(reader.ways())
-    return Hop("traefik", "", path, ways, skipped=tuple(reader.notes))
+    return ProxyHop("traefik", "", path, ways, skipped=tuple(reader.notes))
 
 
 def _parse(text: str, path: str) -> list[Node]:

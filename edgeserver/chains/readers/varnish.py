@@ -22,11 +22,11 @@ from edgeserver.chains.model import (
     DropField,
     Field,
     Guard,
-    Hop,
     Join,
     NotGuard,
     Predicate,
     Present,
+    ProxyHop,
     Refuse,
     SetField,
     Step,
@@ -59,7 +59,7 @@ class _Token(NamedTuple):
     where: Where
 
 
-def read_varnish(path: str, sources: Sources, *, version: str = "") -> Hop:
+def read_varnish(path: str, sources: Sources, *, version: str = "") -> ProxyHop:
     """Read VCL.
 
     Raises:
@@ -75,7 +75,7 @@ def read_varnish(path: str, sources: Sources, *, version: str = "") -> Hop:
     for name in ("vcl_recv", "vcl_pass", "vcl_miss", "vcl_backend_fetch"):
         steps += vcl.steps(name)
     way = Way("", "", where, ":80", steps=tuple(steps), paste=where)
-    return Hop("varnish", "", path, (way,))
+    return ProxyHop("varnish", "", path, (way,))
 
 
 class _Vcl:

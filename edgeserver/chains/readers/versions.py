@@ -25,6 +25,12 @@ CHANGES: dict[str, tuple[str, tuple[int, int], str]] = {
         "2022-04: X-Forwarded-* of a peer that is not trusted is replaced, not kept",
     ),
     "haproxy-forwarded": ("haproxy", (2, 8), "2023-05: option forwarded"),
+    "ingress-nginx-own-field": (
+        "ingress-nginx",
+        (1, 13),
+        "2025-07: with use-forwarded-headers and use-proxy-protocol the client is read from a field"
+        " of the controller's own",
+    ),
 }
 """Each change: the product, the first version that has it, and what it is, with its date."""
 

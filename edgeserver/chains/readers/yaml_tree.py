@@ -95,6 +95,9 @@ def parse_yaml(text: str, path: str) -> list[Node]:
     except (ValueError, OverflowError):
         refuse(Where(path), "this is no YAML")
     builder = _Builder(path)
+    for node in composed:
+        if node is not None:
+            builder.measure(node)
     return [builder.build(node, 0) for node in composed if node is not None]
 
 
@@ -104,6 +107,27 @@ class _Builder:
     def __init__(self, path: str) -> None:
         self._path = path
         self._count = 0
+        self._sizes: dict[int, int] = {}  # of composed nodes, by identity; they live as long
+
+    def measure(self, node: Any, depth: int = 0) -> int:
+        """Return how many values a composed node is once its aliases are followed, or too many.
+
+        Each node is looked at once, so a document that would grow without end is refused at once.
+        """
+        known = self._sizes.get(id(node))
+        if known is not None or depth > MAX_DEPTH:
+            return known or 0
+        self._sizes[id(node)] = MAX_NODES + 1  # while it is looked at: an alias may lead back here
+        parts = node.value if type(node).__name__ != "ScalarNode" else ()
+        size = 1
+        for part in parts:
+            for each in part if isinstance(part, tuple) else (part,):
+                size += self.measure(each, depth + 1)
+            if size > MAX_NODES:
+                where = Where(self._path, node.start_mark.line + 1)
+                refuse(where, f"more than {MAX_NODES} values")
+        self._sizes[id(node)] = size
+        return size
 
     def build(self, node: Any, depth: int) -> Node:
         """Return a composed node as ours."""

@@ -6,6 +6,7 @@ flags has no side effects: what they name is opened and built by `runtime/prepar
 """
 
 from edgeserver.cli.flags import (
+    admin,
     application,
     auditing,
     limits,
@@ -24,6 +25,7 @@ GROUPS: tuple[FlagGroup, ...] = (
     tls.GROUP,
     proxies.GROUP,
     auditing.GROUP,
+    admin.GROUP,
     limits.GROUP,
     process.GROUP,
 )

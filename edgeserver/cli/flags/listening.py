@@ -14,7 +14,7 @@ from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.config.bind import Bind, parse_bind, render_bind
 from edgeserver.config.model import DEFAULT_BIND, setting
 from edgeserver.errors import ConfigurationError
-from edgeserver.runtime.plan import Listener, ServePlan
+from edgeserver.runtime.plan import PlannedListener, ServePlan
 from edgeserver.support.escape import escape
 
 __all__ = ["GROUP"]
@@ -34,11 +34,12 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
             )
         _require_trust(bind, plan)
         http2 = bind.http2 or ("on" if setting("http2").value_in(values) else "off")
-        plan.listeners.append(Listener(bind=bind, is_tls=is_tls, http2=http2))
+        plan.listeners.append(PlannedListener(bind=bind, is_tls=is_tls, http2=http2))
     if plan.tls_request is not None and not any(listener.is_tls for listener in plan.listeners):
+        made = plan.tls_request.development
         raise ConfigurationError(
-            "a certificate is given but every --bind says http://; write --bind https://HOST:PORT, "
-            "or leave the certificate out"
+            f"{'--dev-tls' if made else 'a certificate'} is given but every --bind says http://; "
+            f"write --bind https://HOST:PORT, or leave {'it' if made else 'the certificate'} out"
         )
     if values["http_redirect"] is not None:
         port, plan.redirect_port = _parse_redirect(values["http_redirect"])
@@ -73,7 +74,7 @@ def _parse_redirect(value: str) -> tuple[int, int | None]:
     return port, public
 
 
-def _redirect_listeners(port: int, plan: ServePlan) -> list[Listener]:
+def _redirect_listeners(port: int, plan: ServePlan) -> list[PlannedListener]:
     """Return the plain listeners that send clients to https: one on each host of it."""
     secure = {
         listener.bind.host: listener.bind
@@ -87,7 +88,7 @@ def _redirect_listeners(port: int, plan: ServePlan) -> list[Listener]:
             f"https://HOST:PORT{certificate}"
         )
     return [
-        Listener(bind=replace(bind, scheme="http", port=port, proxy=None), is_tls=False)
+        PlannedListener(bind=replace(bind, scheme="http", port=port, proxy=None), is_tls=False)
         for host, bind in reversed(secure.items())
         if not _is_covered(host, secure)
     ]

@@ -51,8 +51,16 @@ def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
 
 def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
     """Refuse what only a parent can do, where there is to be none."""
-    for name in ("workers", "worker_timeout", "max_requests", "max_lifetime", "max_memory"):
-        if values[name] is not None and not (name == "workers" and values[name] == 1):
+    for name in (
+        "workers",
+        "worker_timeout",
+        "max_requests",
+        "max_lifetime",
+        "max_memory",
+        "admin",
+    ):
+        # What may be repeated is an empty list where it was not said.
+        if values[name] not in (None, (), []) and not (name == "workers" and values[name] == 1):
             flag = setting(name.replace("_", "-")).flag
             raise ConfigurationError(
                 f"--single-process and {flag} exclude each other: nobody watches the process;"

@@ -16,7 +16,7 @@ from edgeserver.proxyheaders.forwarded import split_rightmost
 from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Resolved
 from edgeserver.proxyheaders.rules import Rules
-from edgeserver.proxyheaders.walk import Step, Trace, split_list
+from edgeserver.proxyheaders.walk import Trace, WalkStep, find_last_comma
 
 __all__ = ["MAX_EXAMINED", "MAX_IGNORED", "explain_request"]
 
@@ -144,7 +144,9 @@ def _prelude_claim(prelude: Any) -> str:
     return "UNSPEC" if prelude.source is None else str(prelude.source)
 
 
-def _step_hop(trace: Trace, step: Step, resolved: Resolved, before: Hop, *, is_last: bool) -> Hop:
+def _step_hop(
+    trace: Trace, step: WalkStep, resolved: Resolved, before: Hop, *, is_last: bool
+) -> Hop:
     """Return the hop for one entry that the walk looked at."""
     if step.address is None:
         verdict, why = "unusable", step.detail
@@ -185,7 +187,7 @@ def _add_ignored(hops: list[Hop], raw: RawPairs, trace: Trace) -> int:
     if not trace.steps:
         return 0
     lines = [value for name, value in raw if name == trace.field]
-    split = split_rightmost if trace.field == b"forwarded" else split_list
+    split = split_rightmost if trace.field == b"forwarded" else find_last_comma
     said_by = hops[-1].address
     why = (
         "left of an unusable entry: never looked at"

@@ -3,8 +3,9 @@
 Decides which version speaks, and reads version 1, the line of text; version 2 is in `v2`.
 It must not know whether the peer may be believed, nor anything of connections or time.
 
-A prelude is required or off, never guessed; so the first byte that cannot belong to an allowed
-version is an error at once. Version 1 is one line of at most 107 bytes (section 2.1):
+A prelude is required or off, never guessed; so the first byte that cannot belong to a version is an
+error at once, and so is the last byte of a start that tells a version which is not taken. Version 1
+is one line of at most 107 bytes (section 2.1):
 
     PROXY TCP4 <source> <destination> <port> <port> CR LF     each one space apart
     PROXY TCP6 <source> <destination> <port> <port> CR LF
@@ -89,6 +90,8 @@ def parse_prelude(data: bytes, *, allow: Literal["v1", "v2", "any"]) -> tuple[Pr
         )
     spoken: Literal["v1", "v2"] = "v1" if data[:1] == b"P" else "v2"
     if allow not in ("any", spoken):
+        if len(data) < len(V1_START if spoken == "v1" else SIGNATURE):
+            return None  # `POST` begins as v1 does: what it is, is told however it was cut
         raise refusal(
             f"a PROXY prelude of version {spoken} where this listener takes only {allow}; set "
             f"proxy_protocol to '{spoken}' or 'any', or let the proxy send {allow}",

@@ -13,13 +13,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from edgeserver.tls.certificates.names import common_name
 
-__all__ = ["Chain", "is_issued_by", "is_self_signed", "repair_chain"]
+__all__ = ["CertificateChain", "is_issued_by", "is_self_signed", "repair_chain"]
 
 _MAX_DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class CertificateChain:
     """A chain in the order in which a server sends it.
 
     Args:
@@ -52,7 +52,7 @@ def is_self_signed(cert: x509.Certificate) -> bool:
     return is_issued_by(cert, cert)
 
 
-def repair_chain(certs: list[x509.Certificate], leaf: x509.Certificate) -> Chain:
+def repair_chain(certs: list[x509.Certificate], leaf: x509.Certificate) -> CertificateChain:
     """Order the certificates of a file for sending.
 
     Duplicates, roots and strangers are left out; certificates of a second path (a cross-signed
@@ -84,7 +84,7 @@ def repair_chain(certs: list[x509.Certificate], leaf: x509.Certificate) -> Chain
     result = (leaf, *path, *spare)
     if [cert for cert in unique if cert in result] != list(result):
         repairs.append("put into order (the server's certificate first, then each one's issuer)")
-    return Chain(result, tuple(repairs))
+    return CertificateChain(result, tuple(repairs))
 
 
 def _walk(

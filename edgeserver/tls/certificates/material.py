@@ -15,7 +15,7 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from edgeserver.errors import TLSConfigurationError
 from edgeserver.tls.certificates.authorities import Authorities, load_authorities
-from edgeserver.tls.certificates.chain import Chain, repair_chain
+from edgeserver.tls.certificates.chain import CertificateChain, repair_chain
 from edgeserver.tls.certificates.files import (
     parse_certs,
     public_bytes_of,
@@ -54,7 +54,7 @@ class Material:
         certfile: Where the chain came from, for messages.
     """
 
-    chain: Chain
+    chain: CertificateChain
     pair_pem: bytes = field(repr=False)
     password: bytes | None = field(default=None, repr=False, kw_only=True)
     authorities: Authorities = field(default_factory=Authorities)

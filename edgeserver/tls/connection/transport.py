@@ -104,7 +104,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     _records: Any  # what reads records: `_sslobject`, without its Python methods
     _incoming: ssl.MemoryBIO  # records that have come, at most one chunk of them
     _outgoing: ssl.MemoryBIO  # records that have not gone: the writer's, and what OpenSSL answers
-    _turns: TurnBudget  # the time of the event loop, shared with all connections; from `start` on
 
     def __init__(
         self,
@@ -126,6 +125,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._dataless_bytes = 0  # what has come since the last byte of application data
         self._lower_eof = False  # whether the transport below has come to its end
         self._input_ended = False  # whether the protocol above was told of the end
+        self._turns: TurnBudget | None = None  # the event loop's time, once it has been asked for
         self._error: Exception | None = None  # why we ended the connection
         self.truncated = False
 
@@ -167,7 +167,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             rest: Records that came with the handshake's end and are not in the input BIO yet.
         """
         self._protocol = protocol
-        self._turns = turns_of(asyncio.get_running_loop())
         if rest:
             self._rest = memoryview(rest)
         protocol.connection_made(self)
@@ -278,7 +277,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(chunk)
             if not self._incoming.pending or self._reading_paused or self._read_closed:
                 break
-            if self._turns.spent():
+            if self._turn_budget().spent():
                 self._drain_later()
                 break
         writer.room = 0
@@ -302,7 +301,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                     self._deliver(self._incoming.pending)
                     if self._drain_planned:
                         return
-                    if self._rest is not None and self._turns.spent():
+                    if self._rest is not None and self._turn_budget().spent():
                         self._drain_later()
                         return
                 elif self._rest is not None:
@@ -326,7 +325,13 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         """Go on in a later turn of the event loop."""
         if not self._drain_planned:
             self._drain_planned = True
-            self._turns.wait(self._drain)
+            self._turn_budget().wait(self._drain)
+
+    def _turn_budget(self) -> TurnBudget:
+        turns = self._turns
+        if turns is None:
+            turns = self._turns = turns_of(asyncio.get_running_loop())
+        return turns
 
     def _read_below(self) -> None:
         """Let the transport below read again, after the input's end too: for FIN and resets."""

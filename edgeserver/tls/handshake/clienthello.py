@@ -20,6 +20,8 @@ import enum
 import re
 from struct import Struct, error, unpack_from
 
+from edgeserver.support.preludes import is_v2_part
+
 __all__ = [
     "GREASE",
     "MAX_HELLO_BYTES",
@@ -301,6 +303,9 @@ class HelloReader:
             if len(raw) < 3:
                 return None
             return Opening.SSLV2 if raw[2] == 1 else Opening.GARBAGE
+        if first == 0x0D:
+            # a PROXY v2 header: whoever is told of garbage looks whether it is one
+            return None if is_v2_part(raw) else Opening.GARBAGE
         return self._feed_text()
 
     def _malformed(self, why: str) -> Opening:
@@ -321,15 +326,17 @@ class HelloReader:
             at = self._at
             self._need = at + 5
             if len(raw) < self._need:
-                return self._too_long()
+                return None
             size = raw[at + 3] << 8 | raw[at + 4]
             if raw[at] != 0x16 or not 0 < size <= MAX_RECORD_BYTES:
                 # RFC 8446 section 5.1: handshake messages are not interleaved with other
                 # types, are not empty, and a record has at most 2^14 bytes
                 return self._malformed("a record of the ClientHello is not a handshake record")
             self._need = at + 5 + size
+            if self._need > MAX_RAW_BYTES:
+                return Opening.TOO_LONG
             if len(raw) < self._need:
-                return self._too_long()
+                return None
             message += raw[at + 5 : at + 5 + size]
             self._at = self._need
             if message[0] != 1:
@@ -341,9 +348,6 @@ class HelloReader:
                 return Opening.TOO_LONG
             if len(message) >= end:
                 return self._complete(bytes(message), 4, end)
-
-    def _too_long(self) -> Opening | None:
-        return Opening.TOO_LONG if len(self.raw) > MAX_RAW_BYTES else None
 
     def _complete(self, message: bytes, start: int, end: int) -> Opening:
         self._message = None
@@ -358,8 +362,8 @@ class HelloReader:
         raw = self.raw
         if not _METHOD_START.match(raw):
             return Opening.GARBAGE
-        end = raw.find(b"\n", self._at)
+        end = raw.find(b"\n", self._at, MAX_REQUEST_LINE)
         if end < 0:
             self._at = len(raw)
-            return Opening.HTTP if len(raw) > MAX_REQUEST_LINE else None
+            return Opening.HTTP if len(raw) >= MAX_REQUEST_LINE else None
         return Opening.HTTP if _REQUEST_LINE.match(bytes(raw[:end])) else Opening.GARBAGE

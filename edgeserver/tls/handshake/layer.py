@@ -48,7 +48,7 @@ from edgeserver.tls.handshake.failures import (
     render_peer,
 )
 from edgeserver.tls.handshake.ja4 import JA4Source, keep_for_ja4, render_ja4
-from edgeserver.tls.handshake.limiter import NOW, Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import NOW, HandshakeLimiter, Slot
 from edgeserver.tls.handshake.plain_http import head_is_complete, render_plain_http_answer
 
 __all__ = ["TLSLayer"]
@@ -82,6 +82,7 @@ class TLSLayer(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_begun_s",
         "_build_protocol",
         "_client",
         "_contexts",
@@ -132,6 +133,7 @@ class TLSLayer(asyncio.Protocol):
         self._reader: HelloReader | None = None  # while the hello comes in pieces
         self._opening = Opening.HELLO  # what the first bytes are
         self._raw: bytes | bytearray = b""  # what has come and OpenSSL has not got
+        self._begun_s = 0.0  # when the connection began, where that is asked
         self._searched = 0  # how much of a plain request was searched for its end
 
     # ---- what the transport below tells us ----
@@ -147,16 +149,18 @@ class TLSLayer(asyncio.Protocol):
         self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
         limiter.begin(self, self._contexts.handshake_timeout)
+        if limiter.tally is not None:
+            self._begun_s = time.perf_counter()
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, whatever they are."""
         if self._state == STALLED:
-            admission = self._limiter.acquire_again(self)
-            if admission is NOW:
+            slot = self._limiter.acquire_again(self)
+            if slot is NOW:
                 self._shake(data)
             else:
                 self._raw = data
-                self._wait(RETURNED, admission)
+                self._wait(RETURNED, slot)
         elif self._state == HELLO:
             self._read_hello(data)
         elif self._state == PLAIN:
@@ -222,14 +226,14 @@ class TLSLayer(asyncio.Protocol):
 
     def _ask_for_slot(self) -> None:
         """Go on if there is a slot; else wait for one, and read no more until then."""
-        admission = self._limiter.acquire(self)
-        if admission is NOW:
+        slot = self._limiter.acquire(self)
+        if slot is NOW:
             self._start()
         else:
-            self._wait(QUEUED, admission)
+            self._wait(QUEUED, slot)
 
-    def _wait(self, state: int, admission: Admission) -> None:
-        if admission is Admission.QUEUED:
+    def _wait(self, state: int, slot: Slot) -> None:
+        if slot is Slot.QUEUED:
             self._state = state
             self._lower.pause_reading()
         else:
@@ -303,6 +307,10 @@ class TLSLayer(asyncio.Protocol):
         limiter.completed += 1
         if sslobject.session_reused:
             limiter.resumed += 1
+        if limiter.tally is not None and self._begun_s:
+            duration_s = time.perf_counter() - self._begun_s
+            resumed, version = bool(sslobject.session_reused), sslobject.version() or "none"
+            limiter.tally.add(resumed, version, duration_s)
         hello = self._hello
         if hello is None:
             info = TLSInfo(sslobject, host=self._host)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from edgeserver.support.durations import Durations
 from edgeserver.tls.connection.timeouts import Timeouts
 from edgeserver.tls.connection.writer import Abortable
 from edgeserver.tls.handshake.crowd import Waiter
@@ -29,7 +30,7 @@ from edgeserver.tls.handshake.failure_log import FailureLog
 from edgeserver.tls.handshake.fair_queue import FairQueue
 from edgeserver.tls.handshake.stalled import EVICTED_TOGETHER, Stalled
 
-__all__ = ["NOW", "Admission", "HandshakeCounts", "HandshakeLimiter", "Waiter"]
+__all__ = ["NOW", "HandshakeCounts", "HandshakeLimiter", "HandshakeTally", "Slot", "Waiter"]
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -40,7 +41,7 @@ TURN_S = 0.005
 """How long those who waited are served in one turn of the event loop, before the rest goes on."""
 
 
-class Admission(enum.Enum):
+class Slot(enum.Enum):
     """What becomes of a connection that asks for a slot."""
 
     NOW = "go on at once"
@@ -48,7 +49,7 @@ class Admission(enum.Enum):
     REFUSED = "even the queue is full"
 
 
-NOW = Admission.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
+NOW = Slot.NOW  # bound once: looking up an Enum's member costs a call on some Pythons
 
 
 class HandshakeCounts(NamedTuple):
@@ -77,6 +78,27 @@ class HandshakeCounts(NamedTuple):
     silent: int
 
 
+class HandshakeTally:
+    """The handshakes that succeeded, in more detail than their number.
+
+    Attributes:
+        versions: How many, by whether a session was resumed and by the version of TLS.
+        durations: How long they took, from the connection on.
+    """
+
+    __slots__ = ("durations", "versions")
+
+    def __init__(self) -> None:
+        self.versions: dict[tuple[bool, str], int] = {}
+        self.durations = Durations()
+
+    def add(self, resumed: bool, version: str, duration_s: float) -> None:
+        """Count one."""
+        key = (resumed, version)
+        self.versions[key] = self.versions.get(key, 0) + 1
+        self.durations.add(duration_s)
+
+
 class Late(Protocol):
     """A connection with records that may wait for the first answer."""
 
@@ -96,6 +118,7 @@ class HandshakeLimiter:
             longest, of the clients with the most.
         log: Where failures go.
         on_begin: Called after each new connection has been taken in, or None.
+        on_end: Called with each connection whose handshake is over, or None.
         plan: Has a function called in the event loop's next turn; by default the running loop's
             `call_soon`.
         clock: Seconds that only grow.
@@ -109,6 +132,8 @@ class HandshakeLimiter:
         closing: Closed connections whose peer has yet to read what was written; 30 s, as asyncio's
             ssl_shutdown_timeout, then they are aborted.
         connections: All connections whose handshake is not over, those without a hello too.
+        tally: How many succeeded by kind and version, and how long they took; None unless
+            somebody asks.
     """
 
     __slots__ = (
@@ -128,10 +153,12 @@ class HandshakeLimiter:
         "max_handshakes",
         "max_waiting",
         "on_begin",
+        "on_end",
         "resumed",
         "running",
         "silent",
         "stalled",
+        "tally",
     )
 
     def __init__(
@@ -143,16 +170,19 @@ class HandshakeLimiter:
         max_stalled: int = 8192,
         log: FailureLog | None = None,
         on_begin: Callable[[], None] | None = None,
+        on_end: Callable[[Waiter], None] | None = None,
         plan: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_begin = on_begin
+        self.on_end = on_end
         self.max_handshakes = max_handshakes
         self.max_waiting = max_waiting
         self.log = log or FailureLog()
         self.completed = 0
         self.resumed = 0
         self.silent = 0
+        self.tally: HandshakeTally | None = None
         self.running = 0
         self.closing: Timeouts[Abortable] = Timeouts(CLOSE_TIMEOUT_S, _abort)
         self.connections: dict[Waiter, Timeouts[Waiter] | None] = {}
@@ -185,6 +215,8 @@ class HandshakeLimiter:
         timeouts = self.connections.pop(waiter, None)
         if timeouts is not None:
             timeouts.discard(waiter)
+        if self.on_end is not None:
+            self.on_end(waiter)
 
     def send_late(self, connection: Late) -> None:
         """Have `connection.send_waiting` called when the event loop has looked for input once.
@@ -204,7 +236,7 @@ class HandshakeLimiter:
         for connection in late:
             connection.send_waiting()
 
-    def acquire(self, waiter: Waiter) -> Admission:
+    def acquire(self, waiter: Waiter) -> Slot:
         """Ask for a slot for the first step, once the hello is there; who waits may `cancel`.
 
         A slot is given back by itself: by the turn of the event loop.
@@ -214,7 +246,7 @@ class HandshakeLimiter:
             return NOW
         return self._wait(waiter)
 
-    def acquire_again(self, waiter: Waiter) -> Admission:
+    def acquire_again(self, waiter: Waiter) -> Slot:
         """Ask for a slot for what the client of a stalled handshake has sent."""
         self.stalled.discard(waiter)
         if self.running < self._free:
@@ -252,7 +284,7 @@ class HandshakeLimiter:
         for connection in list(self.connections):
             connection.abort()
 
-    def _wait(self, waiter: Waiter) -> Admission:
+    def _wait(self, waiter: Waiter) -> Slot:
         """Put a connection into the queue; where that is full somebody has to go.
 
         While nobody waits the last slot of a turn is had here: so the next turn is planned when
@@ -266,16 +298,16 @@ class HandshakeLimiter:
         self._free = 0
         queue.add(waiter)
         if queue.crowd.count <= self.max_waiting:
-            return Admission.QUEUED
-        admission = Admission.QUEUED
+            return Slot.QUEUED
+        slot = Slot.QUEUED
         together = max(1, min(EVICTED_TOGETHER, self.max_waiting // 16))
         for victim in queue.crowd.most_crowded(together, newest=True):
             if victim is waiter:
                 queue.discard(waiter)
-                admission = Admission.REFUSED
+                slot = Slot.REFUSED
             else:
                 victim.evict()
-        return admission
+        return slot
 
     def _plan_turn(self) -> None:
         if not self._turn_planned:

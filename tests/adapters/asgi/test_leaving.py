@@ -67,6 +67,7 @@ async def test_a_client_that_leaves_in_its_body(caplog):
     line = one_line(caplog)
     assert line.startswith("The answer was not completed, since the connection was closed: POST")
     assert "ClientDisconnect" in line
+    assert not line.endswith(": ")  # it has no text of its own
 
 
 @on_both_loops

@@ -131,15 +131,28 @@ def test_nothing_is_refused_before_its_wrong_byte(name: str) -> None:
         assert parse_prelude(data[:-1], allow="any") is None
 
 
-@pytest.mark.parametrize(
-    ("allow", "data"),
-    [("v1", SIGNATURE[:1]), ("v2", b"P")],
+OTHER_VERSION = pytest.mark.parametrize(
+    ("allow", "start"),
+    [("v1", SIGNATURE), ("v2", b"PROXY ")],
     ids=["v2-to-v1-listener", "v1-to-v2-listener"],
 )
-def test_the_other_version_is_refused_at_its_first_byte(allow: str, data: bytes) -> None:
-    """A listener for one version refuses the other and names the fix."""
+
+
+@OTHER_VERSION
+def test_the_other_version_is_refused_when_it_is_certain(allow: str, start: bytes) -> None:
+    """A listener for one version refuses the other and names the fix, not before it can be told."""
+    for end in range(1, len(start)):
+        assert parse_prelude(start[:end], allow=allow) is None
     with pytest.raises(ProxyProtocolError, match="takes only " + allow):
-        parse_prelude(data, allow=allow)
+        parse_prelude(start, allow=allow)
+
+
+@OTHER_VERSION
+def test_what_begins_alike_is_not_the_other_version(allow: str, start: bytes) -> None:
+    """A request whose first byte is that of a PROXY header is told as no header at all."""
+    for end in range(1, len(start)):
+        with pytest.raises(ProxyProtocolError, match="no PROXY prelude"):
+            parse_prelude(start[:end] + b"?", allow=allow)
 
 
 def test_no_bytes_decide_nothing() -> None:

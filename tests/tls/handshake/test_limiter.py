@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.tls.handshake.limiter import AT_ONCE, TURN_S, Admission, HandshakeLimiter
+from edgeserver.tls.handshake.limiter import AT_ONCE, TURN_S, HandshakeLimiter, Slot
 from tests.tls.waiters import Asker, Turns, crowded, v4, v6
 
 
@@ -12,7 +12,7 @@ def stall(limiter, *keys):
     """Return connections with these keys, after a hello that had its slot."""
     askers = [Asker(key, limiter=limiter) for key in keys]
     for each in askers:
-        assert limiter.acquire(each) is Admission.NOW
+        assert limiter.acquire(each) is Slot.NOW
         limiter.stalled.add(each)
         limiter.running = 0  # the loop turns between them
     return askers
@@ -22,7 +22,7 @@ def test_slots_of_a_turn():
     """Above the slots of a turn connections wait, and get one in the next, in order."""
     limiter, turns = crowded(slots=2)
     askers = [Asker(v4(n)) for n in range(5)]
-    assert [limiter.acquire(each) for each in askers] == [Admission.QUEUED] * 5
+    assert [limiter.acquire(each) for each in askers] == [Slot.QUEUED] * 5
     assert (limiter.running, limiter.waiting, len(turns.planned)) == (2, 5, 1)
     turns.give()
     assert [each.admitted for each in askers] == [1, 1, 0, 0, 0]
@@ -30,19 +30,19 @@ def test_slots_of_a_turn():
     assert [each.admitted for each in askers] == [1, 1, 1, 1, 0]
     turns.give()
     assert (limiter.running, limiter.waiting, turns.planned) == (1, 0, [])
-    assert limiter.acquire(Asker()) is Admission.NOW
+    assert limiter.acquire(Asker()) is Slot.NOW
 
 
 def test_few_slots_are_had_without_a_turn():
     """The first of a turn do not wait; a queue of one is over with the next turn."""
     turns = Turns()
     limiter = HandshakeLimiter(plan=turns, clock=lambda: 0.0)
-    assert [limiter.acquire(Asker()) for _ in range(AT_ONCE)] == [Admission.NOW] * AT_ONCE
+    assert [limiter.acquire(Asker()) for _ in range(AT_ONCE)] == [Slot.NOW] * AT_ONCE
     assert len(turns.planned) == 1
-    assert limiter.acquire(Asker()) is Admission.QUEUED
+    assert limiter.acquire(Asker()) is Slot.QUEUED
     turns.give()
     assert (limiter.waiting, turns.planned) == (0, [])
-    assert limiter.acquire(Asker()) is Admission.NOW
+    assert limiter.acquire(Asker()) is Slot.NOW
 
 
 def test_newcomer_does_not_overtake():
@@ -52,7 +52,7 @@ def test_newcomer_does_not_overtake():
     limiter.acquire(first)
     limiter.acquire(second)
     turns.give()
-    assert limiter.acquire(third) is Admission.QUEUED
+    assert limiter.acquire(third) is Slot.QUEUED
     turns.give()
     assert (first.admitted, second.admitted, third.admitted) == (1, 1, 0)
 
@@ -121,9 +121,9 @@ def test_full_queue_refuses():
     limiter, turns = crowded(max_waiting=2)
     first, second, third, other = Asker(), Asker(), Asker(), Asker(v4(1))
     second.evict = lambda: limiter.cancel(second)
-    assert [limiter.acquire(each) for each in (first, second)] == [Admission.QUEUED] * 2
-    assert limiter.acquire(third) is Admission.REFUSED
-    assert limiter.acquire(other) is Admission.QUEUED
+    assert [limiter.acquire(each) for each in (first, second)] == [Slot.QUEUED] * 2
+    assert limiter.acquire(third) is Slot.REFUSED
+    assert limiter.acquire(other) is Slot.QUEUED
     assert (limiter.waiting, len(turns.planned)) == (2, 1)
     turns.give()
     turns.give()
@@ -146,9 +146,9 @@ def test_stalled_handshakes_hold_no_slot(addresses, count):
     stall(limiter, *(addresses[n % len(addresses)] for n in range(count)))
     assert len(limiter.stalled) == count
     honest = Asker(addresses[0], limiter=limiter)
-    assert limiter.acquire(honest) is Admission.NOW
+    assert limiter.acquire(honest) is Slot.NOW
     limiter.stalled.add(honest)
-    assert limiter.acquire_again(honest) is Admission.NOW
+    assert limiter.acquire_again(honest) is Slot.NOW
     assert (limiter.waiting, len(limiter.stalled), limiter.stalled.evicted) == (0, count, 0)
 
 
@@ -160,10 +160,10 @@ def test_flood_of_hellos_waits_for_itself():
         limiter.acquire(each)
     turns.give()
     honest = Asker(v4(99), limiter=limiter)
-    assert limiter.acquire(honest) is Admission.QUEUED
+    assert limiter.acquire(honest) is Slot.QUEUED
     turns.give()
     assert honest.admitted == 1
-    assert limiter.acquire_again(honest) is Admission.QUEUED
+    assert limiter.acquire_again(honest) is Slot.QUEUED
     turns.give()
     assert honest.admitted == 2
     assert sum(each.admitted for each in flood) == 16 * 3 - 2
@@ -219,7 +219,7 @@ def test_handshake_that_goes_on_is_not_evicted():
     limiter.running = 0
     (first,) = stall(limiter, v4(1))
     limiter.running = 1
-    assert limiter.acquire_again(first) is Admission.QUEUED
+    assert limiter.acquire_again(first) is Slot.QUEUED
     stall_next = Asker(v4(2), limiter=limiter)
     limiter.stalled.add(stall_next)
     assert (first.evicted, stall_next.evicted, len(limiter.stalled)) == (False, False, 1)
@@ -260,7 +260,7 @@ def test_books_balance(steps, total, per_client):
     stalled, waiting = [], []
 
     def ask(asker, place):
-        if place is Admission.NOW:
+        if place is Slot.NOW:
             limiter.stalled.add(asker)
             stalled.append(asker)
         else:
@@ -298,6 +298,6 @@ def test_one_after_the_other_never_waits():
     turns = Turns()
     limiter = HandshakeLimiter(plan=turns, clock=lambda: 0.0)
     for _ in range(10 * AT_ONCE):
-        assert limiter.acquire(Asker()) is Admission.NOW
+        assert limiter.acquire(Asker()) is Slot.NOW
         while turns.planned:
             turns.give()

@@ -1,0 +1,137 @@
+"""The form "what if": another peer, other headers, other rules, and who would be the client then.
+
+Decides how the form is read and what is refused; the answer is the trust policy's own. Everything
+is bounded, because strangers fill it in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.support.escape import escape
+
+__all__ = ["EXAMPLES", "RULES", "Form", "answer_form", "read_form"]
+
+RULES = {
+    "trust": "believe the proxies listed here",
+    "xheaders": "believe everybody (Tornado's xheaders)",
+    "off": "believe nobody: read no header",
+}
+"""The kinds of rules that can be tried."""
+
+_MOST_CHARACTERS = 4000
+_MOST_LINES = 50
+_MOST_PROXIES = 32
+_MOST_PARAMETERS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What was filled in; each is text as it was typed.
+
+    Args:
+        peer: Who connects.
+        headers: Header fields, one a line.
+        trust: The proxies that are believed, separated by commas or spaces.
+        source: The field that names the client.
+        rules: One of `RULES`.
+        scheme: The scheme of the connection itself.
+    """
+
+    peer: str = "10.0.0.5"
+    headers: str = "X-Forwarded-For: 6.6.6.6, 203.0.113.9"
+    trust: str = "10.0.0.0/8"
+    source: str = "x-forwarded-for"
+    rules: str = "trust"
+    scheme: str = "http"
+
+    def as_query(self) -> str:
+        """Return the form as a query string."""
+        return urlencode({name: getattr(self, name) for name in self.__slots__})
+
+
+EXAMPLES = {
+    "Forged, through your proxy": Form(),
+    "Forged, straight at the server": Form(
+        peer="203.0.113.9", headers="X-Forwarded-For: 6.6.6.6\nX-Real-IP: 6.6.6.6"
+    ),
+    "The same, where everybody is believed": Form(
+        peer="203.0.113.9",
+        headers="X-Forwarded-For: 6.6.6.6\nX-Real-IP: 6.6.6.6",
+        trust="",
+        rules="xheaders",
+    ),
+    "Two proxies, one forgotten": Form(
+        headers="X-Forwarded-For: 203.0.113.9, 198.51.100.7", trust="10.0.0.5"
+    ),
+    "Two headers that disagree": Form(
+        headers="X-Forwarded-For: 203.0.113.9\nX-Real-IP: 6.6.6.6\nX-Forwarded-Proto: https"
+    ),
+}
+"""Forms to click."""
+
+
+def read_form(query: str) -> Form | None:
+    """Return the form in a query string, or None where it has not been filled in."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:  # more parameters than the form has
+        return None
+    given = {
+        name: value[:_MOST_CHARACTERS] for name, value in pairs if name in Form.__annotations__
+    }
+    return Form(**given) if "peer" in given else None
+
+
+def answer_form(form: Form) -> dict[str, Any]:
+    """Return the proof of who the client would be, or `{"error": why}`."""
+    try:
+        policy = _policy(form)
+        head = _head(form.headers)
+        proof = policy.explain(peer=form.peer.strip(), headers=head, scheme=form.scheme)
+    except (ValueError, TypeError) as error:  # what is wrong in policies is a ValueError, too
+        return {"error": escape(str(error), 500)}
+    answer = proof.as_dict()
+    seen = {finding.code for finding in proof.findings}
+    more = [warning.as_dict() for warning in policy.warnings if warning.code not in seen]
+    answer["findings"] = [*(finding.as_dict() for finding in proof.findings), *more]
+    return answer
+
+
+def _policy(form: Form) -> TrustPolicy:
+    """Return the policy that a form describes.
+
+    Raises:
+        ValueError: It describes none.
+    """
+    if form.rules not in RULES:
+        raise ValueError(f"there are no rules {form.rules!r}; choose one of {', '.join(RULES)}")
+    if form.rules == "off":
+        return TrustPolicy.off()
+    proxies = form.trust.replace(",", " ").split()
+    if len(proxies) > _MOST_PROXIES:
+        raise ValueError(f"{len(proxies)} proxies are more than this page takes: {_MOST_PROXIES}")
+    if form.rules == "xheaders":
+        return TrustPolicy.tornado(proxies)
+    return TrustPolicy(proxies, source=form.source.strip())
+
+
+def _head(text: str) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a text, one a line.
+
+    Raises:
+        ValueError: A line is none, or there are too many.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > _MOST_LINES:
+        raise ValueError(f"{len(lines)} lines are more than this page takes: {_MOST_LINES}")
+    head = []
+    for number, line in enumerate(lines, start=1):
+        name, colon, value = line.partition(":")
+        if not colon or not name or name.strip() != name:
+            raise ValueError(f"line {number}: {line[:60]!r} is no header; write 'Name: value'")
+        head.append((name.encode(), value.strip(" \t").encode()))
+    return head
