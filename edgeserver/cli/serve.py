@@ -163,7 +163,9 @@ def _run_workers(plan: ServePlan) -> int:
     force = PlanInForce(plan, _say)
     watching = contextlib.ExitStack()
     with reported(debug=plan.debug, spell=plan.spell):
-        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
+        operators = (
+            open_admin(plan, lambda: force.plan, _listening_lines, _say) if plan.admin else None
+        )
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.

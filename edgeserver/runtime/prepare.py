@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_loop",
     "load_contexts",
+    "policy_lines",
     "policy_of",
     "prepare",
     "respelled",
@@ -132,6 +133,16 @@ def _prepare_listener(plan: ServePlan, listener: PlannedListener) -> None:
         listener.trust = policy_of(listener.trust_values)
         plan.notes += describe_policy(listener.trust)
     plan.notes[before:] = [_note_of(where, line) for line in plan.notes[before:]]
+
+
+def policy_lines(plan: ServePlan) -> list[str]:
+    """Return what is in force of proxies: for all listeners, and for those that have their own."""
+    lines = describe_policy(plan.server_options.get("trust"))
+    for listener in plan.listeners:
+        if listener.trust is not None:
+            where = render_bind(listener.bind)
+            lines += [_note_of(where, line) for line in describe_policy(listener.trust)]
+    return lines
 
 
 def _note_of(where: str, line: str) -> str:
@@ -260,8 +271,8 @@ async def _reload_tls(server: HTTPServer) -> None:
 def _prepare_trust(plan: ServePlan) -> None:
     """Build the trust policy, and say what is in force."""
     # Where no header is read it is said all the same whose are not.
-    policy = plan.server_options["trust"] = policy_of(plan.trust)
-    plan.notes += describe_policy(policy)
+    plan.server_options["trust"] = policy_of(plan.trust)
+    plan.notes += describe_policy(plan.server_options["trust"])
 
 
 def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
