@@ -25,7 +25,7 @@ from edgeserver.runtime.exits import EXIT_OK
 
 __all__ = ["run"]
 
-_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z-]*[a-z])\b")
+_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9-]*[a-z0-9])\b")
 
 
 def run(app: Any, **settings: Unpack[RunOptions]) -> None:
@@ -87,6 +87,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         elif setting.kind == "toggle":
             yield f"--no-{setting.name}"
         return
+    if setting.kind == "output" and isinstance(value, bool):
+        value = "-" if value else "off"
     for each in _each(setting, value):
         yield f"{setting.flag}={each}"
 

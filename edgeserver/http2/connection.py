@@ -946,6 +946,7 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
+        self._service.count_refused(rfc or "HTTP/2")
         rule = f" ({rfc})" if rfc else ""
         self.complain("HTTP/2 error from %s: %s%s", self.admission.info.peer, reason, rule)
 
@@ -1013,6 +1014,7 @@ class HTTP2Connection(asyncio.Protocol):
         """Act on a peer that has not sent in time what it should have."""
         if self._head_deadline <= now_s:
             self.complain("Timeout reading a frame from %s", self.admission.info.peer)
+            self._service.count_refused("header-timeout")
             self._end_all(ENHANCE_YOUR_CALM, "a frame did not come in time")
         elif self._eof:
             self.abort()

@@ -202,7 +202,7 @@ class Stream:
 
     def _begin(self, admission: Admission, head: RequestHead, ends: bool) -> None:
         exchange = self.exchange
-        if self._service.access_log is not None:
+        if self._service.timed:
             exchange.started_s = time.perf_counter()
         if not ends and b"expect" in head.fields:
             exchange.expects_continue = parse_expect_continue(head.fields[b"expect"])
@@ -420,6 +420,10 @@ class Stream:
 
     # What the exchange asks; see `ExchangeOwner`.
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        return self.reading and self.held is None
+
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete, though it may not have left."""
         self._give_back()
@@ -507,6 +511,7 @@ class Stream:
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
+        self._service.count_shed("max-held")
         self.answer(503, "no room for more bodies at present (max_held): try again")
 
     def _give_back(self) -> None:
@@ -519,6 +524,7 @@ class Stream:
 
     def refuse(self, error: HTTPInputError) -> None:
         """Answer a request that breaks a rule, and take no more of it."""
+        self._service.count_refused(error.rfc or f"status {error.status}")
         self.complain(
             "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_rule(error)
         )
@@ -572,6 +578,7 @@ class Stream:
         if self.reading and self.deadline <= now_s:
             self.deadline = NEVER
             self.complain("Timeout reading body from %s", str(self.exchange.context))
+            self._service.count_refused("body-timeout")
             self.answer(408, "the body did not come in time")
 
     def cut(self) -> None:

@@ -11,13 +11,14 @@ import importlib.util
 import logging
 import re
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edgeserver.config.bind import render_bind
 from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
-from edgeserver.config.trust import build_policy, describe_policy
+from edgeserver.config.trust import build_policy, describe_policy, stale_files
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.plan import (
@@ -52,6 +53,8 @@ _OPTION = re.compile(r'"([a-z_]+)"')
 _OF_HOST = re.compile(r'\bhosts\["([^"]*)"\]')
 """A host of the dict, as complaints write it: `hosts["a.example"]`."""
 
+_DAY_S = 86400
+
 _FILES = ("certfile", "keyfile", "ca-certs", "crl")
 """Settings whose complaints begin with their option and the file."""
 
@@ -82,6 +85,7 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
         if before is not None and before.audit == plan.audit:
             opened = before.server_options.get("audit_log")
         _prepare_audit(plan, plan.audit, opened)
+    _prepare_logs(plan)
     if plan.echo is not None:
         _prepare_echo(plan, plan.echo)
     _note_connections(plan)
@@ -271,8 +275,31 @@ async def _reload_tls(server: HTTPServer) -> None:
 def _prepare_trust(plan: ServePlan) -> None:
     """Build the trust policy, and say what is in force."""
     # Where no header is read it is said all the same whose are not.
-    plan.server_options["trust"] = policy_of(plan.trust)
-    plan.notes += describe_policy(plan.server_options["trust"])
+    policy = plan.server_options["trust"] = policy_of(plan.trust)
+    plan.notes += describe_policy(policy)
+    values = plan.trust
+    if values.get("trust_file_max_age") is not None:
+        plan.notes += [f"warning: {each}" for each in stale_files(values, now_s=time.time())]
+        plan.on_reload.append(lambda server: _warn_of_stale(values))
+        plan.on_start.append(lambda server: _watch_stale(values))
+
+
+def _warn_of_stale(values: Mapping[str, Any]) -> None:
+    """Log which files of ranges are older than they may be."""
+    for each in stale_files(values, now_s=time.time()):
+        gen_log.warning("%s", each)
+
+
+def _watch_stale(values: Mapping[str, Any]) -> None:
+    """Have it looked at once a day: a server may run for longer than a list is good."""
+    import asyncio  # by who serves alone: the parent has no event loop
+
+    def look() -> None:
+        _warn_of_stale(values)
+        loop.call_later(_DAY_S, look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_later(_DAY_S, look)
 
 
 def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
@@ -299,6 +326,21 @@ def _open_audit_log(request: AuditRequest) -> AuditLog:
             f"--audit-log {escape(request.path)}: {cause.strerror}; name a file that this user "
             "may write"
         ) from error
+
+
+def _prepare_logs(plan: ServePlan) -> None:
+    """Try to open the access log's file, and read what is said of Python's logging."""
+    if plan.logging.config is not None:
+        from edgeserver.logs.config import read_log_config
+
+        plan.logging_config = read_log_config(plan.logging.config)
+    if plan.access is None or plan.access.target == "-":
+        return
+    from edgeserver.logs.writer import check_log
+
+    # Each worker opens it: whoever holds it open here would keep a rotated file for good.
+    check_log(setting("access-log").flag, plan.access.target)
+    plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
 
 
 def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:

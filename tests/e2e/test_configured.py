@@ -45,7 +45,9 @@ admin = ["unix:admin.sock"]
 
 [process]
 workers = 2
-access-log = false
+
+[logs]
+access-log = "off"
 
 [[listener]]
 bind = "127.0.0.1:0"
@@ -114,13 +116,13 @@ def test_a_wrong_reload_changes_nothing_and_a_good_one_all(site: Path) -> None:
         path.write_text(changed + 'trust-file = ["absent"]\n[limits]\nbody-timeout = "never"\n')
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: nothing was changed")
-        assert "SIGHUP: edge.toml:25: [limits] body-timeout: never is not a time" in process.err
+        assert "SIGHUP: edge.toml:27: [limits] body-timeout: never is not a time" in process.err
         assert (clients(public), clients(private)) == ({"127.0.0.1"}, {"203.0.113.9"})
 
         path.write_text(changed + 'trust-file = ["absent"]\n')
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: nothing was changed", times=2)
-        assert "SIGHUP: edge.toml:23: [[listener]] trust-file[0]" in process.err
+        assert "SIGHUP: edge.toml:25: [[listener]] trust-file[0]" in process.err
         assert (clients(public), clients(private)) == ({"127.0.0.1"}, {"203.0.113.9"})
 
         path.write_text(changed)
