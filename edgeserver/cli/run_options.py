@@ -95,7 +95,7 @@ class RunOptions(TypedDict, total=False):
     no_keep_alive: bool | None
 
     # Logs.
-    access_log: str | None
+    access_log: str | bool | None
     no_access_log: bool | None
     access_log_format: Literal["text", "json", "combined"] | None
     access_log_sample: float | None

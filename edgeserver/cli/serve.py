@@ -186,7 +186,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
     with reported(debug=plan.debug, spell=plan.spell):
-        operators = _open_admin(plan, log) if plan.admin else None
+        operators = _open_admin(plan, force, log) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -224,11 +224,11 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
         force.close()
 
 
-def _open_admin(plan: ServePlan, log: ErrorLog) -> Any:
+def _open_admin(plan: ServePlan, force: Any, log: ErrorLog) -> Any:
     """Open the admin listener, which takes more modules than the parent needs without it."""
     from edgeserver.runtime.admin import open_admin
 
-    return open_admin(plan, _listening_lines(plan), log.say)
+    return open_admin(plan, lambda: force.plan, _listening_lines, log.say)
 
 
 def _watch_sources(plan: ServePlan, log: ErrorLog) -> Any:

@@ -339,7 +339,7 @@ def _rebase(setting: Setting, text: str, directory: str) -> str:
     """Return a value in which paths are relative to where the server runs, not to the file."""
     if not directory:
         return text
-    if setting.kind in ("file", "directory") and text not in _NOT_PATHS:
+    if setting.kind in ("file", "directory", "output") and text not in _NOT_PATHS:
         return os.path.join(directory, text)
     if setting.name == "tls-host":
         name, _, files = text.partition("=")

@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "PATHS", "Admin"]
 COMMANDS: Final = ("reload", "roll", "drain")
 """What can be asked for with POST, over the Unix socket only."""
 
-PATHS: Final = ("/live", "/ready", "/metrics", "/status")
+PATHS: Final = ("/live", "/ready", "/metrics", "/status", "/config")
 """What can be read."""
 
 
@@ -27,32 +27,37 @@ class Admin:
     """Answers requests.
 
     Args:
-        facts: What does not change.
-        report: Returns what does; told whether memory is asked for, which takes time to find out.
+        facts: Returns what changes with the configuration alone.
+        report: Returns what else does; told whether memory is asked for, which takes time to find
+            out.
         command: Does what `COMMANDS` name; it returns at once, with why it is not done if so.
+        configuration: Returns the configuration in force, as the lines of a file.
     """
 
     def __init__(
         self,
-        facts: Facts,
+        facts: Callable[[], Facts],
         report: Callable[[bool], ServerReport],
         command: Callable[[str], str],
+        configuration: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._facts = facts
         self._report = report
         self._command = command
+        self._configuration = configuration
         self._answers: Mapping[str, Callable[[AdminRequest], Answer]] = {
             "/live": self._live,
             "/ready": self._ready,
             "/metrics": self._metrics,
             "/status": self._status,
+            "/config": self._config,
         }
 
     def __call__(self, request: AdminRequest) -> Answer:
         """Answer one request.
 
         Raises:
-            Refusal: There is nothing of that name, or not for whoever asks.
+            AdminRefusal: There is nothing of that name, or not for whoever asks.
         """
         if request.path.removeprefix("/") in COMMANDS:
             return self._do(request)
@@ -92,13 +97,18 @@ class Admin:
 
     def _metrics(self, request: AdminRequest) -> Answer:
         try:
-            body, content_type = render_metrics(request.accept, self._facts, self._report(True))
+            body, content_type = render_metrics(request.accept, self._facts(), self._report(True))
         except NotInstalledError as error:
             raise AdminRefusal(501, str(error)) from error
         return Answer(body=body, content_type=content_type)
 
     def _status(self, request: AdminRequest) -> Answer:
-        status = status_of(self._facts, self._report(True))
+        status = status_of(self._facts(), self._report(True))
         if "text/html" in request.accept:
             return Answer(body=render_status_page(status), content_type="text/html; charset=utf-8")
         return Answer(body=status)
+
+    def _config(self, request: AdminRequest) -> Answer:
+        if not request.is_local:
+            raise AdminRefusal(403, "/config is for the Unix socket only: --admin unix:PATH")
+        return Answer(body={"lines": list(self._configuration())})

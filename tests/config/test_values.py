@@ -38,7 +38,7 @@ VALUES = [
     ("body-timeout", "1m", 60.0),
     ("audit-sample", 0.5, 0.5),
     ("factory", True, True),
-    ("access-log", "off", "off"),
+    ("wsgi-buffering", False, False),
     ("loop", "uvloop", "uvloop"),
     ("certfile", "a.pem", "a.pem"),
 ]

@@ -20,7 +20,9 @@ class Asked:
     def __init__(self, report: ServerReport) -> None:
         self.commands: list[str] = []
         self.refused = ""
-        self._admin = Admin(FACTS, lambda with_memory: report, self._do)
+        self._admin = Admin(
+            lambda: FACTS, lambda with_memory: report, self._do, lambda: ("[process]",)
+        )
 
     def _do(self, command: str) -> str:
         self.commands.append(command)
@@ -42,7 +44,8 @@ class Asked:
 def test_what_can_be_read(path: str) -> None:
     """Each path answers GET and HEAD, and nothing else."""
     ask = Asked(running())
-    assert ask.status(path) == ask.status(path, "HEAD") == 200
+    local = {"is_local": path == "/config"}
+    assert ask.status(path, **local) == ask.status(path, "HEAD", **local) == 200
     assert ask.status(path, "POST", is_local=True) == 405
 
 
@@ -151,3 +154,10 @@ def test_a_worker_that_says_nonsense(text: bytes) -> None:
     render_answer(ask("/status"))
     render_answer(ask("/status", accept="text/html"))
     assert ask.status("/metrics") == 200
+
+
+def test_the_configuration_in_force() -> None:
+    """It is told over the Unix socket alone: it names files and addresses."""
+    ask = Asked(running())
+    assert ask("/config", is_local=True).body == {"lines": ["[process]"]}
+    assert ask.status("/config") == 403
