@@ -191,13 +191,18 @@ class HTTPService:
 
     # Connections come and go.
 
-    def info_of(self, transport: asyncio.BaseTransport, prelude: Any) -> ConnectionInfo:
-        """Return the ends of a connection, plain or over TLS.
+    def meet(
+        self, connection: ServedConnection, transport: asyncio.BaseTransport, prelude: Any
+    ) -> ConnectionInfo | None:
+        """Return the ends of a fresh connection; None where its client has too many, and it goes.
 
         Args:
-            transport: Its transport.
+            connection: The connection.
+            transport: Its transport, plain or TLS.
             prelude: The PROXY header that came first, or None.
         """
+        if self.clients is not None and not self.clients.enter(connection, transport, prelude):
+            return None
         secure = transport.get_extra_info("sslcontext") is not None
         return ConnectionInfo(
             transport.get_extra_info("peername"),

@@ -245,13 +245,12 @@ class HTTP2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called with a fresh transport, plain or TLS."""
         service = self._service
-        if service.clients is not None and not service.clients.enter(
-            self, transport, self._prelude
-        ):
+        info = service.meet(self, transport, self._prelude)
+        if info is None:
             return
+        self.admission.info = info
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        info = self.admission.info = service.info_of(transport, self._prelude)
         ready = service.ready_future(loop)
         self.sender = FrameSender(self.transport, loop, service.batch, ready, self)
         service.opened(self, loop)

@@ -62,9 +62,19 @@ def open_admin(
     if not can_render():
         plan.notes.append(f"warning: {INSTALL}; until then /metrics is told so")
 
+    known = plan, _facts(plan, listeners(plan))
+
     def facts() -> Facts:
+        # Asked for once for each plan: at the end of the server its sockets are closed.
+        nonlocal known
         now = in_force()
-        return _facts(now, listeners(now))
+        if now is not known[0]:
+            try:
+                where = listeners(now)
+            except OSError:
+                where = known[1].listeners
+            known = now, _facts(now, where)
+        return known[1]
 
     def configuration() -> tuple[str, ...]:
         effective = in_force().effective
