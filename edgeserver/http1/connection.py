@@ -144,8 +144,7 @@ class HTTP1Connection(asyncio.Protocol):
         self.admission.info = info
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        ready = service.ready_future(loop)
-        self.output = OutputBuffer(self.transport, loop, service.batch, ready)
+        self.output = OutputBuffer(self.transport, loop, service.batch, service.ready_future(loop))
         service.opened(self, loop)
         self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
