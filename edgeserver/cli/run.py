@@ -87,6 +87,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         elif setting.kind == "toggle":
             yield f"--no-{setting.name}"
         return
+    if setting.kind == "output" and isinstance(value, bool):
+        value = "-" if value else "off"
     for each in _each(setting, value):
         yield f"{setting.flag}={each}"
 

@@ -31,11 +31,12 @@ if __name__ == "__main__":
 """
 
 KINDS = {
-    "str": {"text", "file", "directory", "address"},
+    "str": {"text", "file", "directory", "address", "rate"},
     "int": {"number"},
     "int | str": {"bytes"},
     "float": {"seconds", "share"},
     "bool": {"switch", "toggle"},
+    "bool | str": {"output"},
 }
 
 
@@ -75,7 +76,7 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
     ("settings", "error", "says"),
     [
         ({"wokers": 2}, TypeError, r"run\(\) has no setting 'wokers'; did you mean workers\?"),
-        ({"access_log": "no"}, TypeError, "access_log='no' is neither True nor False"),
+        ({"debug": "no"}, TypeError, "debug='no' is neither True nor False"),
         ({"workers": 0}, ConfigurationError, "'workers': 0 is not a whole number"),
         ({"max_body_size": "big"}, ConfigurationError, "big is not a number of bytes"),
         (
@@ -86,7 +87,7 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
         (
             {"access_log": False, "access_log_format": "json"},
             ConfigurationError,
-            "^access_log=False and access_log_format contradict each other",
+            "^access_log off and access_log_format contradict each other",
         ),
         ({"source": "forwarded"}, ConfigurationError, "^source .*; add trust or trust_file"),
         ({"http2": 1}, TypeError, "http2=1 is neither True nor False"),
