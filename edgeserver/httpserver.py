@@ -21,6 +21,7 @@ from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.request_ids import RequestIds
 from edgeserver.http.service import HTTPService
 from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
@@ -39,9 +40,13 @@ from edgeserver.server.arguments import (
     known_http2,
     known_protocol,
     limits_given,
+    shedding_of,
+    slow_limit,
     trust_of,
 )
 from edgeserver.server.capacity import Capacity
+from edgeserver.server.front import Front, SheddingGate
+from edgeserver.server.slow_requests import SlowRequests
 from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
 from edgeserver.support.counters import CounterRow
@@ -117,6 +122,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
         strict_transport_security: The value of `Strict-Transport-Security`, such as
             `"max-age=31536000"`, sent with every answer over TLS that ends here.
+        request_id_header: The field of each request's id, such as `"X-Request-ID"`: that of a
+            listed proxy is believed, else one is made. It stands in the answer, in the access and
+            audit logs and in what the application is told. None for no ids.
+        slow_request: Seconds after which it is logged what a request waits for that still runs;
+            None for never.
+        max_in_flight: Most requests that are served at once; more are told 503. None for no limit.
+        client_rate: How many requests one client may have, such as `"20/s,burst=40"`; more are
+            told 429. The client is the resolved one, IPv6 by /64. None for no limit.
+        client_connections: Most connections of one client; a request on another is told 429. None
+            for no limit.
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
@@ -155,6 +170,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
         strict_transport_security: str | None = None,
+        request_id_header: str | None = None,
+        slow_request: float | None = None,
+        max_in_flight: int | None = None,
+        client_rate: str | None = None,
+        client_connections: int | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
         self.http2 = known_http2(http2)
@@ -193,10 +213,25 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 max_body_size=max_buffer_size if max_body_size is None else max_body_size,
             ),
         )
+        request_ids = None if request_id_header is None else RequestIds(request_id_header)
+        self._shedding = shedding_of(max_in_flight, client_rate, client_connections)
+        slow_s = slow_limit(slow_request)
+        delegate: Any = self._take_callback(request_callback)
+        front = None
+        if request_ids is not None or self._shedding is not None or slow_s is not None:
+            # Nothing stands before the delegate of a server that has none of these.
+            front = Front(
+                delegate,
+                request_ids=request_ids,
+                shedding=self._shedding,
+                access_log=access_log,
+            )
+            delegate, access_log = front, front.ended
         self._join(
             limits,
-            self._take_callback(request_callback),
+            delegate,
             policy,
+            request_ids=request_ids,
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
@@ -204,6 +239,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             # strangers send would stand among their own.
             claims_level=logging.INFO if trust is None else logging.WARNING,
         )
+        if front is not None:
+            front.count_shed = self._service.count_shed
+        if slow_s is not None:
+            self._watch_slow(slow_s)
 
     @initialized_by(initialize)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -213,9 +252,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _join(
         self,
         limits: HTTPLimits,
-        delegate: HTTPServerConnectionDelegate,
+        delegate: Any,
         policy: TrustPolicy,
         *,
+        request_ids: RequestIds | None,
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
@@ -228,6 +268,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             trust=policy,
             access_log=access_log,
             audit_log=audit_log,
+            request_ids=request_ids,
             strict_transport=strict_transport,
             protocol=self.protocol,
             on_open=self._count_begun,
@@ -248,12 +289,25 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self.max_connections_per_client,
             claims_level=claims_level,
         )
+        if self._shedding is not None and self._shedding.connections is not None:
+            self._service.clients = SheddingGate(self._shedding, self._service.clients)
+
+    def _watch_slow(self, limit_s: float) -> None:
+        """Have it said what requests wait for that run for longer than that."""
+        connections = self._service.connections
+        watch = SlowRequests(
+            limit_s,
+            lambda: [each for connection in connections.open for each in connection.exchanges],
+            self._where_is,
+        )
+        self._service.on_tick.append(watch.look)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
         self.request_callback = request_callback
         delegate = delegate_for(request_callback)
         self._go_away = getattr(delegate, "go_away", None)
+        self._where_is = getattr(delegate, "where_is", lambda connection: "")
         self._start_request = delegate.start_request
         self._on_close = getattr(delegate, "on_close", None)
         # A subclass may override start_request, as Tornado allows; else nothing is between.
@@ -532,6 +586,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def held_bytes(self) -> int:
         """How many bytes of bodies and messages are held at present; see `max_held`."""
         return self._service.budget.held
+
+    @property
+    def shed(self) -> dict[str, int]:
+        """How many requests were told to come back later, by the reason.
+
+        They are `max-in-flight`, `client-rate` and `client-connections`; empty where nothing is
+        bounded.
+        """
+        return {} if self._shedding is None else dict(self._shedding.counts)
 
     def _count_opening(self) -> int:
         """Return how many connections have not come as far as HTTP."""

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
 from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, flags_said
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
+
+if TYPE_CHECKING:
+    from edgeserver.logs.setup import ErrorLog
 
 __all__ = ["execute", "open_plan", "serve"]
 
@@ -76,8 +79,12 @@ def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> Ser
 
 def _open(plan: ServePlan) -> None:
     """Build what a plan asks for, and open its sockets."""
-    _prepare(plan)
-    _open_listeners(plan)
+    log = _begin_log(plan)
+    try:
+        _prepare(plan)
+        _open_listeners(plan, log)
+    finally:
+        log.end()
 
 
 def execute(plan: ServePlan) -> int:
@@ -86,12 +93,23 @@ def execute(plan: ServePlan) -> int:
     Raises:
         EdgeServerError: The one process that serves could not start.
     """
+    log = _begin_log(plan)
     try:
-        return _run_alone(plan) if plan.single_process else _run_workers(plan)
+        return _run_alone(plan, log) if plan.single_process else _run_workers(plan, log)
     except KeyboardInterrupt:  # before there is a loop that takes SIGINT
         return 130
     finally:
+        log.end()
         _close_listeners(plan)
+
+
+def _begin_log(plan: ServePlan) -> ErrorLog:
+    """Have what is said from now on look as it was asked for; who forks has no thread."""
+    from edgeserver.logs.setup import ErrorLog
+
+    log = ErrorLog(**plan.logging.handler_options, threaded=False)
+    log.begin()
+    return log
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -101,7 +119,7 @@ def _prepare(plan: ServePlan) -> None:
     prepare(plan)
 
 
-def _open_listeners(plan: ServePlan) -> None:
+def _open_listeners(plan: ServePlan, log: ErrorLog) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
     from edgeserver.runtime.reconfigure import open_listener
     from edgeserver.runtime.sockets import ActivatedSockets
@@ -111,7 +129,7 @@ def _open_listeners(plan: ServePlan) -> None:
         for listener in (*plan.listeners, *plan.redirects):
             open_listener(plan, listener, activated)
         for name in map(escape, activated.left):
-            _say(
+            log.say(
                 f"systemd has passed sockets named {name} that nobody asks for; add"
                 f" --bind systemd:{name}, or take them out of the socket unit"
             )
@@ -129,12 +147,18 @@ def _close_listeners(plan: ServePlan) -> None:
             close_sockets(listener.sockets)
 
 
-def _announce(plan: ServePlan, kind: str) -> None:
-    """Print the start lines; standard output is the log's alone where that is JSON."""
+def _announce(plan: ServePlan, kind: str, log: ErrorLog) -> None:
+    """Print the start lines; an output is the log's alone where that is JSON."""
     from edgeserver.cli.banner import print_lines, render_banner
 
-    stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
+    lines = render_banner(plan, kind)
+    if plan.logging.format == "json":
+        for line in lines:
+            log.say(line)
+        return
+    only_log = plan.access is not None and plan.access.takes_stdout
+    stream = sys.stderr if only_log else sys.stdout
+    print_lines(lines, stream, took_s=time.monotonic() - plan.began_s)
 
 
 def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
@@ -144,26 +168,26 @@ def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
     return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
 
 
-def _run_alone(plan: ServePlan) -> int:
+def _run_alone(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in this process."""
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.worker import run_process
 
     manager = take_manager(os.environ)
-    return run_process(plan, announce=lambda kind: _announce(plan, kind), manager=manager)
+    return run_process(plan, announce=lambda kind: _announce(plan, kind, log), manager=manager)
 
 
-def _run_workers(plan: ServePlan) -> int:
+def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in processes of their own, and watch them in this one."""
     from edgeserver.runtime.admin import open_admin
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
-    force = PlanInForce(plan, _say)
+    force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
     with reported(debug=plan.debug, spell=plan.spell):
-        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
+        operators = open_admin(plan, _listening_lines(plan), log.say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -179,9 +203,9 @@ def _run_workers(plan: ServePlan) -> int:
             return failure.exit_code
 
     def on_ready(kind: str) -> None:
-        _announce(plan, kind)
+        _announce(plan, kind, log)
         if plan.reloads:
-            watching.callback(_watch_sources(plan).terminate)
+            watching.callback(_watch_sources(plan, log).terminate)
 
     try:
         return run_workers(
@@ -191,7 +215,7 @@ def _run_workers(plan: ServePlan) -> int:
             queues=force.queues,
             shared_queue=force.queues.is_shared,
             on_ready=on_ready,
-            say=_say,
+            say=log.say,
             manager=take_manager(os.environ),
             operators=operators,
             configuration=force,
@@ -201,16 +225,10 @@ def _run_workers(plan: ServePlan) -> int:
         force.close()
 
 
-def _watch_sources(plan: ServePlan) -> Any:
+def _watch_sources(plan: ServePlan, log: ErrorLog) -> Any:
     """Start the process that asks for a roll when a source has changed, and return it."""
     from edgeserver.runtime.watch import start_watching
 
     path = plan.configuration.path if plan.configuration is not None else None
-    _say(f"--reload: watching {escape(os.path.abspath(plan.app_dir))}")
+    log.say(f"--reload: watching {escape(os.path.abspath(plan.app_dir))}")
     return start_watching(plan.app_dir, [] if path is None else [path], os.getpid())
-
-
-def _say(line: str) -> None:
-    """Print one line for the operator; a reader that is gone is no reason to stop watching."""
-    with contextlib.suppress(OSError):
-        click.echo(f"edgeserver: {line}", err=True)

@@ -49,6 +49,8 @@ Kind = Literal[
     "switch",  # said or not
     "toggle",  # said either way, or not
     "application",  # what is served, an argument of the command and not a flag
+    "rate",  # such as 20/s,burst=40
+    "output",  # a file to write to, - for standard output, or off
 ]
 """How a value is written and checked."""
 
@@ -67,11 +69,18 @@ TABLES = {
     "audit": "Audit",
     "admin": "Operators",
     "limits": "Limits (of one worker)",
+    "logs": "Logs",
     "process": "Process",
 }
 """The tables of settings, in the order in which people read them, and the title of each."""
 
-_METAVARS = {"file": "FILE", "directory": "DIR", "bytes": "BYTES", "seconds": "SECONDS"}
+_METAVARS = {
+    "file": "FILE",
+    "directory": "DIR",
+    "bytes": "BYTES",
+    "seconds": "SECONDS",
+    "output": "-|FILE|off",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -784,6 +793,35 @@ _LIMITS = (
         help="Connections of one client, listed proxies apart.",
     ),
     Setting(
+        name="max-in-flight",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="no limit",
+        metavar="N",
+        least=1,
+        help="Requests that are served at once; then 503.",
+    ),
+    Setting(
+        name="client-rate",
+        table="limits",
+        kind="rate",
+        taker="server",
+        shown="no limit",
+        metavar="N/s[,burst=N]",
+        help="Requests of one client, as resolved, a second, minute (/m) or hour (/h); then 429.",
+    ),
+    Setting(
+        name="client-connections",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="no limit",
+        metavar="N",
+        least=1,
+        help="Connections of one client, as resolved; then 429.",
+    ),
+    Setting(
         name="decompress-request",
         table="limits",
         kind="switch",
@@ -798,6 +836,81 @@ _LIMITS = (
         taker="server",
         default=False,
         help="One request for each connection.",
+    ),
+)
+
+_LOGS = (
+    Setting(
+        name="access-log",
+        table="logs",
+        kind="output",
+        default="-",
+        reloads=True,
+        help=(
+            "Where the line for each request goes: - is standard output. A Tornado application has "
+            "a log of its own, and this one where a flag asks for it."
+        ),
+    ),
+    Setting(
+        name="no-access-log",
+        table="logs",
+        kind="switch",
+        help="The same as --access-log off.",
+    ),
+    Setting(
+        name="access-log-format",
+        table="logs",
+        kind="choice",
+        choices=("text", "json", "combined"),
+        shown="as --log-format",
+        help="How such a line looks; json moves the start lines to standard error.",
+    ),
+    Setting(
+        name="access-log-sample",
+        table="logs",
+        kind="share",
+        metavar="SHARE",
+        help="A line for a share of the requests only, and for all errors, slow ones and those "
+        "with findings.",
+    ),
+    Setting(
+        name="request-id-header",
+        table="logs",
+        kind="text",
+        taker="server",
+        metavar="HEADER",
+        help="Give each request an id, in answer and logs too: a listed proxy's of this header, "
+        "else a new one; such as X-Request-ID.",
+    ),
+    Setting(
+        name="slow-request",
+        table="logs",
+        kind="seconds",
+        taker="server",
+        help="Log what a request waits for that has run for longer than this.",
+    ),
+    Setting(
+        name="log-format",
+        table="logs",
+        kind="choice",
+        choices=("text", "json"),
+        default="text",
+        help="How the lines on standard error look, and those of the access log.",
+    ),
+    Setting(
+        name="log-level",
+        table="logs",
+        kind="choice",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="Which lines the server writes to standard error.",
+    ),
+    Setting(
+        name="log-config",
+        table="logs",
+        kind="file",
+        help="Python's logging for each worker, as logging.config.dictConfig takes it: TOML, or "
+        "JSON where the name ends with .json.",
     ),
 )
 
@@ -910,24 +1023,6 @@ _PROCESS = (
         help="The event loop; auto is uvloop where it is installed.",
     ),
     Setting(
-        name="access-log",
-        table="process",
-        kind="toggle",
-        default=True,
-        help=(
-            "One line for each request on standard output; a Tornado application has its own, "
-            "and this one where it is asked for."
-        ),
-    ),
-    Setting(
-        name="access-log-format",
-        table="process",
-        kind="choice",
-        choices=("text", "json"),
-        default="text",
-        help="json moves the start lines to standard error.",
-    ),
-    Setting(
         name="debug",
         table="process",
         kind="switch",
@@ -946,6 +1041,7 @@ SETTINGS: dict[str, Setting] = {
         *_AUDIT,
         *_ADMIN,
         *_LIMITS,
+        *_LOGS,
         *_PROCESS,
     )
 }

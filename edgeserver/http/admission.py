@@ -21,6 +21,7 @@ from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
+from edgeserver.support.spelling import spelled
 
 __all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
 
@@ -182,6 +183,9 @@ class Admission:
 
     def _audit(self, audit_log: Auditor, exchange: Exchange, bound: BoundTrust) -> None:
         """Have the proof of the request's client recorded."""
+        ids = self._service.request_ids
+        if ids is not None:
+            ids.give(exchange)
         pairs = exchange.head_pairs
         # Not exchange.explain: what waits must not keep a connection and its buffers.
         explain = functools.partial(bound.report, pairs)
@@ -193,6 +197,7 @@ class Admission:
             pairs=pairs,
             bound=bound,
             policy=self._trust,
+            request_id=exchange.request_id,
         )
 
     def _bind(self, trust: Trust) -> BoundTrust:
@@ -229,7 +234,8 @@ def close_delegate(delegate: HTTPMessageDelegate) -> None:
 def too_long(length: int, most: int) -> HTTPInputError:
     """Return the refusal of a body that declares more bytes than it may have."""
     return HTTPInputError(
-        f"Content-Length too long: {length} bytes are more than {most} (max_body_size)",
+        f"Content-Length too long: {length} bytes are more than {most}"
+        f" ({spelled('max_body_size')})",
         status=413,
         rfc="RFC 9110 section 15.5.14",
     )

@@ -24,12 +24,14 @@ from edgeserver.http.protocols import (
     TakesRequests,
     Trust,
 )
+from edgeserver.http.request_ids import RequestIds
 from edgeserver.http.tally import RequestTally
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log, gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
+from edgeserver.support.spelling import spelled
 from edgeserver.support.turns import TurnBudget, turns_of
 
 __all__ = ["HTTPService", "TrustSource"]
@@ -63,6 +65,7 @@ class HTTPService:
         trust: How the client's address is decided, or None to take the peer's.
         access_log: Called with each exchange that has ended, or None.
         audit_log: Gets the proof of each request's client to record, or None.
+        request_ids: What gives each request an id, or None.
         strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
         turns: The time of a turn of the event loop, or None for the loop's own.
@@ -87,6 +90,7 @@ class HTTPService:
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
+        adds_lines: Whether an answer may have lines of the server's own.
         timed: Whether it is asked when each request began and ended: for a log, or the tally.
         tally: How many requests have ended, to be added to where no log hears of them either;
             None where one does, or nobody asks.
@@ -103,6 +107,7 @@ class HTTPService:
         trust: Trust | None = None,
         access_log: Callable[[Any], None] | None = None,
         audit_log: Auditor | None = None,
+        request_ids: RequestIds | None = None,
         strict_transport: str | None = None,
         protocol: str | None = None,
         turns: TurnBudget | None = None,
@@ -123,6 +128,7 @@ class HTTPService:
         self.believed = TrustSource(trust)
         self.access_log = access_log
         self.audit_log = audit_log
+        self.request_ids = request_ids
         self.strict_transport = strict_transport
         self.protocol = protocol
         self.clients = clients
@@ -133,7 +139,8 @@ class HTTPService:
         self.draining = False
         self.must_close = limits.no_keep_alive
         self.closes_each = limits.no_keep_alive
-        self.plain_answers = not self.must_close and strict_transport is None
+        self.adds_lines = strict_transport is not None or request_ids is not None
+        self.plain_answers = not self.must_close and not self.adds_lines
         self.budget = HeldBudget(limits.max_held)
         self.batch = WriteBatch(limits.write_timeout)
         self.connections = ConnectionRegistry(on_open, on_close)
@@ -260,10 +267,11 @@ class HTTPService:
         if now >= self._next_warning_s:
             self._next_warning_s = now + WARNING_EVERY_S
             gen_log.warning(
-                "%d bytes of bodies and messages are held, of %d (max_held): bodies are told 503"
+                "%d bytes of bodies and messages are held, of %d (%s): bodies are told 503"
                 " until some are let go",
                 self.budget.held,
                 self.budget.max_bytes,
+                spelled("max_held"),
             )
 
     def complain(

@@ -53,6 +53,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
+from edgeserver.support.spelling import spelled
 from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
@@ -683,6 +684,11 @@ class HTTP1Connection(asyncio.Protocol):
         if self.body is not None and self.body.decoder is not None:
             self.deadline = self.output.loop.time() + timeout_s
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        body = self.body
+        return body is not None and body.pending and body.held is None
+
     def local_address(self) -> Any:
         """Return the address that the connection came in on; None once it is gone."""
         return None if self.transport is None else self.transport.get_extra_info("sockname")
@@ -726,7 +732,8 @@ class HTTP1Connection(asyncio.Protocol):
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
         self._service.count_shed("max-held")
-        self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
+        setting = spelled("max_held")
+        self._answer_and_close(503, f"no room for more bodies at present ({setting}): try again")
 
     def _held_share(self) -> HeldShare:
         if self._share is None:
@@ -753,6 +760,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
         line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
+        ids = self._service.request_ids
+        if ids is not None and exchange is not None and exchange.request_id is not None:
+            line += ids.line(exchange.request_id)
         answer = refusal_bytes(status, reason, exchange, line)
         if exchange is None and self._service.timed:
             info, sent = self.admission.info, len(answer)

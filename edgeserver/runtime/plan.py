@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HTTP2_MODES",
+    "AccessRequest",
     "AuditRequest",
     "Configuration",
     "EchoRequest",
     "Hook",
+    "LoggingRequest",
     "PlannedListener",
     "ServePlan",
     "TLSRequest",
@@ -134,6 +136,58 @@ def _as_it_is(message: str) -> str:
     return message
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccessRequest:
+    """Which access log there is to be.
+
+    Args:
+        target: The file that is appended to, or `"-"` for standard output.
+        format: `"text"`, `"json"` or `"combined"`.
+        sample: The share of unremarkable requests that have a line.
+        is_asked: Whether somebody asked for it: Tornado applications write one themselves.
+    """
+
+    target: str = "-"
+    format: str = "text"
+    sample: float = 1.0
+    is_asked: bool = False
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether nothing else may go to standard output."""
+        return self.target == "-" and self.format == "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingRequest:
+    """How what is said on standard error is to look.
+
+    Args:
+        format: `"text"` or `"json"`.
+        level: The least level that the server's own lines have, such as `"INFO"`.
+        config: A file for `logging.config.dictConfig`, or None.
+        is_asked: Whether somebody asked for the format: it then goes before what the application
+            has set up.
+        has_level: Whether somebody asked for the level.
+    """
+
+    format: str = "text"
+    level: str = "INFO"
+    config: str | None = None
+    is_asked: bool = False
+    has_level: bool = False
+
+    @property
+    def handler_options(self) -> dict[str, Any]:
+        """The keyword arguments of `ErrorLog` that say so."""
+        return {
+            "format": self.format,
+            "level": self.level,
+            "is_asked": self.is_asked,
+            "has_level": self.has_level,
+        }
+
+
 @dataclass(kw_only=True)
 class PlannedListener:
     """One `--bind` or `[[listener]]`, and the sockets that it became.
@@ -207,8 +261,9 @@ class ServePlan:
         reloads: Whether a source that changes has the workers replaced.
         admin: Where operators are answered.
         admin_token_file: The file with what they show where that is not a Unix socket.
-        access_log_format: `"text"`, `"json"`, or None for no access log.
-        access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
+        access: The access log that is wanted, or None.
+        logging: How what is said on standard error looks.
+        logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
         began_s: When the start began, on the monotonic clock.
@@ -257,8 +312,9 @@ class ServePlan:
     reloads: bool = False
     admin: list[Bind] = field(default_factory=list)
     admin_token_file: str | None = None
-    access_log_format: str | None = "text"
-    access_log_asked: bool = False
+    access: AccessRequest | None = None
+    logging: LoggingRequest = field(default_factory=LoggingRequest)
+    logging_config: dict[str, Any] | None = None
     loop: str = "auto"
     debug: bool = False
     began_s: float = field(default_factory=time.monotonic)

@@ -84,6 +84,7 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
         if before is not None and before.audit == plan.audit:
             opened = before.server_options.get("audit_log")
         _prepare_audit(plan, plan.audit, opened)
+    _prepare_logs(plan)
     if plan.echo is not None:
         _prepare_echo(plan, plan.echo)
     _note_connections(plan)
@@ -314,6 +315,21 @@ def _open_audit_log(request: AuditRequest) -> AuditLog:
             f"--audit-log {escape(request.path)}: {cause.strerror}; name a file that this user "
             "may write"
         ) from error
+
+
+def _prepare_logs(plan: ServePlan) -> None:
+    """Try to open the access log's file, and read what is said of Python's logging."""
+    if plan.logging.config is not None:
+        from edgeserver.logs.config import read_log_config
+
+        plan.logging_config = read_log_config(plan.logging.config)
+    if plan.access is None or plan.access.target == "-":
+        return
+    from edgeserver.logs.writer import check_log
+
+    # Each worker opens it: whoever holds it open here would keep a rotated file for good.
+    check_log(setting("access-log").flag, plan.access.target)
+    plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
 
 
 def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import logging
 import os
 import random
 import signal
@@ -20,12 +19,15 @@ from typing import Any
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
-from edgeserver.logs.format import RecordFormatter
+from edgeserver.logs.sampling import SLOW_S
+from edgeserver.logs.setup import ErrorLog, reopen_files
+from edgeserver.logs.writer import LogFile
 from edgeserver.operate.sampling import Sampler
 from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
+from edgeserver.runtime.loading import add_app_dir
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.plan import HTTP2_MODES, Hook, PlannedListener, ServePlan
@@ -34,6 +36,7 @@ from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.spelling import spell_settings
 from edgeserver.tcpserver import Listener as ServedListener
 
 __all__ = ["run_process"]
@@ -54,6 +57,9 @@ LEFTOVER_S = 1.0
 
 ORPHAN_S = 5.0
 """How much later a worker ends its own start than its parent would."""
+
+ABORT_S = 1.0
+"""How long each log has to be written where the process ends at once."""
 
 _STARTING = "process's start"
 
@@ -92,21 +98,40 @@ def run_process(
     if plan.reloads:
         # Python takes a source of the same second and length for the one that it has compiled.
         sys.dont_write_bytecode = True
+    place = None if link is None else link.place
+    errors = ErrorLog(**plan.logging.handler_options, worker=place)
+    if plan.logging_config is not None:
+        add_app_dir(plan.app_dir)  # it may name the application's own classes
+    errors.begin(plan.logging_config, plan.logging.config or "")
+    spell_settings(plan.spell_option)
+    try:
+        return _run(plan, announce, link, manager, errors)
+    finally:
+        spell_settings(None)
+        errors.end()
+
+
+def _run(
+    plan: ServePlan,
+    announce: Callable[[str], None],
+    link: ParentLink | None,
+    manager: ServiceManager | None,
+    errors: ErrorLog,
+) -> int:
+    """Serve, once there is a log that says what goes wrong; see `run_process`."""
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
     kind, delegate = prepare_application(plan)
-    _configure_logging()
+    errors.settle()
     keep_freed_memory()
-    log = None
-    # Tornado applications log themselves, so they are asked for; an output that was closed at
-    # start is None.
-    wanted = plan.access_log_asked or kind != "tornado"
-    if plan.access_log_format is not None and wanted and sys.stdout is not None:
-        log = AccessLog(sys.stdout, plan.access_log_format)
+    log = _open_access_log(plan, kind, link)
+    plan.on_reopen.append(lambda server: reopen_files())
+    plan.on_abort.append(lambda: errors.finish(ABORT_S))
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    process = _Process(plan, delegate, log, start, link, manager)
+    logs = {"access": log, "error": errors, "audit": plan.server_options.get("audit_log")}
+    process = _Process(plan, delegate, log, start, link, manager, logs)
 
     def ready() -> None:
         start.end()
@@ -118,6 +143,36 @@ def run_process(
         if log is not None:
             log.close()
     return EXIT_OK
+
+
+def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> AccessLog | None:
+    """Return the access log that is wanted, if there is to be one."""
+    access = plan.access
+    # Tornado applications log themselves, so they are asked for.
+    if access is None or (kind == "tornado" and not access.is_asked):
+        return None
+    stream: Any = sys.stdout
+    if access.target != "-":
+        stream = LogFile(access.target, required=False)
+        if stream.failure is not None:  # it could be at the first start
+            gen_log.error(
+                "access log %s: %s; requests are not logged before SIGUSR1 finds it",
+                escape(access.target),
+                stream.failure.strerror,
+            )
+    elif stream is None:  # it was closed at start
+        return None
+    slow_s = plan.server_options.get("slow_request")
+    log = AccessLog(
+        stream,
+        access.format,
+        sample=access.sample,
+        slow_s=SLOW_S if slow_s is None else slow_s,
+        worker=1 if link is None else link.place,
+    )
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
+    return log
 
 
 class _Start:
@@ -167,11 +222,13 @@ class _Process:
         start: _Start,
         link: ParentLink | None,
         manager: ServiceManager | None,
+        logs: dict[str, Any],
     ) -> None:
         self._plan = plan
         self._delegate = delegate
         self._lifecycle = Lifecycle(delegate)
         self._log = log
+        self._logs = {name: each for name, each in logs.items() if each is not None}
         self._start = start
         self._link = link
         self._manager = manager
@@ -225,10 +282,7 @@ class _Process:
         """Return what puts the counts of this process where its parent finds them."""
         if link.row is None:
             return None
-        logs = {"access": self._log, "audit": self._plan.server_options.get("audit_log")}
-        return Sampler(
-            link.row, servers, logs={name: log for name, log in logs.items() if log is not None}
-        )
+        return Sampler(link.row, servers, logs=self._logs)
 
     def _listen(self, server: HTTPServer, listener: PlannedListener) -> None:
         """Have the server accept on the sockets of a listener."""
@@ -347,7 +401,7 @@ class _Process:
             return
         try:
             if self._log is not None:
-                self._log.flush()
+                self._log.flush(ABORT_S)
             for hook in self._plan.on_abort:
                 hook()
         finally:
@@ -525,20 +579,3 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _configure_logging() -> None:
-    """Show our logs on standard error, unless the application has set logging up itself.
-
-    Its handlers then get our lines from INFO on, whatever level it gave the root: a signal that
-    nobody is told of looks like a crash.
-    """
-    logger = logging.getLogger("edgeserver")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-    if logger.handlers or logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False

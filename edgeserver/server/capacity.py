@@ -14,6 +14,7 @@ from typing import Final
 from edgeserver.http.connections import ConnectionRegistry
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
+from edgeserver.support.spelling import spelled
 
 __all__ = ["Capacity"]
 
@@ -94,8 +95,9 @@ class Capacity:
             # At the limit every connection pauses it once.
             if self._warnings.permits(time.monotonic()):
                 gen_log.warning(
-                    "%d connections are open (max_connections): accepting pauses until one closes",
+                    "%d connections are open (%s): accepting pauses until one closes",
                     self.open_connections,
+                    spelled("max_connections"),
                 )
 
     def _look_again(self) -> None:

@@ -21,7 +21,12 @@ from edgeserver.config.bind import Bind
 from edgeserver.config.model import settings_of
 from edgeserver.config.values import parse_bytes
 from edgeserver.errors import ConfigurationError
-from edgeserver.runtime.plan import SHUTDOWN_TIMEOUT_S, ServePlan
+from edgeserver.runtime.plan import (
+    SHUTDOWN_TIMEOUT_S,
+    AccessRequest,
+    LoggingRequest,
+    ServePlan,
+)
 from edgeserver.runtime.prepare import prepare
 from edgeserver.tls import TLSOptions, parse_ssl_options
 
@@ -52,7 +57,8 @@ def test_defaults() -> None:
     assert plan.server_options == {"idle_connection_timeout": 75.0, "body_timeout": 300.0}
     assert (plan.workers, plan.graceful_timeout_s, plan.backlog) == (1, 30.0, 128)
     assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)
-    assert plan.access_log_format == "text"
+    assert plan.access == AccessRequest()
+    assert plan.logging == LoggingRequest()
     assert not plan.tls
     assert plan.notes == ["client address: the peer's; no header is read"]
 
@@ -169,9 +175,39 @@ def test_process_flags() -> None:
     """Flags of the process are no options of the server."""
     plan = _plan("--workers", "3", "--graceful-timeout", "0", "--no-access-log", "--reuse-port")
     assert (plan.workers, plan.graceful_timeout_s) == (3, 0.0)
-    assert plan.access_log_format is None
+    assert plan.access is None
     assert plan.reuse_port
-    assert _plan("--access-log-format", "json").access_log_format == "json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "access"),
+    [
+        (["--access-log", "off"], None),
+        (["--access-log", "-"], AccessRequest(is_asked=True)),
+        (["--access-log", "a.log"], AccessRequest(target="a.log", is_asked=True)),
+        (["--access-log-format", "json"], AccessRequest(format="json", is_asked=True)),
+        (["--access-log-format", "combined"], AccessRequest(format="combined", is_asked=True)),
+        (["--access-log-sample", "0.1"], AccessRequest(sample=0.1, is_asked=True)),
+        (["--log-format", "json"], AccessRequest(format="json")),
+        (
+            ["--log-format", "json", "--access-log-format", "text"],
+            AccessRequest(format="text", is_asked=True),
+        ),
+    ],
+    ids=["off", "stdout", "file", "json", "combined", "sample", "both-json", "each-its-own"],
+)
+def test_flags_of_the_access_log(arguments: list[str], access: AccessRequest | None) -> None:
+    """Where it goes, how it looks, and whether somebody asked for it."""
+    assert _plan(*arguments).access == access
+
+
+def test_flags_of_the_other_lines() -> None:
+    """What is said on standard error has a form and a level, and is asked for or not."""
+    plan = _plan("--log-format", "json", "--log-level", "debug")
+    assert plan.logging == LoggingRequest(
+        format="json", level="DEBUG", is_asked=True, has_level=True
+    )
+    assert _plan("--log-config", "a.toml").logging.config == "a.toml"
 
 
 def test_flags_of_workers() -> None:

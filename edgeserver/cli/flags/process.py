@@ -1,4 +1,4 @@
-"""Flags that say how many processes serve, how they stop, and what they log.
+"""Flags that say how many processes serve, and how they stop.
 
 Decides how they get into the plan; `runtime/worker.py` and `supervisor.py` carry it out.
 """
@@ -34,21 +34,6 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.reloads = bool(values["reload"])
     plan.loop = setting("loop").value_in(values)
     plan.debug = bool(values["debug"])
-    _apply_access_log(values, plan)
-
-
-def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
-    """Write whether and how requests are logged into `plan`."""
-    log, log_format = values["access_log"], values["access_log_format"]
-    if log is False and log_format is not None:
-        raise ConfigurationError(
-            "--no-access-log and --access-log-format contradict each other; give one of the two"
-        )
-    if setting("access-log").value_in(values):
-        plan.access_log_format = setting("access-log-format").value_in(values)
-    else:
-        plan.access_log_format = None
-    plan.access_log_asked = log is True or log_format is not None
 
 
 def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
