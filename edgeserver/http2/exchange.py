@@ -20,7 +20,7 @@ from edgeserver.http2.answer_fields import (
     LENGTH,
     AnswerField,
     answer_field,
-    encode_trailers,
+    encode_trailer_block,
 )
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
@@ -271,7 +271,7 @@ class HTTP2Exchange(Exchange):
         Raises:
             ValueError: One of them cannot be written, or may not stand in a trailer section.
         """
-        self._trailers = encode_trailers(fields)
+        self._trailers = encode_trailer_block(fields)
 
     @property
     def is_open_ended(self) -> bool:

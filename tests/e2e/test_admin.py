@@ -263,7 +263,7 @@ def test_the_parent_stays_small(home: Path) -> None:
         for pid in workers:
             assert mine not in {os.readlink(each) for each in _descriptors(pid)}
         assert ctl(home, "roll").returncode == 0
-        assert process.out.count("imported False") == 4  # though the parent has it by now
+        process.wait_for("imported False", times=4)  # though the parent has it by now
 
 
 def _descriptors(pid: int) -> Iterator[Path]:
