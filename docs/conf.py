@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "commandhelp",
+    "configfile",
     "settingstable",
 ]
 exclude_patterns = ["_build"]

@@ -8,10 +8,12 @@ Source: `tornado.httpserver`, whose constructor, methods and ways to start these
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import logging
+import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from edgeserver.adapters.callback import RequestCallback
@@ -19,6 +21,7 @@ from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.request_ids import RequestIds
 from edgeserver.http.service import HTTPService
 from edgeserver.http.tally import RequestTally
 from edgeserver.httputil import (
@@ -37,15 +40,19 @@ from edgeserver.server.arguments import (
     known_http2,
     known_protocol,
     limits_given,
+    shedding_of,
+    slow_limit,
     trust_of,
 )
 from edgeserver.server.capacity import Capacity
+from edgeserver.server.front import Front, SheddingGate
+from edgeserver.server.slow_requests import SlowRequests
 from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.escape import escape
 from edgeserver.support.validate import require_seconds
-from edgeserver.tcpserver import Listener, SSLOptions, TCPServer
+from edgeserver.tcpserver import INHERIT, Listener, SSLOptions, TCPServer
 from edgeserver.tls import ReloadResult
 from edgeserver.util import Configurable, initialized_by
 
@@ -62,6 +69,9 @@ STREAM_S = 1.0
 
 ACCEPTING_TURNS = 3
 """Within how many turns of the event loop an accepted connection has its protocol."""
+
+_FIXED_LIMITS = frozenset(("no_keep_alive", "decompress_request"))
+"""Limits that connections have taken over when they were made."""
 
 OPENING_POLL_S = 0.02
 """How soon is looked again whether handshakes have ended."""
@@ -112,6 +122,16 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         https_redirect: Answer plain HTTP on a TLS port with 308 to https instead of with 400.
         strict_transport_security: The value of `Strict-Transport-Security`, such as
             `"max-age=31536000"`, sent with every answer over TLS that ends here.
+        request_id_header: The field of each request's id, such as `"X-Request-ID"`: that of a
+            listed proxy is believed, else one is made. It stands in the answer, in the access and
+            audit logs and in what the application is told. None for no ids.
+        slow_request: Seconds after which it is logged what a request waits for that still runs;
+            None for never.
+        max_in_flight: Most requests that are served at once; more are told 503. None for no limit.
+        client_rate: How many requests one client may have, such as `"20/s,burst=40"`; more are
+            told 429. The client is the resolved one, IPv6 by /64. None for no limit.
+        client_connections: Most connections of one client; a request on another is told 429. None
+            for no limit.
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
@@ -150,6 +170,11 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         audit_log: AuditLog | None = None,
         https_redirect: bool = False,
         strict_transport_security: str | None = None,
+        request_id_header: str | None = None,
+        slow_request: float | None = None,
+        max_in_flight: int | None = None,
+        client_rate: str | None = None,
+        client_connections: int | None = None,
     ) -> None:
         """Take the constructor's arguments; see the class."""
         self.http2 = known_http2(http2)
@@ -188,10 +213,25 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
                 max_body_size=max_buffer_size if max_body_size is None else max_body_size,
             ),
         )
+        request_ids = None if request_id_header is None else RequestIds(request_id_header)
+        self._shedding = shedding_of(max_in_flight, client_rate, client_connections)
+        slow_s = slow_limit(slow_request)
+        delegate: Any = self._take_callback(request_callback)
+        front = None
+        if request_ids is not None or self._shedding is not None or slow_s is not None:
+            # Nothing stands before the delegate of a server that has none of these.
+            front = Front(
+                delegate,
+                request_ids=request_ids,
+                shedding=self._shedding,
+                access_log=access_log,
+            )
+            delegate, access_log = front, front.ended
         self._join(
             limits,
-            self._take_callback(request_callback),
+            delegate,
             policy,
+            request_ids=request_ids,
             access_log=access_log,
             audit_log=audit_log,
             strict_transport=strict_transport_security,
@@ -199,6 +239,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             # strangers send would stand among their own.
             claims_level=logging.INFO if trust is None else logging.WARNING,
         )
+        if front is not None:
+            front.count_shed = self._service.count_shed
+        if slow_s is not None:
+            self._watch_slow(slow_s)
 
     @initialized_by(initialize)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -208,9 +252,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _join(
         self,
         limits: HTTPLimits,
-        delegate: HTTPServerConnectionDelegate,
+        delegate: Any,
         policy: TrustPolicy,
         *,
+        request_ids: RequestIds | None,
         access_log: Callable[[Any], None] | None,
         audit_log: AuditLog | None,
         strict_transport: str | None,
@@ -223,6 +268,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             trust=policy,
             access_log=access_log,
             audit_log=audit_log,
+            request_ids=request_ids,
             strict_transport=strict_transport,
             protocol=self.protocol,
             on_open=self._count_begun,
@@ -243,12 +289,25 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self.max_connections_per_client,
             claims_level=claims_level,
         )
+        if self._shedding is not None and self._shedding.connections is not None:
+            self._service.clients = SheddingGate(self._shedding, self._service.clients)
+
+    def _watch_slow(self, limit_s: float) -> None:
+        """Have it said what requests wait for that run for longer than that."""
+        connections = self._service.connections
+        watch = SlowRequests(
+            limit_s,
+            lambda: [each for connection in connections.open for each in connection.exchanges],
+            self._where_is,
+        )
+        self._service.on_tick.append(watch.look)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
         self.request_callback = request_callback
         delegate = delegate_for(request_callback)
         self._go_away = getattr(delegate, "go_away", None)
+        self._where_is = getattr(delegate, "where_is", lambda connection: "")
         self._start_request = delegate.start_request
         self._on_close = getattr(delegate, "on_close", None)
         # A subclass may override start_request, as Tornado allows; else nothing is between.
@@ -298,13 +357,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """The trust policy in force; `TrustPolicy.off()` where no header is read."""
         return self._stack.policy
 
-    def set_trust(self, policy: TrustPolicy) -> None:
+    def set_trust(self, policy: TrustPolicy, *, listener: Listener | None = None) -> None:
         """Put another trust policy in force, from the next request on, live connections included.
 
         A listener is warned of on which nobody can be believed any more, as at its start.
 
         Args:
             policy: The new policy; `TrustPolicy.off()` to read no header.
+            listener: One of `listeners`, for whose connections alone it is from now on; None for
+                all that were not given one of their own.
 
         Raises:
             ConfigurationError: A listener expects PROXY preludes, or did, which the policy
@@ -312,8 +373,67 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         """
         if not isinstance(policy, TrustPolicy):
             raise TypeError(f"{policy!r} is not a TrustPolicy")
-        self._stack.set_policy(policy, self.listeners)
-        self._service.trust = policy
+        self._stack.set_policy(policy, self.listeners, listener)
+
+    def add_sockets(
+        self,
+        sockets: Iterable[socket.socket],
+        *,
+        ssl_options: SSLOptions | None = INHERIT,
+        proxy_protocol: Any = INHERIT,
+        trust: TrustPolicy = INHERIT,
+        http2: Any = INHERIT,
+    ) -> None:
+        """Accept connections on listening `sockets`, which belong to the server from now on.
+
+        Args:
+            sockets: Such as those of `bind_sockets`.
+            ssl_options: TLS settings of their connections; None for plain ones.
+            proxy_protocol: The PROXY prelude of their connections; None for none.
+            trust: Who may say who the client of their connections is, where that is another
+                `TrustPolicy` than the server's: `TrustPolicy.off()` for a public port beside a
+                private one, say.
+            http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
+
+        Raises:
+            ValueError: The settings are wrong.
+            OSError: A socket cannot be used. After any error nothing is accepted on any of them.
+        """
+        if trust is not INHERIT and not isinstance(trust, TrustPolicy):
+            raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+        super().add_sockets(
+            sockets,
+            ssl_options=ssl_options,
+            proxy_protocol=proxy_protocol,
+            trust=trust,
+            http2=http2,
+        )
+
+    # Limits.
+
+    def set_limits(self, **limits: Any) -> None:
+        """Put other limits in force, from the next head or body on, on open connections, too.
+
+        Args:
+            **limits: Arguments of the constructor: `chunk_size`, `max_header_size`,
+                `max_header_fields`, `max_body_size`, `max_buffer_size`, `max_held`,
+                `max_connections` and the timeouts. What is not given stays as it is.
+
+        Raises:
+            ConfigurationError: A limit cannot work; nothing has changed.
+            TypeError: There is no such limit, or it cannot change while the server runs.
+        """
+        most = self.max_connections
+        if "max_connections" in limits:
+            most = connection_limit(limits.pop("max_connections"))
+        wrong = limits.keys() & _FIXED_LIMITS
+        if wrong:
+            raise TypeError(f"{min(wrong)} cannot change while the server runs")
+        changed = dataclasses.replace(self._service.limits, **limits)
+        self._service.set_limits(changed)
+        if most != self.max_connections:
+            self.max_connections = most
+            self._capacity.set_most(most)
 
     # TLS.
 
@@ -330,6 +450,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             good files, and why. Nothing raises: a wrong file changes nothing but the status.
         """
         return self._tls.reload()
+
+    def set_tls(self, ssl_options: SSLOptions, *, listener: Listener) -> None:
+        """Put other TLS options in force on a listener that has some, for new connections.
+
+        Args:
+            ssl_options: As for the constructor.
+            listener: One of `listeners`.
+
+        Raises:
+            TLSConfigurationError: An option or a file is wrong; nothing has changed.
+        """
+        self._tls.prepare(ssl_options, listener.http2)
+        listener.ssl_options = ssl_options
+        self._tls.keep_only([each.ssl_options for each in self.listeners])
+        self._tls.start(listener.loop)
 
     # The end.
 
@@ -451,6 +586,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def held_bytes(self) -> int:
         """How many bytes of bodies and messages are held at present; see `max_held`."""
         return self._service.budget.held
+
+    @property
+    def shed(self) -> dict[str, int]:
+        """How many requests were told to come back later, by the reason.
+
+        They are `max-in-flight`, `client-rate` and `client-connections`; empty where nothing is
+        bounded.
+        """
+        return {} if self._shedding is None else dict(self._shedding.counts)
 
     def _count_opening(self) -> int:
         """Return how many connections have not come as far as HTTP."""

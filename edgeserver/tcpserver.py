@@ -49,6 +49,8 @@ class Listener:
         server: The server that it belongs to.
         ssl_options: The TLS settings of its connections, None for plain ones.
         proxy_protocol: Whether and which PROXY prelude they begin with, None for none.
+        trust: Who is believed about their clients, where that is not for the server to say; else
+            `INHERIT`.
         http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
     """
 
@@ -59,12 +61,14 @@ class Listener:
         *,
         ssl_options: SSLOptions | None,
         proxy_protocol: Any,
+        trust: Any = INHERIT,
         http2: Any = False,
     ) -> None:
         self.socket = sock
         self.server = server
         self.ssl_options = ssl_options
         self.proxy_protocol = proxy_protocol
+        self.trust = trust
         self.http2 = http2
         self.loop = IOLoop.current().asyncio_loop
         self.address = render_address(sock.getsockname())
@@ -211,6 +215,7 @@ class TCPServer:
         *,
         ssl_options: SSLOptions | None = INHERIT,
         proxy_protocol: Any = INHERIT,
+        trust: Any = INHERIT,
         http2: Any = INHERIT,
     ) -> None:
         """Accept connections on listening `sockets`, which belong to the server from now on.
@@ -219,6 +224,8 @@ class TCPServer:
             sockets: Such as those of `bind_sockets`.
             ssl_options: TLS settings of their connections; None for plain ones.
             proxy_protocol: The PROXY prelude of their connections; None for none.
+            trust: For servers that find out who a client is: who is believed about it on their
+                connections.
             http2: Whether HTTP/2 may be spoken on them: a bool, or `"only"`.
 
         Raises:
@@ -231,6 +238,7 @@ class TCPServer:
                 self,
                 ssl_options=self.ssl_options if ssl_options is INHERIT else ssl_options,
                 proxy_protocol=self.proxy_protocol if proxy_protocol is INHERIT else proxy_protocol,
+                trust=trust,
                 http2=self.http2 if http2 is INHERIT else http2,
             )
             for sock in sockets

@@ -28,7 +28,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.support.addresses import client_name
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import is_being_cancelled, start_task
+from edgeserver.support.tasks import is_being_cancelled, start_task, where_task_waits
 
 __all__ = ["CallbackAdapter"]
 
@@ -58,7 +58,7 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
     def __init__(self, callback: RequestCallback) -> None:
         self._callback = callback
         # The event loop keeps only weak references to tasks.
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], HTTPConnection] = {}
         # Requests whose callback has returned without an answer, until nobody has them any more.
         self._unanswered: set[weakref.ref[HTTPServerRequest]] = set()
 
@@ -94,6 +94,13 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
         elif not connection.status:
             self._watch(request, connection)
 
+    def where_is(self, request_conn: HTTPConnection) -> str:
+        """Return where the callback is with a request, in words."""
+        for task, connection in self._tasks.items():
+            if connection is request_conn:
+                return f"the callback, at {where_task_waits(task)}"
+        return "the callback, which has returned without an answer"
+
     def _settle_later(
         self, request: HTTPServerRequest, connection: HTTPConnection, result: object
     ) -> None:
@@ -103,8 +110,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             return
         task = start_task(self._settle(request, connection, result), asyncio.get_running_loop())
         if not task.done():
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = connection
+            task.add_done_callback(self._tasks.pop)
 
     async def _settle(
         self, request: HTTPServerRequest, connection: HTTPConnection, waiting: Awaitable[None]

@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from edgeserver.adapters.tornado_leaving import quiet_leaving
 from edgeserver.errors import ConfigurationError, StreamClosedError
 from edgeserver.httputil import (
     HTTPConnection,
@@ -29,6 +30,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.httputil.hosts import split_absolute_target
 from edgeserver.iostream import set_closed_error_factory
+from edgeserver.support.tasks import where_task_waits
 
 __all__ = ["TornadoAdapter", "share_closed_error"]
 
@@ -70,6 +72,7 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         self._on_close = getattr(delegate, "on_close", None)
         self._websockets: weakref.WeakSet[Any] = weakref.WeakSet()  # their handlers
         share_closed_error()
+        quiet_leaving()
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -93,6 +96,17 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         handlers = list(self._websockets)
         for number, handler in enumerate(handlers):
             loop.call_later(within_s * number / len(handlers), _close_websocket, handler)
+
+    def where_is(self, request_conn: HTTPConnection) -> str:
+        """Return where a handler is with a request, in words; empty if it is not known."""
+        for task in asyncio.all_tasks():
+            frame = getattr(task.get_coro(), "cr_frame", None)
+            if frame is None or frame.f_code.co_name != "_execute":
+                continue
+            request = getattr(frame.f_locals.get("self"), "request", None)
+            if getattr(request, "connection", None) is request_conn:
+                return f"the handler, at {where_task_waits(task)}"
+        return ""
 
 
 def _close_websocket(handler: Any) -> None:

@@ -41,6 +41,7 @@ def render_audit_line(
     pairs: Iterable[tuple[bytes, bytes]] = (),
     bound: Any = None,
     policy: Any = None,
+    request_id: str | None = None,
 ) -> str:
     """Return one line of JSON, ASCII only, without its line feed.
 
@@ -52,6 +53,8 @@ def render_audit_line(
         pairs: The fields of the head.
         bound: The policy on the connection, a `Bound`; None leaves out what it says.
         policy: The policy itself, a `TrustPolicy`, where `bound` is given.
+        request_id: The id that the server has given the request; without one it is what the head
+            says in X-Request-ID, whoever sent it.
     """
     peer = provenance.hops[0] if provenance.hops else None
     resolved = provenance.resolved
@@ -68,6 +71,8 @@ def render_audit_line(
             line["host"] = _shown(value, _MAX_WORD)
         elif name == b"x-request-id":
             line["request_id"] = _shown(value, _MAX_WORD)
+    if request_id is not None:
+        line["request_id"] = request_id
     if bound is not None:
         line["conn"] = _connection(bound)
         line["policy"] = policy_id(policy)

@@ -52,7 +52,7 @@ PAIR_BYTES = 160
 _BATCH_BYTES = 64 * 1024
 
 _Pairs = Collection[tuple[bytes, bytes]]
-_Record = tuple[Callable[[], "Provenance"], str, str, float, _Pairs, Any, Any, int]
+_Record = tuple[Callable[[], "Provenance"], str, str, float, _Pairs, Any, Any, str | None, int]
 
 
 class _Order:
@@ -163,6 +163,7 @@ class AuditLog:
         pairs: Collection[tuple[bytes, bytes]] = (),
         bound: Any = None,
         policy: TrustPolicy | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Owe one request a line; called on the hot path, never blocks and never raises.
 
@@ -174,6 +175,7 @@ class AuditLog:
             pairs: The head's fields, which `explain` holds, too.
             bound: The policy on the connection, a `Bound`, for what the line says of both.
             policy: The policy itself, where `bound` is given.
+            request_id: The id that the server has given the request, or None.
         """
         if self._share < 1.0 and self._choose() >= self._share:
             return
@@ -191,7 +193,7 @@ class AuditLog:
             self._warn_of_losses()
             return
         self._taken_bytes += size
-        self._queue.put((explain, method, target, now, pairs, bound, policy, size))
+        self._queue.put((explain, method, target, now, pairs, bound, policy, request_id, size))
 
     def reopen(self) -> None:
         """Open the file again by its name: what was recorded before still goes to the old one.
@@ -304,7 +306,7 @@ class AuditLog:
 
     def _line(self, record: _Record) -> bytes | None:
         """Return the line of one request, or None where there is none to write."""
-        explain, method, target, now, pairs, bound, policy, _ = record
+        explain, method, target, now, pairs, bound, policy, request_id, _ = record
         try:
             provenance = explain()
             if self._findings_only and not provenance.findings:
@@ -317,6 +319,7 @@ class AuditLog:
                 pairs=pairs,
                 bound=bound,
                 policy=policy,
+                request_id=request_id,
             )
             if policy is not None:
                 line = self._with_policy(policy, now) + line

@@ -11,6 +11,7 @@ from typing import Protocol, TextIO
 
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
+from edgeserver.support.files import open_to_append
 
 __all__ = ["FileSink", "Sink", "StreamSink"]
 
@@ -58,11 +59,7 @@ class FileSink:
 
     def _open(self) -> int:
         """Return a descriptor that appends."""
-        # O_NONBLOCK: opening a named pipe that nobody reads must fail, not hang
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        fd = os.open(self._path, flags, 0o640)
-        os.set_blocking(fd, True)
-        return fd
+        return open_to_append(self._path)
 
     def write(self, lines: bytes) -> tuple[int, Exception | None]:
         """Append `lines`; after a failure in the middle of a line the next begins on a new one."""

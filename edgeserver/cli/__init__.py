@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from edgeserver.cli.failures import CommandFailure
+from edgeserver.cli.foreign import explain_flag
 from edgeserver.runtime.exits import EXIT_START, EXIT_USAGE
 from edgeserver.support.escape import escape
 
@@ -35,6 +36,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _SUBCOMMANDS = {
     "serve": _Subcommand("edgeserver.cli.serve", "serve", "Run an application."),
+    "check": _Subcommand(
+        "edgeserver.cli.configuration", "check", "Say what is wrong with a configuration."
+    ),
+    "config": _Subcommand(
+        "edgeserver.cli.configuration", "config", "Print what is in force, and who says it."
+    ),
     "ctl": _Subcommand("edgeserver.cli.ctl", "ctl", "Tell a running server, and ask it."),
     "audit": _Subcommand("edgeserver.cli.audit", "audit", "Say who the client is, with the proof."),
     "tls": _Subcommand("edgeserver.cli.tls", "tls", "Check certificates, keys and TLS endpoints."),
@@ -55,6 +62,9 @@ def _in_one_line() -> Iterator[None]:
         if isinstance(error, click.NoSuchOption):
             # Without click's guesses: a flag that is spelled alike need not mean alike.
             said = f"no such option {error.option_name}"
+            meant = explain_flag(error.option_name)
+            if meant and error.ctx is not None and error.ctx.info_name == "serve":
+                said += f"; here it is {meant}"
         words = " ".join(said.split()).removesuffix(".")
         message = "".join(each if each.isprintable() else escape(each) for each in words)
         command = error.ctx.command_path if error.ctx is not None else "edgeserver"

@@ -19,7 +19,7 @@ from edgeserver.cli.audit_probe import audit_echo, audit_probe
 from edgeserver.cli.audit_ranges import audit_ranges
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
-from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy
+from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, with_config
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import Finding, Provenance, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import is_serious
@@ -79,6 +79,8 @@ def explain(
     there are findings of severity warning or worse, 2 if a flag is wrong.
     """
     with reported():
+        values, spelled = with_config(values)
+    with reported(spell=spelled):
         policy = build_policy(values)
         if policy is None:
             policy = TrustPolicy([])

@@ -13,7 +13,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
@@ -56,7 +55,7 @@ from edgeserver.cli.audit_config import (
 )
 from edgeserver.cli.failures import reported
 from edgeserver.cli.trust import build_policy
-from edgeserver.config.ip_ranges import load_ranges
+from edgeserver.config.ip_ranges import load_ranges, written_s
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
@@ -68,7 +67,6 @@ __all__ = ["audit_check"]
 _TOOL = "edgeserver audit check"
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
 _DAY_S = 86400
-_DATED = re.compile(rb"# made by edgeserver audit ranges on (\d{4}-\d{2}-\d{2})\b")
 
 
 class Found(NamedTuple):
@@ -218,7 +216,7 @@ class _Checker:
         """Check a file of ranges."""
         path = self._path(plan.file)
         count = len(load_ranges(path))
-        age_s = time.time() - _written_s(path)
+        age_s = time.time() - written_s(path)
         name = escape(plan.file, 200)
         items = []
         if age_s > plan.max_age_s:
@@ -266,18 +264,6 @@ class _Told:
             text = re.sub(r"--(trust-file|trust|reachable|lan|server|source|proto-header|max-hops|"
                           r"product-version|log-name|log-format)\b", r"\1", str(error))  # fmt: skip
             raise ConfigurationError(f"{self._where}: {text}") from error
-
-
-def _written_s(path: str) -> float:
-    """Return when a file of ranges was made: as it says itself, else as the file system does."""
-    head = _read(path, 4096)[:4096]
-    match = _DATED.search(head)
-    if match is not None:
-        try:
-            return datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            pass
-    return os.stat(path).st_mtime
 
 
 # -- what counts -----------------------------------------------------------------------------------

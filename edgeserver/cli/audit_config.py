@@ -31,7 +31,7 @@ from edgeserver.chains.report import ChainReport, make_report
 from edgeserver.chains.text import render_text_report
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
-from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
+from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, parse_network
@@ -114,6 +114,12 @@ def audit_config(
     Exit codes: 0 proved, 1 errors or warnings, 2 usage, 3 a file cannot be read, 4 cannot tell.
     """
     with reported():
+        values, spelled = with_config(values)
+        if values.get("xheaders"):
+            raise ConfigurationError(
+                "--xheaders believes every peer: a stranger chooses the client; use --trust"
+            )
+    with reported(spell=spelled):
         check_extra()
         hops, policy = read_chain(proxies, values, version=product_version)
         if server is not None:

@@ -32,13 +32,13 @@ from edgeserver.audit.groups import read_groups
 from edgeserver.audit.records import FORMATS, LogFormat, compile_format, guess_format
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
-from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list
+from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 
-__all__ = ["audit_logs", "logged_policy", "read_log"]
+__all__ = ["audit_logs", "log_format_of", "logged_policy", "read_log"]
 
 EXIT_CANNOT_TELL = 4
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
@@ -133,6 +133,8 @@ def audit_logs(
     tell.
     """
     with reported():
+        values, spelled = with_config(values)
+    with reported(spell=spelled):
         policy = build_policy(values)
         _check_sources(files, dialect=dialect, table=table, groups=groups)
         if dialect is not None:
@@ -203,7 +205,7 @@ def _named_format(files: tuple[str, ...], name: str | None, text: str | None) ->
     """
     if files:
         with open_log(files) as log:
-            return _format(log, name, text)[0]
+            return log_format_of(log, name, text)[0]
     if text is not None:
         return compile_format(text)
     if name not in FORMATS:
@@ -289,7 +291,7 @@ def read_log(
     Raises:
         ConfigurationError: The format is not known, or fits no line.
     """
-    form, guessed = _format(log, name, text)
+    form, guessed = log_format_of(log, name, text)
     reading = Reading()
     heads = read_heads(log, form, source=policy.source, proto=policy.proto, reading=reading)
     result = _count_heads(heads, log.names, form, guessed, reading, policy, other)
@@ -350,7 +352,7 @@ def _count_heads(
     )
 
 
-def _format(
+def log_format_of(
     log: LogFile, name: str | None, text: str | None
 ) -> tuple[LogFormat, tuple[int, int] | None]:
     """Return a log's format, and of how many lines it was guessed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -36,8 +36,9 @@ class CommandFailure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it once for the class
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message to standard error, after the command's name."""
-        click.echo(f"edgeserver: {self.format_message()}", file=file or sys.stderr)
+        """Print the message to standard error, each line after the command's name."""
+        for line in self.format_message().split("\n"):
+            click.echo(f"edgeserver: {line}", file=file or sys.stderr)
 
 
 def _explain_variable(message: str, exit_code: int) -> str:
@@ -52,15 +53,16 @@ def _explain_variable(message: str, exit_code: int) -> str:
 
 
 @contextmanager
-def reported(*, debug: bool = False) -> Iterator[None]:
+def reported(*, debug: bool = False, spell: Callable[[str], str] = str) -> Iterator[None]:
     """Turn this package's errors into a `CommandFailure`; anything else is a bug and passes.
 
     Args:
         debug: Show the traceback before the line.
+        spell: Puts a message that names flags into the words in which they were said.
     """
     try:
         yield
     except EdgeServerError as error:
         if debug:
             traceback.print_exc()
-        raise CommandFailure(str(error), exit_code=exit_code_of(error)) from error
+        raise CommandFailure(spell(str(error)), exit_code=exit_code_of(error)) from error

@@ -25,7 +25,7 @@ from edgeserver.runtime.exits import EXIT_OK
 
 __all__ = ["run"]
 
-_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z-]*[a-z])\b")
+_FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9-]*[a-z0-9])\b")
 
 
 def run(app: Any, **settings: Unpack[RunOptions]) -> None:
@@ -73,7 +73,7 @@ def _words(name: str, value: object) -> Iterator[str]:
         TypeError: There is no such setting, or a value that is not its kind's.
     """
     setting = SETTINGS.get(name.replace("_", "-"))
-    if setting is None or setting.key != name:
+    if setting is None or setting.key != name or not setting.has_flag:
         near = difflib.get_close_matches(name, [each.key for each in SETTINGS.values()], n=1)
         hint = f"; did you mean {near[0]}?" if near else ", see edgeserver serve --help"
         raise TypeError(f"run() has no setting {name!r}{hint}")

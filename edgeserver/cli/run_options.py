@@ -30,6 +30,7 @@ class RunOptions(TypedDict, total=False):
 
     # Listening.
     bind: str | Sequence[str] | None
+    http2: bool | None
     http_redirect: str | None
     backlog: int | None
     reuse_port: bool | None
@@ -64,10 +65,18 @@ class RunOptions(TypedDict, total=False):
     audit_log: str | None
     audit_findings: bool | None
     audit_sample: float | None
+    audit_echo: str | None
+    audit_token_file: str | None
+
+    # Operators.
+    admin: str | Sequence[str] | None
+    admin_token_file: str | None
 
     # Limits (of one worker).
     max_header_size: int | str | None
     max_header_fields: int | None
+    max_streams: int | None
+    max_resets: int | None
     max_body_size: int | str | None
     max_buffer_size: int | str | None
     max_held: int | str | None
@@ -92,6 +101,8 @@ class RunOptions(TypedDict, total=False):
     max_memory: int | str | None
     graceful_timeout: float | None
     drain_idle: float | None
+    drain_delay: float | None
+    reload: bool | None
     loop: Literal["auto", "uvloop", "asyncio"] | None
     access_log: bool | None
     access_log_format: Literal["text", "json"] | None

@@ -11,14 +11,18 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeserver.cli.failures import CommandFailure, reported
-from edgeserver.cli.flags import APPLY_ORDER, GROUPS, GroupedCommand, add_flags, apply_flags
+from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, flags_said
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
+
+if TYPE_CHECKING:
+    from edgeserver.logs.setup import ErrorLog
 
 __all__ = ["execute", "open_plan", "serve"]
 
@@ -31,24 +35,28 @@ Examples:
   edgeserver serve main:app --certfile site.pem --bind https://:443 --http-redirect 80
   edgeserver serve main:app --bind unix:/run/app.sock,mode=660 --trust unix:
   edgeserver serve main:app --bind :8000,proxy=v2 --trust 10.0.0.5
+  edgeserver serve --config edge.toml
 """
 
 
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
-@click.argument("target", metavar="MODULE:ATTR")
-def serve(target: str, **values: Any) -> None:
-    """Run the application that MODULE:ATTR names.
+@click.argument("target", metavar="MODULE:ATTR", required=False)
+def serve(target: str | None, **values: Any) -> None:
+    """Run the application that MODULE:ATTR, or the configuration, names.
 
     It may be a callback, a delegate, or an ASGI, WSGI or Tornado application. SIGTERM and SIGINT
     stop it gracefully; a second one ends it at once. SIGUSR2 replaces the workers without losing a
-    request, SIGHUP reads certificates and lists again.
+    request, SIGHUP reads the configuration, certificates and lists again.
     """
     with reported(debug=bool(values["debug"])):
-        plan = open_plan(target, values)
+        plan = Sources.from_values(values, target).read()
+    with reported(debug=plan.debug, spell=plan.spell):
+        _open(plan)
         sys.exit(execute(plan))
 
 
 add_flags(serve, GROUPS)
+serve.params.extend(CONFIG_OPTIONS)
 
 
 def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> ServePlan:
@@ -62,11 +70,21 @@ def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> Ser
     Raises:
         EdgeServerError: A value is wrong, or something cannot be had.
     """
-    plan = ServePlan(target=target, app=app, debug=bool(values["debug"]))
-    apply_flags(APPLY_ORDER, values, plan)
-    _prepare(plan)
-    _open_listeners(plan)
+    # A program has said all that it has to say: neither environment nor file counts.
+    plan = Sources(flags_said(values, target), None, {}).read()
+    plan.app = app
+    _open(plan)
     return plan
+
+
+def _open(plan: ServePlan) -> None:
+    """Build what a plan asks for, and open its sockets."""
+    log = _begin_log(plan)
+    try:
+        _prepare(plan)
+        _open_listeners(plan, log)
+    finally:
+        log.end()
 
 
 def execute(plan: ServePlan) -> int:
@@ -75,12 +93,23 @@ def execute(plan: ServePlan) -> int:
     Raises:
         EdgeServerError: The one process that serves could not start.
     """
+    log = _begin_log(plan)
     try:
-        return _run_alone(plan) if plan.single_process else _run_workers(plan)
+        return _run_alone(plan, log) if plan.single_process else _run_workers(plan, log)
     except KeyboardInterrupt:  # before there is a loop that takes SIGINT
         return 130
     finally:
+        log.end()
         _close_listeners(plan)
+
+
+def _begin_log(plan: ServePlan) -> ErrorLog:
+    """Have what is said from now on look as it was asked for; who forks has no thread."""
+    from edgeserver.logs.setup import ErrorLog
+
+    log = ErrorLog(**plan.logging.handler_options, threaded=False)
+    log.begin()
+    return log
 
 
 def _prepare(plan: ServePlan) -> None:
@@ -90,21 +119,17 @@ def _prepare(plan: ServePlan) -> None:
     prepare(plan)
 
 
-def _open_listeners(plan: ServePlan) -> None:
+def _open_listeners(plan: ServePlan, log: ErrorLog) -> None:
     """Open the sockets of every listener of `plan`; on a failure, close those that were opened."""
-    from edgeserver.runtime.sockets import ActivatedSockets, open_sockets
+    from edgeserver.runtime.reconfigure import open_listener
+    from edgeserver.runtime.sockets import ActivatedSockets
 
     activated = ActivatedSockets(os.environ)
     try:
         for listener in (*plan.listeners, *plan.redirects):
-            listener.sockets = open_sockets(
-                listener.bind,
-                backlog=plan.backlog,
-                reuse_port=plan.reuse_port,
-                activated=activated,
-            )
+            open_listener(plan, listener, activated)
         for name in map(escape, activated.left):
-            _say(
+            log.say(
                 f"systemd has passed sockets named {name} that nobody asks for; add"
                 f" --bind systemd:{name}, or take them out of the socket unit"
             )
@@ -122,12 +147,18 @@ def _close_listeners(plan: ServePlan) -> None:
             close_sockets(listener.sockets)
 
 
-def _announce(plan: ServePlan, kind: str) -> None:
-    """Print the start lines; standard output is the log's alone where that is JSON."""
+def _announce(plan: ServePlan, kind: str, log: ErrorLog) -> None:
+    """Print the start lines; an output is the log's alone where that is JSON."""
     from edgeserver.cli.banner import print_lines, render_banner
 
-    stream = sys.stderr if plan.access_log_format == "json" else sys.stdout
-    print_lines(render_banner(plan, kind), stream, took_s=time.monotonic() - plan.began_s)
+    lines = render_banner(plan, kind)
+    if plan.logging.format == "json":
+        for line in lines:
+            log.say(line)
+        return
+    only_log = plan.access is not None and plan.access.takes_stdout
+    stream = sys.stderr if only_log else sys.stdout
+    print_lines(lines, stream, took_s=time.monotonic() - plan.began_s)
 
 
 def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
@@ -137,59 +168,67 @@ def _listening_lines(plan: ServePlan) -> tuple[str, ...]:
     return tuple(line.removeprefix("listening on ") for line in render_listeners(plan))
 
 
-def _run_alone(plan: ServePlan) -> int:
+def _run_alone(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in this process."""
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.worker import run_process
 
     manager = take_manager(os.environ)
-    return run_process(plan, announce=lambda kind: _announce(plan, kind), manager=manager)
+    return run_process(plan, announce=lambda kind: _announce(plan, kind, log), manager=manager)
 
 
-def _run_workers(plan: ServePlan) -> int:
+def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in processes of their own, and watch them in this one."""
     from edgeserver.runtime.admin import open_admin
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
-    from edgeserver.runtime.sockets import PlaceSockets
-    from edgeserver.runtime.supervisor import Limits
+    from edgeserver.runtime.reconfigure import PlanInForce, limits_of
 
-    queues = PlaceSockets((*plan.listeners, *plan.redirects))
-    with reported(debug=plan.debug):
-        operators = open_admin(plan, _listening_lines(plan), _say) if plan.admin else None
+    force = PlanInForce(plan, log.say)
+    watching = contextlib.ExitStack()
+    with reported(debug=plan.debug, spell=plan.spell):
+        operators = open_admin(plan, _listening_lines(plan), log.say) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
         from edgeserver.runtime.worker import run_process
 
-        queues.take(link.place)
+        force.queues.take(link.place)
+        mine = force.plan
         try:
-            with reported(debug=plan.debug):
-                return run_process(plan, announce=link.ready, link=link)
+            with reported(debug=mine.debug, spell=mine.spell):
+                return run_process(mine, announce=link.ready, link=link)
         except CommandFailure as failure:
             failure.show()
             return failure.exit_code
 
-    return run_workers(
-        plan.workers,
-        body,
-        limits=Limits(
-            start_timeout_s=plan.start_timeout_s,
-            stop_timeout_s=plan.stop_timeout_s,
-            worker_timeout_s=plan.worker_timeout_s,
-            max_lifetime_s=plan.max_lifetime_s,
-            max_memory=plan.max_memory,
-        ),
-        queues=queues,
-        shared_queue=queues.is_shared,
-        on_ready=lambda kind: _announce(plan, kind),
-        say=_say,
-        manager=take_manager(os.environ),
-        operators=operators,
-    )
+    def on_ready(kind: str) -> None:
+        _announce(plan, kind, log)
+        if plan.reloads:
+            watching.callback(_watch_sources(plan, log).terminate)
+
+    try:
+        return run_workers(
+            plan.workers,
+            body,
+            limits=limits_of(plan),
+            queues=force.queues,
+            shared_queue=force.queues.is_shared,
+            on_ready=on_ready,
+            say=log.say,
+            manager=take_manager(os.environ),
+            operators=operators,
+            configuration=force,
+        )
+    finally:
+        watching.close()
+        force.close()
 
 
-def _say(line: str) -> None:
-    """Print one line for the operator; a reader that is gone is no reason to stop watching."""
-    with contextlib.suppress(OSError):
-        click.echo(f"edgeserver: {line}", err=True)
+def _watch_sources(plan: ServePlan, log: ErrorLog) -> Any:
+    """Start the process that asks for a roll when a source has changed, and return it."""
+    from edgeserver.runtime.watch import start_watching
+
+    path = plan.configuration.path if plan.configuration is not None else None
+    log.say(f"--reload: watching {escape(os.path.abspath(plan.app_dir))}")
+    return start_watching(plan.app_dir, [] if path is None else [path], os.getpid())

@@ -7,13 +7,15 @@ ranges are trusted with.
 from __future__ import annotations
 
 import os
+import re
+from datetime import UTC, datetime
 
 from edgeserver.errors import TrustConfigurationError
 from edgeserver.proxyheaders.networks import parse_network
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 
-__all__ = ["MAX_FILE_BYTES", "load_ranges"]
+__all__ = ["MAX_FILE_BYTES", "load_ranges", "written_s"]
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """More than any provider publishes; past it the file is something else."""
@@ -52,6 +54,26 @@ def load_ranges(path: str | os.PathLike[str]) -> list[str]:
             f"{shown}: no range in it; write one CIDR a line, such as 10.0.0.0/8"
         )
     return ranges
+
+
+_DATED = re.compile(rb"# made by edgeserver audit ranges on (\d{4}-\d{2}-\d{2})\b")
+
+
+def written_s(path: str | os.PathLike[str]) -> float:
+    """Return when a file was made, in seconds since the epoch: as it says, else as its system does.
+
+    A copy that is made at each deployment is as old as what it holds.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    match = _DATED.search(read_file(path, 4096)[:4096])
+    if match is not None:
+        try:
+            return datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            pass
+    return os.stat(path).st_mtime
 
 
 def _check_range(entry: bytes, where: str) -> str:

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = [
+    "BELONG_TOGETHER",
     "DEFAULT_BIND",
     "DEV_DIRECTORY",
     "SETTINGS",
     "TABLES",
+    "Applies",
     "Kind",
     "Setting",
     "Taker",
     "library_default",
+    "listener_settings",
     "setting",
     "settings_of",
 ]
@@ -45,8 +48,14 @@ Kind = Literal[
     "share",  # a number above 0, 1 at most
     "switch",  # said or not
     "toggle",  # said either way, or not
+    "application",  # what is served, an argument of the command and not a flag
+    "rate",  # such as 20/s,burst=40
+    "output",  # a file to write to, - for standard output, or off
 ]
 """How a value is written and checked."""
+
+Applies = Literal["reload", "roll", "restart"]
+"""What puts a changed value in force: SIGHUP, SIGUSR2 (new workers), or only a new start."""
 
 Taker = Literal["serve", "server", "adapter", "trust", "tls", "audit"]
 """Whose setting it is: the command's alone, or an argument of `HTTPServer`, of the adapter of an
@@ -60,11 +69,18 @@ TABLES = {
     "audit": "Audit",
     "admin": "Operators",
     "limits": "Limits (of one worker)",
+    "logs": "Logs",
     "process": "Process",
 }
 """The tables of settings, in the order in which people read them, and the title of each."""
 
-_METAVARS = {"file": "FILE", "directory": "DIR", "bytes": "BYTES", "seconds": "SECONDS"}
+_METAVARS = {
+    "file": "FILE",
+    "directory": "DIR",
+    "bytes": "BYTES",
+    "seconds": "SECONDS",
+    "output": "-|FILE|off",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,8 @@ class Setting:
         most: The largest value.
         many: Whether it may be said more than once.
         reloads: Whether SIGHUP reads again what it names.
+        applies: What puts a changed value in force.
+        short: Its second spelling on the command line, such as `-b`.
     """
 
     name: str
@@ -106,6 +124,8 @@ class Setting:
     most: int | None = None
     many: bool = False
     reloads: bool = False
+    applies: Applies = "roll"
+    short: str = ""
 
     @property
     def key(self) -> str:
@@ -116,6 +136,16 @@ class Setting:
     def flag(self) -> str:
         """The flag, such as `--max-body-size`."""
         return f"--{self.name}"
+
+    @property
+    def has_flag(self) -> bool:
+        """Whether it is a flag of the command, and not its argument."""
+        return self.kind != "application"
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment, such as `EDGESERVER_MAX_BODY_SIZE`."""
+        return f"EDGESERVER_{self.key.upper()}"
 
     @property
     def parameter(self) -> str:
@@ -158,6 +188,13 @@ class Setting:
 
 
 _APPLICATION = (
+    Setting(
+        name="app",
+        table="application",
+        kind="application",
+        metavar="MODULE:ATTR",
+        help="The application, where the command line does not name it.",
+    ),
     Setting(
         name="app-dir",
         table="application",
@@ -266,6 +303,7 @@ _LISTENING = (
         name="bind",
         table="listening",
         kind="address",
+        short="-b",
         default=DEFAULT_BIND,
         metavar="ADDRESS",
         many=True,
@@ -296,6 +334,7 @@ _LISTENING = (
         name="backlog",
         table="listening",
         kind="number",
+        applies="restart",
         default=128,
         metavar="N",
         least=1,
@@ -306,6 +345,7 @@ _LISTENING = (
         name="reuse-port",
         table="listening",
         kind="switch",
+        applies="restart",
         help="Let other processes listen on the same port.",
     ),
 )
@@ -315,6 +355,7 @@ _TLS = (
         name="certfile",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="The certificate, followed by its chain (PEM).",
@@ -323,6 +364,7 @@ _TLS = (
         name="keyfile",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="Its private key (PEM); not needed if --certfile holds it.",
@@ -331,6 +373,7 @@ _TLS = (
         name="key-password-file",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         argument="password",
         reloads=True,
@@ -340,6 +383,7 @@ _TLS = (
         name="ca-certs",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="The CAs whose client certificates count (PEM).",
@@ -348,6 +392,7 @@ _TLS = (
         name="cert-reqs",
         table="tls",
         kind="choice",
+        applies="reload",
         taker="tls",
         choices=("none", "optional", "required"),
         shown="none",
@@ -357,6 +402,7 @@ _TLS = (
         name="crl",
         table="tls",
         kind="file",
+        applies="reload",
         taker="tls",
         reloads=True,
         help="Client certificates that were revoked (PEM or DER).",
@@ -365,6 +411,7 @@ _TLS = (
         name="ciphers",
         table="tls",
         kind="text",
+        applies="reload",
         taker="tls",
         metavar="LIST",
         help="OpenSSL's cipher list, for TLS 1.2.",
@@ -373,6 +420,7 @@ _TLS = (
         name="tls-policy",
         table="tls",
         kind="choice",
+        applies="reload",
         taker="tls",
         argument="policy",
         choices=("default", "modern"),
@@ -383,6 +431,7 @@ _TLS = (
         name="tls-host",
         table="tls",
         kind="text",
+        applies="reload",
         taker="tls",
         argument="hosts",
         metavar="NAME=CERT:KEY",
@@ -394,6 +443,7 @@ _TLS = (
         name="handshake-timeout",
         table="tls",
         kind="seconds",
+        applies="reload",
         taker="tls",
         default=10.0,
         help="Seconds for a handshake.",
@@ -421,6 +471,7 @@ _PROXIES = (
         name="trust",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         argument="proxies",
         metavar="CIDR[,...]",
@@ -431,6 +482,7 @@ _PROXIES = (
         name="trust-file",
         table="proxies",
         kind="file",
+        applies="reload",
         taker="trust",
         argument="proxies",
         many=True,
@@ -438,9 +490,19 @@ _PROXIES = (
         help="A file of proxies to believe: one range a line, '#' comments.",
     ),
     Setting(
+        name="trust-file-max-age",
+        table="proxies",
+        kind="number",
+        metavar="DAYS",
+        least=1,
+        most=36500,
+        help="Warn where a --trust-file is older: clouds and CDNs change their ranges.",
+    ),
+    Setting(
         name="source",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         default="x-forwarded-for",
         metavar="HEADER",
@@ -453,6 +515,7 @@ _PROXIES = (
         name="proto-header",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="trust",
         argument="proto",
         default="x-forwarded-proto",
@@ -463,6 +526,7 @@ _PROXIES = (
         name="max-hops",
         table="proxies",
         kind="number",
+        applies="reload",
         taker="trust",
         default=20,
         metavar="N",
@@ -473,6 +537,7 @@ _PROXIES = (
         name="unlisted",
         table="proxies",
         kind="choice",
+        applies="reload",
         taker="trust",
         choices=("strip", "keep"),
         default="strip",
@@ -483,6 +548,7 @@ _PROXIES = (
         name="undeclared",
         table="proxies",
         kind="choice",
+        applies="reload",
         taker="trust",
         choices=("strip", "keep"),
         default="strip",
@@ -493,6 +559,7 @@ _PROXIES = (
         name="xheaders",
         table="proxies",
         kind="switch",
+        applies="reload",
         taker="server",
         help="Tornado's rules: believe X-Real-Ip, X-Forwarded-For and the like of any peer.",
     ),
@@ -500,6 +567,7 @@ _PROXIES = (
         name="trusted-downstream",
         table="proxies",
         kind="text",
+        applies="reload",
         taker="server",
         metavar="IP|CIDR[,...]",
         many=True,
@@ -564,6 +632,7 @@ _ADMIN = (
         name="admin",
         table="admin",
         kind="text",
+        applies="restart",
         metavar="ADDRESS",
         many=True,
         help="Answer operators at unix:PATH or HOST:PORT: /live, /ready, /metrics, /status, and for"
@@ -573,6 +642,7 @@ _ADMIN = (
         name="admin-token-file",
         table="admin",
         kind="file",
+        applies="restart",
         help="The token that they show where that is not a Unix socket, in its first line.",
     ),
 )
@@ -582,6 +652,7 @@ _LIMITS = (
         name="max-header-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=64 * KIB,
         least=1,
@@ -591,6 +662,7 @@ _LIMITS = (
         name="max-header-fields",
         table="limits",
         kind="number",
+        applies="reload",
         taker="server",
         default=256,
         metavar="N",
@@ -625,6 +697,7 @@ _LIMITS = (
         name="max-body-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=100 * MIB,
         least=0,
@@ -634,6 +707,7 @@ _LIMITS = (
         name="max-buffer-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=100 * MIB,
         least=1,
@@ -643,6 +717,7 @@ _LIMITS = (
         name="max-held",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=512 * MIB,
         least=1,
@@ -652,6 +727,7 @@ _LIMITS = (
         name="chunk-size",
         table="limits",
         kind="bytes",
+        applies="reload",
         taker="server",
         default=64 * KIB,
         least=1,
@@ -661,6 +737,7 @@ _LIMITS = (
         name="idle-connection-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=3600.0,
         serve_default=75.0,
@@ -670,6 +747,7 @@ _LIMITS = (
         name="header-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=60.0,
         help="Seconds for a head, from its first byte.",
@@ -678,6 +756,7 @@ _LIMITS = (
         name="body-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         shown="no limit",
         serve_default=300.0,
@@ -687,6 +766,7 @@ _LIMITS = (
         name="write-timeout",
         table="limits",
         kind="seconds",
+        applies="reload",
         taker="server",
         default=60.0,
         help="Seconds without the client reading.",
@@ -695,6 +775,7 @@ _LIMITS = (
         name="max-connections",
         table="limits",
         kind="number",
+        applies="reload",
         taker="server",
         shown="80% of the file limit",
         metavar="N",
@@ -710,6 +791,35 @@ _LIMITS = (
         metavar="N",
         least=1,
         help="Connections of one client, listed proxies apart.",
+    ),
+    Setting(
+        name="max-in-flight",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="no limit",
+        metavar="N",
+        least=1,
+        help="Requests that are served at once; then 503.",
+    ),
+    Setting(
+        name="client-rate",
+        table="limits",
+        kind="rate",
+        taker="server",
+        shown="no limit",
+        metavar="N/s[,burst=N]",
+        help="Requests of one client, as resolved, a second, minute (/m) or hour (/h); then 429.",
+    ),
+    Setting(
+        name="client-connections",
+        table="limits",
+        kind="number",
+        taker="server",
+        shown="no limit",
+        metavar="N",
+        least=1,
+        help="Connections of one client, as resolved; then 429.",
     ),
     Setting(
         name="decompress-request",
@@ -729,11 +839,88 @@ _LIMITS = (
     ),
 )
 
+_LOGS = (
+    Setting(
+        name="access-log",
+        table="logs",
+        kind="output",
+        default="-",
+        reloads=True,
+        help=(
+            "Where the line for each request goes: - is standard output. A Tornado application has "
+            "a log of its own, and this one where a flag asks for it."
+        ),
+    ),
+    Setting(
+        name="no-access-log",
+        table="logs",
+        kind="switch",
+        help="The same as --access-log off.",
+    ),
+    Setting(
+        name="access-log-format",
+        table="logs",
+        kind="choice",
+        choices=("text", "json", "combined"),
+        shown="as --log-format",
+        help="How such a line looks; json moves the start lines to standard error.",
+    ),
+    Setting(
+        name="access-log-sample",
+        table="logs",
+        kind="share",
+        metavar="SHARE",
+        help="A line for a share of the requests only, and for all errors, slow ones and those "
+        "with findings.",
+    ),
+    Setting(
+        name="request-id-header",
+        table="logs",
+        kind="text",
+        taker="server",
+        metavar="HEADER",
+        help="Give each request an id, in answer and logs too: a listed proxy's of this header, "
+        "else a new one; such as X-Request-ID.",
+    ),
+    Setting(
+        name="slow-request",
+        table="logs",
+        kind="seconds",
+        taker="server",
+        help="Log what a request waits for that has run for longer than this.",
+    ),
+    Setting(
+        name="log-format",
+        table="logs",
+        kind="choice",
+        choices=("text", "json"),
+        default="text",
+        help="How the lines on standard error look, and those of the access log.",
+    ),
+    Setting(
+        name="log-level",
+        table="logs",
+        kind="choice",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="Which lines the server writes to standard error.",
+    ),
+    Setting(
+        name="log-config",
+        table="logs",
+        kind="file",
+        help="Python's logging for each worker, as logging.config.dictConfig takes it: TOML, or "
+        "JSON where the name ends with .json.",
+    ),
+)
+
 _PROCESS = (
     Setting(
         name="workers",
         table="process",
         kind="number",
+        applies="reload",
+        short="-w",
         default=1,
         metavar="N",
         least=1,
@@ -744,12 +931,14 @@ _PROCESS = (
         name="single-process",
         table="process",
         kind="switch",
+        applies="restart",
         help="Serve in this process, which nothing watches or replaces.",
     ),
     Setting(
         name="start-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=60.0,
         least=0,
         help="How long a worker may take to start; 0 for no limit.",
@@ -758,6 +947,7 @@ _PROCESS = (
         name="worker-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=60.0,
         least=0,
         help="A worker whose event loop is held for longer is replaced; 0 for never.",
@@ -780,18 +970,21 @@ _PROCESS = (
         name="max-lifetime",
         table="process",
         kind="seconds",
+        applies="reload",
         help="Renew a worker after about so long.",
     ),
     Setting(
         name="max-memory",
         table="process",
         kind="bytes",
+        applies="reload",
         help="Renew a worker that takes more memory.",
     ),
     Setting(
         name="graceful-timeout",
         table="process",
         kind="seconds",
+        applies="reload",
         default=30.0,
         least=0,
         help="How long requests in flight may take after SIGTERM or SIGINT.",
@@ -800,9 +993,26 @@ _PROCESS = (
         name="drain-idle",
         table="process",
         kind="seconds",
+        applies="reload",
         default=1.0,
         least=0,
         help="How long a connection may be silent after SIGTERM before it is closed.",
+    ),
+    Setting(
+        name="drain-delay",
+        table="process",
+        kind="seconds",
+        applies="reload",
+        default=0.0,
+        least=0,
+        help="How long to go on accepting after SIGTERM, so that a load balancer can look away.",
+    ),
+    Setting(
+        name="reload",
+        table="process",
+        kind="switch",
+        applies="restart",
+        help="For development: replace the workers when a source file changes.",
     ),
     Setting(
         name="loop",
@@ -813,27 +1023,10 @@ _PROCESS = (
         help="The event loop; auto is uvloop where it is installed.",
     ),
     Setting(
-        name="access-log",
-        table="process",
-        kind="toggle",
-        default=True,
-        help=(
-            "One line for each request on standard output; a Tornado application has its own, "
-            "and this one where it is asked for."
-        ),
-    ),
-    Setting(
-        name="access-log-format",
-        table="process",
-        kind="choice",
-        choices=("text", "json"),
-        default="text",
-        help="json moves the start lines to standard error.",
-    ),
-    Setting(
         name="debug",
         table="process",
         kind="switch",
+        applies="restart",
         help="Show tracebacks of errors at start.",
     ),
 )
@@ -848,10 +1041,24 @@ SETTINGS: dict[str, Setting] = {
         *_AUDIT,
         *_ADMIN,
         *_LIMITS,
+        *_LOGS,
         *_PROCESS,
     )
 }
 """Every setting by its name, in the order of `--help`."""
+
+
+BELONG_TOGETHER = (
+    ("certfile", "keyfile", "key-password-file", "tls-host"),
+    ("ca-certs", "cert-reqs", "crl"),
+    ("trust", "trust-file"),
+)
+"""Settings of which a `[[listener]]` has all for itself as soon as it says one of them."""
+
+
+def listener_settings() -> Iterator[Setting]:
+    """Yield the settings that a `[[listener]]` can have of its own, beside its address."""
+    return (each for each in SETTINGS.values() if each.taker in ("tls", "trust"))
 
 
 def setting(name: str) -> Setting:

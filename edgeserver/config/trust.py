@@ -12,13 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from edgeserver.config.ip_ranges import load_ranges
+from edgeserver.config.ip_ranges import load_ranges, written_s
 from edgeserver.config.model import setting, settings_of
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.support.escape import escape
 
-__all__ = ["build_policy", "check_trust", "describe_policy", "names_proxies", "split_list"]
+__all__ = [
+    "build_policy",
+    "check_trust",
+    "describe_policy",
+    "names_proxies",
+    "split_list",
+    "stale_files",
+]
 
 _ONLY_WITH_TRUST = ("source", "proto-header", "max-hops", "unlisted", "undeclared")
 
@@ -51,6 +58,10 @@ def check_trust(values: Mapping[str, Any]) -> None:
     """
     for name in ("trust", "trusted-downstream"):
         _refuse_empty(name, values.get(setting(name).key) or ())
+    if values.get("trust_file_max_age") is not None and not values.get("trust_file"):
+        raise ConfigurationError(
+            "--trust-file-max-age without a file whose age it limits; add --trust-file FILE"
+        )
     listed = names_proxies(values)
     if values.get("xheaders"):
         if listed:
@@ -185,6 +196,31 @@ def describe_policy(policy: TrustPolicy | None) -> list[str]:
         f"warning: {warning.code}: {warning.detail}; {warning.fix}" for warning in policy.warnings
     )
     return lines
+
+
+def stale_files(values: Mapping[str, Any], *, now_s: float) -> list[str]:
+    """Return a warning for each file of ranges that is older than it may be.
+
+    Args:
+        values: What was given for each setting of the table `proxies`, by its key.
+        now_s: Seconds since the epoch.
+    """
+    most = values.get("trust_file_max_age")
+    if most is None:
+        return []
+    found = []
+    for path in values.get("trust_file") or ():
+        try:
+            days = (now_s - written_s(path)) / 86400
+        except OSError:
+            continue  # who loads it says so
+        if days > most:
+            found.append(
+                f"ranges-stale: {escape(path)} is {days:.0f} days old, and may be {most} "
+                f"({setting('trust-file-max-age').flag}); fetch the provider's list again, and "
+                "send SIGHUP"
+            )
+    return found
 
 
 def _describe_scheme(policy: TrustPolicy, proxies: str) -> str:

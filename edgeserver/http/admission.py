@@ -16,11 +16,12 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
 from edgeserver.http.protocols import Auditor, BoundTrust, Trust
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
+from edgeserver.support.spelling import spelled
 
 __all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
 
@@ -37,8 +38,10 @@ class Admission:
         server_conn: What delegates are told to know the connection by.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
+        believed: Who is believed on this connection.
         info: Who is at the other end; set when that is known, before the first request.
     """
 
@@ -50,6 +53,7 @@ class Admission:
         "_service",
         "_trust",
         "_visible",
+        "believed",
         "info",
         "misdirected",
     )
@@ -61,8 +65,10 @@ class Admission:
         service: HTTPService,
         server_conn: object,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.misdirected = misdirected
+        self.believed = service.believed if believed is None else believed
         self._service = service
         self._server_conn = server_conn
         self._trust: Trust | None = None  # the policy that `_bound` was made of
@@ -109,7 +115,7 @@ class Admission:
             Exception: Whatever the application raises.
         """
         service = self._service
-        trust = service.trust
+        trust = self.believed.trust
         if trust is not None:
             bound = self._bound
             if bound is None or trust is not self._trust:
@@ -131,9 +137,10 @@ class Admission:
             exchange.client = exchange.bound = None
             exchange.remote_ip = self.info.peer_ip
             exchange.protocol = self.info.scheme
-        if body_size or service.take_request is None or service.decompresses:
+        take_request = service.take_request
+        if body_size or take_request is None:
             return self._make_delegate(exchange, body_size)
-        service.take_request(self._server_conn, exchange)
+        take_request(self._server_conn, exchange)
         return None
 
     def remember(self, fields: dict[bytes, bytes]) -> None:
@@ -176,6 +183,9 @@ class Admission:
 
     def _audit(self, audit_log: Auditor, exchange: Exchange, bound: BoundTrust) -> None:
         """Have the proof of the request's client recorded."""
+        ids = self._service.request_ids
+        if ids is not None:
+            ids.give(exchange)
         pairs = exchange.head_pairs
         # Not exchange.explain: what waits must not keep a connection and its buffers.
         explain = functools.partial(bound.report, pairs)
@@ -187,6 +197,7 @@ class Admission:
             pairs=pairs,
             bound=bound,
             policy=self._trust,
+            request_id=exchange.request_id,
         )
 
     def _bind(self, trust: Trust) -> BoundTrust:
@@ -223,7 +234,8 @@ def close_delegate(delegate: HTTPMessageDelegate) -> None:
 def too_long(length: int, most: int) -> HTTPInputError:
     """Return the refusal of a body that declares more bytes than it may have."""
     return HTTPInputError(
-        f"Content-Length too long: {length} bytes are more than {most} (max_body_size)",
+        f"Content-Length too long: {length} bytes are more than {most}"
+        f" ({spelled('max_body_size')})",
         status=413,
         rfc="RFC 9110 section 15.5.14",
     )

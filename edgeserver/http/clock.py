@@ -62,13 +62,17 @@ class Clock:
             self._set(loop.time())
             self._ticker = loop.call_later(self._tick_s, self._tick, loop)
 
-    def shorten(self, idle_timeout_s: float) -> None:
-        """Let idle connections wait no longer than that from now on, and look as often."""
+    def set_times(self, tick_s: float, idle_timeout_s: float) -> None:
+        """Look as often from now on, and let connections that fall idle wait as long."""
+        self._tick_s = tick_s
         self._idle_timeout_s = idle_timeout_s
-        self._tick_s = min(self._tick_s, tick_for(idle_timeout_s))
         if self._ticker is not None:
             self._ticker.cancel()
             self._tick(asyncio.get_running_loop())
+
+    def shorten(self, idle_timeout_s: float) -> None:
+        """Let idle connections wait no longer than that from now on, and look as often."""
+        self.set_times(min(self._tick_s, tick_for(idle_timeout_s)), idle_timeout_s)
 
     def _set(self, now_s: float) -> None:
         self.idle_deadline = now_s + self._idle_timeout_s + self._tick_s

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from edgeserver.errors import HTTPInputError
 from edgeserver.httputil.headers import RawHeaders
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
+from edgeserver.support.spelling import spelled
 from edgeserver.support.turns import TurnBudget
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class DecompressingDelegate(HTTPMessageDelegate):
         most = self._limit.max_body_size
         if most is not None and self._size > most:
             raise HTTPInputError(
-                f"decompressed body too large: more than {most} bytes (max_body_size)",
+                f"decompressed body too large: more than {most} bytes ({spelled('max_body_size')})",
                 status=413,
                 rfc="RFC 9110 section 15.5.14",
             )

@@ -52,6 +52,10 @@ class ExchangeOwner(Protocol):
         """Called with another time limit of the body that is being read."""
         ...
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        ...
+
     def hold(self, size: int) -> None:
         """Called when `size` bytes more are held for the request; fewer, where negative."""
         ...
@@ -102,6 +106,8 @@ class Exchange(HTTPConnection):
         state: `FRESH`, `OPEN` or `DONE`.
         status: The status written; 0 before.
         bytes_sent: Bytes of head and body written.
+        request_id: What the request is called in answer, logs and application; None where requests
+            have no ids.
     """
 
     # What every request reads stands in slots; CPython 3.11 takes long to find a class's default.
@@ -133,6 +139,7 @@ class Exchange(HTTPConnection):
     upgrades = False
     max_body_size: int | None = None
     body_timeout: float | None = None
+    request_id: str | None = None
 
     info: ConnectionInfo
     remote_ip: str
@@ -165,6 +172,14 @@ class Exchange(HTTPConnection):
         """The fields of the head as they came, `(lower-case name, value)` in order."""
         lines = self._head_lines
         return self._head_fields.items() if lines is None else lines
+
+    def head_value(self, name: bytes) -> bytes | None:
+        """Return the last value of a field of the head as it came, by its lower-case name."""
+        return self._head_fields.get(name)
+
+    def has_findings(self) -> bool:
+        """Return whether something is odd about who the client is; nothing counts the answer."""
+        return self.bound is not None and self.bound.has_findings(self.head_pairs)
 
     def explain(self) -> Any:
         """Return the proof of `client`, a `Provenance`; None where no policy is in force."""
@@ -233,6 +248,20 @@ class Exchange(HTTPConnection):
     def is_open_ended(self) -> bool:
         """Whether the answer has begun and does not say how long it is."""
         raise NotImplementedError  # each version of HTTP says how
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what is written."""
+        raise NotImplementedError  # each version of HTTP says how
+
+    @property
+    def waits_for_client(self) -> str:
+        """What of the client's is waited for, in words; empty where it is the application."""
+        if self.is_blocked:
+            return f"the client, which takes no bytes of the answer ({self.bytes_sent} are written)"
+        if self._owner.awaits_body():
+            return "the client, of whose body more is to come"
+        return ""
 
     def leave(self) -> None:
         """Tell the application as if its client had left, though it has not."""

@@ -85,6 +85,14 @@ class BoundTrust(Protocol):
         """Return the same for a log, without what it was told of this connection before."""
         ...
 
+    def has_findings(self, raw: Collection[tuple[bytes, bytes]]) -> bool:
+        """Return whether a request is odd in itself, and not by how its proxy is set up."""
+        ...
+
+    def vouches(self) -> bool:
+        """Return whether whoever wrote the heads on this connection is a listed proxy."""
+        ...
+
     def count(self, resolved: Any) -> None:
         """Count a request with the fields of one before, of which `resolve` said `resolved`."""
         ...
@@ -111,6 +119,7 @@ class Auditor(Protocol):
         pairs: Collection[tuple[bytes, bytes]],
         bound: Any,
         policy: Any,
+        request_id: str | None,
     ) -> None:
         """Take a callable that gives the proof of `pairs`; it is called later, elsewhere."""
         ...

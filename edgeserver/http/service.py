@@ -24,18 +24,36 @@ from edgeserver.http.protocols import (
     TakesRequests,
     Trust,
 )
+from edgeserver.http.request_ids import RequestIds
 from edgeserver.http.tally import RequestTally
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.loggers import app_log, gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
+from edgeserver.support.spelling import spelled
 from edgeserver.support.turns import TurnBudget, turns_of
 
-__all__ = ["HTTPService"]
+__all__ = ["HTTPService", "TrustSource"]
 
 WARNING_EVERY_S: Final = 60.0
 """How often it is said at most that bodies are refused for want of room, in seconds."""
+
+
+class TrustSource:
+    """Who is believed on the connections of some listeners; it may change while they are open.
+
+    Args:
+        trust: How the client's address is decided, or None to take the peer's.
+
+    Attributes:
+        trust: The same, for each request that begins.
+    """
+
+    __slots__ = ("trust",)
+
+    def __init__(self, trust: Trust | None) -> None:
+        self.trust = trust
 
 
 class HTTPService:
@@ -47,6 +65,7 @@ class HTTPService:
         trust: How the client's address is decided, or None to take the peer's.
         access_log: Called with each exchange that has ended, or None.
         audit_log: Gets the proof of each request's client to record, or None.
+        request_ids: What gives each request an id, or None.
         strict_transport: The value of `Strict-Transport-Security` over TLS, or None.
         protocol: The scheme to report whatever the transport, or None.
         turns: The time of a turn of the event loop, or None for the loop's own.
@@ -56,18 +75,22 @@ class HTTPService:
 
     Attributes:
         start_request: The delegate's.
-        take_request: The delegate's, where it `TakesRequests`; else None.
+        take_request: The delegate's, where it `TakesRequests` and each is given to it as it came;
+            else None.
         keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
+        believed: Who is believed where a listener has nobody of its own.
         budget: What is held of bodies and messages, over all connections.
         batch: Has the answers of one turn of the event loop leave together.
         connections: Who is connected.
         clock: The time, and whose deadline is over.
         on_tick: Called at each tick of the clock with the loop's time.
+        on_limits: Called with other limits when they are set.
         turns: The time of a turn of the event loop, over all connections; from the first one on.
         draining: Whether a connection that falls idle is closed.
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
+        adds_lines: Whether an answer may have lines of the server's own.
         timed: Whether it is asked when each request began and ended: for a log, or the tally.
         tally: How many requests have ended, to be added to where no log hears of them either;
             None where one does, or nobody asks.
@@ -84,6 +107,7 @@ class HTTPService:
         trust: Trust | None = None,
         access_log: Callable[[Any], None] | None = None,
         audit_log: Auditor | None = None,
+        request_ids: RequestIds | None = None,
         strict_transport: str | None = None,
         protocol: str | None = None,
         turns: TurnBudget | None = None,
@@ -96,14 +120,15 @@ class HTTPService:
         # What every request needs is one step away.
         self.start_request = delegate.start_request
         taking: TakesRequests | Any = delegate
-        self.take_request: Callable[[object, Any], None] | None = getattr(
-            taking, "take_request", None
+        self.take_request: Callable[[object, Any], None] | None = (
+            None if limits.decompress_request else getattr(taking, "take_request", None)
         )
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
         self.decompresses = limits.decompress_request
-        self.trust = trust
+        self.believed = TrustSource(trust)
         self.access_log = access_log
         self.audit_log = audit_log
+        self.request_ids = request_ids
         self.strict_transport = strict_transport
         self.protocol = protocol
         self.clients = clients
@@ -114,7 +139,8 @@ class HTTPService:
         self.draining = False
         self.must_close = limits.no_keep_alive
         self.closes_each = limits.no_keep_alive
-        self.plain_answers = not self.must_close and strict_transport is None
+        self.adds_lines = strict_transport is not None or request_ids is not None
+        self.plain_answers = not self.must_close and not self.adds_lines
         self.budget = HeldBudget(limits.max_held)
         self.batch = WriteBatch(limits.write_timeout)
         self.connections = ConnectionRegistry(on_open, on_close)
@@ -122,11 +148,33 @@ class HTTPService:
             tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout, self._tick
         )
         self.on_tick: list[Callable[[float], None]] = []
+        self.on_limits: list[Callable[[HTTPLimits], None]] = []
         self._turns = turns  # those that were asked for; None for the loop's own
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
         self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
         self._ready: asyncio.Future[None]  # of that loop
+
+    @property
+    def trust(self) -> Trust | None:
+        """Who is believed where a listener has nobody of its own."""
+        return self.believed.trust
+
+    @trust.setter
+    def trust(self, trust: Trust | None) -> None:
+        self.believed.trust = trust
+
+    def set_limits(self, limits: HTTPLimits) -> None:
+        """Hold what begins from now on to other limits, on open connections, too.
+
+        Whether connections are kept and bodies decompressed stays as it was.
+        """
+        self.limits = limits
+        self.budget.max_bytes = limits.max_held
+        self.batch.write_timeout_s = limits.write_timeout
+        self.clock.set_times(tick_for(limits.shortest_timeout_s()), limits.idle_connection_timeout)
+        for call in self.on_limits:
+            call(limits)
 
     def ready_future(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Return a future that is done already; one serves all writes that need not wait."""
@@ -219,10 +267,11 @@ class HTTPService:
         if now >= self._next_warning_s:
             self._next_warning_s = now + WARNING_EVERY_S
             gen_log.warning(
-                "%d bytes of bodies and messages are held, of %d (max_held): bodies are told 503"
+                "%d bytes of bodies and messages are held, of %d (%s): bodies are told 503"
                 " until some are let go",
                 self.budget.held,
                 self.budget.max_bytes,
+                spelled("max_held"),
             )
 
     def complain(

@@ -16,6 +16,7 @@ from typing import Final
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import parse_field
 from edgeserver.support.escape import escape
+from edgeserver.support.spelling import spelled
 
 __all__ = ["BodyDecoder", "ChunkedDecoder", "LengthDecoder"]
 
@@ -201,7 +202,8 @@ class ChunkedDecoder:
         self._size += self._remaining
         if self._size > self.max_size:
             raise HTTPInputError(
-                f"chunked body too large: more than {self.max_size} bytes (max_body_size)",
+                f"chunked body too large: more than {self.max_size} bytes"
+                f" ({spelled('max_body_size')})",
                 status=413,
                 rfc="RFC 9110 section 15.5.14",
             )
@@ -228,7 +230,7 @@ class ChunkedDecoder:
         # What is left of the whole section; the empty line that ends it may always come.
         allowed, over = max(self._max_trailer_bytes - self._trailer_bytes, 0), ""
         if allowed < MAX_TRAILER_LINE:
-            over = f"more than {self._max_trailer_bytes} bytes (max_header_size)"
+            over = f"more than {self._max_trailer_bytes} bytes ({spelled('max_header_size')})"
         else:
             allowed = MAX_TRAILER_LINE
         line, after = _next_line(data, start, allowed, "chunked trailer section too long", over)
@@ -241,7 +243,8 @@ class ChunkedDecoder:
         self._trailer_fields += 1
         if self._trailer_fields > self._max_trailer_fields:
             raise HTTPInputError(
-                f"more than {self._max_trailer_fields} trailer fields (max_header_fields)",
+                f"more than {self._max_trailer_fields} trailer fields"
+                f" ({spelled('max_header_fields')})",
                 status=431,
                 rfc="RFC 6585 section 5",
             )

@@ -36,6 +36,7 @@ from edgeserver.http.admission import Admission, NoRoomError, close_delegate
 from edgeserver.http.exchange import FRESH, Exchange
 from edgeserver.http.input_errors import as_input_error, is_input_error
 from edgeserver.http.output import NEVER, OutputBuffer
+from edgeserver.http.service import TrustSource
 from edgeserver.http.tally import QUICK_S
 from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
@@ -52,6 +53,7 @@ from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
+from edgeserver.support.spelling import spelled
 from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
 from edgeserver.transport.lingering import Closing
@@ -69,6 +71,7 @@ class HTTP1Connection(asyncio.Protocol):
         prelude: The PROXY header that came first, or None.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
         transport: The transport; None once the connection is lost or handed on.
@@ -110,6 +113,7 @@ class HTTP1Connection(asyncio.Protocol):
         shared: HTTP1Shared,
         prelude: Any = None,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.requests = RequestReader(shared)
@@ -119,7 +123,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._shared = shared
         self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(shared.service, self, misdirected)
+        self.admission = Admission(shared.service, self, misdirected, believed)
         self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
@@ -367,7 +371,7 @@ class HTTP1Connection(asyncio.Protocol):
         if self.requests.begun or make is None or transport is None:
             return False
         first = bytes(self.requests.buffer)
-        protocol = make(first, self._prelude)
+        protocol = make(first, self._prelude, self.admission.believed)
         if protocol is None:
             return False
         paused = self.output.paused
@@ -680,6 +684,11 @@ class HTTP1Connection(asyncio.Protocol):
         if self.body is not None and self.body.decoder is not None:
             self.deadline = self.output.loop.time() + timeout_s
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        body = self.body
+        return body is not None and body.pending and body.held is None
+
     def local_address(self) -> Any:
         """Return the address that the connection came in on; None once it is gone."""
         return None if self.transport is None else self.transport.get_extra_info("sockname")
@@ -723,7 +732,8 @@ class HTTP1Connection(asyncio.Protocol):
         """Refuse a body for which there is no room, before it begins or once it has waited."""
         self._service.note_full()
         self._service.count_shed("max-held")
-        self._answer_and_close(503, "no room for more bodies at present (max_held): try again")
+        setting = spelled("max_held")
+        self._answer_and_close(503, f"no room for more bodies at present ({setting}): try again")
 
     def _held_share(self) -> HeldShare:
         if self._share is None:
@@ -750,6 +760,9 @@ class HTTP1Connection(asyncio.Protocol):
     def _answer_and_close(self, status: int, reason: str) -> None:
         exchange = self.exchange
         line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
+        ids = self._service.request_ids
+        if ids is not None and exchange is not None and exchange.request_id is not None:
+            line += ids.line(exchange.request_id)
         answer = refusal_bytes(status, reason, exchange, line)
         if exchange is None and self._service.timed:
             info, sent = self.admission.info, len(answer)

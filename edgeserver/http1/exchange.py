@@ -284,8 +284,19 @@ class HTTP1Exchange(Exchange):
                 parts.append(b"Connection: close\r\n")
         elif self.version == "HTTP/1.0":
             parts.append(b"Connection: Keep-Alive\r\n")
+        if service.adds_lines:
+            self._add_lines(parts)
+
+    def _add_lines(self, parts: list[bytes]) -> None:
+        """Write what the server itself has to say, unless the application has said it."""
+        service = self._shared.service
         if service.strict_transport is not None and self.info.tls is not None:
             self._say_strict_transport(parts)
+        ids, request_id = service.request_ids, self.request_id
+        if ids is not None and request_id is not None:
+            before = ids.name + b":"
+            if not any(part.lower().startswith(before) for part in parts):
+                parts.append(ids.line(request_id))
 
     def _say_strict_transport(self, parts: list[bytes]) -> None:
         """Have the client come over TLS from now on, unless the application says how.
@@ -363,6 +374,11 @@ class HTTP1Exchange(Exchange):
     def is_open_ended(self) -> bool:
         """Whether the answer has begun and does not say how long it is."""
         return self.state == OPEN and self._framing in (IN_CHUNKS, UNTIL_CLOSE)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what is written."""
+        return self._output.paused
 
     @property
     def until_close(self) -> bool:

@@ -26,6 +26,7 @@ from edgeserver.http.grammar import (
 from edgeserver.http1.target import check_target
 from edgeserver.httputil.hosts import authority_of
 from edgeserver.support.escape import escape
+from edgeserver.support.spelling import spelled
 
 __all__ = [
     "FieldPairs",
@@ -299,7 +300,7 @@ def _parse_version(word: bytes, line: bytes) -> str:
 
 def _too_many_fields(max_fields: int) -> HTTPInputError:
     return HTTPInputError(
-        f"more than {max_fields} header fields (max_header_fields)",
+        f"more than {max_fields} header fields ({spelled('max_header_fields')})",
         status=431,
         rfc="RFC 6585 section 5",
     )

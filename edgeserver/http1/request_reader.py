@@ -14,6 +14,7 @@ from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, 
 from edgeserver.http1.head_cache import HeadCache
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.support.preludes import LONGEST_START, is_v2_part, prelude_version
+from edgeserver.support.spelling import spelled
 
 __all__ = ["HELD_INPUT", "RequestReader"]
 
@@ -215,12 +216,12 @@ class RequestReader:
             # RFC 9112 section 3: "A server that receives a request-target longer than any URI it
             # wishes to parse MUST respond with a 414 (URI Too Long) status code".
             raise HTTPInputError(
-                f"request line over {limit} bytes (max_header_size)",
+                f"request line over {limit} bytes ({spelled('max_header_size')})",
                 status=414,
                 rfc="RFC 9112 section 3",
             )
         raise HTTPInputError(
-            f"request head over {limit} bytes (max_header_size)",
+            f"request head over {limit} bytes ({spelled('max_header_size')})",
             status=431,
             rfc="RFC 6585 section 5",
         )

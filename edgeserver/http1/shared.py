@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from edgeserver.http.service import HTTPService
+from edgeserver.http.limits import HTTPLimits
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.http1.bulk_reader import make_bulk_buffer
 from edgeserver.http1.response_head import date_line, encode_field
 
@@ -48,8 +49,8 @@ class HTTP1Shared:
         max_fields: Most field lines of a head.
         small_head: Most bytes of a head that may take the fast path.
         keeping: The connections that keep the fields of their last heads.
-        other_version: Given the first bytes of a connection and its PROXY header, where HTTP/1
-            cannot read them, returns the protocol that can; None for nobody.
+        other_version: Given the first bytes of a connection, its PROXY header and who is believed
+            on it, where HTTP/1 cannot read them, returns the protocol that can; None for nobody.
 
     Raises:
         ValueError: The service's `strict_transport` cannot stand in a header.
@@ -76,9 +77,12 @@ class HTTP1Shared:
         self.max_fields = service.limits.max_header_fields
         self.small_head = min(service.limits.max_header_size, SMALL_HEAD)
         self.keeping: set[KeepsFields] = set()
-        self.other_version: Callable[[bytes, Any], asyncio.Protocol | None] | None = None
+        self.other_version: Callable[[bytes, Any, TrustSource], asyncio.Protocol | None] | None = (
+            None
+        )
         self._bulk: memoryview | None = None  # made for the first long body
         service.clock.on_date.append(self._set_date)
+        service.on_limits.append(self._set_limits)
         service.on_tick.append(self._forget_fields)
 
     def bulk_buffer(self) -> memoryview:
@@ -86,6 +90,10 @@ class HTTP1Shared:
         if self._bulk is None:
             self._bulk = make_bulk_buffer()
         return self._bulk
+
+    def _set_limits(self, limits: HTTPLimits) -> None:
+        self.max_fields = limits.max_header_fields
+        self.small_head = min(limits.max_header_size, SMALL_HEAD)
 
     def _set_date(self, date_s: float) -> None:
         self.date_line = date_line(date_s)

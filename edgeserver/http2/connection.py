@@ -33,6 +33,7 @@ from typing import Any, Final, cast
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission
+from edgeserver.http.service import TrustSource
 from edgeserver.http2.budget import Budget
 from edgeserver.http2.errors import (
     CANCEL,
@@ -140,6 +141,7 @@ class HTTP2Connection(asyncio.Protocol):
         prelude: The PROXY header that came first, or None.
         misdirected: Tells whether a request for a host may not be served on this connection;
             given the host that TLS was made for and the one asked for. None if any may.
+        believed: Who is believed on this connection; None for whom the service believes.
 
     Attributes:
         transport: The transport; None once the connection is lost.
@@ -198,13 +200,14 @@ class HTTP2Connection(asyncio.Protocol):
         shared: HTTP2Shared,
         prelude: Any = None,
         misdirected: Callable[[str, str], bool] | None = None,
+        believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.deadline = NEVER
         self._shared = shared
         service = self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(service, self, misdirected)
+        self.admission = Admission(service, self, misdirected, believed)
         limits = service.limits
         self._heads = HeadReader(
             max_list_bytes=limits.max_header_size, max_fields=limits.max_header_fields
@@ -987,7 +990,7 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
-        self._service.count_refused(rfc or "HTTP/2 limits")
+        self._service.count_refused(rfc or "HTTP/2")
         rule = f" ({rfc})" if rfc else ""
         self.complain("HTTP/2 error from %s: %s%s", self.admission.info.peer, reason, rule)
 

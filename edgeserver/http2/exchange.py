@@ -23,7 +23,7 @@ from edgeserver.http2.answer_fields import (
     encode_trailer_block,
 )
 from edgeserver.http2.head import RequestHead
-from edgeserver.http2.hpack.encoder import Encoder, encode_status
+from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
 from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
@@ -182,7 +182,20 @@ class HTTP2Exchange(Exchange):
             and not any(field.name == b"strict-transport-security" for field in fields)
         ):
             parts.append(encoder.encode(b"strict-transport-security", strict))
+        ids, request_id = self._shared.service.request_ids, self.request_id
+        if (
+            ids is not None
+            and request_id is not None
+            and not any(field.name == ids.name for field in fields)
+        ):
+            # Not `answer_field`, which would keep what never comes again.
+            parts.append(encode_literal(ids.name, request_id.encode("ascii")))
         return b"".join(parts)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what is written."""
+        return self._sender.is_full(self._out)
 
     def _refuse_head(self) -> asyncio.Future[None]:
         """Say that a second head, or one for an exchange that has ended, is not written."""

@@ -6,6 +6,7 @@ not know who asks for it.
 
 from __future__ import annotations
 
+from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.service import HTTPService
 from edgeserver.http2.answer_fields import answer_field
 from edgeserver.http2.frames import SETTINGS, render_frame, render_window_update
@@ -48,26 +49,34 @@ class HTTP2Shared:
         self.strict_transport = (
             None if value is None else answer_field("strict-transport-security", value).value
         )
-        limits = service.limits
-        self.preface = render_frame(
-            SETTINGS,
-            0,
-            0,
-            render_settings(
-                [
-                    (MAX_CONCURRENT_STREAMS, limits.max_streams),
-                    (INITIAL_WINDOW_SIZE, STREAM_CREDIT),
-                    (MAX_HEADER_LIST_SIZE, limits.max_header_size),
-                    (NO_RFC7540_PRIORITIES, 1),
-                ]
-            ),
-        ) + render_window_update(0, CONNECTION_CREDIT - DEFAULT_WINDOW)
+        self.preface = _render_preface(service.limits)
         self.date_block = b""
         self._second = -1  # that `date_block` says
         service.clock.on_date.append(self._set_date)
+        service.on_limits.append(self._set_limits)
+
+    def _set_limits(self, limits: HTTPLimits) -> None:
+        self.preface = _render_preface(limits)
 
     def _set_date(self, date_s: float) -> None:
         second = int(date_s)
         if second != self._second:
             self._second = second
             self.date_block = encode_literal(b"date", format_timestamp(second).encode("ascii"))
+
+
+def _render_preface(limits: HTTPLimits) -> bytes:
+    """Return the first frames of a connection."""
+    return render_frame(
+        SETTINGS,
+        0,
+        0,
+        render_settings(
+            [
+                (MAX_CONCURRENT_STREAMS, limits.max_streams),
+                (INITIAL_WINDOW_SIZE, STREAM_CREDIT),
+                (MAX_HEADER_LIST_SIZE, limits.max_header_size),
+                (NO_RFC7540_PRIORITIES, 1),
+            ]
+        ),
+    ) + render_window_update(0, CONNECTION_CREDIT - DEFAULT_WINDOW)

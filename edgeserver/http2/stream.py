@@ -419,6 +419,10 @@ class Stream:
 
     # What the exchange asks; see `ExchangeOwner`.
 
+    def awaits_body(self) -> bool:
+        """Return whether more of the body is to come, and would be taken."""
+        return self.reading and self.held is None
+
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete, though it may not have left."""
         self._give_back()

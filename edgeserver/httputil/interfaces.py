@@ -134,6 +134,7 @@ class HTTPConnection:
         status: The status written; 0 as long as none was.
         upgrades: Whether the client offers to change the protocol, in `Upgrade`.
         fields: The last value of each lower-case field name that the application may see.
+        request_id: The request's id, where the server gives requests ids; else None.
         expects_continue: Whether the client waits for a `100 Continue` before it sends the body;
             it gets one when what `headers_received` returned is done, unless it was answered.
     """
@@ -149,6 +150,7 @@ class HTTPConnection:
     upgrades: bool
     fields: dict[bytes, bytes]
     expects_continue: bool
+    request_id: str | None = None
 
     @property
     def context(self) -> ConnectionContext:

@@ -335,6 +335,11 @@ class HTTPServerRequest:
         return getattr(getattr(self.connection, "context", None), "peer_ip", None)
 
     @lazy
+    def request_id(self) -> str | None:
+        """The request's id, where the server gives requests ids; else None."""
+        return getattr(self.connection, "request_id", None)
+
+    @lazy
     def tls(self) -> TLSDetails | None:
         """What the TLS layer knows (a `TLSInfo` of `edgeserver.tls`), or None."""
         return getattr(getattr(self.connection, "context", None), "tls", None)

@@ -10,16 +10,27 @@ import asyncio
 import json
 import os
 import re
-import select
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from edgeserver.errors import ConfigurationError
+from edgeserver.logs.sampling import SLOW_S, AccessSampler
+from edgeserver.logs.trace import parse_traceparent
+from edgeserver.logs.writer import PIPE_BYTES, LineWriter, LogFile
 from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
+from edgeserver.support.timestamps import render_clf, render_utc
 
-__all__ = ["AccessLog", "LoggedExchange", "render_json", "render_text"]
+__all__ = [
+    "FORMATS",
+    "AccessLog",
+    "LoggedExchange",
+    "render_combined",
+    "render_json",
+    "render_text",
+]
 
 FLUSH_DELAY_S = 0.1
 """How long a line may wait for others, so that a busy server does not write once per request."""
@@ -27,97 +38,185 @@ FLUSH_DELAY_S = 0.1
 EAGER_BYTES = 32 * 1024
 """How much is gathered before it is written without waiting."""
 
-MAX_PENDING_BYTES = 256 * 1024
-"""How much is kept for a reader that has stopped; lines past this are counted and dropped."""
-
-PIPE_BYTES = 4096
-"""At most this much goes into a pipe at once: POSIX keeps it whole and, once the pipe is reported
-writable, Linux takes it without blocking."""
-
 CLOSE_WAIT_S = 1.0
 """How long the end of the log waits for a reader that is slow."""
 
 METHOD_CHARACTERS = 100
 TARGET_CHARACTERS = 2500
-"""What a line shows of a method and a target, so that it stays below `PIPE_BYTES`."""
+FIELD_CHARACTERS = 256
+"""What a line shows of a method, a target and a field, so that it stays below `PIPE_BYTES`."""
+
+SHORT_CHARACTERS = 120
+"""What it shows of each where one that is escaped would still be longer."""
 
 _PLAIN = re.compile(r"[!#-\[\]-~]*\Z")  # printable ASCII but for space, `"` and backslash
 
 
 class LoggedExchange(Protocol):
-    """What the log needs of a request and its answer."""
+    """What the log needs of a request and its answer.
 
+    Attributes:
+        info: The connection's peer, as `peer`, and its TLS, as `tls`, which has a `version`.
+        client: A `Resolved`; None where no policy is in force.
+        request_id: The request's id, or None.
+    """
+
+    info: Any
+    client: Any
     remote_ip: str
+    protocol: str
     method: str
     target: str
     version: str
     status: int
     bytes_sent: int
-    duration_s: float
-    context: Any
+    request_id: str | None
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the request to the end of the answer."""
+        ...
 
-class _Clock:
-    """The wall clock as text, formatted once a second."""
+    def head_value(self, name: bytes) -> bytes | None:
+        """Return the last value of a field of the head as it came, by its lower-case name."""
+        ...
 
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def render(self, now_s: float) -> str:
-        """Return `now_s` as RFC 3339 in UTC with milliseconds."""
-        second = int(now_s)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._text}.{int((now_s - second) * 1000):03d}Z"
-
-
-_render_time = _Clock().render
+    def has_findings(self) -> bool:
+        """Return whether something was odd about who the client is."""
+        ...
 
 
 def render_text(exchange: LoggedExchange, now_s: float) -> str:
     r"""Return the line `TIME CLIENT "METHOD TARGET VERSION" STATUS BYTES MS`, with its newline.
 
-    Everything that a stranger wrote is printable ASCII, with `"` and other bytes as `\xNN`.
+    Everything that a stranger wrote is printable ASCII, with `"` and other bytes as `\xNN`. Where
+    requests have ids, that of this one stands at the end.
 
     Args:
         exchange: The request and its answer.
         now_s: When the answer ended, in seconds since the epoch.
     """
     status = exchange.status or "-"
+    named = f" {exchange.request_id}" if exchange.request_id else ""
     return (
-        f"{_render_time(now_s)} {_shown(client_name(exchange.remote_ip), METHOD_CHARACTERS)} "
-        f'"{_shown(exchange.method, METHOD_CHARACTERS)} '
-        f"{_shown(exchange.target, TARGET_CHARACTERS)} "
-        f'{_shown(exchange.version, METHOD_CHARACTERS)}" '
-        f"{status} {exchange.bytes_sent} {exchange.duration_s * 1000:.3f}ms\n"
+        f"{render_utc(now_s)} {_shown(client_name(exchange.remote_ip), METHOD_CHARACTERS)} "
+        f"{_request_line(exchange)} "
+        f"{status} {exchange.bytes_sent} {exchange.duration_s * 1000:.3f}ms{named}\n"
     )
 
 
-def render_json(exchange: LoggedExchange, now_s: float) -> str:
-    """Return one JSON object, with its newline.
+def render_combined(exchange: LoggedExchange, now_s: float) -> str:
+    r"""Return a line of the combined format of NCSA, Apache and nginx, with its newline.
 
-    The keys are `time, client, peer, method, target, version, status, bytes, ms`; the status is
-    null where no head was written. Control and non-ASCII characters are JSON escapes.
+    `CLIENT - - [TIME] "METHOD TARGET VERSION" STATUS BYTES "REFERER" "USER-AGENT"`. The time is in
+    UTC; the bytes are those of head and body.
 
     Args:
         exchange: The request and its answer.
         now_s: When the answer ended, in seconds since the epoch.
     """
-    record = {
-        "time": _render_time(now_s),
+    referer = _field(exchange, b"referer") or "-"
+    agent = _field(exchange, b"user-agent") or "-"
+    return (
+        f"{_shown(client_name(exchange.remote_ip), METHOD_CHARACTERS)} - - "
+        f"[{render_clf(now_s)}] {_request_line(exchange)} "
+        f"{exchange.status or '-'} {exchange.bytes_sent} "
+        f'"{_quoted(referer)}" "{_quoted(agent)}"\n'
+    )
+
+
+def render_json(
+    exchange: LoggedExchange, now_s: float, *, worker: int | None = None, sample: float = 1.0
+) -> str:
+    """Return one JSON object, with its newline; `logs/fields.py` says what its keys mean.
+
+    Control and non-ASCII characters are JSON escapes.
+
+    Args:
+        exchange: The request and its answer.
+        now_s: When the answer ended, in seconds since the epoch.
+        worker: Which worker served it, from 1 on.
+        sample: The share of its like that have a line.
+    """
+    record = _record(exchange, now_s)
+    if worker is not None:
+        record["worker"] = worker
+    if sample < 1:
+        record["sample"] = sample
+    line = _to_json(record)
+    if len(line) > PIPE_BYTES:
+        line = _to_json(record | _cut(exchange))
+    return line
+
+
+def _record(exchange: LoggedExchange, now_s: float) -> dict[str, Any]:
+    """Return the keys of a line and their values, in order."""
+    info, client = exchange.info, exchange.client
+    record: dict[str, Any] = {
+        "time": render_utc(now_s),
         "client": client_name(exchange.remote_ip),
-        "peer": getattr(exchange.context, "peer", exchange.remote_ip),
-        "method": exchange.method[:METHOD_CHARACTERS],
-        "target": exchange.target[:TARGET_CHARACTERS],
-        "version": exchange.version[:METHOD_CHARACTERS],
-        "status": exchange.status or None,
-        "bytes": exchange.bytes_sent,
-        "ms": round(exchange.duration_s * 1000, 3),
+        "peer": info.peer,
     }
+    if client is not None:
+        record["verified"] = client.verified
+        record["reason"] = client.reason
+    record["scheme"] = exchange.protocol
+    record["method"] = exchange.method[:METHOD_CHARACTERS]
+    host = _field(exchange, b"host")
+    if host is not None:
+        record["host"] = host
+    record["target"] = exchange.target[:TARGET_CHARACTERS]
+    record["version"] = exchange.version[:METHOD_CHARACTERS]
+    record["status"] = exchange.status or None
+    record["bytes"] = exchange.bytes_sent
+    record["ms"] = round(exchange.duration_s * 1000, 3)
+    agent = _field(exchange, b"user-agent")
+    if agent is not None:
+        record["user_agent"] = agent
+    if info.tls is not None:
+        record["tls"] = info.tls.version
+    if exchange.request_id:
+        record["request_id"] = exchange.request_id
+    trace = parse_traceparent(exchange.head_value(b"traceparent"))
+    if trace is not None:
+        record["trace_id"], record["span_id"] = trace
+    return record
+
+
+def _cut(exchange: LoggedExchange) -> dict[str, Any]:
+    """Return what of a line may be long, short: each of its characters may be six."""
+    cut: dict[str, Any] = {
+        "method": exchange.method[:SHORT_CHARACTERS],
+        "target": exchange.target[:SHORT_CHARACTERS],
+        "version": exchange.version[:SHORT_CHARACTERS],
+    }
+    for key, name in (("host", b"host"), ("user_agent", b"user-agent")):
+        value = _field(exchange, name)
+        if value is not None:
+            cut[key] = value[:SHORT_CHARACTERS]
+    return cut
+
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _to_json(record: dict[str, Any]) -> str:
     # json escapes every control character but DEL, which a terminal may act upon.
-    return json.dumps(record, separators=(",", ":")).replace("\x7f", "\\u007f") + "\n"
+    return _encode(record).replace("\x7f", "\\u007f") + "\n"
+
+
+def _field(exchange: LoggedExchange, name: bytes) -> str | None:
+    """Return a field as it came, cut; None where there is none."""
+    value = exchange.head_value(name)
+    return None if value is None else value[:FIELD_CHARACTERS].decode("latin-1")
+
+
+def _request_line(exchange: LoggedExchange) -> str:
+    return (
+        f'"{_shown(exchange.method, METHOD_CHARACTERS)} '
+        f"{_shown(exchange.target, TARGET_CHARACTERS)} "
+        f'{_shown(exchange.version, METHOD_CHARACTERS)}"'
+    )
 
 
 def _shown(text: str, most: int) -> str:
@@ -129,10 +228,16 @@ def _shown(text: str, most: int) -> str:
     return escape(text, limit).replace('"', "\\x22").replace(" ", "\\x20", text[:limit].count(" "))
 
 
-_FORMATS: dict[str, Callable[[LoggedExchange, float], str]] = {
-    "text": render_text,
-    "json": render_json,
-}
+def _quoted(text: str) -> str:
+    """Return `text` so that it can stand between quotes, in about `FIELD_CHARACTERS`."""
+    shown = escape(text, FIELD_CHARACTERS).replace('"', "\\x22")
+    if len(shown) <= 2 * FIELD_CHARACTERS:
+        return shown
+    return escape(text, FIELD_CHARACTERS // 4).replace('"', "\\x22")
+
+
+FORMATS: Final = ("text", "json", "combined")
+"""How a line may look."""
 
 
 class AccessLog:
@@ -143,125 +248,111 @@ class AccessLog:
     not fit into memory, and the next line that can be written says how many.
 
     Args:
-        stream: Where lines go: a text stream, best one with a file descriptor.
-        format: `"text"` or `"json"`.
+        stream: Where lines go: a text stream, best one with a file descriptor, or a file's path.
+        format: `"text"`, `"json"` or `"combined"`.
+        sample: The share of unremarkable requests that have a line; all others have one: errors,
+            slow ones, and those with findings.
+        slow_s: From when on a request is slow.
+        worker: Which worker this is, for JSON.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        OSError: The file cannot be opened.
     """
 
-    def __init__(self, stream: Any, format: str = "text") -> None:
-        self._stream = stream
-        self._render = _FORMATS[format]
-        self._json = format == "json"
+    def __init__(
+        self,
+        stream: Any,
+        format: str = "text",
+        *,
+        sample: float = 1.0,
+        slow_s: float = SLOW_S,
+        worker: int | None = None,
+    ) -> None:
+        if format not in FORMATS:
+            raise ConfigurationError(
+                f"format={format!r} is unknown: give {', '.join(map(repr, FORMATS))}"
+            )
+        self._render: Callable[[LoggedExchange, float], str] = (
+            render_combined if format == "combined" else render_text
+        )
+        self._format = format
+        self._worker = worker
+        self._sampler = None if sample == 1 else AccessSampler(sample, slow_s=slow_s)
         self._lines: list[str] = []
         self._gathered = 0
-        self._pending = b""
-        self._dropped = 0
-        self._failing = False
-        self._closed = False
-        self._patience_ms = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        try:
-            self._fd: int | None = stream.fileno()
-        except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the last
-            self._fd = None
-        self._poll = select.poll()
-        if self._fd is not None:
-            self._poll.register(self._fd, select.POLLOUT)
+        if isinstance(stream, str | os.PathLike):
+            stream = LogFile(stream)
+        self._writer = LineWriter(
+            "access", stream, render_dropped=self._render_dropped, warn=gen_log.warning
+        )
+
+    @property
+    def dropped(self) -> int:
+        """How many lines this process owed and could not write."""
+        return self._writer.dropped
 
     def __call__(self, exchange: LoggedExchange) -> None:
         """Take one exchange that has ended."""
-        if self._closed:
-            return
-        if self._gathered + len(self._pending) > MAX_PENDING_BYTES:
-            self._dropped += 1
-            return
-        line = self._render(exchange, time.time())
+        share = 1.0
+        if self._sampler is not None:
+            share = self._sampler.weigh(exchange)
+            if not share:
+                return
+        now_s = time.time()
+        if self._format == "json":
+            line = render_json(exchange, now_s, worker=self._worker, sample=share)
+        else:
+            line = self._render(exchange, now_s)
         self._lines.append(line)
         self._gathered += len(line)
-        if self._gathered > EAGER_BYTES and not self._pending:
-            self.flush()
+        if self._gathered > EAGER_BYTES:
+            self._hand_over()
         elif self._timer is None:
             self._schedule()
 
-    def flush(self) -> None:
-        """Write what has been gathered, as far as that is possible without waiting."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._closed:
-            return
-        self._pending += "".join(self._lines).encode("ascii")
-        self._lines.clear()
-        self._gathered = 0
-        if not self._write_pending():
-            return
-        if self._dropped:
-            self._pending = self._render_dropped().encode("ascii")
-            self._dropped = 0
-            self._write_pending()
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        """Write what has been gathered, and return whether all of it was written.
+
+        Args:
+            timeout_s: How long to wait for a slow reader.
+        """
+        self._hand_over()
+        return self._writer.flush(timeout_s)
+
+    def reopen(self) -> None:
+        """Open the file again by its name: what was gathered before goes to the old one."""
+        self._hand_over()
+        self._writer.reopen()
 
     def close(self) -> None:
         """Write what has been gathered and end the log; the stream stays open."""
-        self._loop = None  # nothing is tried again after this
-        self._patience_ms = int(CLOSE_WAIT_S * 1000)
-        self.flush()
-        self._closed = True
+        self._hand_over()
+        self._writer.close(CLOSE_WAIT_S)
+
+    def _hand_over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._lines:
+            lines = "".join(self._lines).encode("ascii")
+            self._lines.clear()
+            self._gathered = 0
+            self._writer.put(lines)
 
     def _schedule(self) -> None:
-        """Have `flush` called soon; without a running loop, call it now."""
+        """Have the lines written soon; without a running loop, now."""
         try:
-            self._loop = self._loop or asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.flush()
+            self._hand_over()
             return
-        self._timer = self._loop.call_later(FLUSH_DELAY_S, self.flush)
+        self._timer = loop.call_later(FLUSH_DELAY_S, self._hand_over)
 
-    def _write_pending(self) -> bool:
-        """Write `_pending` as far as it goes, and say whether all of it went."""
-        try:
-            while self._pending:
-                if not self._write_once():
-                    self._schedule_again()
-                    return False
-        except BrokenPipeError:
-            self._closed = True
-            self._pending = b""
-            gen_log.warning(
-                "access log: its reader has gone away; the log ends, the server goes on"
-            )
-            return False
-        except (OSError, ValueError) as error:  # ValueError: the stream was closed
-            if not self._failing:
-                self._failing = True
-                gen_log.warning("access log: cannot write: %s; trying again", error)
-            self._schedule_again()
-            return False
-        self._failing = False
-        return True
-
-    def _write_once(self) -> bool:
-        """Write one piece of `_pending`; return False if the reader is not ready for it."""
-        if self._fd is None:
-            self._stream.write(self._pending.decode("ascii"))
-            self._stream.flush()
-            self._pending = b""
-            return True
-        if not self._poll.poll(self._patience_ms):
-            return False
-        # Whole lines, so that those of several workers do not run into each other in a pipe.
-        end = self._pending.rfind(b"\n", 0, PIPE_BYTES) + 1 or PIPE_BYTES
-        written = os.write(self._fd, self._pending[:end])
-        self._pending = self._pending[written:]
-        return True
-
-    def _schedule_again(self) -> None:
-        """Try again later, where there is a loop to do so."""
-        if self._timer is None and self._loop is not None and not self._loop.is_closed():
-            self._timer = self._loop.call_later(FLUSH_DELAY_S, self.flush)
-
-    def _render_dropped(self) -> str:
+    def _render_dropped(self, count: int) -> bytes:
         """Return the line that says how many lines are missing before it."""
-        if self._json:
-            record = {"time": _render_time(time.time()), "dropped": self._dropped}
-            return json.dumps(record, separators=(",", ":")) + "\n"
-        return f"{_render_time(time.time())} - {self._dropped} lines dropped: the reader was slow\n"
+        moment = render_utc(time.time())
+        if self._format == "json":
+            return _to_json({"time": moment, "dropped": count}).encode("ascii")
+        return f"{moment} - {count} lines dropped: the reader was slow\n".encode("ascii")

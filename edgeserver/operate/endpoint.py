@@ -260,6 +260,7 @@ class Endpoint:
         token: What has to be shown where the socket is not a Unix one, or None.
         names: Names that it is configured by.
         close: Closes listening sockets.
+        on_fork: Called in each forked process.
         on_error: Called with what `respond` has raised.
     """
 
@@ -273,6 +274,7 @@ class Endpoint:
         token: bytes | None = None,
         names: Iterable[str] = (),
         close: Callable[[list[socket.socket]], None],
+        on_fork: Callable[[], None] = lambda: None,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._sockets = list(sockets)
@@ -282,6 +284,7 @@ class Endpoint:
         self._token = token
         self._names = frozenset(names)
         self._close_sockets = close
+        self._on_fork = on_fork
         self._on_error = on_error
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
         self._paused_until_s: float | None = None  # no descriptor is left until about then
@@ -325,6 +328,7 @@ class Endpoint:
         """Close what a forked process has got of it, whose selector is closed."""
         for sock in (*self._sockets, *(each.sock for each in self._connections)):
             sock.close()
+        self._on_fork()
 
     # Connections.
 

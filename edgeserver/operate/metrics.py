@@ -10,6 +10,7 @@ configuration and numbers of workers, and a row bounds how many there are.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -17,7 +18,15 @@ from typing import Any, Final, Literal
 from edgeserver.operate.report import STATES, Facts, Report, total
 from edgeserver.support.durations import BOUNDS_S
 
-__all__ = ["FAMILIES", "INSTALL", "Family", "NotInstalledError", "can_render", "render_metrics"]
+__all__ = [
+    "FAMILIES",
+    "INSTALL",
+    "Family",
+    "NotInstalledError",
+    "can_render",
+    "forget_imports",
+    "render_metrics",
+]
 
 INSTALL: Final = "metrics need prometheus-client: pip install 'edgeserver[metrics]'"
 
@@ -163,6 +172,16 @@ class NotInstalledError(Exception):
 def can_render() -> bool:
     """Return whether `prometheus-client` is there."""
     return importlib.util.find_spec("prometheus_client") is not None
+
+
+def forget_imports() -> None:
+    """Let a process that was forked from this one import `prometheus-client` anew.
+
+    An application may use it, too: its version, and a directory for several processes that is
+    looked for when it is imported.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] == "prometheus_client"]:
+        del sys.modules[name]
 
 
 def render_metrics(accept: str, facts: Facts, report: Report) -> tuple[bytes, str]:

@@ -196,6 +196,7 @@ class Sampler:
             for contexts in server.tls.contexts
             for status in contexts.status()
         ]
+        self._row.clear("certificate_not_after_seconds")  # a host may be there no more
         for each in statuses:
             if each.not_after is not None:
                 until_s = each.not_after.timestamp()

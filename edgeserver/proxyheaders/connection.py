@@ -53,6 +53,20 @@ class ConnectionPolicy:
         """What the connection itself says of its other end."""
         return self._peer
 
+    def vouches(self) -> bool:
+        """Return whether whoever wrote the heads on this connection is a listed proxy."""
+        return self._peer.author is not None
+
+    def has_findings(self, raw: RawPairs) -> bool:
+        """Return whether a request is odd in itself, and not by how its proxy is set up.
+
+        Nothing counts it, unlike `explain` and `report`.
+
+        Args:
+            raw: The pairs captured when the request was resolved.
+        """
+        return any(each.code not in STANDING for each in self._prove(raw).findings)
+
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is; never raises, never changes its arguments.
 

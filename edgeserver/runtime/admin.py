@@ -17,7 +17,7 @@ from edgeserver.config.bind import Bind, render_bind
 from edgeserver.errors import ConfigurationError
 from edgeserver.operate.admin import Admin
 from edgeserver.operate.endpoint import Endpoint
-from edgeserver.operate.metrics import INSTALL, can_render
+from edgeserver.operate.metrics import INSTALL, can_render, forget_imports
 from edgeserver.operate.report import Facts, Report
 from edgeserver.runtime.exits import StartError
 from edgeserver.runtime.plan import ServePlan
@@ -70,6 +70,7 @@ def open_admin(
             token=token,
             names=[bind.host for bind in plan.admin if bind.host],
             close=close_sockets,
+            on_fork=forget_imports,
             on_error=lambda error: say(
                 f"the admin listener could not answer: {type(error).__name__}:"
                 f" {escape(str(error), 200)}"

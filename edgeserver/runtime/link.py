@@ -10,10 +10,11 @@ import mmap
 import os
 import struct
 import time
+import zlib
 
 from edgeserver.support.counters import CounterRow
 
-__all__ = ["Beats", "ParentLink"]
+__all__ = ["Beats", "ParentLink", "SharedText"]
 
 SLOTS = 4096
 """More processes than there ever are at once: two for each place, and those that leave."""
@@ -51,6 +52,48 @@ class Beats:
         return stamp
 
 
+class SharedText:
+    """Memory in which the parent leaves a text for all workers; made before the first fork.
+
+    Two places are written in turns, so that who reads while another text comes still has a whole
+    one.
+
+    Args:
+        most: The longest text, in bytes.
+    """
+
+    _HEAD = struct.Struct("QqL")  # its number, its length (-1 for none), its checksum
+    _TRIES = 100
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._page = mmap.mmap(-1, 2 * (self._HEAD.size + most))
+        self._count = 0
+
+    def write(self, text: bytes | None) -> None:
+        """Leave a text, or that there is none."""
+        self._count += 1
+        at = (self._count % 2) * (self._HEAD.size + self._most)
+        content = text or b""
+        start = at + self._HEAD.size
+        self._page[start : start + len(content)] = content
+        length = -1 if text is None else len(content)
+        self._HEAD.pack_into(self._page, at, self._count, length, zlib.crc32(content))
+
+    def read(self) -> bytes | None:
+        """Return the last text; None where there is none."""
+        for _ in range(self._TRIES):
+            heads = []
+            for at in (0, self._HEAD.size + self._most):
+                heads.append((*self._HEAD.unpack_from(self._page, at), at))
+            number, length, checksum, at = max(heads)
+            start = at + self._HEAD.size
+            content = bytes(self._page[start : start + max(length, 0)])
+            if zlib.crc32(content) == checksum:
+                return content if number and length >= 0 else None
+        return None
+
+
 class ParentLink:
     """A worker's side of what it shares with its parent.
 
@@ -62,6 +105,7 @@ class ParentLink:
         slot: Its place on the page.
         is_renewed: Whether it replaces another, so that files may have changed since the parent
             has read them.
+        text: Where the parent leaves the configuration file as it is to be in force.
         row: What it counts into; None where nobody asks.
     """
 
@@ -74,6 +118,7 @@ class ParentLink:
         beats: Beats,
         slot: int,
         is_renewed: bool,
+        text: SharedText | None = None,
         row: CounterRow | None = None,
     ) -> None:
         self.place = place
@@ -83,7 +128,12 @@ class ParentLink:
         self._pipe = pipe
         self._beats = beats
         self._slot = slot
+        self._text = text
         os.set_blocking(pipe, False)
+
+    def configuration(self) -> bytes | None:
+        """Return the configuration file as the parent has found it right; None without one."""
+        return None if self._text is None else self._text.read()
 
     def beat(self) -> None:
         """Tell that the event loop turns."""

@@ -53,6 +53,11 @@ class ListenOptions(TypedDict, total=False):
     audit_log: AuditLog | None
     https_redirect: bool
     strict_transport_security: str | None
+    request_id_header: str | None
+    slow_request: float | None
+    max_in_flight: int | None
+    client_rate: str | None
+    client_connections: int | None
 
     # Of the adapter: ASGI, WSGI, or both.
     root_path: str

@@ -20,7 +20,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.exits import StartError
 from edgeserver.support.escape import escape
 
-__all__ = ["load_application"]
+__all__ = ["add_app_dir", "load_application"]
 
 
 def load_application(target: str, *, app_dir: str = ".", factory: bool = False) -> object:
@@ -36,6 +36,18 @@ def load_application(target: str, *, app_dir: str = ".", factory: bool = False) 
         StartError: The application's own code raised; the message names its file and line.
     """
     module_name, path = _split_target(target)
+    resolved = add_app_dir(app_dir)
+    module = _import_module(module_name, target, resolved)
+    app = _find_attribute(module, path, target)
+    return _call_factory(app, target) if factory else app
+
+
+def add_app_dir(app_dir: str) -> str:
+    """Put the application's directory first in the import path, and return it resolved.
+
+    Raises:
+        ConfigurationError: It is not a directory.
+    """
     directory = Path(app_dir)
     if not directory.is_dir():
         raise ConfigurationError(
@@ -49,9 +61,7 @@ def load_application(target: str, *, app_dir: str = ".", factory: bool = False) 
         ) from error
     if resolved not in sys.path:
         sys.path.insert(0, resolved)
-    module = _import_module(module_name, target, resolved)
-    app = _find_attribute(module, path, target)
-    return _call_factory(app, target) if factory else app
+    return resolved
 
 
 def _split_target(target: str) -> tuple[str, list[str]]:

@@ -11,19 +11,24 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import setting
 
 if TYPE_CHECKING:
+    from edgeserver.config.effective import Effective
+    from edgeserver.proxyheaders import TrustPolicy
     from edgeserver.tls import TLSContexts
 
 __all__ = [
     "HTTP2_MODES",
+    "AccessRequest",
     "AuditRequest",
+    "Configuration",
     "EchoRequest",
     "Hook",
+    "LoggingRequest",
     "PlannedListener",
     "ServePlan",
     "TLSRequest",
@@ -34,6 +39,25 @@ SHUTDOWN_TIMEOUT_S: float = setting("shutdown-timeout").default
 
 KILL_GRACE_S = 1.0
 """How much longer than all its time limits a worker may take before it is killed."""
+
+_CHANGEABLE = (
+    "trust",
+    "tls_request",
+    "workers",
+    "start_timeout_s",
+    "worker_timeout_s",
+    "max_lifetime_s",
+    "max_memory",
+    "graceful_timeout_s",
+    "drain_idle_s",
+    "drain_delay_s",
+    "effective",
+    "spell",
+)
+"""What `take_over` takes, beside the options of the server and what listeners have of their own."""
+
+_BUILT = ("trust", "audit_log")
+"""Options of the server that are built when a plan is prepared."""
 
 Hook = Callable[[Any], Awaitable[None] | None]
 """Called with the server, in the process that serves; it may be a coroutine function."""
@@ -82,20 +106,113 @@ class EchoRequest:
     token_file: str
 
 
+class Configuration(Protocol):
+    """What a plan is made of, and can be made of again.
+
+    Attributes:
+        path: The configuration file, None without one.
+    """
+
+    path: str | None
+
+    def load(self) -> bytes | None:
+        """Read the file; None where there is none.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        ...
+
+    def plan(self, content: bytes | None) -> ServePlan:
+        """Return the plan that `content` makes with all else that was said.
+
+        Raises:
+            ConfigurationError: Something is wrong.
+        """
+        ...
+
+
+def _as_it_is(message: str) -> str:
+    return message
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRequest:
+    """Which access log there is to be.
+
+    Args:
+        target: The file that is appended to, or `"-"` for standard output.
+        format: `"text"`, `"json"` or `"combined"`.
+        sample: The share of unremarkable requests that have a line.
+        is_asked: Whether somebody asked for it: Tornado applications write one themselves.
+    """
+
+    target: str = "-"
+    format: str = "text"
+    sample: float = 1.0
+    is_asked: bool = False
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether nothing else may go to standard output."""
+        return self.target == "-" and self.format == "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingRequest:
+    """How what is said on standard error is to look.
+
+    Args:
+        format: `"text"` or `"json"`.
+        level: The least level that the server's own lines have, such as `"INFO"`.
+        config: A file for `logging.config.dictConfig`, or None.
+        is_asked: Whether somebody asked for the format: it then goes before what the application
+            has set up.
+        has_level: Whether somebody asked for the level.
+    """
+
+    format: str = "text"
+    level: str = "INFO"
+    config: str | None = None
+    is_asked: bool = False
+    has_level: bool = False
+
+    @property
+    def handler_options(self) -> dict[str, Any]:
+        """The keyword arguments of `ErrorLog` that say so."""
+        return {
+            "format": self.format,
+            "level": self.level,
+            "is_asked": self.is_asked,
+            "has_level": self.has_level,
+        }
+
+
 @dataclass(kw_only=True)
 class PlannedListener:
-    """One `--bind`, and the sockets that it became.
+    """One `--bind` or `[[listener]]`, and the sockets that it became.
 
     Args:
         bind: What the flag said.
         is_tls: Whether connections start with TLS.
         http2: Whether HTTP/2 is spoken: `"on"`, `"off"` or `"only"`.
+        tls_request: The TLS that it has of its own; None for that of all.
+        trust_values: What was said of proxies for it alone, by the setting's key; None for what was
+            said for all.
+        spell: Puts a complaint about its settings into the words in which they were said.
+        tls: Its own contexts, once prepared, as those of the plan.
+        trust: Its own policy, once prepared.
         sockets: The listening sockets, once opened.
     """
 
     bind: Bind
     is_tls: bool
     http2: str = "off"
+    tls_request: TLSRequest | None = None
+    trust_values: Mapping[str, Any] | None = None
+    spell: Callable[[str], str] = _as_it_is
+    tls: dict[str, TLSContexts] | None = None
+    trust: TrustPolicy | None = None
     sockets: list[socket.socket] = field(default_factory=list)
 
 
@@ -118,7 +235,6 @@ class ServePlan:
         server_options: Keyword arguments of `HTTPServer`; those that have to be built (trust, the
             audit log) are added when the plan is prepared.
         trust: What was said of proxies, by the setting's key; see `config.trust.build_policy`.
-        lists_proxies: Whether that lists proxies whose word counts.
         audit: The audit log that is wanted.
         echo: The echo for probes that is wanted.
         gate: Puts something before the application's delegate; None where nothing is.
@@ -141,13 +257,20 @@ class ServePlan:
         max_memory: With how many bytes of memory a worker is renewed; 0 for never.
         graceful_timeout_s: How long requests in flight may take after a stop.
         drain_idle_s: How long a connection may be silent after a stop before it is closed.
+        drain_delay_s: How long connections are accepted on after a signal to stop.
+        reloads: Whether a source that changes has the workers replaced.
         admin: Where operators are answered.
         admin_token_file: The file with what they show where that is not a Unix socket.
-        access_log_format: `"text"`, `"json"`, or None for no access log.
-        access_log_asked: Whether somebody asked for it: Tornado applications write one themselves.
+        access: The access log that is wanted, or None.
+        logging: How what is said on standard error looks.
+        logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
         began_s: When the start began, on the monotonic clock.
+        effective: What all of this was made of; None where a program has made it.
+        configuration: Reads that again; None where a program has made it.
+        content: The configuration file that it was made of, None without one.
+        spell: Puts a complaint that names flags into the words in which they were said.
         notes: Lines to print at start, after the addresses.
         on_start: Called before the first connection is accepted.
         on_reload: Called on SIGHUP.
@@ -165,7 +288,6 @@ class ServePlan:
     spell_option: Callable[[str], str] = repr
     server_options: dict[str, Any] = field(default_factory=dict)
     trust: Mapping[str, Any] = field(default_factory=dict)
-    lists_proxies: bool = False
     audit: AuditRequest | None = None
     echo: EchoRequest | None = None
     gate: Callable[[Any], Any] | None = None
@@ -186,13 +308,20 @@ class ServePlan:
     max_memory: int = 0
     graceful_timeout_s: float = 30.0
     drain_idle_s: float = 1.0
+    drain_delay_s: float = 0.0
+    reloads: bool = False
     admin: list[Bind] = field(default_factory=list)
     admin_token_file: str | None = None
-    access_log_format: str | None = "text"
-    access_log_asked: bool = False
+    access: AccessRequest | None = None
+    logging: LoggingRequest = field(default_factory=LoggingRequest)
+    logging_config: dict[str, Any] | None = None
     loop: str = "auto"
     debug: bool = False
     began_s: float = field(default_factory=time.monotonic)
+    effective: Effective | None = None
+    configuration: Configuration | None = None
+    content: bytes | None = None
+    spell: Callable[[str], str] = _as_it_is
     notes: list[str] = field(default_factory=list)
     on_start: list[Hook] = field(default_factory=list)
     on_reload: list[Hook] = field(default_factory=list)
@@ -209,3 +338,17 @@ class ServePlan:
         """
         shutdown_s: float = self.adapter_options.get("shutdown_timeout", SHUTDOWN_TIMEOUT_S)
         return self.graceful_timeout_s + 2 * shutdown_s + KILL_GRACE_S
+
+    def take_over(self, other: ServePlan) -> None:
+        """Take over from a plan what a running process can change, once that is in force.
+
+        Args:
+            other: The plan; its listeners are at the same addresses in the same order.
+        """
+        for name in _CHANGEABLE:
+            setattr(self, name, getattr(other, name))
+        built = {name: each for name, each in self.server_options.items() if name in _BUILT}
+        self.server_options = {**other.server_options, **built}
+        for mine, others in zip(self.listeners, other.listeners, strict=True):
+            mine.tls_request, mine.trust_values = others.tls_request, others.trust_values
+            mine.spell = others.spell

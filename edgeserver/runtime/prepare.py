@@ -11,23 +11,40 @@ import importlib.util
 import logging
 import re
 import resource
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgeserver.config.bind import render_bind
 from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
-from edgeserver.config.trust import build_policy, describe_policy
+from edgeserver.config.trust import build_policy, describe_policy, stale_files
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.runtime.plan import HTTP2_MODES, AuditRequest, EchoRequest, ServePlan, TLSRequest
+from edgeserver.runtime.plan import (
+    HTTP2_MODES,
+    AuditRequest,
+    EchoRequest,
+    PlannedListener,
+    ServePlan,
+    TLSRequest,
+)
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
+    from edgeserver.audit.log import AuditLog
     from edgeserver.httpserver import HTTPServer
     from edgeserver.tls import TLSContexts
 
-__all__ = ["prepare"]
+__all__ = [
+    "check_loop",
+    "load_contexts",
+    "policy_of",
+    "prepare",
+    "respelled",
+]
 
 _OPTION = re.compile(r'"([a-z_]+)"')
 """An option of the dict, as complaints write it: `"crl"`."""
@@ -35,28 +52,45 @@ _OPTION = re.compile(r'"([a-z_]+)"')
 _OF_HOST = re.compile(r'\bhosts\["([^"]*)"\]')
 """A host of the dict, as complaints write it: `hosts["a.example"]`."""
 
+_DAY_S = 86400
+
 _FILES = ("certfile", "keyfile", "ca-certs", "crl")
 """Settings whose complaints begin with their option and the file."""
 
 
-def prepare(plan: ServePlan) -> None:
+def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
     """Build what `plan` asks for, and write it there, with the start lines about it.
+
+    Args:
+        plan: The plan.
+        before: A plan that is in force; its audit log is used on where it is the same one.
 
     Raises:
         ConfigurationError: A file cannot be had, or holds something wrong.
     """
-    _check_loop(plan.loop)
+    check_loop(plan.loop)
     if plan.tls_request is not None:
-        _prepare_tls(plan, plan.tls_request)
+        shared = [each for each in plan.listeners if each.tls_request is None]
+        plan.tls = _prepare_tls(plan, plan.tls_request, shared)
     _prepare_trust(plan)
+    for listener in plan.listeners:
+        with respelled(listener.spell):
+            _prepare_listener(plan, listener)
+    _note_strict_transport(plan)
+    if any(listener.is_tls for listener in plan.listeners):
+        plan.on_reload.append(_reload_tls)
     if plan.audit is not None:
-        _prepare_audit(plan, plan.audit)
+        opened = None
+        if before is not None and before.audit == plan.audit:
+            opened = before.server_options.get("audit_log")
+        _prepare_audit(plan, plan.audit, opened)
+    _prepare_logs(plan)
     if plan.echo is not None:
         _prepare_echo(plan, plan.echo)
     _note_connections(plan)
 
 
-def _check_loop(loop: str) -> None:
+def check_loop(loop: str) -> None:
     """Refuse an event loop that is not there."""
     if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
         raise ConfigurationError(
@@ -81,46 +115,108 @@ class _PasswordFile:
             ) from error
 
 
-def _prepare_tls(plan: ServePlan, request: TLSRequest) -> None:
-    """Build the contexts of the https listeners."""
+@contextmanager
+def respelled(spell: Callable[[str], str]) -> Iterator[None]:
+    """Put complaints that come out of the block into the words in which things were said."""
+    try:
+        yield
+    except ConfigurationError as error:
+        text = spell(str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from error
+
+
+def _prepare_listener(plan: ServePlan, listener: PlannedListener) -> None:
+    """Build what a listener has of its own, and say what is in force there."""
+    before, where = len(plan.notes), render_bind(listener.bind)
+    if listener.tls_request is not None:
+        listener.tls = _prepare_tls(plan, listener.tls_request, [listener])
+    if listener.trust_values is not None:
+        listener.trust = policy_of(listener.trust_values)
+        plan.notes += describe_policy(listener.trust)
+    plan.notes[before:] = [_note_of(where, line) for line in plan.notes[before:]]
+
+
+def _note_of(where: str, line: str) -> str:
+    """Return a start line about one listener; a warning stays one at first sight."""
+    warning = "warning: " if line.startswith("warning: ") else ""
+    return f"{warning}{escape(where)}: {line.removeprefix(warning)}"
+
+
+def policy_of(values: Mapping[str, Any]) -> TrustPolicy:
+    """Return the policy that settings describe; one that reads no header where they list nobody.
+
+    Raises:
+        ConfigurationError: A value or a file is wrong.
+    """
+    policy = build_policy(values)
+    return TrustPolicy.off() if policy is None else policy
+
+
+def _tls_options(request: TLSRequest) -> dict[str, Any]:
+    """Return the `ssl_options` of a request; certificates for development are made if missing."""
     options = dict(request.options)
     if request.development:
         from edgeserver.tls.devcerts import ensure_dev_certificates
 
         made = ensure_dev_certificates(DEV_DIRECTORY)
-        plan.notes.append(f"development certificate: clients trust it with {made.ca}")
         options |= {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
     if request.password_file is not None:
         options["password"] = _PasswordFile(request.password_file)
+    return options
+
+
+def load_contexts(
+    request: TLSRequest, listeners: Iterable[PlannedListener]
+) -> dict[str, TLSContexts]:
+    """Read what a request names, and return contexts by what is spoken; nothing is logged.
+
+    Args:
+        request: What is asked for.
+        listeners: Whose contexts they are to be; only those with TLS count.
+
+    Raises:
+        ConfigurationError: A file cannot be had or holds something wrong; it is named by its flag.
+    """
+    from edgeserver.server.stack import ALPN
+    from edgeserver.tls import build_contexts
+
+    options = _tls_options(request)
+    gen_log.addFilter(_drop)  # who calls says every warning that it would log
     try:
-        plan.tls = _build_contexts(options, plan)
+        return {
+            http2: build_contexts(options, alpn=ALPN[HTTP2_MODES[http2]])
+            for http2 in dict.fromkeys(each.http2 for each in listeners if each.is_tls)
+        }
     except TLSConfigurationError as error:
         raise TLSConfigurationError(_name_flag(str(error), options)) from error
-    strict = plan.server_options.get(setting("hsts").parameter)
-    if strict is not None:
-        plan.notes.append(f"Strict-Transport-Security: {strict}, with every answer over TLS")
-    plan.on_reload.append(_reload_tls)
-
-
-def _build_contexts(options: dict[str, Any], plan: ServePlan) -> dict[str, TLSContexts]:
-    """Read what `options` name, so that any TLS error stops the start, and say what is served."""
-    from edgeserver.server.stack import ALPN
-    from edgeserver.tls import build_contexts, start_lines
-
-    gen_log.addFilter(_drop)  # the start lines hold every warning that it would log
-    try:
-        contexts = {
-            http2: build_contexts(options, alpn=ALPN[HTTP2_MODES[http2]])
-            for http2 in dict.fromkeys(each.http2 for each in plan.listeners if each.is_tls)
-        }
     except ConfigurationError:
         raise
     except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"TLS: {error}; see --certfile, --keyfile, --ca-certs") from error
     finally:
         gen_log.removeFilter(_drop)
-    plan.notes += start_lines(next(iter(contexts.values())))
+
+
+def _prepare_tls(
+    plan: ServePlan, request: TLSRequest, listeners: Iterable[PlannedListener]
+) -> dict[str, TLSContexts]:
+    """Build contexts of https listeners, by what is spoken there, and say what is served."""
+    from edgeserver.tls import start_lines
+
+    if request.development:
+        plan.notes.append(f"development certificate: clients trust it with {DEV_DIRECTORY}/ca.pem")
+    contexts = load_contexts(request, listeners)
+    for one in list(contexts.values())[:1]:
+        plan.notes += start_lines(one)
     return contexts
+
+
+def _note_strict_transport(plan: ServePlan) -> None:
+    strict = plan.server_options.get(setting("hsts").parameter)
+    if strict is not None:
+        plan.notes.append(f"Strict-Transport-Security: {strict}, with every answer over TLS")
 
 
 def _spell_option(match: re.Match[str]) -> str:
@@ -167,21 +263,50 @@ async def _reload_tls(server: HTTPServer) -> None:
 
 def _prepare_trust(plan: ServePlan) -> None:
     """Build the trust policy, and say what is in force."""
-    values = plan.trust
-    policy = build_policy(values)
     # Where no header is read it is said all the same whose are not.
-    plan.server_options["trust"] = TrustPolicy.off() if policy is None else policy
+    policy = plan.server_options["trust"] = policy_of(plan.trust)
     plan.notes += describe_policy(policy)
-    if values.get("trust_file"):
-        plan.on_reload.append(lambda server: server.set_trust(build_policy(values)))
+    values = plan.trust
+    if values.get("trust_file_max_age") is not None:
+        plan.notes += [f"warning: {each}" for each in stale_files(values, now_s=time.time())]
+        plan.on_reload.append(lambda server: _warn_of_stale(values))
+        plan.on_start.append(lambda server: _watch_stale(values))
 
 
-def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
+def _warn_of_stale(values: Mapping[str, Any]) -> None:
+    """Log which files of ranges are older than they may be."""
+    for each in stale_files(values, now_s=time.time()):
+        gen_log.warning("%s", each)
+
+
+def _watch_stale(values: Mapping[str, Any]) -> None:
+    """Have it looked at once a day: a server may run for longer than a list is good."""
+    import asyncio  # by who serves alone: the parent has no event loop
+
+    def look() -> None:
+        _warn_of_stale(values)
+        loop.call_later(_DAY_S, look)
+
+    loop = asyncio.get_running_loop()
+    loop.call_later(_DAY_S, look)
+
+
+def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
     """Open the audit log: a wrong path stops the start and not the first request."""
+    log = opened or _open_audit_log(request)
+    plan.server_options["audit_log"] = log
+    plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
+    plan.on_stop.append(lambda server: log.close())
+    plan.on_abort.append(lambda: log.flush(1.0))
+
+
+def _open_audit_log(request: AuditRequest) -> AuditLog:
     from edgeserver.audit.log import AuditLog
 
     try:
-        log = AuditLog(request.path, mode=request.mode, sample=request.sample)
+        return AuditLog(request.path, mode=request.mode, sample=request.sample)
     except ConfigurationError as error:
         cause = error.__cause__
         if not isinstance(cause, OSError):
@@ -190,12 +315,21 @@ def _prepare_audit(plan: ServePlan, request: AuditRequest) -> None:
             f"--audit-log {escape(request.path)}: {cause.strerror}; name a file that this user "
             "may write"
         ) from error
-    plan.server_options["audit_log"] = log
-    plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
-    plan.on_reload.append(lambda server: log.reopen())
-    plan.on_reopen.append(lambda server: log.reopen())
-    plan.on_stop.append(lambda server: log.close())
-    plan.on_abort.append(lambda: log.flush(1.0))
+
+
+def _prepare_logs(plan: ServePlan) -> None:
+    """Try to open the access log's file, and read what is said of Python's logging."""
+    if plan.logging.config is not None:
+        from edgeserver.logs.config import read_log_config
+
+        plan.logging_config = read_log_config(plan.logging.config)
+    if plan.access is None or plan.access.target == "-":
+        return
+    from edgeserver.logs.writer import check_log
+
+    # Each worker opens it: whoever holds it open here would keep a rotated file for good.
+    check_log(setting("access-log").flag, plan.access.target)
+    plan.notes.append(f"access log: {escape(plan.access.target)} ({plan.access.format})")
 
 
 def _prepare_echo(plan: ServePlan, request: EchoRequest) -> None:

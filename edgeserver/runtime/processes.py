@@ -19,10 +19,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
+from edgeserver.errors import EdgeServerError
 from edgeserver.operate.report import GAUGES, Report
-from edgeserver.runtime.link import Beats, ParentLink
+from edgeserver.runtime.link import Beats, ParentLink, SharedText
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.supervisor import (
     Action,
@@ -31,6 +32,7 @@ from edgeserver.runtime.supervisor import (
     Exit,
     Limits,
     Release,
+    Rolled,
     Say,
     Send,
     Start,
@@ -40,7 +42,15 @@ from edgeserver.runtime.supervisor import (
 )
 from edgeserver.support.counters import CounterRow
 
-__all__ = ["Listening", "Operators", "Queues", "WorkerBody", "run_workers"]
+__all__ = [
+    "Change",
+    "Listening",
+    "Operators",
+    "Queues",
+    "Reconfigured",
+    "WorkerBody",
+    "run_workers",
+]
 
 _PASSED = (
     signal.SIGTERM,
@@ -88,6 +98,46 @@ class Queues(Protocol):
     def close(self) -> None:
         """Close all."""
         ...
+
+
+class Reconfigured(Protocol):
+    """The configuration in force, as the parent has it read again; see `reconfigure.py`."""
+
+    text: SharedText
+
+    def reload(self) -> Change:
+        """Read it again for SIGHUP; nothing has changed where it raises.
+
+        Raises:
+            EdgeServerError: Something is wrong, or cannot change without new workers.
+        """
+        ...
+
+    def reread(self) -> Change:
+        """Read it again for a roll; nothing has changed where it raises.
+
+        Raises:
+            EdgeServerError: Something is wrong, or cannot change without a new start.
+        """
+        ...
+
+    def rolled(self, *, done: bool) -> Change | None:
+        """Close what nobody needs any more; where the roll was given up, go back."""
+        ...
+
+
+class Change(NamedTuple):
+    """What another configuration means for the parent.
+
+    Args:
+        more: How many workers more; fewer where it is negative.
+        limits: What workers are held to.
+        shared_queue: Whether all places have the same sockets.
+    """
+
+    more: int
+    limits: Limits
+    shared_queue: bool
 
 
 class Listening(Protocol):
@@ -138,6 +188,7 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    configuration: Reconfigured | None = None,
     manager: ServiceManager | None = None,
     operators: Operators | None = None,
 ) -> int:
@@ -156,6 +207,7 @@ def run_workers(
         say: Prints one line for the operator.
         manager: The service manager that is told of start, reload, life and end, if there is one.
         operators: Has the admin listener listen, if there is one; workers count then.
+        configuration: What is read again by HUP and USR2; None where there is nothing to read.
     """
     supervisor = Supervisor(count, limits, shared_queue=shared_queue)
     parent = _Parent(
@@ -167,6 +219,7 @@ def run_workers(
         say=say,
         manager=manager,
         operators=operators,
+        configuration=configuration,
     )
     return parent.run()
 
@@ -183,6 +236,7 @@ class _Parent:
         *,
         on_ready: Callable[[str], None],
         say: Callable[[str], None],
+        configuration: Reconfigured | None,
         manager: ServiceManager | None,
         operators: Operators | None,
     ) -> None:
@@ -191,6 +245,7 @@ class _Parent:
         self._limits = limits
         self._queues = queues
         self._on_ready = on_ready
+        self._configuration = configuration
         self._print = say
         self._manager = manager
         # Twice within the time after which the service manager gives the service up.
@@ -297,6 +352,8 @@ class _Parent:
                     self._queues.release(place)
                 case Drop(place):
                     self._queues.drop(place)
+                case Rolled(done):
+                    self._on_rolled(done=done)
                 case StopListening():
                     # Else clients would still connect while the last requests end, and wait for
                     # nobody.
@@ -388,6 +445,7 @@ class _Parent:
                 beats=self._beats,
                 slot=slot,
                 is_renewed=self._supervisor.announced,
+                text=None if self._configuration is None else self._configuration.text,
                 row=row,
             )
             code = self._body(link)
@@ -479,8 +537,51 @@ class _Parent:
 
     def _on_signal(self, number: int) -> bool:
         """Do what a signal asks for; say whether it is done."""
+        if not self._may_ask(number):
+            return False
         self._do(self._supervisor.asked(number, time.monotonic()))
         return True
+
+    def _may_ask(self, number: int) -> bool:
+        """Read the configuration again where a signal asks for it; False where it is wrong."""
+        configuration, supervisor = self._configuration, self._supervisor
+        if configuration is None or number not in (signal.SIGHUP, signal.SIGUSR2):
+            return True
+        if supervisor.is_draining or (number == signal.SIGUSR2 and not supervisor.announced):
+            # At the end nothing counts any more, and at the start it was read a moment ago.
+            return True
+        if supervisor.is_rolling:
+            if number == signal.SIGHUP:
+                self._say("SIGHUP: the workers are being replaced; ask again once they are")
+            return number == signal.SIGUSR2
+        try:
+            if number == signal.SIGHUP:
+                change = configuration.reload()
+            else:
+                change = configuration.reread()
+        except EdgeServerError as error:
+            name = signal.Signals(number).name
+            for line in str(error).split("\n"):
+                self._say(f"{name}: {line}")
+            kept = "the old workers stay" if number == signal.SIGUSR2 else "nothing was changed"
+            self._say(f"{name}: {kept}")
+            return False
+        self._reconfigure(change)
+        return True
+
+    def _reconfigure(self, change: Change) -> None:
+        self._limits = change.limits
+        self._do(
+            self._supervisor.reconfigure(
+                change.more, change.limits, time.monotonic(), shared_queue=change.shared_queue
+            )
+        )
+
+    def _on_rolled(self, *, done: bool) -> None:
+        if self._configuration is not None:
+            change = self._configuration.rolled(done=done)
+            if change is not None:
+                self._reconfigure(change)
 
     def _reap(self) -> None:
         """Take note of every process that has ended, orphans that are ours as PID 1 too."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
 from edgeserver.config.bind import Bind, render_bind
 from edgeserver.errors import ConfigurationError
@@ -90,6 +90,9 @@ class ActivatedSockets:
 
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
+_Key = tuple[Bind, int]
+"""An address, and which of those with the same text it is."""
+
 
 def open_sockets(
     bind: Bind,
@@ -152,18 +155,20 @@ class PlaceSockets:
     """
 
     def __init__(self, listeners: Iterable[PlannedListener]) -> None:
-        self._listeners = tuple(listeners)
-        self._own = [_has_own_queues(listener) for listener in self._listeners]
+        self._listeners = _keyed(listeners)
+        # Those before the last change, until that is kept or undone.
+        self._before: dict[_Key, PlannedListener] | None = None
+        self._own = {key for key, each in self._listeners.items() if _has_own_queues(each)}
         # For each place: the sockets of each listener that has queues of its own.
-        self._places: dict[int, dict[int, list[socket.socket]]] = {
+        self._places: dict[int, dict[_Key, list[socket.socket]]] = {
             1: self._share(lambda listener: listener.sockets)
         }
-        self._released: list[dict[int, list[socket.socket]]] = []
+        self._released: list[dict[_Key, list[socket.socket]]] = []
 
     @property
     def is_shared(self) -> bool:
         """Whether all places have the same sockets."""
-        return not any(self._own)
+        return not self._own
 
     def open(self, place: int) -> None:
         """Make sure that a place has sockets; where no more can be had it shares another's."""
@@ -182,43 +187,119 @@ class PlaceSockets:
         others = [each for number, each in self._places.items() if number != place]
         if place not in self._places or not others:
             return
-        for index, sockets in self._places.pop(place).items():
-            shared = {id(sock) for other in others for sock in other[index]}
+        for key, sockets in self._places.pop(place).items():
+            shared = {id(sock) for other in others for sock in other[key]}
             for sock in sockets:
                 if id(sock) not in shared:
                     sock.close()
             # The next place is bound beside one that is open.
-            self._listeners[index].sockets = others[0][index]
+            self._all()[key].sockets = others[0][key]
 
     def take(self, place: int) -> None:
         """Give the listeners the sockets of a place, and close those of others: in the worker."""
         mine = [self._places.pop(place, {}), *self._released]
-        for index, listener in enumerate(self._listeners):
-            if not self._own[index]:
-                continue
-            wanted = {id(sock): sock for sockets in mine for sock in sockets.get(index, ())}
-            others = [sock for each in self._places.values() for sock in each[index]]
+        for key, listener in self._all().items():
+            wanted = {
+                id(sock): sock
+                for sockets in mine
+                for sock in sockets.get(key, ())
+                if key in self._listeners
+            }
+            others = [sock for each in self._places.values() for sock in each.get(key, ())]
+            if key not in self._listeners:
+                others += [
+                    *listener.sockets,
+                    *(sock for each in mine for sock in each.get(key, ())),
+                ]
             for sock in others:
                 if id(sock) not in wanted:
                     sock.close()
-            listener.sockets = list(wanted.values())
+            if key in self._own and key in self._listeners:
+                listener.sockets = list(wanted.values())
+
+    def change(
+        self, listeners: Iterable[PlannedListener], open_listener: Callable[[PlannedListener], None]
+    ) -> None:
+        """Listen at other addresses; those that stay keep their sockets, with who waits there.
+
+        What is listened on no more stays open until `keep`, so that `undo` loses nothing.
+
+        Args:
+            listeners: What is listened on from now on.
+            open_listener: Opens the sockets of one; where it raises nothing has changed.
+        """
+        after = _keyed(listeners)
+        opened: list[PlannedListener] = []
+        try:
+            for key, listener in after.items():
+                if key not in self._listeners:
+                    open_listener(listener)
+                    opened.append(listener)
+        except BaseException:
+            for listener in opened:
+                close_sockets(listener.sockets)
+            raise
+        self._before, self._listeners = self._listeners, after
+        for key, listener in after.items():
+            if key in self._before:
+                listener.sockets = self._before[key].sockets
+            elif _has_own_queues(listener):
+                self._own.add(key)
+                for number, place in enumerate(self._places.values()):
+                    fresh = _bind_beside_all(listener.sockets) if number else listener.sockets
+                    place[key] = fresh
+
+    def keep(self) -> None:
+        """Close what is listened on no more since the last change."""
+        before, self._before = self._before, None
+        self._close_missing(before or {}, self._listeners)
+
+    def undo(self) -> None:
+        """Listen where that was done before the last change."""
+        if self._before is None:
+            return
+        after, self._listeners, self._before = self._listeners, self._before, None
+        self._close_missing(after, self._listeners)
 
     def close(self) -> None:
         """Close all, and remove the files of Unix sockets that are still ours."""
-        for listener in self._listeners:
+        for listener in self._all().values():
             close_sockets(listener.sockets)
         for each in (*self._places.values(), *self._released):
             for sockets in each.values():
                 close_sockets(sockets)
 
+    def _all(self) -> dict[_Key, PlannedListener]:
+        """Return the listeners, those before the last change, too."""
+        return {**(self._before or {}), **self._listeners}
+
+    def _close_missing(
+        self, some: Mapping[_Key, PlannedListener], others: Mapping[_Key, PlannedListener]
+    ) -> None:
+        """Close the sockets of those of `some` that are not among `others`."""
+        for key in some.keys() - others.keys():
+            close_sockets(some[key].sockets)
+            self._own.discard(key)
+            for each in (*self._places.values(), *self._released):
+                close_sockets(each.pop(key, []))
+
     def _share(
         self, sockets_of: Callable[[PlannedListener], list[socket.socket]]
-    ) -> dict[int, list[socket.socket]]:
+    ) -> dict[_Key, list[socket.socket]]:
         return {
-            index: sockets_of(listener)
-            for index, listener in enumerate(self._listeners)
-            if self._own[index]
+            key: sockets_of(listener) for key, listener in self._all().items() if key in self._own
         }
+
+
+def _keyed(listeners: Iterable[PlannedListener]) -> dict[_Key, PlannedListener]:
+    """Return listeners by their address; of the same twice, such as port 0, by which it is."""
+    keyed: dict[_Key, PlannedListener] = {}
+    for listener in listeners:
+        number = 0
+        while (listener.bind, number) in keyed:
+            number += 1
+        keyed[listener.bind, number] = listener
+    return keyed
 
 
 def _has_own_queues(listener: PlannedListener) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "Exit",
     "Limits",
     "Release",
+    "Rolled",
     "Say",
     "Send",
     "Start",
@@ -128,7 +129,14 @@ class Exit:
     code: int
 
 
-Action = Start | Send | Say | Tell | Announce | Release | Drop | StopListening | Exit
+@dataclass(frozen=True)
+class Rolled:
+    """A roll has ended: all workers were replaced, or it was given up."""
+
+    done: bool
+
+
+Action = Rolled | Start | Send | Say | Tell | Announce | Release | Drop | StopListening | Exit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +149,7 @@ class Limits:
         worker_timeout_s: How long its event loop may be held by one call.
         max_lifetime_s: How long it serves before it is renewed.
         max_memory: How many bytes of memory it may take before it is renewed.
+        drain_delay_s: How long all serve on after a signal to stop.
     """
 
     start_timeout_s: float = 0.0
@@ -148,6 +157,7 @@ class Limits:
     worker_timeout_s: float = 0.0
     max_lifetime_s: float = 0.0
     max_memory: int = 0
+    drain_delay_s: float = 0.0
 
 
 @dataclass
@@ -250,6 +260,8 @@ class Supervisor:
         self._gave_up = ""  # why the last roll was given up
         self._told_reloading = False  # whether the service manager waits for the end of that
         self._stopping = False
+        self._stop_s: float | None = None  # when that begins, once it was asked for
+        self._reloaded_s = -math.inf  # when workers were last told to reload
         self._asked_again = False
         self._exit_code = EXIT_OK
         self._ticked_s: float | None = None
@@ -262,6 +274,18 @@ class Supervisor:
     def announced(self) -> bool:
         """Whether all workers have served once."""
         return self._announced
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the end has begun, or will within the drain delay: nothing new should come."""
+        return self._stopping or self._stop_s is not None
+
+    @property
+    def is_rolling(self) -> bool:
+        """Whether the workers are being replaced on request."""
+        renewals = self._renewals
+        present = renewals.present is not None and renewals.present.is_roll
+        return present or any(each.is_roll for each in renewals.waiting)
 
     @property
     def is_busy(self) -> bool:
@@ -286,6 +310,8 @@ class Supervisor:
         """Return when `tick` is to be called at the latest, None while nothing is awaited."""
         times = [worker.kill_s for worker in self._workers.values() if worker.kill_s is not None]
         times += [place.due_s for place in self._places.values() if place.due_s is not None]
+        if self._stop_s is not None and not self._stopping:
+            times.append(self._stop_s)
         for worker in self._workers.values():
             if worker.stage == STARTING:
                 if not worker.told:
@@ -309,7 +335,7 @@ class Supervisor:
             ),
             wanted=sum(place.closing_s is None for place in self._places.values()),
             has_started=self._announced,
-            is_stopping=self._stopping,
+            is_stopping=self.is_draining,
             ends=dict(self._ends),
             roll=self._roll,
         )
@@ -385,6 +411,7 @@ class Supervisor:
             pass  # nothing else matters any more
         elif number == signal.SIGHUP:
             self._say("SIGHUP: what can be reloaded is; code is not, SIGUSR2 replaces the workers")
+            self._reloaded_s = now_s
             self._reloading.update(self._pass_on(signal.SIGHUP))
             self._tell_reloading("SIGHUP: reloading")
         elif number == signal.SIGUSR1:
@@ -395,6 +422,25 @@ class Supervisor:
             self._add_place(now_s)
         elif number == signal.SIGTTOU:
             self._remove_place(now_s)
+        return self._settle(now_s)
+
+    def reconfigure(
+        self, count: int, limits: Limits, now_s: float, *, shared_queue: bool
+    ) -> list[Action]:
+        """Another configuration is in force: so many workers, held to these limits.
+
+        Args:
+            count: How many more workers than before; fewer where it is negative.
+            limits: What they are held to.
+            now_s: The clock of all events.
+            shared_queue: Whether all places accept from the same queue.
+        """
+        self._limits = limits
+        self._shared_queue = shared_queue
+        for _ in range(count):
+            self._add_place(now_s, "workers")
+        for _ in range(-count):
+            self._remove_place(now_s, "workers")
         return self._settle(now_s)
 
     def tick(
@@ -410,6 +456,8 @@ class Supervisor:
         if self._ticked_s is not None and now_s - self._ticked_s > FROZEN_S:
             self._awake_s = now_s
         self._ticked_s = now_s
+        if self._stop_s is not None and self._stop_s <= now_s and not self._stopping:
+            self._stop(now_s)
         for worker in list(self._workers.values()):
             if worker.kill_s is not None and worker.kill_s <= now_s:
                 self._kill(worker)
@@ -436,7 +484,7 @@ class Supervisor:
                     place.due_s = None
                     self._actions.append(Start(place.number))
             self._go_on_renewing()
-            if self._told_reloading and not self._reloading and not self._is_rolling():
+            if self._told_reloading and not self._reloading and not self.is_rolling:
                 self._told_reloading = False
                 given_up = f"; the roll was given up: {self._gave_up}" if self._gave_up else ""
                 self._actions.append(Tell("ready", self._wanted() + given_up))
@@ -462,6 +510,9 @@ class Supervisor:
 
     def _on_ready(self, worker: _Worker, said: str, now_s: float) -> None:
         worker.stage, worker.served_s = SERVING, now_s
+        if worker.started_s <= self._reloaded_s:
+            # It has what was in force when it was forked.
+            self._actions.append(Send(worker.pid, signal.SIGHUP))
         spread = 1 + JITTER * (2 * self._jitter() - 1)
         worker.lifetime_s = self._limits.max_lifetime_s * spread
         place = self._places[worker.place]
@@ -614,7 +665,7 @@ class Supervisor:
             self._note_roll("waiting", "the workers are still starting")
             self._say("SIGUSR2: the workers are still starting, and are replaced once they serve")
             return
-        if self._is_rolling():
+        if self.is_rolling:
             self._say("SIGUSR2: the workers are being replaced already")
             return
         self._say("SIGUSR2: replacing the workers, one after the other")
@@ -624,11 +675,6 @@ class Supervisor:
         self._renewals.waiting.clear()  # a roll renews all
         for number in self._places:
             self._renewals.waiting.append(_Renewal(number, "SIGUSR2", is_roll=True))
-
-    def _is_rolling(self) -> bool:
-        renewals = self._renewals
-        present = renewals.present is not None and renewals.present.is_roll
-        return present or any(each.is_roll for each in renewals.waiting)
 
     def _note_roll(self, state: str, said: str) -> None:
         """Note how far a roll is; a new one begins where the last one is over."""
@@ -672,6 +718,7 @@ class Supervisor:
         if renewal.is_roll and not any(each.is_roll for each in renewals.waiting):
             self._note_roll("done", "all workers were replaced")
             self._say("SIGUSR2: all workers were replaced")
+            self._actions.append(Rolled(done=True))
 
     def _renewal_failed(self, what: str, now_s: float) -> None:
         """A successor cannot serve: the old worker stays, and so do all that were to follow."""
@@ -687,28 +734,30 @@ class Supervisor:
         if is_roll:
             self._note_roll("failed", f"{what}; {rest}")
         self._say(f"{prefix}{what}; {rest}")
+        if is_roll:
+            self._actions.append(Rolled(done=False))
         for place in self._places.values():
             if place.closing_s is not None:
                 renewals.waiting.append(self._takeover())
 
     # More and fewer.
 
-    def _add_place(self, now_s: float) -> None:
+    def _add_place(self, now_s: float, why: str = "SIGTTIN") -> None:
         number = max(self._places) + 1
         if number > MOST_PLACES:
-            self._say(f"SIGTTIN: there are {MOST_PLACES} workers, and no more can be")
+            self._say(f"{why}: there are {MOST_PLACES} workers, and no more can be")
             return
         self._places[number] = _Place(number, due_s=now_s if self._said is not None else None)
-        self._say(f"SIGTTIN: {self._wanted()} from now on")
+        self._say(f"{why}: {self._wanted()} from now on")
 
-    def _remove_place(self, now_s: float) -> None:
+    def _remove_place(self, now_s: float, why: str = "SIGTTOU") -> None:
         staying = [place for place in self._places.values() if place.closing_s is None]
         if len(staying) == 1:
-            self._say("SIGTTOU: this is the last worker, which stays; SIGTERM stops the server")
+            self._say(f"{why}: this is the last worker, which stays; SIGTERM stops the server")
             return
         place = staying[-1]
         place.closing_s = now_s
-        self._say(f"SIGTTOU: {self._wanted()} from now on")
+        self._say(f"{why}: {self._wanted()} from now on")
         if self._shared_queue or not self._announced:
             self._close_place(place, now_s)
             return
@@ -735,9 +784,19 @@ class Supervisor:
 
     def _on_stop_signal(self, number: int, now_s: float) -> None:
         """Stop all workers: gracefully at first, at once when asked again."""
+        if not self.is_draining:
+            delay_s = self._limits.drain_delay_s
+            if not delay_s:
+                self._stop(now_s)
+                return
+            self._stop_s = now_s + delay_s
+            self._say(
+                f"{signal.Signals(number).name}: stopping in {delay_s:g} s (--drain-delay); until"
+                " then connections are accepted"
+            )
+            return
         if not self._stopping:
             self._stop(now_s)
-            return
         self._exit_code = 128 + number
         if self._asked_again:
             for worker in self._workers.values():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
-import logging
 import os
 import random
 import signal
@@ -17,23 +16,28 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edgeserver.adapters.detect import detect_interface, make_delegate
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
-from edgeserver.logs.format import RecordFormatter
+from edgeserver.logs.sampling import SLOW_S
+from edgeserver.logs.setup import ErrorLog, reopen_files
+from edgeserver.logs.writer import LogFile
 from edgeserver.operate.sampling import Sampler
+from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
-from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.loading import add_app_dir
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
-from edgeserver.runtime.plan import HTTP2_MODES, Hook, ServePlan
+from edgeserver.runtime.plan import HTTP2_MODES, Hook, PlannedListener, ServePlan
+from edgeserver.runtime.reload import put_in_force, reread
 from edgeserver.runtime.slowloop import watch_loop
 from edgeserver.server.redirect import HTTPSRedirect
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.spelling import spell_settings
+from edgeserver.tcpserver import Listener as ServedListener
 
 __all__ = ["run_process"]
 
@@ -53,6 +57,9 @@ LEFTOVER_S = 1.0
 
 ORPHAN_S = 5.0
 """How much later a worker ends its own start than its parent would."""
+
+ABORT_S = 1.0
+"""How long each log has to be written where the process ends at once."""
 
 _STARTING = "process's start"
 
@@ -88,29 +95,43 @@ def run_process(
     """
     if manager is not None and plan.start_timeout_s:
         manager.needs(plan.start_timeout_s)
+    if plan.reloads:
+        # Python takes a source of the same second and length for the one that it has compiled.
+        sys.dont_write_bytecode = True
+    place = None if link is None else link.place
+    errors = ErrorLog(**plan.logging.handler_options, worker=place)
+    if plan.logging_config is not None:
+        add_app_dir(plan.app_dir)  # it may name the application's own classes
+    errors.begin(plan.logging_config, plan.logging.config or "")
+    spell_settings(plan.spell_option)
+    try:
+        return _run(plan, announce, link, manager, errors)
+    finally:
+        spell_settings(None)
+        errors.end()
+
+
+def _run(
+    plan: ServePlan,
+    announce: Callable[[str], None],
+    link: ParentLink | None,
+    manager: ServiceManager | None,
+    errors: ErrorLog,
+) -> int:
+    """Serve, once there is a log that says what goes wrong; see `run_process`."""
     start = _Start(plan, link)
     start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
-    app = plan.app
-    if app is None:
-        app = load_application(plan.target, app_dir=plan.app_dir, factory=plan.factory)
-    try:
-        kind = detect_interface(app) if plan.interface == "auto" else plan.interface
-        options = _adapter_options(plan, kind)
-        delegate = make_delegate(kind, app, options, spelled=plan.spell_option)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{escape(plan.target)}: {error}") from error
-    _configure_logging()
+    kind, delegate = prepare_application(plan)
+    errors.settle()
     keep_freed_memory()
-    log = None
-    # Tornado applications log themselves, so they are asked for; an output that was closed at
-    # start is None.
-    wanted = plan.access_log_asked or kind != "tornado"
-    if plan.access_log_format is not None and wanted and sys.stdout is not None:
-        log = AccessLog(sys.stdout, plan.access_log_format)
+    log = _open_access_log(plan, kind, link)
+    plan.on_reopen.append(lambda server: reopen_files())
+    plan.on_abort.append(lambda: errors.finish(ABORT_S))
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    process = _Process(plan, delegate, log, start, link, manager)
+    logs = {"access": log, "error": errors, "audit": plan.server_options.get("audit_log")}
+    process = _Process(plan, delegate, log, start, link, manager, logs)
 
     def ready() -> None:
         start.end()
@@ -124,11 +145,34 @@ def run_process(
     return EXIT_OK
 
 
-def _adapter_options(plan: ServePlan, kind: str) -> dict[str, Any]:
-    """Return what the adapter is given: what flags say, and what only this process knows."""
-    if kind == "wsgi":
-        return plan.adapter_options | {"multiprocess": plan.workers > 1}
-    return plan.adapter_options
+def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> AccessLog | None:
+    """Return the access log that is wanted, if there is to be one."""
+    access = plan.access
+    # Tornado applications log themselves, so they are asked for.
+    if access is None or (kind == "tornado" and not access.is_asked):
+        return None
+    stream: Any = sys.stdout
+    if access.target != "-":
+        stream = LogFile(access.target, required=False)
+        if stream.failure is not None:  # it could be at the first start
+            gen_log.error(
+                "access log %s: %s; requests are not logged before SIGUSR1 finds it",
+                escape(access.target),
+                stream.failure.strerror,
+            )
+    elif stream is None:  # it was closed at start
+        return None
+    slow_s = plan.server_options.get("slow_request")
+    log = AccessLog(
+        stream,
+        access.format,
+        sample=access.sample,
+        slow_s=SLOW_S if slow_s is None else slow_s,
+        worker=1 if link is None else link.place,
+    )
+    plan.on_reload.append(lambda server: log.reopen())
+    plan.on_reopen.append(lambda server: log.reopen())
+    return log
 
 
 class _Start:
@@ -178,17 +222,20 @@ class _Process:
         start: _Start,
         link: ParentLink | None,
         manager: ServiceManager | None,
+        logs: dict[str, Any],
     ) -> None:
         self._plan = plan
         self._delegate = delegate
         self._lifecycle = Lifecycle(delegate)
         self._log = log
+        self._logs = {name: each for name, each in logs.items() if each is not None}
         self._start = start
         self._link = link
         self._manager = manager
         self._sampler: Sampler | None = None  # where somebody asks what is counted
         self._stopping = asyncio.Event()
         self._asked_to_stop = False
+        self._served: list[list[ServedListener]] = []  # of each listener of the plan
         self._loop: asyncio.AbstractEventLoop
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -207,16 +254,10 @@ class _Process:
         await run_hooks(self._plan.on_start, server)
         server.pause_accepting(by=_STARTING)
         for listener in self._plan.listeners:
-            options: dict[str, Any] = {}
-            if listener.is_tls:
-                options["ssl_options"] = self._plan.tls[listener.http2]
-            if listener.bind.proxy is not None:
-                options["proxy_protocol"] = listener.bind.proxy
-            options["http2"] = HTTP2_MODES[listener.http2]
-            server.add_sockets(listener.sockets, **options)
+            self._listen(server, listener)
         if self._link is not None and self._link.is_renewed:
             # What the parent has read, certificates for one, may be old by now.
-            await self._run_each(self._plan.on_reload, server, "at start")
+            await self._run_each([self._reread_lists, *self._plan.on_reload], server, "at start")
         server.resume_accepting(by=_STARTING)
         redirecting = self._start_redirects()
         self._hear_signals(server)
@@ -241,10 +282,25 @@ class _Process:
         """Return what puts the counts of this process where its parent finds them."""
         if link.row is None:
             return None
-        logs = {"access": self._log, "audit": self._plan.server_options.get("audit_log")}
-        return Sampler(
-            link.row, servers, logs={name: log for name, log in logs.items() if log is not None}
-        )
+        return Sampler(link.row, servers, logs=self._logs)
+
+    def _listen(self, server: HTTPServer, listener: PlannedListener) -> None:
+        """Have the server accept on the sockets of a listener."""
+        options: dict[str, Any] = {"http2": HTTP2_MODES[listener.http2]}
+        if listener.is_tls:
+            contexts = self._plan.tls if listener.tls is None else listener.tls
+            options["ssl_options"] = contexts[listener.http2]
+        if listener.bind.proxy is not None:
+            options["proxy_protocol"] = listener.bind.proxy
+        if listener.trust is not None:
+            options["trust"] = listener.trust
+        before = len(server.listeners)
+        server.add_sockets(listener.sockets, **options)
+        self._served.append(server.listeners[before:])
+
+    async def _reread_lists(self, server: HTTPServer) -> None:
+        """Read the files of proxies again."""
+        await put_in_force(server, self._served, self._plan, self._plan)
 
     def _hear_signals(self, server: HTTPServer) -> None:
         """Act on what an operator asks for beside the end."""
@@ -332,13 +388,20 @@ class _Process:
         """Begin the graceful end; asked again, end the process at once."""
         if not self._asked_to_stop:
             self._asked_to_stop = True
+            delay_s = self._plan.drain_delay_s if self._link is None else 0.0
             if self._link is None:
-                _end_within(self._plan.stop_timeout_s)
-            self._loop.call_soon_threadsafe(self._begin_stop, signal.Signals(number).name)
+                _end_within(delay_s + self._plan.stop_timeout_s)
+            name = signal.Signals(number).name
+            if delay_s:
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, delay_s, self._begin_stop, name
+                )
+            else:
+                self._loop.call_soon_threadsafe(self._begin_stop, name)
             return
         try:
             if self._log is not None:
-                self._log.flush()
+                self._log.flush(ABORT_S)
             for hook in self._plan.on_abort:
                 hook()
         finally:
@@ -367,20 +430,49 @@ class _Process:
         asyncio.get_running_loop().create_task(self._reload(server))
 
     async def _reload(self, server: HTTPServer) -> None:
-        """Read again what can be; code is not."""
+        """Read again what can be; code is not.
+
+        Where there is a parent it has checked all of it, and hands on what it has read.
+        """
         gen_log.info("SIGHUP: reloading")
         if self._manager is not None:
             self._manager.reloading("SIGHUP: reloading")
         try:
-            failed = await self._run_each(self._plan.on_reload, server, "SIGHUP")
+            failed = await self._change(server)
         finally:
             if self._link is not None:
                 self._link.reloaded()
             if self._manager is not None:
                 self._manager.ready("serving")
         if self._sampler is not None:
-            self._sampler.count_reload(failed=bool(failed))
+            self._sampler.count_reload(failed=failed is None or failed > 0)
+        if failed is None:
+            gen_log.error("SIGHUP: nothing was changed")
+            return
         gen_log.info("SIGHUP: reloaded%s", ", but for what failed" if failed else "")
+
+    async def _change(self, server: HTTPServer) -> int | None:
+        """Put in force what is said now; return how much has failed then, None where nothing is."""
+        try:
+            plan = self._reread()
+            await put_in_force(server, self._served, self._plan, plan)
+        except EdgeServerError as error:
+            for line in self._plan.spell(str(error)).split("\n"):
+                gen_log.error("SIGHUP: %s", line)
+            return None
+        self._plan.take_over(plan)
+        return await self._run_each(self._plan.on_reload, server, "SIGHUP")
+
+    def _reread(self) -> ServePlan:
+        """Return the plan that is to be in force.
+
+        Raises:
+            ConfigurationError: Something is wrong with it.
+        """
+        if self._link is not None:
+            return reread(self._plan, self._link.configuration(), "reload", examines=False)
+        configuration = self._plan.configuration
+        return reread(self._plan, None if configuration is None else configuration.load(), "reload")
 
     def _on_reopen_signal(self, server: HTTPServer) -> None:
         asyncio.get_running_loop().create_task(self._reopen(server))
@@ -487,20 +579,3 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def _configure_logging() -> None:
-    """Show our logs on standard error, unless the application has set logging up itself.
-
-    Its handlers then get our lines from INFO on, whatever level it gave the root: a signal that
-    nobody is told of looks like a crash.
-    """
-    logger = logging.getLogger("edgeserver")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-    if logger.handlers or logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(RecordFormatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False

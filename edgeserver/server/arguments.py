@@ -10,8 +10,10 @@ import resource
 from typing import Any
 
 from edgeserver.audit.log import AuditLog
+from edgeserver.config.rate import parse_rate
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.server.shedding import Shedding
 from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "known_http2",
     "known_protocol",
     "limits_given",
+    "shedding_of",
+    "slow_limit",
     "trust_of",
 ]
 
@@ -31,6 +35,29 @@ FILE_LIMIT_SHARE = 0.8
 def limits_given(**limits: float | None) -> dict[str, Any]:
     """Return the limits that are not None: Tornado's None is the default."""
     return {name: value for name, value in limits.items() if value is not None}
+
+
+def slow_limit(slow_request: Any) -> float | None:
+    """Return from when on a request is slow; None for never."""
+    if slow_request is not None:
+        require_seconds("slow_request", slow_request)
+    limit_s: float | None = slow_request
+    return limit_s
+
+
+def shedding_of(max_in_flight: Any, client_rate: Any, client_connections: Any) -> Shedding | None:
+    """Return what a server bounds of its requests; None where it bounds nothing."""
+    if max_in_flight is None and client_rate is None and client_connections is None:
+        return None
+    if max_in_flight is not None:
+        require_count("max_in_flight", max_in_flight, "requests")
+    if client_connections is not None:
+        require_count("client_connections", client_connections, "connections")
+    return Shedding(
+        max_in_flight=max_in_flight,
+        rate=None if client_rate is None else parse_rate("client_rate", client_rate),
+        max_connections=client_connections,
+    )
 
 
 def check_timeout(timeout: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from edgeserver.http.connections import ConnectionRegistry
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit
+from edgeserver.support.spelling import spelled
 
 __all__ = ["Capacity"]
 
@@ -58,6 +59,13 @@ class Capacity:
         connections = self._connections
         return len(connections) + connections.detached_count() + self._count_opening()
 
+    def set_most(self, most: int) -> None:
+        """Hold the server to another number from now on."""
+        self._most = most
+        self._until_count = 0
+        if self._paused is not None:
+            self._bound()
+
     def count_begun(self) -> None:
         """Called when a connection has begun, or has come as far as HTTP; count now and then."""
         self._until_count -= 1
@@ -87,8 +95,9 @@ class Capacity:
             # At the limit every connection pauses it once.
             if self._warnings.permits(time.monotonic()):
                 gen_log.warning(
-                    "%d connections are open (max_connections): accepting pauses until one closes",
+                    "%d connections are open (%s): accepting pauses until one closes",
                     self.open_connections,
+                    spelled("max_connections"),
                 )
 
     def _look_again(self) -> None:

@@ -15,15 +15,54 @@ from typing import Any, Final, cast
 from edgeserver.support.addresses import UNIX, peer_of
 from edgeserver.support.escape import escape
 from edgeserver.support.ratelimit import address_key
+from edgeserver.support.spelling import spelled
 from edgeserver.transport.proxyprotocol import RefusalLog
 
-__all__ = ["ClientCounts", "ConnectionGate", "CountedHandshake"]
+__all__ = ["ClientCounts", "ConnectionGate", "CountedHandshake", "DetachedCounts"]
 
 NOBODY: Final = b""
 """The key of a connection that counts for no client."""
 
 SWEEP_FROM: Final = 64
 """Clients with detached connections that are remembered before it is looked who still has any."""
+
+
+class DetachedCounts:
+    """The connections of each client that were handed to the application.
+
+    They are the application's: that they close is seen, not told.
+    """
+
+    __slots__ = ("_streams", "_sweep_at")
+
+    def __init__(self) -> None:
+        self._streams: dict[bytes, weakref.WeakSet[Any]] = {}
+        self._sweep_at = SWEEP_FROM
+
+    def clients(self) -> set[bytes]:
+        """Return the keys of those who are known."""
+        return set(self._streams)
+
+    def add(self, key: bytes, stream: Any) -> None:
+        """Count a connection for a client until `stream` is closed; nobody's is not counted."""
+        if not key:
+            return
+        if len(self._streams) >= self._sweep_at:
+            for known in list(self._streams):
+                self.count(known)
+            self._sweep_at = max(SWEEP_FROM, 2 * len(self._streams))
+        self._streams.setdefault(key, weakref.WeakSet()).add(stream)
+
+    def count(self, key: bytes) -> int:
+        """Return how many a client has; forget those that have closed."""
+        streams = self._streams.get(key)
+        if streams is None:
+            return 0
+        for stream in [stream for stream in streams if stream.closed()]:
+            streams.discard(stream)
+        if not streams:
+            del self._streams[key]
+        return len(streams)
 
 
 class ClientCounts:
@@ -35,7 +74,7 @@ class ClientCounts:
         refusals: What writes the log lines.
     """
 
-    __slots__ = ("_detached", "_exempt", "_open", "_refusals", "_sweep_at", "most")
+    __slots__ = ("_detached", "_exempt", "_open", "_refusals", "most")
 
     def __init__(
         self, most: int, exempt: Callable[[str], bool], refusals: RefusalLog | None = None
@@ -44,14 +83,12 @@ class ClientCounts:
         self._exempt = exempt
         self._refusals = RefusalLog() if refusals is None else refusals
         self._open: dict[bytes, int] = {}
-        # Detached connections are the application's: that they close is seen, not told.
-        self._detached: dict[bytes, weakref.WeakSet[Any]] = {}
-        self._sweep_at = SWEEP_FROM
+        self._detached = DetachedCounts()
 
     @property
     def known(self) -> int:
         """How many clients are known, by what they have open or have detached."""
-        return len(self._open.keys() | self._detached.keys())
+        return len(self._open.keys() | self._detached.clients())
 
     def enter(self, transport: asyncio.BaseTransport, source: str | None) -> bytes | None:
         """Count a connection in; abort it where its client has too many, and return None.
@@ -68,13 +105,13 @@ class ClientCounts:
             return NOBODY
         key = address_key(name)
         count = self._open.get(key, 0)
-        if key and count + self._detached_count(key) >= self.most:
+        if key and count + self._detached.count(key) >= self.most:
             refused = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
             refused.set_protocol(asyncio.Protocol())  # whoever asks has not begun, and never will
             refused.abort()
             self._refusals.warn(
                 f"connection from {escape(name)} closed: it has {self.most} open already"
-                " (max_connections_per_client)",
+                f" ({spelled('max_connections_per_client')})",
                 name,
             )
             return None
@@ -91,24 +128,7 @@ class ClientCounts:
 
     def detached(self, key: bytes, stream: Any) -> None:
         """Count a connection that was handed to the application until `stream` is closed."""
-        if not key:
-            return
-        if len(self._detached) >= self._sweep_at:
-            for known in list(self._detached):
-                self._detached_count(known)
-            self._sweep_at = max(SWEEP_FROM, 2 * len(self._detached))
-        self._detached.setdefault(key, weakref.WeakSet()).add(stream)
-
-    def _detached_count(self, key: bytes) -> int:
-        """Return how many detached connections a client has; forget those that have closed."""
-        streams = self._detached.get(key)
-        if streams is None:
-            return 0
-        for stream in [stream for stream in streams if stream.closed()]:
-            streams.discard(stream)
-        if not streams:
-            del self._detached[key]
-        return len(streams)
+        self._detached.add(key, stream)
 
 
 class ConnectionGate:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.http.service import HTTPService
+from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.http1 import HTTP1Connection, HTTP1Shared
 from edgeserver.http2 import HTTP2Connection, HTTP2Shared
 from edgeserver.http2.frames import PREFACE
@@ -24,6 +24,7 @@ from edgeserver.server.client_limit import ClientCounts, ConnectionGate, Counted
 from edgeserver.server.tls import TLSService
 from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
+from edgeserver.tcpserver import INHERIT
 from edgeserver.tls import TLSContexts
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 
@@ -80,7 +81,10 @@ class ProtocolStack:
         self._tls = tls
         self.policy = policy
         policy.watch_claims(ClaimLog(policy, level=claims_level).tell)
-        self._prelude_mode = ""
+        # Those of listeners that have their own, as long as the server lives: connections outlive
+        # their listener.
+        self._believed: dict[Listener, TrustSource] = {}
+        self._prelude_modes: dict[TrustSource, str] = {}  # under which preludes may be spoken
         self._gate: ConnectionGate | None = None
         if max_per_client is not None:
             gate = ConnectionGate(ClientCounts(max_per_client, self._may_speak))
@@ -89,23 +93,43 @@ class ProtocolStack:
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
-    def set_policy(self, policy: TrustPolicy, listeners: Iterable[Listener]) -> None:
+    def set_policy(
+        self,
+        policy: TrustPolicy,
+        listeners: Iterable[Listener],
+        listener: Listener | None = None,
+    ) -> None:
         """Judge by `policy` from now on.
 
         Args:
             policy: Who may speak the PROXY protocol, and who is believed.
-            listeners: Whose connections it is for; one is warned of where nobody is believed now.
+            listeners: Those of the server; one is warned of where nobody is believed now.
+            listener: Whose connections alone it is for; None for those of all listeners that have
+                no policy of their own.
 
         Raises:
             ConfigurationError: There are connections with preludes, or may be: even when their
                 listener has closed they go on.
         """
-        if self._prelude_mode:
-            self.check_prelude(self._prelude_mode, policy)
+        believed = self._service.believed if listener is None else self._believed_by(listener)
+        mode = self._prelude_modes.get(believed)
+        if mode is not None:
+            self.check_prelude(mode, policy)
+        if listener is not None and believed is self._service.believed:
+            # Its open connections stay with those of all others.
+            believed = self._believed[listener] = TrustSource(policy)
+            if mode is not None:
+                self._prelude_modes[believed] = mode
+        before = self.policy if listener is None else self._policy_of(listener)
+        for each in listeners if listener is None else (listener,):
+            if listener is not None or each.trust is INHERIT:
+                warn_of_listener(each.socket, policy, each.proxy_protocol, before)
         policy.watch_claims(ClaimLog(policy).tell)
-        for listener in listeners:
-            warn_of_listener(listener.socket, policy, listener.proxy_protocol, self.policy)
-        self.policy = policy
+        believed.trust = policy
+        if listener is None:
+            self.policy = policy
+        else:
+            listener.trust = policy
 
     def prepare(self, listener: Listener) -> None:
         """Make ready what the connections of `listener` need.
@@ -114,19 +138,33 @@ class ProtocolStack:
             ConfigurationError: Its settings cannot work.
             KeyError: Its `ssl_options` have no `certfile`.
         """
+        policy = self._policy_of(listener)
         if listener.proxy_protocol:
-            self.check_prelude(listener.proxy_protocol, self.policy)
-            self._prelude_mode = listener.proxy_protocol
+            self.check_prelude(listener.proxy_protocol, policy)
+        if listener.trust is not INHERIT:
+            self._believed[listener] = TrustSource(policy)
+            policy.watch_claims(ClaimLog(policy).tell)
+        if listener.proxy_protocol:
+            self._prelude_modes[self._believed_by(listener)] = listener.proxy_protocol
         if listener.http2 not in HTTP2_MODES:
             raise ConfigurationError(
                 f"http2={listener.http2!r} is unknown: give True, False or 'only'"
             )
         if listener.http2:
             self._prepare_http2()
-        warn_of_listener(listener.socket, self.policy, listener.proxy_protocol)
+        warn_of_listener(listener.socket, policy, listener.proxy_protocol)
         if listener.ssl_options is not None:
             self._tls.prepare(listener.ssl_options, listener.http2)
             self._tls.start(listener.loop)
+
+    def _policy_of(self, listener: Listener) -> TrustPolicy:
+        """Return the policy that the connections of a listener are judged by."""
+        policy: TrustPolicy = self.policy if listener.trust is INHERIT else listener.trust
+        return policy
+
+    def _believed_by(self, listener: Listener) -> TrustSource:
+        """Return who is believed on the connections of a listener."""
+        return self._believed.get(listener, self._service.believed)
 
     def _prepare_http2(self) -> HTTP2Shared:
         if self._http2 is None:
@@ -135,14 +173,16 @@ class ProtocolStack:
             self._either.other_version = self._prior_knowledge
         return self._http2
 
-    def _prior_knowledge(self, first: bytes, prelude: Any) -> asyncio.Protocol | None:
+    def _prior_knowledge(
+        self, first: bytes, prelude: Any, believed: TrustSource
+    ) -> asyncio.Protocol | None:
         """Return who speaks HTTP/2, to a client that begins with its preface; else None.
 
         Source: RFC 9113 section 3.3.
         """
         if not first.startswith(FIRST_LINE):
             return None
-        return HTTP2Connection(self._prepare_http2(), prelude)
+        return HTTP2Connection(self._prepare_http2(), prelude, None, believed)
 
     @staticmethod
     def check_prelude(mode: object, policy: TrustPolicy) -> None:
@@ -167,7 +207,7 @@ class ProtocolStack:
         if listener.proxy_protocol:
             return PreludeLayer(
                 mode=listener.proxy_protocol,
-                allowed=self._may_speak,
+                allowed=functools.partial(self._may_speak_to, listener),
                 next_protocol=functools.partial(self._after_prelude, listener),
                 on_refusal=self._count_refusal,
                 refusals=self._refusals,
@@ -184,12 +224,13 @@ class ProtocolStack:
 
     def _plain(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
         """Return who speaks first on a connection without TLS."""
+        believed = self._believed_by(listener)
         if not listener.http2:
-            return HTTP1Connection(self._http1, prelude)
+            return HTTP1Connection(self._http1, prelude, None, believed)
         if listener.http2 == "only":
-            return HTTP2Connection(self._prepare_http2(), prelude)
+            return HTTP2Connection(self._prepare_http2(), prelude, None, believed)
         self._prepare_http2()
-        return HTTP1Connection(self._either or self._http1, prelude)
+        return HTTP1Connection(self._either or self._http1, prelude, None, believed)
 
     def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
         assert listener.ssl_options is not None, "only asked for where there are some"
@@ -197,7 +238,9 @@ class ProtocolStack:
         source = None if prelude is None else prelude.source
         layer = self._tls.build_layer(
             contexts,
-            functools.partial(self._above_tls, listener.http2, contexts, prelude),
+            functools.partial(
+                self._above_tls, listener.http2, contexts, prelude, self._believed_by(listener)
+            ),
             None if source is None or source.startswith("unix:") else source,
         )
         return layer if self._gate is None else CountedHandshake(self._gate, layer, prelude)
@@ -207,6 +250,7 @@ class ProtocolStack:
         http2: Any,
         contexts: TLSContexts,
         prelude: Prelude | None,
+        believed: TrustSource,
         transport: asyncio.Transport,
     ) -> asyncio.Protocol:
         """Return who speaks what ALPN has negotiated; nothing negotiated is HTTP/1.1."""
@@ -214,7 +258,7 @@ class ProtocolStack:
         negotiated = None if info is None else info.alpn
         misdirected = contexts.misdirected if contexts.policies_differ else None
         if http2 and (negotiated == "h2" or http2 == "only"):
-            return HTTP2Connection(self._prepare_http2(), prelude, misdirected)
+            return HTTP2Connection(self._prepare_http2(), prelude, misdirected, believed)
         if negotiated not in (
             None,
             "http/1.1",
@@ -226,10 +270,16 @@ class ProtocolStack:
             )
             transport.close()
             return asyncio.Protocol()
-        return HTTP1Connection(self._http1, prelude, misdirected)
+        return HTTP1Connection(self._http1, prelude, misdirected, believed)
 
     def _may_speak(self, peer: str) -> bool:
-        return self.policy.trusts(peer)
+        """Return whether a peer is a proxy that somebody lists, behind which there are many."""
+        return self.policy.trusts(peer) or any(
+            listener.trust.trusts(peer) for listener in self._believed
+        )
+
+    def _may_speak_to(self, listener: Listener, peer: str) -> bool:
+        return self._policy_of(listener).trusts(peer)
 
     def _count_refusal(self, code: str, detail: str) -> None:
         # A peer that may not speak at all counts as an invalid prelude: the codes are permanent.

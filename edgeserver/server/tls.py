@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -107,6 +107,19 @@ class TLSService:
                     ' speak: a client that takes it would get no answer; give "alpn": ["http/1.1"],'
                     " or leave it out"
                 )
+
+    def keep_only(self, used: Iterable[Any]) -> None:
+        """Forget the contexts of options that no listener has any more.
+
+        Args:
+            used: The `ssl_options` of all listeners.
+        """
+        wanted = {id(options) for options in used}
+        for key in [each for each in self._contexts if each[0] not in wanted]:
+            del self._contexts[key]
+            timer = self._timers.pop(key, None)
+            if timer is not None:
+                timer.stop()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at the files from now on; a further start does nothing for those looked at."""

@@ -18,6 +18,7 @@ from edgeserver.support.addresses import UNIX, render_address
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import RateLimit, address_key
+from edgeserver.support.spelling import is_typed
 
 __all__ = ["ClaimLog", "warn_of_listener"]
 
@@ -82,7 +83,9 @@ class ClaimLog:
         said = ", ".join(fields[:_NAMED])
         if len(fields) > _NAMED:
             said += f" and {len(fields) - _NAMED} more"
-        listed = f"--trust {author}, or trust=TrustPolicy([{author!r}])"
+        listed = f"--trust {author}"
+        if not is_typed("trust"):
+            listed += f", or trust=TrustPolicy([{author!r}])"
         if self._is_off:
             return (
                 f"{author} sent {said}: not read, since no proxy is listed, so {author} is taken "
@@ -128,7 +131,7 @@ def warn_of_listener(
         "%s",
         f"nobody who can connect to {render_address(sock.getsockname())} is a listed proxy, so "
         f"{result}: peers there are {' and '.join(peers)}; if your proxy connects to it, add "
-        f"{entry} to --trust (TrustPolicy)",
+        f"{entry} to --trust{'' if is_typed('trust') else ' (TrustPolicy)'}",
     )
 
 

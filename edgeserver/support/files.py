@@ -1,4 +1,4 @@
-"""How a configured file is read: whole, up to a bound, and without ever waiting for long.
+"""Configured files: read whole, up to a bound, or appended to, without ever waiting for long.
 
 Decides what a path may be that is no plain file. It must not know what the bytes mean, nor which
 errors its callers raise.
@@ -12,7 +12,7 @@ import select
 import time
 from typing import Final
 
-__all__ = ["PATIENCE_S", "read_file"]
+__all__ = ["PATIENCE_S", "open_to_append", "read_file"]
 
 PATIENCE_S: Final = 10.0
 """How long what writes into a pipe may take, such as `--certfile <(vault read ...)`."""
@@ -63,3 +63,18 @@ def _read(descriptor: int, most: int) -> bytes:
         parts.append(part)
         size += len(part)
     return b"".join(parts)
+
+
+def open_to_append(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor that appends to a file, made if it is not there, for owner and group.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be opened; so for a named pipe that nobody reads, which must not hang.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o640)
+    os.set_blocking(descriptor, True)
+    return descriptor

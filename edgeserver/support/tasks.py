@@ -10,15 +10,62 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, Final
 
-__all__ = ["begin_waiting", "is_being_cancelled", "notify_all", "start_task"]
+__all__ = [
+    "begin_waiting",
+    "describe_frames",
+    "is_being_cancelled",
+    "notify_all",
+    "start_task",
+    "where_task_waits",
+]
+
+FRAMES: Final = 3
+"""How many calls are named of a stack, from the innermost on."""
+
+MOST_FRAMES: Final = 200
+"""How many coroutines that await each other are gone through."""
 
 
 def is_being_cancelled() -> bool:
     """Tell whether somebody ends the task that runs; else it waited for what was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def describe_frames(frames: list[tuple[CodeType, int]]) -> str:
+    """Return the innermost calls of a stack in words: `FILE:LINE in NAME, called by ...`.
+
+    Args:
+        frames: Each call's code and line, the innermost last.
+    """
+    return ", called by ".join(
+        f"{code.co_filename}:{line} in {code.co_name}" for code, line in reversed(frames[-FRAMES:])
+    )
+
+
+def where_task_waits(task: asyncio.Task[Any]) -> str:
+    """Return where a task waits, as `describe_frames` says it; empty if it is not known.
+
+    Args:
+        task: One that does not run at present.
+    """
+    waiting: Any = task.get_coro()
+    frames: list[tuple[CodeType, int]] = []
+    while waiting is not None and len(frames) < MOST_FRAMES:
+        frame: FrameType | None = None
+        # Of coroutines, generators, and asynchronous generators.
+        for kind, next_one in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
+            frame = getattr(waiting, f"{kind}_frame", None)
+            if frame is not None:
+                waiting = getattr(waiting, next_one)
+                break
+        if frame is None:
+            break
+        frames.append((frame.f_code, frame.f_lineno))
+    return describe_frames(frames)
 
 
 def notify_all(waiters: list[asyncio.Future[None]]) -> None:

@@ -25,6 +25,7 @@ from edgeserver.httputil.interfaces import Detached
 from edgeserver.iostream import closed_error
 from edgeserver.support.held import HeldBudget
 from edgeserver.support.ratelimit import LimitedLog
+from edgeserver.support.spelling import spelled
 from edgeserver.support.tasks import notify_all
 from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.websocket.assembler import MessageAssembler
@@ -519,7 +520,7 @@ class WebSocketConnection(Detached):
         """
         self._unfinished = None
         if self._held.exceeded and self._assembler.count == count and self._has_unfinished():
-            self._fail(TRY_AGAIN_LATER, "the server holds too much (max_held)")
+            self._fail(TRY_AGAIN_LATER, f"the server holds too much ({spelled('max_held')})")
             self._write()
             self._note_close()
         self._count_held()

@@ -17,6 +17,8 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.frames import Frame
 from websockets.typing import ExtensionParameter
 
+from edgeserver.support.spelling import spelled
+
 __all__ = ["RATIO", "RATIO_FLOOR", "BoundedDeflateFactory"]
 
 RATIO: Final = 100
@@ -69,7 +71,7 @@ class _BoundedDeflate(Extension):
         decoded = self._inflate(frame, most)
         if decoded is None:
             if most < credit:
-                raise _TooLarge("message over the limit of its size (ws_max_size)")
+                raise _TooLarge(f"message over the limit of its size ({spelled('ws_max_size')})")
             raise _TooLarge(f"decompressed to over {RATIO} times its size on the wire")
         self._credit_bytes = min(credit - len(decoded.data), RATIO_FLOOR)
         return decoded

@@ -33,20 +33,46 @@ def run(*words: str | Path) -> Result:
 def rows_of(engine: str, statement: str, path: Path) -> list[tuple[Any, ...]]:
     """Return the rows that an engine gives for a log."""
     lines = [line for line in path.read_text().split("\n") if line and not line.startswith("#")]
-    if engine == "duckdb":
-        with duckdb.connect() as connection:
-            connection.execute("CREATE TABLE logs(line VARCHAR)")
-            connection.execute("INSERT INTO logs SELECT unnest(?)", [lines])
-            return connection.execute(statement).fetchall()
-    chdb = importlib.import_module("chdb.session")
-    session = chdb.Session()
+    return {"duckdb": of_duckdb, "clickhouse": of_clickhouse, "spark": of_spark}[engine](
+        statement, lines
+    )
+
+
+def of_duckdb(statement: str, lines: list[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of DuckDB."""
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE logs(line VARCHAR)")
+        connection.execute("INSERT INTO logs SELECT unnest(?)", [lines])
+        return connection.execute(statement).fetchall()
+
+
+def of_clickhouse(statement: str, lines: list[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of ClickHouse, embedded."""
+    session = importlib.import_module("chdb.session").Session()
     session.query("CREATE DATABASE test")
     session.query("CREATE TABLE test.logs(line String) ENGINE = Memory")
-    values = ", ".join("('" + line.replace("\\", "\\\\").replace("'", "\\'") + "')"
-                       for line in lines)  # fmt: skip
+    values = ", ".join(
+        "('" + line.replace("\\", "\\\\").replace("'", "\\'") + "')" for line in lines
+    )
     session.query(f"INSERT INTO test.logs VALUES {values}")
     text = str(session.query(statement.replace("FROM logs", "FROM test.logs"), "JSONEachRow"))
     return [tuple(json.loads(line).values()) for line in text.splitlines()]
+
+
+def of_spark(statement: str, lines: list[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of Spark, in one process."""
+    builder = importlib.import_module("pyspark.sql").SparkSession.builder.master("local[1]")
+    for name, value in (
+        ("spark.ui.enabled", "false"), ("spark.sql.shuffle.partitions", "1"),
+        ("spark.driver.bindAddress", "127.0.0.1"), ("spark.driver.host", "127.0.0.1"),
+    ):  # fmt: skip
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.createDataFrame([(line,) for line in lines], ["line"]).createOrReplaceTempView("logs")
+    return [tuple(row) for row in spark.sql(statement).collect()]
+
+
+NEEDED = {"duckdb": "duckdb", "clickhouse": "chdb", "spark": "pyspark"}
 
 
 def summary(result: Result) -> tuple[Any, ...]:
@@ -58,15 +84,16 @@ def summary(result: Result) -> tuple[Any, ...]:
     return found, chains, report["log"]["requests"], report["log"]["unread"]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "clickhouse"])
+@pytest.mark.filterwarnings("default")  # engines have warnings of their own
+@pytest.mark.parametrize("engine", NEEDED)
 @pytest.mark.parametrize(
     "name",
     sorted(path.name for path in LOGS.iterdir() if path.name != "212-edgeserver-audit.jsonl"),
 )
 def test_rows_show_what_the_log_shows(engine: str, name: str, tmp_path: Path) -> None:
     """A log that an engine has grouped has the findings that it has when it is read here."""
-    if engine == "clickhouse" and importlib.util.find_spec("chdb") is None:
-        pytest.skip("chdb is not installed: pip install chdb")
+    if importlib.util.find_spec(NEEDED[engine]) is None:
+        pytest.skip(f"{NEEDED[engine]} is not installed: pip install {NEEDED[engine]}")
     log = LOGS / name
     statement = run(log, "--sql", engine, "--table", "logs")
     assert statement.exit_code == 0, statement.output

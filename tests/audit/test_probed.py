@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -253,3 +254,10 @@ def test_json_holds_everything() -> None:
 def test_codes_are_those_of_configurations() -> None:
     """A probe has no finding of its own: the words are the same."""
     assert set(PROBE_CODES) <= set(CODES)
+
+
+def test_codes_are_documented() -> None:
+    """The reference of the probe names every finding that it has."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "audit-probe.md"
+    text = page.read_text()
+    assert all(f"`{code}`" in text for code in PROBE_CODES)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
 import os
 import selectors
 import signal
@@ -12,9 +15,92 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tests.cli.starter import MOST_BYTES
 
 PATIENCE_S = 30.0
 """How long anything may take before a test fails: much longer than it ever does."""
+
+
+_COMMAND = [sys.executable, "-m", "edgeserver"]
+
+
+class _Starter:
+    """The process that starts others by forking; see `starter`. It ends with this one."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "tests.cli.starter", str(theirs.fileno())]
+            root = Path(__file__).parents[2]
+            self._popen = subprocess.Popen(command, cwd=root, pass_fds=(theirs.fileno(),))
+
+    def ask(self, request: dict[str, Any], fds: Sequence[int] = ()) -> Any:
+        """Return the answer to a request."""
+        socket.send_fds(self._control, [json.dumps(request).encode()], fds)
+        return json.loads(self._control.recv(MOST_BYTES))
+
+    def end(self) -> None:
+        """Let it end."""
+        self._control.close()
+        self._popen.wait(PATIENCE_S)
+
+
+@functools.cache
+def _starter() -> _Starter:
+    """Return the one of this run."""
+    starter = _Starter()
+    atexit.register(starter.end)
+    return starter
+
+
+class _Forked:
+    """A process that the starter has made, with the part of `Popen`'s interface that is used."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        environment: dict[str, str],
+        pass_fds: Sequence[int],
+    ) -> None:
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        request = {
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "environment": environment,
+            "numbers": [1, 2, *pass_fds],
+        }
+        self.pid: int = _starter().ask({"start": request}, [out_end, err_end, *pass_fds])
+        os.close(out_end)
+        os.close(err_end)
+        self.stdout, self.stderr = open(out, "rb", 0), open(err, "rb", 0)  # noqa: SIM115
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None."""
+        if self._code is None:
+            self._code = _starter().ask({"wait": self.pid})
+        return self._code
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit code once it is there."""
+        deadline_s = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline_s, "the process does not end"
+            time.sleep(0.002)  # it is not this process's child, so nothing tells of its end
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 class Process:
@@ -24,19 +110,33 @@ class Process:
         arguments: The command and its arguments.
         cwd: Its directory.
         pass_fds: Descriptors that it inherits.
+        variables: What its environment has beside that of the tests.
     """
 
-    def __init__(self, arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> None:
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
-        self._popen = subprocess.Popen(
-            arguments,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=pass_fds,
-        )
+    def __init__(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        pass_fds: Sequence[int] = (),
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("EDGESERVER_")
+        } | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(variables or {})}
+        self._popen: Any
+        if arguments[: len(_COMMAND)] == _COMMAND:
+            forked = arguments[len(_COMMAND) :]
+            self._popen = _Forked(forked, cwd, environment, pass_fds)
+        else:
+            self._popen = subprocess.Popen(
+                arguments,
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=pass_fds,
+            )
         self.pid = self._popen.pid
         self.out = ""
         self.err = ""
@@ -44,9 +144,9 @@ class Process:
         self._selector.register(self._popen.stdout, selectors.EVENT_READ, "out")
         self._selector.register(self._popen.stderr, selectors.EVENT_READ, "err")
 
-    def wait_for(self, text: str, *, times: int = 1) -> str:
+    def wait_for(self, text: str, *, times: int = 1, patience_s: float = PATIENCE_S) -> str:
         """Read until a whole line with `text` has come on either output, and return that line."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + patience_s
         while True:
             whole = [*self.out.split("\n")[:-1], *self.err.split("\n")[:-1]]
             found = [line for line in whole if text in line]
@@ -60,7 +160,8 @@ class Process:
         deadline_s = time.monotonic() + PATIENCE_S
         while self._read(deadline_s):
             pass
-        return self._popen.wait(PATIENCE_S)
+        code: int = self._popen.wait(PATIENCE_S)
+        return code
 
     def send(self, number: int) -> None:
         """Send a signal to the process."""
@@ -95,9 +196,14 @@ class Process:
 
 
 @contextmanager
-def running(arguments: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> Iterator[Process]:
+def running(
+    arguments: list[str],
+    cwd: Path,
+    pass_fds: Sequence[int] = (),
+    variables: dict[str, str] | None = None,
+) -> Iterator[Process]:
     """Run a command for the length of a test."""
-    process = Process(arguments, cwd, pass_fds)
+    process = Process(arguments, cwd, pass_fds, variables)
     try:
         yield process
     finally:

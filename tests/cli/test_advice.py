@@ -12,8 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgeserver.cli import cli
+from edgeserver.cli import cli, foreign
 from edgeserver.cli.flags import APPLY_ORDER, apply_flags
+from edgeserver.cli.foreign import explain_flag
 from edgeserver.cli.serve import serve
 from edgeserver.errors import EdgeServerError
 from edgeserver.runtime.loading import load_application
@@ -152,6 +153,11 @@ FIXES = [
     ("--audit-log absent/a", "that this user may write", "--audit-log a"),
     ("--audit-log a --audit-sample 2", "such as 0.01", "--audit-log a --audit-sample 0.01"),
     ("--no-access-log --access-log-format json", "give one", "--no-access-log"),
+    ("--no-access-log --access-log a", "give one", "--access-log a"),
+    ("--access-log off --access-log-sample 0.5", "give one", "--access-log off"),
+    ("--access-log=", "name a file", "--access-log off"),
+    ("--access-log absent/a", "or - for standard output", "--access-log -"),
+    ("--log-config a --log-format json", "leave --log-format out", "--access-log-format json"),
     ("--max-body-size lots", "64K", "--max-body-size 64K"),
     ("--max-held 0", "write 512M", "--max-held 512M"),
     ("--workers 0", "from 1 to 1024", "--workers 1024"),
@@ -259,8 +265,42 @@ def test_an_application_without_serve() -> None:
     assert (result.exit_code, "write edgeserver serve advised:app" in result.output) == (2, True)
 
 
-@pytest.mark.parametrize("flag", ["--port", "--wokers", "--reuseport"])
+@pytest.mark.parametrize("flag", ["--portal", "--wokers", "--reuseport"])
 def test_flags_are_not_guessed(flag: str) -> None:
-    """A flag that is spelled alike is not offered: `--port` is not `--protocol`."""
+    """A flag that is spelled alike is not offered: `--portal` is not `--protocol`."""
     result = CliRunner().invoke(cli, ["serve", "advised:app", flag, "3"])
     assert result.output == f"edgeserver: no such option {flag} (see edgeserver serve --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "answer"),
+    [
+        ("--forwarded-allow-ips", "--trust 10.0.0.5 names your proxies"),
+        ("--proxy-headers", "--trust 10.0.0.5 names your proxies"),
+        ("--uds", "--bind unix:PATH"),
+        ("--ssl-keyfile", "--keyfile FILE"),
+        ("--limit-max-requests", "--max-requests N"),
+        ("--timeout-keep-alive", "--idle-connection-timeout SECONDS"),
+        ("-k", "--interface auto|callback|asgi|wsgi|tornado"),
+    ],
+)
+def test_flags_of_other_servers(flag: str, answer: str) -> None:
+    """A flag that people bring along is answered by the one that means the same."""
+    result = CliRunner().invoke(cli, ["serve", "advised:app", flag, "3"])
+    said = f"edgeserver: no such option {flag}; here it is {answer} (see edgeserver serve --help)\n"
+    assert result.output == said
+
+
+def test_answers_are_flags() -> None:
+    """Each flag that an answer names is one of ours, and no answer is given for one of ours."""
+    known = {name for option in serve.params for name in (*option.opts, *option.secondary_opts)}
+    for flag, answer in foreign_flags().items():
+        assert flag not in known
+        assert set(re.findall(r"--[a-z-]+", answer)) <= known
+
+
+def foreign_flags() -> dict[str, str]:
+    """Return the flags that are answered, as the module's text has them."""
+    text = Path(foreign.__file__).read_text()
+    flags = set(re.findall(r"(?<=[ \"])--?[A-Za-z][a-z0-9-]*", text))
+    return {flag: answer for flag in flags if (answer := explain_flag(flag))}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from edgeserver.audit.chains import CODES
 from edgeserver.audit.log import AuditLog
 from edgeserver.cli.audit import audit
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
@@ -140,3 +141,13 @@ def test_edgeservers_own_log_brings_its_policy(tmp_path: Path) -> None:
         ("forgotten-proxy", "192.0.2.6")
     ]
     assert report["cannot_tell"] == []
+
+
+def test_every_code_is_documented() -> None:
+    """The reference has each code with its severity, its meaning, an example and its fix."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "audit-logs.md").read_text()
+    for code, entry in CODES.items():
+        start, end = f"| `{code}` | {entry.severity} | {entry.meaning} | ", f" | {entry.fix} |"
+        (row,) = (line for line in page.split("\n") if line.startswith(start))
+        assert row.endswith(end)
+        assert len(row) > len(start) + len(end), "an example"

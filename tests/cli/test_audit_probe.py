@@ -162,3 +162,13 @@ def test_serve_refuses(arguments: tuple[str, ...], words: str, token: str) -> No
     result = CliRunner().invoke(serve, ["edgeserver.demo:app", "--bind", "127.0.0.1:0", *given])
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_serve_warns_of_stale_ranges(tmp_path: Path) -> None:
+    """A file of ranges past its age is in the start lines, with what to do."""
+    (tmp_path / "cdn.txt").write_text(
+        "# made by edgeserver audit ranges on 2020-01-01\n192.0.2.0/24\n"
+    )
+    arguments = ("--trust-file", "cdn.txt", "--trust-file-max-age", "30")
+    with serving(tmp_path, "edgeserver.demo:app", *arguments) as process:
+        assert "may be 30" in process.wait_for("warning: ranges-stale: cdn.txt is ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,80 @@ def test_refusals(files: Path, source: str, message: str) -> None:
     result = run(source.format(files))
     assert result.exit_code == 2
     assert message in result.output
+
+
+LINE = '{peer} - - [{time}] "GET / HTTP/1.1" 200 2 "-" "curl/8" "{listed}"'
+
+
+def log_of(path: Path, *lines: tuple[str, str, float]) -> str:
+    """Write an access log: peer, list and how many days ago; return its name."""
+    text = []
+    for peer, listed, days in lines:
+        moment = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(time.time() - days * 86400))
+        text.append(LINE.format(peer=peer, time=moment, listed=listed))
+    path.write_text("\n".join(text) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "trust", "code"),
+    [
+        ([("198.51.100.7", "203.0.113.9", 3.0)], (), 1),
+        ([("198.51.100.7", "203.0.113.9", 40.0)], (), 0),
+        ([("192.0.2.7", "203.0.113.9", 3.0)], (), 0),
+        ([("10.0.0.5", "203.0.113.9, 198.51.100.7", 3.0)], (), 0),
+        ([("10.0.0.5", "203.0.113.9, 198.51.100.7", 3.0)], ("--trust", "10.0.0.5"), 1),
+        ([("203.0.113.66", "203.0.113.9, 198.51.100.7", 3.0)], (), 0),
+    ],
+    ids=["peer", "long-ago", "kept", "behind-another", "behind-my-own", "claimed"],
+)
+def test_a_removed_range_that_is_in_use(
+    lines: list[tuple[str, str, float]], trust: tuple[str, ...], code: int, files: Path
+) -> None:
+    """Proxies of a range that is to go, and that a log shows, keep the old file in place."""
+    output = files / "cdn.txt"
+    output.write_text("198.51.100.0/24\n192.0.2.0/24\n")
+    log = log_of(files / "access.log", *lines, ("192.0.2.9", "203.0.113.1", 1.0))
+    words = (f"cloudflare:{files}/ips.txt", "-o", str(output), "--log", log, *trust)
+    checked = run(*words, "--diff")
+    assert checked.exit_code == code, checked.output
+    result = run(*words)
+    assert result.exit_code == code
+    if code:
+        assert "in use  198.51.100.7 of 198.51.100.0/24: 1 request, last on 2" in result.output
+        assert output.read_text().startswith("198.51.100.0/24\n")
+    else:
+        assert load_ranges(output) == ["192.0.2.0/24"]
+        assert checked.output == "- 198.51.100.0/24\n"
+
+
+def test_a_log_needs_something_to_compare_with(files: Path) -> None:
+    """Without a file nothing is removed, and a log that is not there is told."""
+    source = f"cloudflare:{files}/ips.txt"
+    result = run(source, "--log", "x")
+    assert (result.exit_code, "-o FILE" in result.stderr) == (2, True)
+    (files / "cdn.txt").write_text("198.51.100.0/24\n")
+    result = run(source, "-o", f"{files}/cdn.txt", "--log", f"{files}/none")
+    assert (result.exit_code, "no such log" in result.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ('10.0.0.5 - - [28/Nov/2026:07:13:03 +0000] "GET / HTTP/1.1" 200 2 "-" "curl/8"\n',
+         ("--trust", "10.0.0.5"), "x-forwarded-for is not in this log"),
+        ("prose\n", ("--log-name", "nginx+xff"), "none of 1 lines is a request"),
+    ],
+    ids=["no-list", "no-request"],
+)  # fmt: skip
+def test_a_log_that_cannot_tell_keeps_the_file(
+    text: str, words: tuple[str, ...], message: str, files: Path
+) -> None:
+    """A log that does not show who is behind a proxy, or nothing at all, is no permission."""
+    output, log = files / "cdn.txt", files / "access.log"
+    output.write_text("198.51.100.0/24\n")
+    log.write_text(text)
+    result = run(f"cloudflare:{files}/ips.txt", "-o", str(output), "--log", str(log), *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert output.read_text() == "198.51.100.0/24\n"

@@ -1,6 +1,7 @@
 """What the flags of `serve` decide."""
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,17 @@ from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.cli import cli
 from edgeserver.cli.flags import APPLY_ORDER, GROUPS, apply_flags
-from edgeserver.cli.options import parse_bytes
 from edgeserver.cli.serve import serve
 from edgeserver.config.bind import Bind
 from edgeserver.config.model import settings_of
+from edgeserver.config.values import parse_bytes
 from edgeserver.errors import ConfigurationError
-from edgeserver.runtime.plan import SHUTDOWN_TIMEOUT_S, ServePlan
+from edgeserver.runtime.plan import (
+    SHUTDOWN_TIMEOUT_S,
+    AccessRequest,
+    LoggingRequest,
+    ServePlan,
+)
 from edgeserver.runtime.prepare import prepare
 from edgeserver.tls import TLSOptions, parse_ssl_options
 
@@ -51,7 +57,8 @@ def test_defaults() -> None:
     assert plan.server_options == {"idle_connection_timeout": 75.0, "body_timeout": 300.0}
     assert (plan.workers, plan.graceful_timeout_s, plan.backlog) == (1, 30.0, 128)
     assert (plan.app_dir, plan.interface, plan.factory) == (".", "auto", False)
-    assert plan.access_log_format == "text"
+    assert plan.access == AccessRequest()
+    assert plan.logging == LoggingRequest()
     assert not plan.tls
     assert plan.notes == ["client address: the peer's; no header is read"]
 
@@ -143,7 +150,7 @@ def test_no_time(flag: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["serve"], "edgeserver: missing argument 'MODULE:ATTR' (see edgeserver serve --help)\n"),
+        (["serve"], "edgeserver: missing argument 'MODULE:ATTR'; a file can name it, too"),
         (["sevre"], "edgeserver: no such command 'sevre'"),
         (["--nonsense"], "edgeserver: no such option"),
         (["serve", "a:b", "--wokers", "2"], "no such option --wokers (see"),
@@ -168,9 +175,39 @@ def test_process_flags() -> None:
     """Flags of the process are no options of the server."""
     plan = _plan("--workers", "3", "--graceful-timeout", "0", "--no-access-log", "--reuse-port")
     assert (plan.workers, plan.graceful_timeout_s) == (3, 0.0)
-    assert plan.access_log_format is None
+    assert plan.access is None
     assert plan.reuse_port
-    assert _plan("--access-log-format", "json").access_log_format == "json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "access"),
+    [
+        (["--access-log", "off"], None),
+        (["--access-log", "-"], AccessRequest(is_asked=True)),
+        (["--access-log", "a.log"], AccessRequest(target="a.log", is_asked=True)),
+        (["--access-log-format", "json"], AccessRequest(format="json", is_asked=True)),
+        (["--access-log-format", "combined"], AccessRequest(format="combined", is_asked=True)),
+        (["--access-log-sample", "0.1"], AccessRequest(sample=0.1, is_asked=True)),
+        (["--log-format", "json"], AccessRequest(format="json")),
+        (
+            ["--log-format", "json", "--access-log-format", "text"],
+            AccessRequest(format="text", is_asked=True),
+        ),
+    ],
+    ids=["off", "stdout", "file", "json", "combined", "sample", "both-json", "each-its-own"],
+)
+def test_flags_of_the_access_log(arguments: list[str], access: AccessRequest | None) -> None:
+    """Where it goes, how it looks, and whether somebody asked for it."""
+    assert _plan(*arguments).access == access
+
+
+def test_flags_of_the_other_lines() -> None:
+    """What is said on standard error has a form and a level, and is asked for or not."""
+    plan = _plan("--log-format", "json", "--log-level", "debug")
+    assert plan.logging == LoggingRequest(
+        format="json", level="DEBUG", is_asked=True, has_level=True
+    )
+    assert _plan("--log-config", "a.toml").logging.config == "a.toml"
 
 
 def test_flags_of_workers() -> None:
@@ -197,6 +234,7 @@ def test_flags_of_workers() -> None:
         ["--max-requests", "5"],
         ["--max-lifetime", "5"],
         ["--max-memory", "5M"],
+        ["--admin", "unix:a.sock"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -205,6 +243,16 @@ def test_what_a_single_process_cannot_do(arguments: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=f"--single-process and {arguments[0]} exclude"):
         _plan("--single-process", *arguments)
     assert _plan("--single-process", "--workers", "1").single_process
+
+
+def test_operators() -> None:
+    """Operators may be answered at several places; a token is for those that need one."""
+    plan = _plan("--admin", "unix:a.sock", "--admin", "127.0.0.1:9000")
+    assert [bind.path or bind.port for bind in plan.admin] == ["a.sock", 9000]
+    with pytest.raises(ConfigurationError, match="--admin-token-file is for addresses"):
+        _plan("--admin", "unix:a.sock", "--admin-token-file", "token")
+    with pytest.raises(ConfigurationError, match="--admin :9000: others than this machine"):
+        _plan("--admin", ":9000")
 
 
 def test_a_trust_policy(tmp_path: Path) -> None:
@@ -323,7 +371,8 @@ def test_help_shows_every_flag_under_a_title() -> None:
     for group in GROUPS:
         assert f"{group.title}:" in result.output
         for option in group.options:
-            assert result.output.count(f"  {option.opts[0]} ") == 1, option.name
+            long = option.opts[0]
+            assert len(re.findall(rf"(?:  |, ){long} ", result.output)) == 1, option.name
             assert option.help
 
 

@@ -85,7 +85,7 @@ def test_examples_of_the_help(words: tuple[str, ...]) -> None:
     ("words", "offered"),
     [
         ("edgeserver se", {"serve"}),
-        ("edgeserver audit e", {"explain"}),
+        ("edgeserver audit exp", {"explain"}),
         ("edgeserver serve --max-held", {"--max-held"}),
         ("edgeserver serve --loop uv", {"uvloop"}),
     ],

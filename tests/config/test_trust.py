@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeserver.config.trust import build_policy, describe_policy, split_list
+from edgeserver.config.trust import (
+    build_policy,
+    check_trust,
+    describe_policy,
+    split_list,
+    stale_files,
+)
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 
@@ -104,3 +112,25 @@ def test_an_empty_list_is_refused(key: str, value: str) -> None:
     flag = "--" + key.replace("_", "-")
     with pytest.raises(ConfigurationError, match=f"{flag} '.*' names no proxy"):
         build_policy({key: ("10.0.0.0/8", value), "xheaders": key != "trust"})
+
+
+def test_files_of_ranges_have_an_age(tmp_path: Path) -> None:
+    """A file is as old as it says itself, else as its system does; then it is warned of."""
+    path = tmp_path / "cdn.txt"
+    path.write_text("# made by edgeserver audit ranges on 2026-11-01\n192.0.2.0/24\n")
+    made_s = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    values: dict[str, Any] = {"trust_file": (str(path),), "trust_file_max_age": 30}
+    assert stale_files(values, now_s=made_s + 29 * 86400) == []
+    (warning,) = stale_files(values, now_s=made_s + 41 * 86400)
+    assert warning.startswith("ranges-stale: ")
+    assert "cdn.txt is 41 days old, and may be 30 (--trust-file-max-age)" in warning
+    path.write_text("192.0.2.0/24\n")
+    os.utime(path, (made_s, made_s))
+    assert len(stale_files(values, now_s=made_s + 41 * 86400)) == 1
+    assert stale_files(values | {"trust_file_max_age": None}, now_s=made_s * 2) == []
+
+
+def test_an_age_needs_a_file() -> None:
+    """A greatest age without a file means nothing."""
+    with pytest.raises(ConfigurationError, match="add --trust-file FILE"):
+        check_trust({"trust": ("10.0.0.5",), "trust_file_max_age": 30})

@@ -48,7 +48,7 @@ def test_commands_can_be_typed(page: str, monkeypatch: pytest.MonkeyPatch) -> No
             command.make_context("edgeserver", [word for word in arguments if word])
 
 
-FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 OTHERS = frozenset({"--no-access-log", "--no-wsgi-buffering", "--help", "--version"})
 
 

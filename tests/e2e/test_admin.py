@@ -245,7 +245,9 @@ def test_an_address_and_a_token(home: Path) -> None:
 
 def test_the_parent_stays_small(home: Path) -> None:
     """Being asked for everything has the parent import no application and run no event loop."""
-    (home / "app.py").write_text(f"print('imported', flush=True)\n{APP}")
+    (home / "app.py").write_text(
+        f"import sys\nprint('imported', 'prometheus_client' in sys.modules, flush=True)\n{APP}"
+    )
     with serving(home, "app:app", *ADMIN, "--workers", "2") as process:
         process.wait_for("operators:")
         for path in ("/live", "/ready", "/metrics", "/status"):
@@ -260,6 +262,8 @@ def test_the_parent_stays_small(home: Path) -> None:
         mine = _admin_inode(home, inodes)
         for pid in workers:
             assert mine not in {os.readlink(each) for each in _descriptors(pid)}
+        assert ctl(home, "roll").returncode == 0
+        assert process.out.count("imported False") == 4  # though the parent has it by now
 
 
 def _descriptors(pid: int) -> Iterator[Path]:

@@ -8,14 +8,15 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from edgeserver.cli.flags import APPLY_ORDER, apply_flags
 from edgeserver.cli.serve import serve as serve_command
+from edgeserver.cli.sources import Sources
 from edgeserver.config.bind import render_bind
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.plan import ServePlan
@@ -25,13 +26,10 @@ from tests.e2e.site import address_of, fetch, serve
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 
 
-def _plan(arguments: list[str]) -> ServePlan:
-    """Return what the command line makes of the arguments of `edgeserver serve main:app`."""
-    plan = ServePlan(target="main:app")
-    apply_flags(
-        APPLY_ORDER, serve_command.make_context("serve", ["main:app", *arguments]).params, plan
-    )
-    return plan
+def _plan(*arguments: str) -> ServePlan:
+    """Return what the command line makes of the arguments of `edgeserver serve`."""
+    params = serve_command.make_context("serve", list(arguments)).params
+    return Sources.from_values(params, params.pop("target")).read()
 
 
 def _unit(name: str) -> configparser.ConfigParser:
@@ -44,8 +42,8 @@ def _unit(name: str) -> configparser.ConfigParser:
 def _service_arguments() -> list[str]:
     command = shlex.split(_unit("edgeserver.service")["Service"]["ExecStart"])
     assert command[0].endswith("/edgeserver")
-    assert command[1:3] == ["serve", "main:app"]
-    return command[3:]
+    assert command[1] == "serve"
+    return [each.replace("/etc/edgeserver", str(DEPLOY)) for each in command[2:]]
 
 
 def _yaml(name: str) -> list[Any]:
@@ -58,13 +56,18 @@ def _binds(plan: ServePlan) -> list[str]:
 
 def test_the_units() -> None:
     """The service takes the sockets by the name that the socket unit gives them."""
-    plan = _plan(_service_arguments())
+    plan = _plan(*_service_arguments())
     name = _unit("edgeserver.socket")["Socket"]["FileDescriptorName"]
     assert _binds(plan) == [f"systemd:{name}"]
     service = _unit("edgeserver.service")["Service"]
     assert service["Type"] == "notify"
     assert int(service["TimeoutStopSec"]) > plan.stop_timeout_s
     assert service["RestartPreventExitStatus"] == "2"
+    assert plan.effective is not None
+    assert not plan.effective.warnings
+    reload = shlex.split(service["ExecReload"])
+    admin = tomllib.loads((DEPLOY / "edge.toml").read_text())["admin"]["admin"]
+    assert reload[1:] == ["ctl", "--admin", *admin, "reload"]
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def _container(name: str) -> list[str]:
 def test_the_dockerfile() -> None:
     """The server is the first process, and listens on every interface of the container."""
     assert _container("ENTRYPOINT") == ["edgeserver", "serve", "main:app"]
-    plan = _plan(_container("CMD"))
+    plan = _plan("main:app", *_container("CMD"))
     assert _binds(plan) == [":8000"]
     assert "\nUSER app\n" in (DEPLOY / "Dockerfile").read_text()
 
@@ -100,7 +103,7 @@ def test_compose() -> None:
     """Only nginx, by the address that it is given, is believed; the stop has time enough."""
     (compose,) = _yaml("compose.yaml")
     services = compose["services"]
-    plan = _plan(services["app"]["command"])
+    plan = _plan("main:app", *services["app"]["command"])
     assert _binds(plan) == [":8000"]
     address = services["nginx"]["networks"]["inside"]["ipv4_address"]
     arguments = services["app"]["command"]
@@ -114,7 +117,7 @@ def test_kubernetes() -> None:
     deployment, service = _yaml("kubernetes.yaml")
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    plan = _plan(container["args"])
+    plan = _plan("main:app", *container["args"])
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert _binds(plan) == [f":{ports['http']}"]
     assert container["args"][container["args"].index("--admin") + 1] == f":{ports['admin']}"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,40 +14,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeserver.errors import ConfigurationError
 from edgeserver.logs import access
-from edgeserver.logs.access import PIPE_BYTES, AccessLog, render_json, render_text
+from edgeserver.logs.access import AccessLog, render_combined, render_json, render_text
+from edgeserver.logs.writer import PIPE_BYTES
 
 NOW_S = 1_700_000_000.25
 
 
 def _exchange(**changed: Any) -> Any:
     """Return an exchange that has ended."""
+    fields: dict[bytes, bytes] = changed.pop("fields", {})
     values: dict[str, Any] = {
         "remote_ip": "203.0.113.9",
+        "protocol": "https",
         "method": "GET",
         "target": "/a?b=c",
         "version": "HTTP/1.1",
         "status": 200,
         "bytes_sent": 512,
         "duration_s": 0.0012345,
-        "context": SimpleNamespace(peer="10.0.0.1"),
+        "info": SimpleNamespace(peer="10.0.0.1", tls=None),
+        "client": SimpleNamespace(verified=True, reason="first-untrusted"),
+        "request_id": None,
+        "head_value": fields.get,
+        "has_findings": lambda: False,
     }
     return SimpleNamespace(**(values | changed))
 
 
 def test_text() -> None:
-    """A text line says when, who, what, and how it went."""
-    assert render_text(_exchange(), NOW_S) == (
-        '2023-11-14T22:13:20.250Z 203.0.113.9 "GET /a?b=c HTTP/1.1" 200 512 1.234ms\n'
-    )
+    """A text line says when, who, what, and how it went; and its id where there is one."""
+    line = '2023-11-14T22:13:20.250Z 203.0.113.9 "GET /a?b=c HTTP/1.1" 200 512 1.234ms'
+    assert render_text(_exchange(), NOW_S) == f"{line}\n"
+    assert render_text(_exchange(request_id="r-1"), NOW_S) == f"{line} r-1\n"
 
 
 def test_json() -> None:
-    """A JSON line holds the same, and the peer."""
+    """A JSON line holds the same, the peer, and why the client is who it is."""
     assert json.loads(render_json(_exchange(), NOW_S)) == {
         "time": "2023-11-14T22:13:20.250Z",
         "client": "203.0.113.9",
         "peer": "10.0.0.1",
+        "verified": True,
+        "reason": "first-untrusted",
+        "scheme": "https",
         "method": "GET",
         "target": "/a?b=c",
         "version": "HTTP/1.1",
@@ -54,6 +66,53 @@ def test_json() -> None:
         "bytes": 512,
         "ms": 1.234,
     }
+
+
+FULL = {
+    b"host": b"shop.example",
+    b"user-agent": b"probe/1",
+    b"traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("host", "shop.example"),
+        ("user_agent", "probe/1"),
+        ("tls", "TLSv1.3"),
+        ("request_id", "r-1"),
+        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+        ("span_id", "b7ad6b7169203331"),
+        ("worker", 3),
+        ("sample", 0.1),
+    ],
+)
+def test_json_where_there_is_more(key: str, value: object) -> None:
+    """What a request may have or not is left out where it has none."""
+    full = _exchange(
+        fields=FULL,
+        request_id="r-1",
+        info=SimpleNamespace(peer="10.0.0.1", tls=SimpleNamespace(version="TLSv1.3")),
+    )
+    assert json.loads(render_json(full, NOW_S, worker=3, sample=0.1))[key] == value
+    assert key not in json.loads(render_json(_exchange(), NOW_S))
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [
+        ({}, '"-" "-"'),
+        ({b"referer": b"/x", b"user-agent": b"a b"}, '"/x" "a b"'),
+        ({b"user-agent": b'"\n\xff\\'}, '"-" "\\x22\\x0a\\xff\\\\"'),
+    ],
+    ids=["neither", "both", "escaped"],
+)
+def test_combined(fields: dict[bytes, bytes], end: str) -> None:
+    """The combined format is what tools of Apache and nginx read."""
+    assert render_combined(_exchange(fields=fields), NOW_S) == (
+        f'203.0.113.9 - - [14/Nov/2023:22:13:20 +0000] "GET /a?b=c HTTP/1.1" 200 512 {end}\n'
+    )
 
 
 def test_no_answer() -> None:
@@ -79,23 +138,31 @@ def test_what_strangers_write_is_escaped(target: str, shown: str) -> None:
     assert f'"GET {shown} HTTP/1.1"' in render_text(_exchange(target=target), NOW_S)
 
 
-@pytest.mark.parametrize("render", [render_text, render_json], ids=["text", "json"])
-@given(target=st.text(max_size=4000), method=st.text(max_size=4000))
-def test_a_line_is_one_line(render: Callable[[Any, float], str], target: str, method: str) -> None:
+@pytest.mark.parametrize(
+    "render", [render_text, render_json, render_combined], ids=["text", "json", "combined"]
+)
+@given(target=st.text(max_size=4000), method=st.text(max_size=4000), agent=st.binary(max_size=400))
+def test_a_line_is_one_line(
+    render: Callable[[Any, float], str], target: str, method: str, agent: bytes
+) -> None:
     """Whatever a request says, it is one printable line."""
-    line = render(_exchange(target=target, method=method), NOW_S)
+    fields = {b"host": agent, b"user-agent": agent, b"referer": agent, b"traceparent": agent}
+    line = render(_exchange(target=target, method=method, fields=fields), NOW_S)
     assert line.endswith("\n")
     assert line[:-1].isascii()
     assert line[:-1].isprintable()
 
 
-@pytest.mark.parametrize("character", ["a", '"', "\xff"], ids=["plain", "quote", "high"])
-def test_a_text_line_goes_into_a_pipe_whole(character: str) -> None:
+@pytest.mark.parametrize(
+    "render", [render_text, render_json, render_combined], ids=["text", "json", "combined"]
+)
+@pytest.mark.parametrize("character", ["a", '"', "\xff", "\x00"], ids=["a", "quote", "high", "nul"])
+def test_a_line_goes_into_a_pipe_whole(render: Callable[[Any, float], str], character: str) -> None:
     """The longest line is one write that the system keeps together."""
     long = character * 70_000
-    line = render_text(_exchange(target=long, method=long, version=long), NOW_S)
+    fields = dict.fromkeys((b"host", b"user-agent", b"referer"), long.encode("latin-1"))
+    line = render(_exchange(target=long, method=long, version=long, fields=fields), NOW_S)
     assert len(line) <= PIPE_BYTES
-    assert "bytes)" in line
 
 
 def test_lines_are_gathered_and_soon_written() -> None:
@@ -164,18 +231,41 @@ def test_a_reader_that_is_gone(caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(3):
             log(_exchange())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "gone away" in caplog.text
+    assert "access log: its reader has gone away" in caplog.text
 
 
-def test_a_full_disk(caplog: pytest.LogCaptureFixture) -> None:
-    """A disk without room is said once, and tried again."""
-    with open("/dev/full", "w") as stream:
-        log = AccessLog(stream)
-        for _ in range(3):
-            log(_exchange())
-        assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert "No space left" in caplog.text
-        log.close()
+def test_a_file_is_opened_again(tmp_path: Path) -> None:
+    """What was logged before a rotation is in the old file, what comes after in the new one."""
+    path = tmp_path / "access.log"
+    log = AccessLog(path)
+
+    async def scenario() -> None:
+        log(_exchange(target="/before"))
+        path.rename(tmp_path / "access.log.1")
+        log.reopen()
+        log(_exchange(target="/after"))
+
+    asyncio.run(scenario())
+    log.close()
+    assert "/before" in (tmp_path / "access.log.1").read_text()
+    assert [line.split()[3] for line in path.read_text().splitlines()] == ["/after"]
+
+
+def test_a_sample() -> None:
+    """Requests that nothing is remarkable about are left out, and those kept say their share."""
+    stream = io.StringIO()
+    log = AccessLog(stream, "json", sample=1e-9)
+    log(_exchange())
+    log(_exchange(status=500))
+    log(_exchange(has_findings=lambda: True))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["status"], "sample" in line) for line in lines] == [(500, False), (200, False)]
+
+
+def test_a_format_that_is_none() -> None:
+    """What a line cannot look like is refused, with what it can."""
+    with pytest.raises(ConfigurationError, match="give 'text', 'json', 'combined'"):
+        AccessLog(io.StringIO(), "xml")
 
 
 def test_a_stopped_reader_costs_lines_not_the_server() -> None:
@@ -183,11 +273,10 @@ def test_a_stopped_reader_costs_lines_not_the_server() -> None:
     read_fd, write_fd = os.pipe()
     sent = 20_000
 
-    async def scenario(stream: Any) -> bytes:
-        log = AccessLog(stream)
+    async def scenario(log: AccessLog) -> bytes:
         for _ in range(sent):
             log(_exchange())
-            log.flush() if _ % 1000 == 0 else None
+        assert not log.flush()
         loop = asyncio.get_running_loop()
         seen = bytearray()
         done = loop.create_future()
@@ -203,10 +292,13 @@ def test_a_stopped_reader_costs_lines_not_the_server() -> None:
         return bytes(seen)
 
     with open(write_fd, "w") as stream:
-        seen = asyncio.run(scenario(stream))
+        log = AccessLog(stream)
+        seen = asyncio.run(scenario(log))
+        log.close()
     os.close(read_fd)
     lines = seen.decode("ascii").splitlines()
     match = re.search(r"- ([0-9]+) lines dropped", lines[-1])
     assert match is not None
     assert all(line.endswith("1.234ms") for line in lines[:-1])
     assert len(lines) - 1 + int(match[1]) == sent
+    assert log.dropped == int(match[1])

@@ -142,3 +142,89 @@ def test_activated_by_nobody(environ: dict[str, str], says: str) -> None:
     assert environ == {}
     with pytest.raises(ConfigurationError, match=says):
         open_sockets(parse_bind("systemd:web"), activated=activated)
+
+
+def _opens(listener: PlannedListener) -> None:
+    listener.sockets = open_sockets(listener.bind)
+
+
+def _twin(listener: PlannedListener) -> PlannedListener:
+    """Return a listener at the same address, as another configuration has it."""
+    return PlannedListener(bind=listener.bind, is_tls=False)
+
+
+@linux_only
+def test_other_addresses(tmp_path: Path, listener: PlannedListener) -> None:
+    """What stays keeps its sockets at every place; what is new has some, what goes is closed."""
+    going, stays = _listener(f"unix:{tmp_path}/a.sock"), _twin(listener)
+    places = PlaceSockets([going, listener])
+    places.open(2)
+    fresh = PlannedListener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
+    places.change([stays, fresh], _opens)
+    assert stays.sockets == listener.sockets
+    assert going.sockets[0].fileno() != -1
+    places.keep()
+    assert going.sockets[0].fileno() == -1
+    assert not (tmp_path / "a.sock").exists()
+    places.take(2)
+    for each in (stays, fresh):
+        assert len(each.sockets) == 1
+        assert each.sockets[0].fileno() != -1
+    places.close()
+
+
+@linux_only
+def test_a_worker_holds_nothing_that_goes(tmp_path: Path, listener: PlannedListener) -> None:
+    """A new one closes the sockets of addresses that are listened on no more."""
+    going = _listener("127.0.0.3:0")
+    places = PlaceSockets([going, listener])
+    places.open(2)
+    places.change([_twin(listener)], _opens)
+    places.take(2)
+    assert going.sockets[0].fileno() == -1
+    places.close()
+
+
+@linux_only
+def test_back_to_the_old_addresses(listener: PlannedListener) -> None:
+    """Undone, what was there is there still, at every place, and what was new is closed."""
+    places = PlaceSockets([listener])
+    places.open(2)
+    fresh = PlannedListener(bind=parse_bind("127.0.0.2:0"), is_tls=False)
+    places.change([fresh], _opens)
+    places.undo()
+    assert fresh.sockets[0].fileno() == -1
+    places.open(3)
+    places.take(2)
+    assert len(listener.sockets) == 1
+    assert listener.sockets[0].fileno() != -1
+    places.close()
+
+
+def test_an_address_that_cannot_be_had(listener: PlannedListener) -> None:
+    """Nothing changes, and what was opened before is closed again."""
+    places = PlaceSockets([listener])
+    port = listener.sockets[0].getsockname()[1]
+    first = PlannedListener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
+    taken = PlannedListener(bind=parse_bind(f"127.0.0.1:{port}"), is_tls=False)
+    with pytest.raises(Exception, match=f"port {port} is taken"):
+        places.change([_twin(listener), first, taken], _opens)
+    assert [sock.fileno() for sock in first.sockets] in ([-1], [])
+    assert listener.sockets[0].fileno() != -1
+    places.take(1)
+    assert listener.sockets[0].fileno() != -1
+    places.close()
+
+
+@linux_only
+def test_port_0_and_others_that_are_added(tmp_path: Path) -> None:
+    """Where all queues were shared a new address has queues of its own."""
+    first = _listener(f"unix:{tmp_path}/a.sock")
+    places = PlaceSockets([first])
+    fresh = PlannedListener(bind=parse_bind("127.0.0.1:0"), is_tls=False)
+    places.change([_twin(first), fresh], _opens)
+    assert not places.is_shared
+    places.open(2)
+    places.take(2)
+    assert fresh.sockets[0].fileno() != -1
+    places.close()

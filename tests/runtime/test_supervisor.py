@@ -16,6 +16,7 @@ from edgeserver.runtime.supervisor import (
     Exit,
     Limits,
     Release,
+    Rolled,
     Say,
     Send,
     Start,
@@ -37,6 +38,7 @@ class Talk:
     def __init__(self, count: int = 2, *, shared: bool = True, **limits: Any) -> None:
         self.now_s = 1000.0
         self.said: list[str] = []
+        self.rolls: list[bool] = []
         self.told: list[Tell] = []
         self.beating = True
         self.fails: str | None = None
@@ -75,6 +77,16 @@ class Talk:
         """The operator sends a signal."""
         self._take(self._supervisor.asked(number, self.now_s))
 
+    def reconfigures(self, more: int, **limits: Any) -> None:
+        """Another configuration is in force."""
+        changed = Limits(**{"stop_timeout_s": 30.0, **limits})
+        self._take(self._supervisor.reconfigure(more, changed, self.now_s, shared_queue=True))
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new should come."""
+        return self._supervisor.is_draining
+
     def passes(
         self,
         seconds: float,
@@ -104,6 +116,9 @@ class Talk:
         for action in actions:
             if isinstance(action, Say):
                 self.said.append(action.line)
+                continue
+            if isinstance(action, Rolled):
+                self.rolls.append(action.done)
                 continue
             if isinstance(action, Tell):
                 self.told.append(action)
@@ -255,6 +270,7 @@ def test_a_roll() -> None:
     talk.ready(104)
     assert talk.did == [Send(102, TERM)]
     assert talk.said[-1] == "SIGUSR2: all workers were replaced"
+    assert talk.rolls == [True]
     talk.ends(102, 0)
     talk.passes(40)
     assert talk.did == []
@@ -275,6 +291,7 @@ def test_a_roll_that_fails_is_given_up(done: int) -> None:
         f"SIGUSR2: worker {1 + done} (pid {103 + done}) ended with code 3 before it served; the"
         " roll is given up, and the old workers stay"
     )
+    assert talk.rolls == [False]
     talk.passes(40)
     assert talk.did == []
     talk.asks(signal.SIGUSR2)
@@ -532,6 +549,66 @@ def test_what_is_passed_on(number: signal.Signals) -> None:
     talk.did  # noqa: B018  # see above
     talk.asks(number)
     assert talk.did == [Send(101, number)]
+
+
+def test_a_reload_reaches_who_was_starting() -> None:
+    """A worker that was forked before is told to reload once it serves, and no later one."""
+    talk = serving()
+    talk.ends(102, 1)
+    talk.passes(1)
+    assert talk.did == [Start(2)]
+    talk.asks(signal.SIGHUP)
+    assert talk.did == [Send(101, signal.SIGHUP)]
+    talk.ready(103)
+    assert talk.did == [Send(103, signal.SIGHUP)]
+    talk.ends(103, 1)
+    talk.passes(1)
+    talk.ready(104)
+    assert talk.did == [Start(2)]
+
+
+def test_another_number_of_workers() -> None:
+    """A configuration with more or fewer workers adds and removes places; the last one stays."""
+    talk = serving()
+    talk.reconfigures(2)
+    assert talk.did == [Start(3), Start(4)]
+    assert talk.said[-1] == "workers: 4 workers from now on"
+    talk.ready(103).ready(104)
+    talk.reconfigures(-5)
+    assert talk.did == [Send(104, TERM), Send(103, TERM), Send(102, TERM)]
+    assert "this is the last worker" in talk.said[-1]
+
+
+def test_other_limits() -> None:
+    """What workers are held to changes while they serve."""
+    talk = serving()
+    talk.reconfigures(0, worker_timeout_s=3.0)
+    talk.passes(3, stuck={101: talk.now_s})
+    assert Send(101, QUIT) in talk.did
+
+
+def test_a_stop_after_a_delay() -> None:
+    """All serve on for a while, and crash and start as ever; then they are told to end."""
+    talk = serving(drain_delay_s=5.0)
+    assert not talk.draining
+    talk.asks(TERM)
+    assert talk.draining
+    assert talk.said[-1].startswith("SIGTERM: stopping in 5 s (--drain-delay)")
+    talk.ends(102, 1)
+    talk.passes(4.5)
+    assert talk.did == [Start(2)]
+    talk.passes(1)
+    assert talk.did == [Send(101, TERM), Send(103, TERM), StopListening()]
+
+
+def test_asked_again_during_the_delay() -> None:
+    """Somebody who insists does not wait for it."""
+    talk = serving(drain_delay_s=5.0)
+    talk.asks(TERM)
+    talk.asks(signal.SIGINT)
+    assert talk.did[:3] == [Send(101, TERM), Send(102, TERM), StopListening()]
+    talk.passes(1)
+    assert Send(101, KILL) in talk.did
 
 
 # What the service manager is told.

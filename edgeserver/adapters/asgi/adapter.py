@@ -23,6 +23,8 @@ from edgeserver.httputil import (
 )
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
+from edgeserver.support.spelling import spelled
+from edgeserver.support.tasks import where_task_waits
 from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
 
@@ -144,6 +146,13 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             )
         return HTTPCycle(self.application, info, connection)
 
+    def where_is(self, request_conn: HTTPConnection) -> str:
+        """Return where the application is with a request, in words; empty if it is not known."""
+        for call in self.application.calls:
+            if call.serves(request_conn) and call.task is not None:
+                return f"the application, at {where_task_waits(call.task)}"
+        return ""
+
     # The life of the server.
 
     async def startup(self) -> None:
@@ -181,10 +190,10 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         _, pending = await asyncio.wait(tasks, timeout=self._shutdown_timeout)
         if pending:
             app_log.warning(
-                "%d calls of the application have not ended in %g s (shutdown_timeout): they are"
-                " cancelled",
+                "%d calls of the application have not ended in %g s (%s): they are cancelled",
                 len(pending),
                 self._shutdown_timeout,
+                spelled("shutdown_timeout"),
             )
             for task in pending:
                 task.cancel()

@@ -34,6 +34,10 @@ class Call(Protocol):
         """Called when the server stops: the call is to end soon."""
         ...
 
+    def serves(self, connection: object) -> bool:
+        """Return whether it is the call for a request."""
+        ...
+
 
 class Application:
     """An application, as the calls of it know it.

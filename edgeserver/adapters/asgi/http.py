@@ -208,6 +208,10 @@ class HTTPCycle(HTTPMessageDelegate):
             self._why_gone = "the server stops"
         self._leave()
 
+    def serves(self, connection: object) -> bool:
+        """Return whether it is the call for a request."""
+        return self._connection is connection
+
     # What the application calls.
 
     async def receive(self) -> Message:

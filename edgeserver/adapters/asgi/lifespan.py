@@ -15,6 +15,7 @@ from edgeserver.adapters.asgi.application import Application
 from edgeserver.adapters.asgi.messages import Message, type_of, unexpected
 from edgeserver.errors import EdgeServerError
 from edgeserver.support.loggers import app_log, gen_log
+from edgeserver.support.spelling import spelled
 
 __all__ = ["MODES", "Lifespan", "LifespanError"]
 
@@ -93,8 +94,9 @@ class Lifespan:
             self._log_end(task)
         else:
             app_log.error(
-                "The application has not shut down in %g s (shutdown_timeout): it is cancelled",
+                "The application has not shut down in %g s (%s): it is cancelled",
                 timeout_s,
+                spelled("shutdown_timeout"),
             )
             await _end(task)
 

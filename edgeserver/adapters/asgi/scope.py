@@ -54,6 +54,7 @@ class ScopeBasis:
     __slots__ = (
         "_edge",
         "_extensions",
+        "_has_ids",
         "_resolved",
         "_template",
         "client",
@@ -98,6 +99,8 @@ class ScopeBasis:
         if context.tls is not None:
             self._extensions["tls"] = _tls_extension(context.tls)
         self._edge: dict[str, Any] = {"peer": self.peer, "client": None, "explain": None}
+        # All requests of a server have ids, or none has.
+        self._has_ids = connection.request_id is not None
 
     def make_scope(
         self, connection: HTTPConnection, state: dict[str, Any], root_path: str
@@ -138,6 +141,8 @@ class ScopeBasis:
         scope["state"] = state.copy() if state else {}
         edge = self._edge.copy()
         edge["explain"] = connection.explain
+        if self._has_ids:
+            edge["request_id"] = connection.request_id
         extensions = scope["extensions"] = self._extensions.copy()
         extensions["edgeserver"] = edge
         return scope

@@ -173,6 +173,10 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._stopping = True
             self._websocket.close(SERVICE_RESTART)
 
+    def serves(self, connection: object) -> bool:
+        """Return whether it is the call for a request."""
+        return self._connection is connection
+
     def _leave(self) -> None:
         """Called when the client has left before the application had answered."""
         self._gone = True

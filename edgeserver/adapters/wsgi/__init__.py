@@ -25,7 +25,7 @@ from edgeserver.adapters.wsgi.environ import connection_environ, request_environ
 from edgeserver.adapters.wsgi.files import FileWrapper
 from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
 from edgeserver.adapters.wsgi.pool import Mailbox, ThreadPool
-from edgeserver.adapters.wsgi.runner import Body, Run, WSGIApplication
+from edgeserver.adapters.wsgi.runner import Body, Run, WSGIApplication, where_thread_is
 from edgeserver.adapters.wsgi.spool import SpooledBody
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
@@ -37,6 +37,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.support.loggers import app_log
 from edgeserver.support.ratelimit import LimitedLog, RateLimit
+from edgeserver.support.spelling import spelled
 from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = ["ClientDisconnectedError", "FileWrapper", "WSGIAdapter"]
@@ -117,6 +118,15 @@ class WSGIAdapter(HTTPServerConnectionDelegate):
     def on_close(self, server_conn: object) -> None:
         """Forget what was kept for a connection."""
         self._constants.pop(server_conn, None)
+
+    def where_is(self, request_conn: HTTPConnection) -> str:
+        """Return where the application is with a request, in words; empty if it is not known."""
+        where = where_thread_is(request_conn)
+        if where:
+            return f"the application, at {where}"
+        if self._pool.waiting:
+            return f"a thread: all {self._pool.size} are busy ({spelled('threads')})"
+        return ""
 
     async def shutdown(self, timeout: float = 5.0) -> bool:
         """Wait for what still runs in threads, though nobody waits for its answer any more.

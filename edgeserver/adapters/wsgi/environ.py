@@ -9,6 +9,7 @@ Our own keys, beside those of PEP 3333 and CGI:
 - `edgeserver.peer`: the address at the other end of the TCP connection, which may be a proxy's;
 - `edgeserver.client`: the `Resolved`, or None where no policy is in force;
 - `edgeserver.explain`: call it for the whole proof, a `Provenance`;
+- `edgeserver.request_id`: the request's id, where the server gives requests ids;
 - `edgeserver.tls`: what is known of this connection's TLS, or None;
 - `REQUEST_URI` and `RAW_URI`: the target as it was sent.
 
@@ -150,6 +151,8 @@ def request_environ(
     environ["wsgi.errors"] = sys.stderr or io.StringIO()
     environ["edgeserver.client"] = client
     environ["edgeserver.explain"] = connection.explain
+    if connection.request_id is not None:
+        environ["edgeserver.request_id"] = connection.request_id
     if port is not None:
         environ["REMOTE_PORT"] = str(port)
     if scheme == "https":

@@ -11,7 +11,9 @@ Source: PEP 3333, "Specification Details".
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from types import CodeType, FrameType
 from typing import Any
 
 from edgeserver.adapters.error_response import answer_failure
@@ -26,8 +28,9 @@ from edgeserver.httputil import HTTPConnection
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import app_log
 from edgeserver.support.ratelimit import LimitedLog
+from edgeserver.support.tasks import describe_frames
 
-__all__ = ["Body", "Run", "WSGIApplication"]
+__all__ = ["Body", "Run", "WSGIApplication", "where_thread_is"]
 
 Environ = dict[str, Any]
 StartLine = tuple[str, int, str]
@@ -109,6 +112,10 @@ class Run:
         self._gone = False
         self._half_closed = False
         connection.set_close_callback(self._peer_left)
+
+    def serves(self, connection: object) -> bool:
+        """Return whether it is the call for a request."""
+        return self._connection is connection
 
     # In the thread.
 
@@ -364,3 +371,22 @@ def _mismatch(length: int | None, given: int, least: str = "") -> str:
 def _no_bytes(where: str, value: object) -> TypeError:
     """Return the error for a piece of body that is none; the message does not show it."""
     return TypeError(f"{where} a {type(value).__name__} where PEP 3333 wants bytes: encode it")
+
+
+def where_thread_is(connection: object) -> str:
+    """Return where a thread is with a request, as `describe_frames` says it; empty if none is.
+
+    Args:
+        connection: The request's.
+    """
+    for innermost in sys._current_frames().values():
+        frames: list[tuple[CodeType, int]] = []
+        frame: FrameType | None = innermost
+        while frame is not None:
+            if frame.f_code is Run.__call__.__code__:
+                if frame.f_locals["self"].serves(connection):
+                    return describe_frames(frames[::-1])
+                break
+            frames.append((frame.f_code, frame.f_lineno))
+            frame = frame.f_back
+    return ""

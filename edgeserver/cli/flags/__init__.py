@@ -11,6 +11,7 @@ from edgeserver.cli.flags import (
     auditing,
     limits,
     listening,
+    logs,
     process,
     proxies,
     tls,
@@ -27,6 +28,7 @@ GROUPS: tuple[FlagGroup, ...] = (
     auditing.GROUP,
     admin.GROUP,
     limits.GROUP,
+    logs.GROUP,
     process.GROUP,
 )
 """The groups, in the order of `--help`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.config.model import settings_of
+from edgeserver.config.rate import parse_rate
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -20,6 +21,8 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     for each in settings_of(table="limits"):
         value = each.serve_default if values[each.key] is None else values[each.key]
         if value is not None:
+            if each.kind == "rate":
+                parse_rate(each.flag, value)
             plan.server_options[each.parameter] = value
 
 

@@ -1,4 +1,4 @@
-"""Flags that say how many processes serve, how they stop, and what they log.
+"""Flags that say how many processes serve, and how they stop.
 
 Decides how they get into the plan; `runtime/worker.py` and `supervisor.py` carry it out.
 """
@@ -30,23 +30,10 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     plan.max_memory = values["max_memory"] or 0
     plan.graceful_timeout_s = setting("graceful-timeout").value_in(values)
     plan.drain_idle_s = setting("drain-idle").value_in(values)
+    plan.drain_delay_s = setting("drain-delay").value_in(values)
+    plan.reloads = bool(values["reload"])
     plan.loop = setting("loop").value_in(values)
     plan.debug = bool(values["debug"])
-    _apply_access_log(values, plan)
-
-
-def _apply_access_log(values: Mapping[str, Any], plan: ServePlan) -> None:
-    """Write whether and how requests are logged into `plan`."""
-    log, log_format = values["access_log"], values["access_log_format"]
-    if log is False and log_format is not None:
-        raise ConfigurationError(
-            "--no-access-log and --access-log-format contradict each other; give one of the two"
-        )
-    if setting("access-log").value_in(values):
-        plan.access_log_format = setting("access-log-format").value_in(values)
-    else:
-        plan.access_log_format = None
-    plan.access_log_asked = log is True or log_format is not None
 
 
 def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
@@ -57,10 +44,12 @@ def _refuse_what_needs_a_parent(values: Mapping[str, Any]) -> None:
         "max_requests",
         "max_lifetime",
         "max_memory",
+        "reload",
         "admin",
     ):
         # What may be repeated is an empty list where it was not said.
-        if values[name] not in (None, (), []) and not (name == "workers" and values[name] == 1):
+        given = values[name] is not False and values[name] not in (None, (), [])
+        if given and not (name == "workers" and values[name] == 1):
             flag = setting(name.replace("_", "-")).flag
             raise ConfigurationError(
                 f"--single-process and {flag} exclude each other: nobody watches the process;"

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeserver.cli.flags.group import FlagGroup
 from edgeserver.config.model import settings_of
-from edgeserver.config.trust import check_trust, names_proxies
+from edgeserver.config.trust import check_trust
 from edgeserver.runtime.plan import ServePlan
 
 __all__ = ["GROUP"]
@@ -21,7 +21,6 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     """Write what is believed of proxies into `plan`."""
     plan.trust = {each.key: values[each.key] for each in settings_of(table="proxies")}
     check_trust(plan.trust)
-    plan.lists_proxies = names_proxies(plan.trust)
     if values["protocol"] is not None:
         plan.server_options["protocol"] = values["protocol"]
 

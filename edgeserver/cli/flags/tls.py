@@ -15,7 +15,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.plan import ServePlan, TLSRequest
 from edgeserver.support.escape import escape
 
-__all__ = ["GROUP"]
+__all__ = ["GROUP", "request_of"]
 
 _PARSED = ("key-password-file", "tls-host")
 """Flags whose values are not what their option takes."""
@@ -29,10 +29,27 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
                 f"--dev-tls makes a certificate of its own and {setting(name).flag} is about "
                 "another: they contradict each other; leave --dev-tls out to serve yours"
             )
+    plan.tls_request = request_of(values)
+    own = any(each.values["certfile"] is not None for each in values.get("listeners", ()))
+    if plan.tls_request is None and not own:
+        _refuse_orphans(values)
+    elif values["hsts"] is not None:
+        strict = f"max-age={values['hsts']}"
+        plan.server_options[setting("hsts").parameter] = strict
+
+
+def request_of(values: Mapping[str, Any]) -> TLSRequest | None:
+    """Return the TLS that is asked for; None without a certificate.
+
+    Args:
+        values: What was given for each setting of the table `tls`, by its key.
+
+    Raises:
+        ConfigurationError: A host is written wrongly.
+    """
     # An empty --certfile counts, too: an unset variable is no wish for http.
     if not values["dev_tls"] and values["certfile"] is None:
-        _refuse_orphans(values)
-        return
+        return None
     options = {
         each.parameter: values[each.key]
         for each in settings_of(taker="tls")
@@ -40,14 +57,11 @@ def _apply(values: Mapping[str, Any], plan: ServePlan) -> None:
     }
     if values["tls_host"]:
         options["hosts"] = _parse_hosts(values["tls_host"])
-    plan.tls_request = TLSRequest(
+    return TLSRequest(
         options=options,
         password_file=values["key_password_file"],
-        development=values["dev_tls"],
+        development=bool(values["dev_tls"]),
     )
-    if values["hsts"] is not None:
-        strict = f"max-age={values['hsts']}"
-        plan.server_options[setting("hsts").parameter] = strict
 
 
 def _refuse_orphans(values: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeserver.tls.handshake.layer import HELLO, STALLED, TLSLayer
-from edgeserver.tls.handshake.limiter import HandshakeLimiter, Slot
+from edgeserver.tls.handshake.limiter import HandshakeLimiter, HandshakeTally, Slot
 from edgeserver.transport.handover import replace_layer
 from tests.clients import send_until_cut_off
 from tests.http1.conversation import FakeTransport
@@ -173,6 +173,7 @@ async def test_resumption_is_known():
     context = server_context()
     client_side = client_context(maximum_version=TLS12)
     async with serve(context) as server:
+        tally = server.limiter.tally = HandshakeTally()
         sessions = []
         for _ in range(2):
             async with Client.connect(server.port, client_side) as client:
@@ -189,6 +190,8 @@ async def test_resumption_is_known():
                 sessions.append(client.ssl.session)
         assert server.limiter.completed == 2
         assert server.limiter.resumed == 1
+        assert tally.versions == {(False, "TLSv1.2"): 1, (True, "TLSv1.2"): 1}
+        assert sum(tally.durations.counts) == 2
         assert (await server.protocol(1)).transport.tls_info.resumed
 
 
