@@ -982,7 +982,7 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.
-        self._service.count_refused(rfc or "HTTP/2 limits")
+        self._service.count_refused(rfc or "HTTP/2")
         rule = f" ({rfc})" if rfc else ""
         self.complain("HTTP/2 error from %s: %s%s", self.admission.info.peer, reason, rule)
 

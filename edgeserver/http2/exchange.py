@@ -195,7 +195,7 @@ class HTTP2Exchange(Exchange):
     @property
     def is_blocked(self) -> bool:
         """Whether the client does not take what is written."""
-        return not self._sender.room(self._out).done()
+        return self._sender.is_full(self._out)
 
     def _refuse_head(self) -> asyncio.Future[None]:
         """Say that a second head, or one for an exchange that has ended, is not written."""

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol, TypeVar
 from edgeserver.errors import HTTPInputError, HTTPOutputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate, too_long
 from edgeserver.http.exchange import DONE, FRESH, Exchange
-from edgeserver.http.input_errors import as_input_error, is_input_error, render_error_rule
+from edgeserver.http.input_errors import as_input_error, is_input_error, render_rfc
 from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http.service import HTTPService
 from edgeserver.http2.errors import INTERNAL_ERROR, PROTOCOL_ERROR, StreamError
@@ -526,7 +526,7 @@ class Stream:
         """Answer a request that breaks a rule, and take no more of it."""
         self._service.count_refused(error.rfc or f"status {error.status}")
         self.complain(
-            "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_error_rule(error)
+            "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_rfc(error)
         )
         self.answer(error.status, str(error))
 
@@ -579,7 +579,6 @@ class Stream:
             self.deadline = NEVER
             self._service.count_refused("body-timeout")
             self.complain("Timeout reading body from %s", str(self.exchange.context))
-            self._service.count_refused("body-timeout")
             self.answer(408, "the body did not come in time")
 
     def cut(self) -> None:
