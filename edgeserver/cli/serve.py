@@ -18,6 +18,7 @@ import click
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
 from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, flags_said
+from edgeserver.cli.terminal import is_coloured
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 
@@ -79,6 +80,7 @@ def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> Ser
 
 def _open(plan: ServePlan) -> None:
     """Build what a plan asks for, and open its sockets."""
+    plan.coloured = is_coloured(sys.stdout)
     log = _begin_log(plan)
     try:
         _prepare(plan)

@@ -24,6 +24,7 @@ that cross a RST_STREAM of ours on their way mean nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import struct
 import time
@@ -107,6 +108,7 @@ from edgeserver.http2.stream import Stream
 from edgeserver.http2.unreleased import Unreleased
 from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
+from edgeserver.support.preludes import explain_prelude, is_part, prelude_version
 from edgeserver.transport.lingering import Closing
 
 __all__ = ["HTTP2Connection"]
@@ -370,6 +372,10 @@ class HTTP2Connection(asyncio.Protocol):
         turns = self._service.turns
         if not self._started:
             if not PREFACE.startswith(data[: len(PREFACE)]):
+                if is_part(data):
+                    self._buffer = data
+                    return
+                self._explain_prelude(data)
                 raise HTTP2Error(
                     PROTOCOL_ERROR,
                     f"no HTTP/2 connection preface but '{escape(data[: len(PREFACE)])}'",
@@ -979,6 +985,20 @@ class HTTP2Connection(asyncio.Protocol):
         self.linger()
         for stream in streams.values():
             stream.cut()
+
+    def _explain_prelude(self, data: bytes) -> None:
+        """Say that a connection began with a PROXY header, if it did; it is refused as any other."""
+        version = prelude_version(data)
+        if version is not None:
+            info = self.admission.info
+            self._service.complain(
+                self.sender.output.loop.time(),
+                info,
+                "connection from %s refused: %s",
+                info.peer,
+                explain_prelude(version, info.peer, after=info.prelude is not None),
+                level=logging.WARNING,
+            )
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.

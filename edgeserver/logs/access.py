@@ -27,6 +27,7 @@ __all__ = [
     "FORMATS",
     "AccessLog",
     "LoggedExchange",
+    "render_coloured",
     "render_combined",
     "render_json",
     "render_text",
@@ -103,6 +104,26 @@ def render_text(exchange: LoggedExchange, now_s: float) -> str:
         f"{_request_line(exchange)} "
         f"{status} {exchange.bytes_sent} {exchange.duration_s * 1000:.3f}ms{named}\n"
     )
+
+
+_COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
+"""Of a status, by its first digit: green, cyan, yellow, red (ECMA-48, SGR)."""
+
+
+def render_coloured(exchange: LoggedExchange, now_s: float) -> str:
+    """Return the line of `render_text` with the status in the colour of its class: for terminals.
+
+    Args:
+        exchange: The request and its answer.
+        now_s: When the answer ended, in seconds since the epoch.
+    """
+    line = render_text(exchange, now_s)
+    colour = _COLOURS.get(exchange.status // 100)
+    if colour is None:
+        return line
+    # What is quoted holds no quote: the last one ends it.
+    request, quote, rest = line.rpartition('" ')
+    return f"{request}{quote}\x1b[{colour}m{rest[:3]}\x1b[0m{rest[3:]}"
 
 
 def render_combined(exchange: LoggedExchange, now_s: float) -> str:
@@ -254,6 +275,7 @@ class AccessLog:
             slow ones, and those with findings.
         slow_s: From when on a request is slow.
         worker: Which worker this is, for JSON.
+        coloured: Whether the status of text has colours.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -268,6 +290,7 @@ class AccessLog:
         sample: float = 1.0,
         slow_s: float = SLOW_S,
         worker: int | None = None,
+        coloured: bool = False,
     ) -> None:
         if format not in FORMATS:
             raise ConfigurationError(
@@ -276,6 +299,8 @@ class AccessLog:
         self._render: Callable[[LoggedExchange, float], str] = (
             render_combined if format == "combined" else render_text
         )
+        if coloured and format == "text":
+            self._render = render_coloured
         self._format = format
         self._worker = worker
         self._sampler = None if sample == 1 else AccessSampler(sample, slow_s=slow_s)

@@ -266,6 +266,7 @@ class ServePlan:
         logging_config: What stood in its file, once read; None without one.
         loop: Which event loop: `"auto"`, `"uvloop"` or `"asyncio"`.
         debug: Whether errors show their traceback.
+        coloured: Whether standard output is a terminal that has colours.
         began_s: When the start began, on the monotonic clock.
         effective: What all of this was made of; None where a program has made it.
         configuration: Reads that again; None where a program has made it.
@@ -317,6 +318,7 @@ class ServePlan:
     logging_config: dict[str, Any] | None = None
     loop: str = "auto"
     debug: bool = False
+    coloured: bool = False
     began_s: float = field(default_factory=time.monotonic)
     effective: Effective | None = None
     configuration: Configuration | None = None

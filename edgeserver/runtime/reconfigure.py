@@ -101,7 +101,7 @@ class PlanInForce:
         new = reread(old, content, "roll")
         if new is old or not (changes(old.effective, new.effective) or _listeners_differ(old, new)):
             return self._change(0)  # only the code may be another
-        new.app = old.app
+        new.app, new.coloured = old.app, old.coloured
         prepare(new, old)
         known = {each.bind for each in (*old.listeners, *old.redirects)}
         self.queues.change(

@@ -169,6 +169,7 @@ def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> Acc
         sample=access.sample,
         slow_s=SLOW_S if slow_s is None else slow_s,
         worker=1 if link is None else link.place,
+        coloured=plan.coloured and access.target == "-",
     )
     plan.on_reload.append(lambda server: log.reopen())
     plan.on_reopen.append(lambda server: log.reopen())

@@ -15,6 +15,7 @@ __all__ = [
     "V1_START",
     "V2_SIGNATURE",
     "explain_prelude",
+    "is_part",
     "is_v2_part",
     "prelude_version",
 ]
@@ -42,6 +43,15 @@ def prelude_version(data: bytes | bytearray) -> Literal["v1", "v2"] | None:
     ):
         return "v1"
     return None
+
+
+def is_part(data: bytes | bytearray) -> bool:
+    """Tell whether `data` may become such a header, of either version, by what follows.
+
+    Args:
+        data: All bytes of a connection so far.
+    """
+    return is_v2_part(data) or (len(data) <= len(V1_START) and V1_START.startswith(bytes(data)))
 
 
 def is_v2_part(data: bytes | bytearray) -> bool:

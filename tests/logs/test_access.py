@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 from edgeserver.errors import ConfigurationError
 from edgeserver.logs import access
-from edgeserver.logs.access import AccessLog, render_combined, render_json, render_text
+from edgeserver.logs.access import (
+    AccessLog,
+    render_coloured,
+    render_combined,
+    render_json,
+    render_text,
+)
 from edgeserver.logs.writer import PIPE_BYTES
 
 NOW_S = 1_700_000_000.25
@@ -48,6 +54,18 @@ def test_text() -> None:
     line = '2023-11-14T22:13:20.250Z 203.0.113.9 "GET /a?b=c HTTP/1.1" 200 512 1.234ms'
     assert render_text(_exchange(), NOW_S) == f"{line}\n"
     assert render_text(_exchange(request_id="r-1"), NOW_S) == f"{line} r-1\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "colour"), [(200, "32"), (304, "36"), (404, "33"), (502, "31"), (0, None)]
+)
+def test_colours(status: int, colour: str | None) -> None:
+    """On a terminal the status has the colour of its class, and nothing else differs."""
+    line = render_coloured(_exchange(status=status, target="/\x1b[31m", request_id="r-1"), NOW_S)
+    plain = render_text(_exchange(status=status, target="/\x1b[31m", request_id="r-1"), NOW_S)
+    if colour is not None:
+        assert f'" \x1b[{colour}m{status}\x1b[0m 512 ' in line
+    assert re.sub(r"\x1b\[[0-9]+m", "", line) == plain
 
 
 def test_json() -> None:
