@@ -30,7 +30,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission
@@ -372,10 +372,9 @@ class HTTP2Connection(asyncio.Protocol):
         turns = self._service.turns
         if not self._started:
             if not PREFACE.startswith(data[: len(PREFACE)]):
+                self._buffer = data  # for the log
                 if is_part(data):
-                    self._buffer = data
                     return
-                self._explain_prelude(data)
                 raise HTTP2Error(
                     PROTOCOL_ERROR,
                     f"no HTTP/2 connection preface but '{escape(data[: len(PREFACE)])}'",
@@ -972,8 +971,12 @@ class HTTP2Connection(asyncio.Protocol):
         """End the connection because its peer has broken a rule."""
         if self._closing or self.transport is None:
             return
-        name = NAMES.get(error.code, str(error.code))
-        self._complain_of(f"{error} ({name})", error.rfc)
+        version = None if self._started else prelude_version(self._buffer)
+        if version is None:
+            name = NAMES.get(error.code, str(error.code))
+            self._complain_of(f"{error} ({name})", error.rfc)
+        else:
+            self._complain_of_prelude(version)
         self._end_all(error.code, str(error))
 
     def _end_all(self, code: int, reason: str = "") -> None:
@@ -986,19 +989,17 @@ class HTTP2Connection(asyncio.Protocol):
         for stream in streams.values():
             stream.cut()
 
-    def _explain_prelude(self, data: bytes) -> None:
-        """Say that a connection began with a PROXY header, if it did; it is refused as any other."""
-        version = prelude_version(data)
-        if version is not None:
-            info = self.admission.info
-            self._service.complain(
-                self.sender.output.loop.time(),
-                info,
-                "connection from %s refused: %s",
-                info.peer,
-                explain_prelude(version, info.peer, after=info.prelude is not None),
-                level=logging.WARNING,
-            )
+    def _complain_of_prelude(self, version: Literal["v1", "v2"]) -> None:
+        info = self.admission.info
+        self._service.count_refused("proxy-protocol")
+        self._service.complain(
+            self.sender.output.loop.time(),
+            info,
+            "connection from %s refused: %s",
+            info.peer,
+            explain_prelude(version, info.peer, after=info.prelude is not None),
+            level=logging.WARNING,
+        )
 
     def _complain_of(self, reason: str, rfc: str) -> None:
         # The peer and not a client: until a head is resolved nobody knows whose it is.

@@ -345,3 +345,24 @@ async def test_tls_that_is_not_good_enough() -> None:
     talk = Talk(tls=TLS(), greet=False)
     assert talk.goaways == [(0, 12)]
     assert talk.ending
+
+
+PRELUDES = {
+    "v1": b"PROXY TCP4 203.0.113.9 198.51.100.2 4711 443\r\n",
+    "v2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12),
+}
+
+
+@pytest.mark.parametrize("version", PRELUDES)
+async def test_a_proxy_header_where_none_is_taken(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told as that, however it is cut, and not as a wrong preface."""
+    data = PRELUDES[version]
+    for cut in range(1, len(data)):
+        caplog.clear()
+        talk = Talk(greet=False)
+        talk.receive(data[:cut], data[cut:])
+        (line,) = caplog.messages
+        assert f"this is a PROXY {version} header; this listener takes none" in line, cut
+        assert [each.kind for each in talk.sent][-1] == GOAWAY
