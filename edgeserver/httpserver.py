@@ -114,7 +114,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         trust: A `TrustPolicy`: who may say who the client is. Not together with `xheaders`.
         proxy_protocol: `"v1"`, `"v2"` or `"any"`: every listener expects a PROXY prelude.
         http2: Whether HTTP/2 may be spoken: over TLS where ALPN chooses it, on plain listeners with
-            clients that begin with it (prior knowledge). `"only"` speaks nothing else.
+            clients that begin with it (prior knowledge). `"only"` speaks nothing else. On.
         max_streams: HTTP/2: most requests of a connection at a time; 100.
         max_resets: HTTP/2: most streams that a connection may see reset or refused in a row; 200.
         access_log: Called with each exchange that has ended.

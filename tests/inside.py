@@ -47,7 +47,7 @@ def detach(server: Any, stream: Any) -> None:
 
 def is_read_paused(connection: Any) -> bool:
     """Whether an HTTP connection holds its peer back."""
-    return bool(connection._reading_paused)
+    return bool(connection.requests.paused)
 
 
 def is_writing_paused(connection: Any) -> bool:

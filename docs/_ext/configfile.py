@@ -26,6 +26,8 @@ _VALUES = {
     "switch": "true or false",
     "toggle": "true or false",
     "application": '"module:attr"',
+    "rate": '"20/s,burst=40"',
+    "output": '"-", a path or "off"',
 }
 
 

@@ -27,10 +27,10 @@ from edgeserver.support.escape import escape
 
 __all__ = [
     "Head",
-    "LogFile",
+    "ReadLog",
     "Reading",
     "UnreadableLog",
-    "fields_of",
+    "log_fields_of",
     "open_log",
     "path_of",
     "read_heads",
@@ -100,7 +100,7 @@ class Reading:
     policies: list[dict[str, Any]] = field(default_factory=list)
 
 
-class LogFile:
+class ReadLog:
     """A log that is open for reading.
 
     Args:
@@ -187,7 +187,7 @@ class LogFile:
 @contextmanager
 def open_log(
     patterns: Sequence[str], *, memory: str = "1GB", spill: str | None = None, threads: int = 0
-) -> Iterator[LogFile]:
+) -> Iterator[ReadLog]:
     """Open the files of one log: plain, gzip or zstd, by what their names end in.
 
     Args:
@@ -213,7 +213,7 @@ def open_log(
         try:
             # links with plain names: DuckDB would take the `*` in a name for a pattern
             links = [_link(name, scratch, number) for number, name in enumerate(names)]
-            yield LogFile(names, connection, links)
+            yield ReadLog(names, connection, links)
         finally:
             connection.close()
 
@@ -298,7 +298,7 @@ def _table(links: list[str], *, skips_errors: bool) -> str:
 
 
 def read_heads(
-    log: LogFile, form: LogFormat, *, source: str, proto: str | None, reading: Reading
+    log: ReadLog, form: LogFormat, *, source: str, proto: str | None, reading: Reading
 ) -> Iterator[Head]:
     """Yield the distinct heads of a log, those with claims first.
 
@@ -320,7 +320,7 @@ def read_heads(
             if peer is None:
                 _note_unread(reading, scheme, requests, next(filter(None, paths), ""), claims)
                 continue
-            fields, hidden = fields_of(form, claims, claimed, source, proto)
+            fields, hidden = log_fields_of(form, claims, claimed, source, proto)
             targets = [path_of(each) for each in paths if each]
             yield Head(
                 peer, fields, scheme if scheme in ("http", "https") else "",
@@ -357,7 +357,7 @@ def path_of(target: str) -> str:
     return escape(target.partition("?")[0], 60)
 
 
-def fields_of(
+def log_fields_of(
     form: LogFormat, claims: str | None, claimed: str | None, source: str, proto: str | None
 ) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
     """Return the fields of a group of requests, and whether there are some that are not shown."""

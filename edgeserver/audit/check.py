@@ -16,7 +16,7 @@ from edgeserver.audit.chains import LogFinding
 from edgeserver.audit.check_file import ChainPlan, Expectation
 from edgeserver.chains.codes import CODES as CHAIN_CODES
 from edgeserver.chains.curl import curl_line
-from edgeserver.chains.formats import Result, Rule
+from edgeserver.chains.formats import FindingResult, ResultRule
 from edgeserver.chains.model import NOWHERE, Where
 from edgeserver.chains.report import ChainReport, EntryReport, ReportedFinding
 from edgeserver.errors import ConfigurationError
@@ -24,19 +24,27 @@ from edgeserver.proxyheaders import CODES as POLICY_CODES
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.support.escape import escape
 
-__all__ = ["CHECK_CODES", "Item", "Section", "all_rules", "check_chain", "check_policy",
-           "log_items", "stale_item"]  # fmt: skip
+__all__ = [
+    "CHECK_CODES",
+    "CheckSection",
+    "Item",
+    "all_rules",
+    "check_expected",
+    "check_policy",
+    "log_items",
+    "stale_item",
+]  # fmt: skip
 
-CHECK_CODES: dict[str, Rule] = {
+CHECK_CODES: dict[str, ResultRule] = {
     each.code: each
     for each in (
-        Rule(
+        ResultRule(
             "expectation-failed",
             "error",
             "A chain's verdict is not the one that is expected.",
             "mend what the findings beside it name, or expect what is so",
         ),
-        Rule(
+        ResultRule(
             "ranges-stale",
             "warning",
             "A file of ranges is older than it may be.",
@@ -88,14 +96,14 @@ class Item:
     subject: tuple[str, ...] = ()
     proof: str = ""
 
-    def result(self, fingerprint: str, *, known: bool | None) -> Result:
+    def result(self, fingerprint: str, *, known: bool | None) -> FindingResult:
         """Return it as the formats have it."""
         proof = f" Try: {self.proof}" if self.proof else ""
         message = f"{self.section}: {self.detail}.{proof} Fix: {self.fix}"
-        return Result(self.code, self.severity, message, self.where, fingerprint, known)
+        return FindingResult(self.code, self.severity, message, self.where, fingerprint, known)
 
 
-class Section(NamedTuple):
+class CheckSection(NamedTuple):
     """One thing that was checked.
 
     Args:
@@ -114,16 +122,16 @@ class Section(NamedTuple):
     items: tuple[Item, ...]
 
 
-def all_rules() -> list[Rule]:
+def all_rules() -> list[ResultRule]:
     """Return every code that a check may find."""
     rules = [*CHECK_CODES.values()]
-    rules += [Rule(code, *entry) for code, entry in CHAIN_CODES.items()]
-    rules += [Rule(code, *entry) for code, entry in LOG_CODES.items()]
-    rules += [Rule(code, *entry) for code, entry in POLICY_CODES.items()]
+    rules += [ResultRule(code, *entry) for code, entry in CHAIN_CODES.items()]
+    rules += [ResultRule(code, *entry) for code, entry in LOG_CODES.items()]
+    rules += [ResultRule(code, *entry) for code, entry in POLICY_CODES.items()]
     return rules
 
 
-def check_policy(policy: TrustPolicy, file: str) -> Section:
+def check_policy(policy: TrustPolicy, file: str) -> CheckSection:
     """Return what is odd about the policy itself.
 
     Args:
@@ -138,7 +146,7 @@ def check_policy(policy: TrustPolicy, file: str) -> Section:
     count = len(policy.proxies)
     shown = ", ".join(escape(each, 60) for each in policy.proxies[:6])
     more = f" and {count - 6} more" if count > 6 else ""
-    return Section("policy", "", (f"trusts {shown or 'nobody'}{more}",), (), tuple(items))
+    return CheckSection("policy", "", (f"trusts {shown or 'nobody'}{more}",), (), tuple(items))
 
 
 def stale_item(section: str, file: str, *, age_days: float, most_days: float) -> Item:
@@ -171,7 +179,7 @@ def log_items(
 # -- chains ----------------------------------------------------------------------------------------
 
 
-def check_chain(plan: ChainPlan, report: ChainReport, file: str) -> Section:
+def check_expected(plan: ChainPlan, report: ChainReport, file: str) -> CheckSection:
     """Return what a chain's report means beside what is expected.
 
     Args:
@@ -200,7 +208,7 @@ def check_chain(plan: ChainPlan, report: ChainReport, file: str) -> Section:
         for what, verdict in (("client", entry.client), ("scheme", entry.scheme()))
     ]
     lines = tuple(f"{hop.name} {hop.kind} {escape(hop.source, 300)}" for hop in report.hops)
-    return Section("chain", escape(plan.name, 60), lines, tuple(verdicts), tuple(items))
+    return CheckSection("chain", escape(plan.name, 60), lines, tuple(verdicts), tuple(items))
 
 
 def _compare(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeserver.audit.aggregate import Head, Reading, fields_of, path_of
+from edgeserver.audit.aggregate import Head, Reading, log_fields_of, path_of
 from edgeserver.audit.dialects import COLUMNS, PATHS
 from edgeserver.audit.records import SAMPLE_LINES, LogFormat, cut_port, split_entries
 from edgeserver.errors import ConfigurationError
@@ -139,7 +139,7 @@ def _head(row: dict[str, Any], form: LogFormat, source: str, proto: str | None, 
             claims = ", ".join(entries[:-1]) or None
     if form.is_edgeserver:
         claimed = None
-    fields, hidden = fields_of(form, claims, claimed, source, proto)
+    fields, hidden = log_fields_of(form, claims, claimed, source, proto)
     scheme = str(row.get("conn") or "")
     paths = [str(each) for number in range(PATHS) if (each := row.get(f"path{number + 1}"))]
     requests = _count(row.get("requests"), where)

@@ -31,7 +31,7 @@ from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.support.escape import escape
 
 __all__ = [
-    "Answer",
+    "ProbeAnswer",
     "ProbeError",
     "ProbeOutcome",
     "Prober",
@@ -81,7 +81,7 @@ class Target(NamedTuple):
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-class Answer(NamedTuple):
+class ProbeAnswer(NamedTuple):
     """What the echo says of one request; all texts are printable ASCII.
 
     Args:
@@ -126,7 +126,7 @@ class ProbeOutcome(NamedTuple):
 
     forgery: Forgery
     status: int
-    answer: Answer | None
+    answer: ProbeAnswer | None
     note: str = ""
 
 
@@ -373,7 +373,7 @@ def _is_proved(token: bytes, nonce: bytes, text: bytes, proof: bytes) -> bool:
     return secrets.compare_digest(sign_answer(token, nonce, text).hex().encode(), proof)
 
 
-def _parse_answer(text: bytes) -> Answer | None:
+def _parse_answer(text: bytes) -> ProbeAnswer | None:
     """Return the answer in a text that is proved; None where it is of another version."""
     try:
         value = json.loads(text)
@@ -381,7 +381,7 @@ def _parse_answer(text: bytes) -> Answer | None:
         head = [(str(name), str(field)) for name, field in [*line["head"], *value["further"]]]
         if value["v"] != 1:
             return None
-        return Answer(
+        return ProbeAnswer(
             peer=str(line["peer"]),
             connection=dict(line["conn"]),
             host=str(line.get("host", "")),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from edgeserver.audit.probe import Answer, ProbeOutcome, Target
+from edgeserver.audit.probe import ProbeAnswer, ProbeOutcome, Target
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.names import display_name
 from edgeserver.chains.observed import does_to
@@ -125,7 +125,7 @@ class ProbeReport:
 
     target: Target
     address: str
-    honest: Answer
+    honest: ProbeAnswer
     me: str
     knows_me: bool
     requests: int
@@ -206,7 +206,7 @@ def _plain(text: str) -> str:
         return text
 
 
-def _entries(answer: Answer, source: str) -> list[str]:
+def _entries(answer: ProbeAnswer, source: str) -> list[str]:
     """Return the entries of the list that names the client, the leftmost first."""
     value = answer.value(source)
     if not value:
@@ -223,7 +223,7 @@ def _entries(answer: Answer, source: str) -> list[str]:
     return [_plain(part) for part in parts]
 
 
-def _effect(outcome: ProbeOutcome, honest: Answer) -> EffectKind:
+def _effect(outcome: ProbeOutcome, honest: ProbeAnswer) -> EffectKind:
     """Return what one request did."""
     answer, forgery = outcome.answer, outcome.forgery
     if answer is None:
@@ -237,7 +237,7 @@ def _effect(outcome: ProbeOutcome, honest: Answer) -> EffectKind:
     return "arrived" if sent & (_parts(answer) - _parts(honest)) else "nothing"
 
 
-def _parts(answer: Answer) -> set[tuple[str, str]]:
+def _parts(answer: ProbeAnswer) -> set[tuple[str, str]]:
     """Return every element of every field that has arrived, with the name that CGI gives it."""
     return {
         (name.replace("_", "-"), part.strip())

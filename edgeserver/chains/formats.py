@@ -14,14 +14,21 @@ from typing import Any, Literal, NamedTuple
 from edgeserver.chains.model import Where
 from edgeserver.support.escape import escape
 
-__all__ = ["Case", "Result", "Rule", "render_cases", "render_commands", "render_results"]
+__all__ = [
+    "FindingResult",
+    "JUnitCase",
+    "ResultRule",
+    "render_cases",
+    "render_commands",
+    "render_results",
+]
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 _KINDS = {"error": "error", "warning": "warning", "info": "notice"}
 
 
-class Rule(NamedTuple):
+class ResultRule(NamedTuple):
     """A finding code: its severity, what it means, and what to do."""
 
     code: str
@@ -30,7 +37,7 @@ class Rule(NamedTuple):
     fix: str
 
 
-class Result(NamedTuple):
+class FindingResult(NamedTuple):
     """One finding.
 
     Args:
@@ -50,7 +57,7 @@ class Result(NamedTuple):
     known: bool | None = None
 
 
-class Case(NamedTuple):
+class JUnitCase(NamedTuple):
     """One test of JUnit: what was judged, and how it ended.
 
     Args:
@@ -69,7 +76,7 @@ class Case(NamedTuple):
 
 
 def render_results(
-    tool: str, rules: Iterable[Rule], results: Iterable[Result], *, exit_code: int
+    tool: str, rules: Iterable[ResultRule], results: Iterable[FindingResult], *, exit_code: int
 ) -> str:
     """Return findings as SARIF 2.1.0.
 
@@ -97,7 +104,7 @@ def render_results(
     return json.dumps(log, indent=1) + "\n"
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: ResultRule) -> dict[str, Any]:
     return {
         "id": rule.code,
         "shortDescription": {"text": rule.meaning},
@@ -106,7 +113,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(found: Result, index: dict[str, int]) -> dict[str, Any]:
+def _result(found: FindingResult, index: dict[str, int]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": found.code,
         "ruleIndex": index[found.code],
@@ -141,7 +148,7 @@ def _uri(path: str) -> str:
     return f"/.{text}" if text.startswith("//") else text
 
 
-def render_cases(suite: str, cases: Sequence[Case]) -> str:
+def render_cases(suite: str, cases: Sequence[JUnitCase]) -> str:
     """Return verdicts as JUnit's XML.
 
     Args:
@@ -169,7 +176,7 @@ def render_cases(suite: str, cases: Sequence[Case]) -> str:
     return "\n".join([start, head, *lines, "</testsuite>"]) + "\n"
 
 
-def render_commands(results: Iterable[Result]) -> str:
+def render_commands(results: Iterable[FindingResult]) -> str:
     """Return findings as GitHub's workflow commands; those of a baseline are left out."""
     lines = []
     for found in results:

@@ -12,9 +12,9 @@ from typing import Any
 from edgeserver.chains.codes import CODES
 from edgeserver.chains.curl import curl_line
 from edgeserver.chains.formats import (
-    Case,
-    Result,
-    Rule,
+    FindingResult,
+    JUnitCase,
+    ResultRule,
     render_cases,
     render_commands,
     render_results,
@@ -172,14 +172,14 @@ def render_json_report(report: ChainReport, *, exit_code: int) -> str:
 
 def render_sarif(report: ChainReport, *, exit_code: int) -> str:
     """Return the findings as SARIF 2.1.0."""
-    rules = [Rule(code, *entry) for code, entry in CODES.items()]
+    rules = [ResultRule(code, *entry) for code, entry in CODES.items()]
     results = [result_of(finding) for finding in report.findings]
     return render_results(_TOOL, rules, results, exit_code=exit_code)
 
 
-def result_of(finding: ReportedFinding) -> Result:
+def result_of(finding: ReportedFinding) -> FindingResult:
     """Return a finding as other formats have it."""
-    return Result(finding.code, finding.severity, _message(finding), finding.where)
+    return FindingResult(finding.code, finding.severity, _message(finding), finding.where)
 
 
 def _message(finding: ReportedFinding) -> str:
@@ -192,7 +192,7 @@ def _message(finding: ReportedFinding) -> str:
 
 def render_junit(report: ChainReport, *, exit_code: int) -> str:
     """Return the verdicts as JUnit's XML: two cases for each way in."""
-    cases: list[Case] = []
+    cases: list[JUnitCase] = []
     for entry in report.entries:
         for each in entry.ways:
             way = _way(each.way)
@@ -200,12 +200,12 @@ def render_junit(report: ChainReport, *, exit_code: int) -> str:
             for what, verdict in (("client", each.client), ("scheme", each.scheme)):
                 group = f"{entry.name}.{what}"
                 if verdict in ("right", "unreachable"):
-                    cases.append(Case(group, name, "passed"))
+                    cases.append(JUnitCase(group, name, "passed"))
                 elif verdict == "cannot-tell":
-                    cases.append(Case(group, name, "skipped", message="cannot tell"))
+                    cases.append(JUnitCase(group, name, "skipped", message="cannot tell"))
                 else:
                     message = "; ".join(_blamed(report, what, each.way)) or verdict
-                    cases.append(Case(group, name, "failed", verdict, message))
+                    cases.append(JUnitCase(group, name, "failed", verdict, message))
     return render_cases(_TOOL, cases)
 
 

@@ -24,10 +24,10 @@ from edgeserver.audit.baseline import (
     render_baseline,
 )
 from edgeserver.audit.check import (
+    CheckSection,
     Item,
-    Section,
     all_rules,
-    check_chain,
+    check_expected,
     check_policy,
     log_items,
     stale_item,
@@ -40,7 +40,7 @@ from edgeserver.audit.check_file import (
     RangesPlan,
     parse_check_file,
 )
-from edgeserver.chains.formats import Case, render_cases, render_commands, render_results
+from edgeserver.chains.formats import JUnitCase, render_cases, render_commands, render_results
 from edgeserver.chains.readers.base import UnreadableFile
 from edgeserver.chains.report import make_report
 from edgeserver.cli.audit_config import (
@@ -77,7 +77,7 @@ class Found(NamedTuple):
     known: bool
 
 
-class Outcome(NamedTuple):
+class CheckOutcome(NamedTuple):
     """Everything that a check says.
 
     Args:
@@ -90,7 +90,7 @@ class Outcome(NamedTuple):
     """
 
     file: str
-    sections: list[Section]
+    sections: list[CheckSection]
     found: list[Found]
     baseline: bool
     gone: int
@@ -166,7 +166,7 @@ class _Checker:
         if "trust_file" in self._values:
             self._values["trust_file"] = [self._path(each) for each in self._values["trust_file"]]
 
-    def run(self) -> list[Section]:
+    def run(self) -> list[CheckSection]:
         """Return what was checked, in the order of the file.
 
         Raises:
@@ -191,7 +191,7 @@ class _Checker:
     def _told(self, where: str) -> _Told:
         return _Told(f"{escape(self._file, 400)}: {where}")
 
-    def _chain(self, plan: ChainPlan) -> Section:
+    def _chain(self, plan: ChainPlan) -> CheckSection:
         """Check a chain."""
         with self._told(f"chain {escape(plan.name, 60)}"):
             hops, policy = read_chain(
@@ -210,9 +210,9 @@ class _Checker:
             )
             if plan.observed is not None:
                 compare_with(report, self._path(plan.observed))
-        return check_chain(plan, report, self._file)
+        return check_expected(plan, report, self._file)
 
-    def _ranges(self, plan: RangesPlan) -> Section:
+    def _ranges(self, plan: RangesPlan) -> CheckSection:
         """Check a file of ranges."""
         path = self._path(plan.file)
         count = len(load_ranges(path))
@@ -225,9 +225,9 @@ class _Checker:
                            most_days=plan.max_age_s / _DAY_S)
             )  # fmt: skip
         line = f"{count} ranges, {max(0.0, age_s) / _DAY_S:.0f} days old"
-        return Section("ranges", name, (line,), (), tuple(items))
+        return CheckSection("ranges", name, (line,), (), tuple(items))
 
-    def _log(self, plan: LogPlan, policy: TrustPolicy | None) -> Section:
+    def _log(self, plan: LogPlan, policy: TrustPolicy | None) -> CheckSection:
         """Check a log."""
         from edgeserver.audit.aggregate import open_log
         from edgeserver.cli.audit_logs import logged_policy, read_log
@@ -243,7 +243,7 @@ class _Checker:
         items = log_items(f"log {name}", first, result.findings, result.untold)
         requests = result.audit.requests
         line = f"{requests} request{'' if requests == 1 else 's'}, {result.form.name}"
-        return Section("log", name, (line,), (), tuple(items))
+        return CheckSection("log", name, (line,), (), tuple(items))
 
 
 class _Told:
@@ -270,8 +270,8 @@ class _Told:
 
 
 def _judge(
-    file: str, sections: list[Section], baseline: str | None, *, update: bool, fail_on: str
-) -> Outcome:
+    file: str, sections: list[CheckSection], baseline: str | None, *, update: bool, fail_on: str
+) -> CheckOutcome:
     """Return what counts of the sections, beside a baseline.
 
     Raises:
@@ -302,7 +302,7 @@ def _judge(
         code = EXIT_FINDINGS
     elif any(item.code == "cannot-tell" for item in fresh):
         code = EXIT_CANNOT_TELL
-    return Outcome(escape(file, 400), sections, found, baseline is not None, gone, code)
+    return CheckOutcome(escape(file, 400), sections, found, baseline is not None, gone, code)
 
 
 def _relative(item: Item, base: str) -> list[str]:
@@ -340,7 +340,7 @@ def _write_baseline(path: str, named: list[tuple[Item, str]]) -> None:
 # -- formats ---------------------------------------------------------------------------------------
 
 
-def _render_text(outcome: Outcome) -> str:
+def _render_text(outcome: CheckOutcome) -> str:
     """Return the report for people: what was checked, then what was found."""
     width = report_width()
     lines: list[str] = []
@@ -361,7 +361,7 @@ def _fold(text: str, head: str, width: int) -> list[str]:
     ) or [head.rstrip()]  # fmt: skip
 
 
-def _section(section: Section, width: int) -> Iterator[str]:
+def _section(section: CheckSection, width: int) -> Iterator[str]:
     """Yield what was checked, and the verdicts."""
     head = f"{section.kind:<8}"
     text = f"{section.name}  {'; '.join(section.lines)}" if section.name else section.lines[0]
@@ -389,7 +389,7 @@ def _finding(item: Item, width: int) -> Iterator[str]:
         yield from _fold(item.fix, "  fix   ", width)
 
 
-def _summary(outcome: Outcome) -> str:
+def _summary(outcome: CheckOutcome) -> str:
     """Return the last line."""
     fresh = [each.item for each in outcome.found if not each.known]
     parts = []
@@ -409,7 +409,7 @@ def _summary(outcome: Outcome) -> str:
     return text
 
 
-def _render_json(outcome: Outcome) -> str:
+def _render_json(outcome: CheckOutcome) -> str:
     """Return the report as JSON; names are added in later versions, never changed."""
     value = {
         "version": 1,
@@ -452,7 +452,7 @@ def _as_dict(found: Found) -> dict[str, Any]:
     }
 
 
-def _render_sarif(outcome: Outcome) -> str:
+def _render_sarif(outcome: CheckOutcome) -> str:
     """Return the findings as SARIF."""
     results = [
         each.item.result(each.fingerprint, known=each.known if outcome.baseline else None)
@@ -461,23 +461,23 @@ def _render_sarif(outcome: Outcome) -> str:
     return render_results(_TOOL, all_rules(), results, exit_code=outcome.code)
 
 
-def _render_github(outcome: Outcome) -> str:
+def _render_github(outcome: CheckOutcome) -> str:
     """Return what is not known as GitHub's annotations."""
     return render_commands(
         each.item.result(each.fingerprint, known=each.known) for each in outcome.found
     )
 
 
-def _render_junit(outcome: Outcome) -> str:
+def _render_junit(outcome: CheckOutcome) -> str:
     """Return a case for each verdict and each finding."""
     cases = [
-        Case(f"chain {section.name}", f"{place} {about}", "passed", verdict)
+        JUnitCase(f"chain {section.name}", f"{place} {about}", "passed", verdict)
         for section in outcome.sections
         for place, about, verdict, wanted in section.verdicts
         if verdict == (wanted or "right")
     ]
     cases += [
-        Case(f"{section.kind} {section.name}".rstrip(), "checked", "passed")
+        JUnitCase(f"{section.kind} {section.name}".rstrip(), "checked", "passed")
         for section in outcome.sections
         if not section.verdicts and not section.items
     ]
@@ -487,14 +487,16 @@ def _render_junit(outcome: Outcome) -> str:
         name = " ".join(filter(None, (item.code, *map(escape, item.subject))))
         if found.known or item.severity == "info":
             why = "known: in the baseline" if found.known else result.message
-            cases.append(Case(item.section, name, "skipped", item.code, why))
+            cases.append(JUnitCase(item.section, name, "skipped", item.code, why))
         else:
             place = f"{escape(str(item.where), 1000)}: " if item.where.file else ""
-            cases.append(Case(item.section, name, "failed", item.code, f"{place}{result.message}"))
+            cases.append(
+                JUnitCase(item.section, name, "failed", item.code, f"{place}{result.message}")
+            )
     return render_cases(_TOOL, cases)
 
 
-_RENDER: dict[str, Callable[[Outcome], str]] = {
+_RENDER: dict[str, Callable[[CheckOutcome], str]] = {
     "text": _render_text,
     "json": _render_json,
     "sarif": _render_sarif,

@@ -20,8 +20,8 @@ import click
 
 from edgeserver.audit.aggregate import (
     Head,
-    LogFile,
     Reading,
+    ReadLog,
     UnreadableLog,
     open_log,
     read_heads,
@@ -279,7 +279,7 @@ def _other(policy: TrustPolicy, against: tuple[str, ...]) -> TrustPolicy | None:
 
 
 def read_log(
-    log: LogFile,
+    log: ReadLog,
     policy: TrustPolicy,
     other: TrustPolicy | None,
     *,
@@ -353,7 +353,7 @@ def _count_heads(
 
 
 def log_format_of(
-    log: LogFile, name: str | None, text: str | None
+    log: ReadLog, name: str | None, text: str | None
 ) -> tuple[LogFormat, tuple[int, int] | None]:
     """Return a log's format, and of how many lines it was guessed.
 

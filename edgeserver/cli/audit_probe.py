@@ -7,7 +7,6 @@ shows, `edgeserver.audit` says.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import textwrap
@@ -22,6 +21,7 @@ from edgeserver.config.model import setting, settings_of
 from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
+from edgeserver.support.files import replace_file
 
 __all__ = ["audit_echo", "audit_probe"]
 
@@ -158,11 +158,8 @@ def _save(path: str, text: str) -> None:
     Raises:
         ConfigurationError: It cannot be written.
     """
-    draft = f"{path}.new"
     try:
-        with open(draft, "w", encoding="ascii") as file:
-            file.write(text)
-        os.replace(draft, path)
+        replace_file(path, text)
     except OSError as error:
         raise ConfigurationError(
             f"--save {escape(path)}: {error.strerror or error}; name a file in a directory that "
@@ -278,7 +275,7 @@ def audit_echo(*, token_file: str, path: str, **values: Any) -> None:
     The flags are those of serve. It tells what arrives only to who holds the token, each nonce
     once and ten a second; everybody else is told 404.
     """
-    from edgeserver.cli.serve import serve
+    from edgeserver.cli.serve import execute, open_plan
 
     given: dict[str, Any] = {each.key: () if each.many else None for each in settings_of()}
     given |= values
@@ -288,8 +285,8 @@ def audit_echo(*, token_file: str, path: str, **values: Any) -> None:
         setting("single-process").key: True,
         setting("interface").key: "callback",
     }
-    assert serve.callback is not None
-    serve.callback(target="edgeserver.audit.echo:nothing", **given)
+    with reported():
+        sys.exit(execute(open_plan("edgeserver.audit.echo:nothing", given)))
 
 
 for _table in _ECHO_TABLES:

@@ -6,7 +6,6 @@ Decides what the command takes and writes. How a provider's file is read,
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.exits import EXIT_FINDINGS
 from edgeserver.support.escape import escape
+from edgeserver.support.files import replace_file
 
 __all__ = ["audit_ranges"]
 
@@ -167,11 +167,8 @@ def _write(path: str, text: str) -> None:
     Raises:
         ConfigurationError: It cannot be written.
     """
-    draft = f"{path}.new"
     try:
-        with open(draft, "w", encoding="ascii") as file:
-            file.write(text)
-        os.replace(draft, path)
+        replace_file(path, text)
     except OSError as error:
         raise ConfigurationError(
             f"{escape(path)}: cannot be written: {error.strerror or error}; name a file in a "

@@ -14,7 +14,7 @@ import click
 
 from edgeserver.cli.failures import reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
-from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, apply_effective, contradictions
+from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, apply_effective, contradictions
 from edgeserver.config.effective import Effective, render
 from edgeserver.config.origins import MOST_PROBLEMS, Problem, WrongConfiguration
 from edgeserver.errors import ConfigurationError, EdgeServerError
@@ -23,7 +23,7 @@ from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 
-__all__ = ["check", "config"]
+__all__ = ["check", "config", "differences"]
 
 
 @click.command()
@@ -39,7 +39,7 @@ def check(file: str | None, imports: bool) -> None:
     Exit codes: 0 fine, 1 findings that a server would start with, 2 errors.
     """
     with reported():
-        sources = Sources({}, file, os.environ)
+        sources = SettingSources({}, file, os.environ)
         effective = sources.effective(sources.load())
     problems = find_problems(effective, imports=imports)
     for problem in problems[:MOST_PROBLEMS]:
@@ -102,20 +102,70 @@ def _count(number: int, what: str) -> str:
 
 @click.command(cls=GroupedCommand)
 @click.argument("target", metavar="MODULE:ATTR", required=False)
-def config(target: str | None, **values: Any) -> None:
+@click.option(
+    "--running",
+    is_flag=True,
+    help="Print what is in force in the server that runs, asked over its --admin unix:PATH, and"
+    " what differs from that now.",
+)
+def config(target: str | None, running: bool, **values: Any) -> None:
     """Print what would be in force, as a configuration file, with the origin of each line.
 
     It takes the flags of `serve`, and reads the same file and environment.
     """
     with reported():
-        sources = Sources.from_values(values, target)
+        sources = SettingSources.from_values(values, target)
         effective = sources.effective(sources.load())
         if effective.errors:
             raise WrongConfiguration(effective.errors)
     for warning in effective.warnings:
         click.echo(f"edgeserver: warning: {warning}", err=True)
-    for line in render(effective):
+    for line in _running(effective) if running else render(effective):
         click.echo(line)
+
+
+def _running(effective: Effective) -> list[str]:
+    """Return what the server that runs has in force, and what differs from `effective`."""
+    from edgeserver.cli.ctl import AdminClient
+    from edgeserver.config.admin import parse_admin
+
+    with reported():
+        local = [text for text in effective.values["admin"] if text.startswith("unix:")]
+        if not local:
+            raise ConfigurationError(
+                "--running asks the server over its admin socket, and no setting names one; add"
+                " --admin unix:PATH as serve has it"
+            )
+        _, found = AdminClient(parse_admin(local[0], has_token=True), None).ask("GET", "/config")
+    lines = [escape(str(line), 4000).replace("\\\\", "\\") for line in found.get("lines", ())]
+    return [*lines, *differences(lines, list(render(effective)))]
+
+
+def differences(running: list[str], now: list[str]) -> list[str]:
+    """Return comments about the lines of two files that say something else."""
+    before, after = _by_key(running), _by_key(now)
+    found = []
+    for key in dict.fromkeys((*before, *after)):
+        was, comes = before.get(key), after.get(key)
+        if (was or "").split("  # ")[0] != (comes or "").split("  # ")[0]:
+            found.append(f"#   {key[0]} now: {comes or 'nothing'}")
+            found.append(f"#   {' ' * len(key[0])} running: {was or 'nothing'}")
+    return ["# what differs now:", *found] if found else ["# nothing differs now"]
+
+
+def _by_key(lines: list[str]) -> dict[tuple[str, str], str]:
+    """Return the lines of a file by their table and key; each listener is a table of its own."""
+    table, number = "", 0
+    found = {}
+    for line in lines:
+        if line.startswith("["):
+            table = line.split("  # ")[0]
+            if table.startswith("[["):
+                number += 1
+                table = f"{table} {number}"
+        elif " = " in line:
+            found[table, line.partition(" = ")[0]] = line
+    return found
 
 
 add_flags(config, GROUPS)

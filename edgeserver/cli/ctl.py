@@ -22,7 +22,7 @@ from edgeserver.config.bind import Bind, render_bind
 from edgeserver.runtime.exits import EXIT_START
 from edgeserver.support.escape import escape
 
-__all__ = ["ctl"]
+__all__ = ["AdminClient", "ctl"]
 
 PATIENCE_S = 10.0
 """How long the server may take to answer."""
@@ -36,7 +36,7 @@ MOST_BYTES = 4 * 1024 * 1024
 EXIT_FAILED = 1
 
 
-class _Server:
+class AdminClient:
     """A server's admin listener.
 
     Args:
@@ -154,13 +154,13 @@ def ctl(ctx: click.Context, admin: str, admin_token_file: str | None) -> None:
         # Whoever asks need not be on the same machine, so any address will do.
         bind = parse_admin(admin, has_token=True)
         token = None if admin_token_file is None else read_token(admin_token_file)
-    ctx.obj = _Server(bind, token)
+    ctx.obj = AdminClient(bind, token)
 
 
 @ctl.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, as JSON.")
 @click.pass_obj
-def status(server: _Server, as_json: bool) -> None:
+def status(server: AdminClient, as_json: bool) -> None:
     """Say how the server stands; the exit code is 1 where it is not ready."""
     _, found = server.ask("GET", "/status")
     if as_json:
@@ -174,7 +174,7 @@ def status(server: _Server, as_json: bool) -> None:
 
 @ctl.command()
 @click.pass_obj
-def reload(server: _Server) -> None:
+def reload(server: AdminClient) -> None:
     """Have certificates, keys and lists read again, as SIGHUP does."""
     server.ask("POST", "/reload")
     click.echo("reloading; the server's log says what was read again, and what failed")
@@ -184,7 +184,7 @@ def reload(server: _Server) -> None:
 @_WAIT
 @_TIMEOUT
 @click.pass_obj
-def roll(server: _Server, wait: bool, timeout: float) -> None:
+def roll(server: AdminClient, wait: bool, timeout: float) -> None:
     """Replace the workers one after the other, without losing a request, as SIGUSR2 does."""
     _, accepted = server.ask("POST", "/roll")
     if not wait:
@@ -204,7 +204,7 @@ def roll(server: _Server, wait: bool, timeout: float) -> None:
 @_WAIT
 @_TIMEOUT
 @click.pass_obj
-def drain(server: _Server, wait: bool, timeout: float) -> None:
+def drain(server: AdminClient, wait: bool, timeout: float) -> None:
     """Have the server finish what is in flight and end, as SIGTERM does."""
     server.ask("POST", "/drain")
     if not wait:

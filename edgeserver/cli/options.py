@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edgeserver.config.model import Kind, Setting, settings_of
-from edgeserver.config.values import parse_seconds, parse_value
+from edgeserver.config.values import parse_duration, parse_value
 
 __all__ = [
     "SECONDS",
@@ -37,7 +37,7 @@ class Seconds(click.FloatRange):
     ) -> float:
         """Return `value` as a number, with the fix for what is none."""
         try:
-            return parse_seconds(str(value), zero=not self.min_open)
+            return parse_duration(str(value), zero=not self.min_open)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

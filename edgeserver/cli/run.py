@@ -38,7 +38,7 @@ def run(app: Any, **settings: Unpack[RunOptions]) -> None:
         app: The application, of any kind; or its name, `"MODULE:ATTR"`, which each worker imports
             for itself, so that SIGUSR2 takes new code.
         **settings: Every setting of the command by its flag's name, with underscores:
-            `bind="0.0.0.0:8000"`, `workers=4`, `max_body_size="10M"`, `access_log=False`,
+            `bind="0.0.0.0:8000"`, `workers=4`, `max_body_size="10M"`, `access_log="off"`,
             `trust=["10.0.0.5"]`. What is repeatable takes a list; None is as if it were not given.
 
     Raises:
@@ -87,6 +87,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         elif setting.kind == "toggle":
             yield f"--no-{setting.name}"
         return
+    if setting.kind == "output" and isinstance(value, bool):
+        value = "-" if value else "off"
     for each in _each(setting, value):
         yield f"{setting.flag}={each}"
 

@@ -52,6 +52,7 @@ class RunOptions(TypedDict, total=False):
     # Behind a proxy.
     trust: str | Sequence[str] | None
     trust_file: str | Sequence[str] | None
+    trust_file_max_age: int | None
     source: str | None
     proto_header: str | None
     max_hops: int | None
@@ -87,8 +88,22 @@ class RunOptions(TypedDict, total=False):
     write_timeout: float | None
     max_connections: int | None
     max_connections_per_client: int | None
+    max_in_flight: int | None
+    client_rate: str | None
+    client_connections: int | None
     decompress_request: bool | None
     no_keep_alive: bool | None
+
+    # Logs.
+    access_log: str | bool | None
+    no_access_log: bool | None
+    access_log_format: Literal["text", "json", "combined"] | None
+    access_log_sample: float | None
+    request_id_header: str | None
+    slow_request: float | None
+    log_format: Literal["text", "json"] | None
+    log_level: Literal["debug", "info", "warning", "error"] | None
+    log_config: str | None
 
     # Process.
     workers: int | None
@@ -104,6 +119,4 @@ class RunOptions(TypedDict, total=False):
     drain_delay: float | None
     reload: bool | None
     loop: Literal["auto", "uvloop", "asyncio"] | None
-    access_log: bool | None
-    access_log_format: Literal["text", "json"] | None
     debug: bool | None

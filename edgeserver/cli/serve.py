@@ -17,7 +17,7 @@ import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
-from edgeserver.cli.sources import CONFIG_OPTIONS, Sources, flags_said
+from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, flags_said
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 
@@ -49,7 +49,7 @@ def serve(target: str | None, **values: Any) -> None:
     request, SIGHUP reads the configuration, certificates and lists again.
     """
     with reported(debug=bool(values["debug"])):
-        plan = Sources.from_values(values, target).read()
+        plan = SettingSources.from_values(values, target).read()
     with reported(debug=plan.debug, spell=plan.spell):
         _open(plan)
         sys.exit(execute(plan))
@@ -71,7 +71,7 @@ def open_plan(target: str, values: Mapping[str, Any], *, app: Any = None) -> Ser
         EdgeServerError: A value is wrong, or something cannot be had.
     """
     # A program has said all that it has to say: neither environment nor file counts.
-    plan = Sources(flags_said(values, target), None, {}).read()
+    plan = SettingSources(flags_said(values, target), None, {}).read()
     plan.app = app
     _open(plan)
     return plan
@@ -179,7 +179,6 @@ def _run_alone(plan: ServePlan, log: ErrorLog) -> int:
 
 def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     """Serve in processes of their own, and watch them in this one."""
-    from edgeserver.runtime.admin import open_admin
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
@@ -187,7 +186,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
     with reported(debug=plan.debug, spell=plan.spell):
-        operators = open_admin(plan, _listening_lines(plan), log.say) if plan.admin else None
+        operators = _open_admin(plan, force, log) if plan.admin else None
 
     def body(link: Any) -> int:
         # Not before the fork: the parent needs no event loop, and a roll takes new code.
@@ -223,6 +222,13 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     finally:
         watching.close()
         force.close()
+
+
+def _open_admin(plan: ServePlan, force: Any, log: ErrorLog) -> Any:
+    """Open the admin listener, which takes more modules than the parent needs without it."""
+    from edgeserver.runtime.admin import open_admin
+
+    return open_admin(plan, lambda: force.plan, _listening_lines, log.say)
 
 
 def _watch_sources(plan: ServePlan, log: ErrorLog) -> Any:

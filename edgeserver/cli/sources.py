@@ -18,7 +18,7 @@ from edgeserver.cli.flags.listening import OwnListener
 from edgeserver.cli.options import spell_flag
 from edgeserver.config.effective import Effective, merge, values_of
 from edgeserver.config.environment import config_file, parse_env_file
-from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_file, parse_file
+from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_config_file, parse_file
 from edgeserver.config.model import SETTINGS
 from edgeserver.config.origins import Origin, Problem, Said, WrongConfiguration, spell
 from edgeserver.errors import ConfigurationError
@@ -26,7 +26,7 @@ from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
 
-__all__ = ["CONFIG_OPTIONS", "Sources", "apply_effective", "contradictions", "flags_said"]
+__all__ = ["CONFIG_OPTIONS", "SettingSources", "apply_effective", "contradictions", "flags_said"]
 
 CONFIG_OPTIONS = (
     click.Option(
@@ -45,7 +45,7 @@ CONFIG_OPTIONS = (
 """What says where settings come from, and how other servers spell `--bind`."""
 
 
-class Sources:
+class SettingSources:
     """What a command was told, which can be read again.
 
     Args:
@@ -62,7 +62,7 @@ class Sources:
         self.path = config if config is not None else config_file(environment)
 
     @classmethod
-    def from_values(cls, values: dict[str, Any], target: str | None = None) -> Sources:
+    def from_values(cls, values: dict[str, Any], target: str | None = None) -> SettingSources:
         """Return the sources of a command, whose own options are taken out of `values`.
 
         Args:
@@ -80,7 +80,7 @@ class Sources:
         Raises:
             ConfigurationError: It cannot be read.
         """
-        return None if self.path is None else load_file(self.path)
+        return None if self.path is None else load_config_file(self.path)
 
     def effective(self, content: bytes | None) -> Effective:
         """Return what is in force of all sources, and what is wrong with it."""

@@ -13,7 +13,7 @@ import click
 from edgeserver.cli.options import make_option
 from edgeserver.cli.sources import flags_said
 from edgeserver.config.effective import Effective, merge, values_of
-from edgeserver.config.file import ListenerSaid, load_file, parse_file
+from edgeserver.config.file import ListenerSaid, load_config_file, parse_file
 from edgeserver.config.model import settings_of
 from edgeserver.config.origins import Said, WrongConfiguration, spell
 from edgeserver.config.trust import build_policy, describe_policy, split_list
@@ -66,7 +66,7 @@ def with_config(values: dict[str, Any]) -> tuple[dict[str, Any], Callable[[str],
         if address is not None:
             raise ConfigurationError("--listener names one of a file; add --config FILE")
         return values, str
-    file = parse_file(load_file(path), path)
+    file = parse_file(load_config_file(path), path)
     flags = flags_said(values)
     effective = merge(flags, {}, file)
     if effective.errors:

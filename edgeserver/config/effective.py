@@ -17,8 +17,6 @@ from edgeserver.config.origins import DEFAULT, Origin, Problem, Said
 
 __all__ = ["Effective", "changes", "merge", "render", "values_of"]
 
-_ASKED_FOR = ("access-log", "access-log-format")
-
 
 @dataclass(frozen=True, slots=True)
 class Effective:
@@ -154,8 +152,8 @@ def _render_setting(setting: Setting, effective: Effective) -> str | None:
             value = (value,)
     else:
         return None
-    # To say these asks for what is there for some kinds of applications only.
-    comment = "# " if said is None and setting.name in _ASKED_FOR else ""
+    # To say how logs look asks for what is there for some applications only.
+    comment = "# " if said is None and setting.table == "logs" else ""
     return f"{comment}{setting.name} = {_render_value(setting, value)}  # {origin.place}"
 
 

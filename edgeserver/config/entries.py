@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgeserver.config.bind import parse_bind
 from edgeserver.config.model import Setting
+from edgeserver.config.rate import parse_rate
 from edgeserver.config.trust import build_policy, split_list
 from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
@@ -23,6 +24,8 @@ def refuse_entry(setting: Setting, text: str) -> str:
         return "it is empty; give it a value, or leave it out"
     if "\0" in text:
         return "it holds a NUL; leave that out"
+    if setting.kind == "rate":
+        return _complaint_of_rate(text)
     match setting.name:
         case "bind":
             return _complaint_of_bind(text)
@@ -40,6 +43,14 @@ def _complaint_of_bind(text: str) -> str:
         parse_bind(text)
     except ConfigurationError as error:
         return str(error).removeprefix(f"--bind {escape(text)}: ")
+    return ""
+
+
+def _complaint_of_rate(text: str) -> str:
+    try:
+        parse_rate("", text)
+    except ConfigurationError as error:
+        return str(error).removeprefix(f" {escape(text)} ")
     return ""
 
 

@@ -38,7 +38,7 @@ __all__ = [
     "ConfigFile",
     "ListenerSaid",
     "check_rights",
-    "load_file",
+    "load_config_file",
     "parse_file",
     "said_of_listener",
 ]
@@ -86,7 +86,7 @@ class ConfigFile:
     problems: list[Problem] = field(default_factory=list)
 
 
-def load_file(path: str) -> bytes:
+def load_config_file(path: str) -> bytes:
     """Load the content of a configuration file.
 
     Raises:
@@ -339,7 +339,7 @@ def _rebase(setting: Setting, text: str, directory: str) -> str:
     """Return a value in which paths are relative to where the server runs, not to the file."""
     if not directory:
         return text
-    if setting.kind in ("file", "directory") and text not in _NOT_PATHS:
+    if setting.kind in ("file", "directory", "output") and text not in _NOT_PATHS:
         return os.path.join(directory, text)
     if setting.name == "tls-host":
         name, _, files = text.partition("=")

@@ -318,7 +318,7 @@ _LISTENING = (
         table="listening",
         kind="toggle",
         taker="server",
-        default=False,
+        default=True,
         help="Speak HTTP/2 with clients that choose it: over TLS by ALPN, without by prior "
         "knowledge.",
     ),

@@ -12,7 +12,7 @@ from typing import Any
 from edgeserver.config.model import Setting
 from edgeserver.support.escape import escape
 
-__all__ = ["MAX_SECONDS", "parse_bytes", "parse_seconds", "parse_value", "read_value"]
+__all__ = ["MAX_SECONDS", "parse_bytes", "parse_duration", "parse_value", "read_value"]
 
 MAX_SECONDS = 365 * 86400.0
 """The longest time that there is: event loops count milliseconds, and overflow some day."""
@@ -49,7 +49,7 @@ def parse_bytes(text: str) -> int:
     return int(match[1]) * _SUFFIXES[match[2].lower()]
 
 
-def parse_seconds(text: str, *, zero: bool = False) -> float:
+def parse_duration(text: str, *, zero: bool = False) -> float:
     """Parse a time: a number of seconds, or one with `ms`, `s`, `m`, `h` or `d` behind it.
 
     Args:
@@ -83,7 +83,7 @@ def parse_value(setting: Setting, text: str) -> Any:
     """
     match setting.kind:
         case "seconds":
-            return parse_seconds(text, zero=setting.least == 0)
+            return parse_duration(text, zero=setting.least == 0)
         case "bytes":
             number = parse_bytes(text)
             if number < (setting.least or 0):

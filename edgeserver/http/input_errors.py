@@ -8,10 +8,10 @@ from __future__ import annotations
 from edgeserver.errors import HTTPInputError
 from edgeserver.support.escape import escape
 
-__all__ = ["as_input_error", "is_input_error", "render_rule"]
+__all__ = ["as_input_error", "is_input_error", "render_rfc"]
 
 
-def render_rule(error: HTTPInputError) -> str:
+def render_rfc(error: HTTPInputError) -> str:
     """Return where the rule stands that was broken, for the end of a log line."""
     return f" ({error.rfc})" if error.rfc else ""
 

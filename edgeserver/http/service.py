@@ -191,6 +191,26 @@ class HTTPService:
 
     # Connections come and go.
 
+    def meet(
+        self, connection: ServedConnection, transport: asyncio.BaseTransport, prelude: Any
+    ) -> ConnectionInfo | None:
+        """Return the ends of a fresh connection; None where its client has too many, and it goes.
+
+        Args:
+            connection: The connection.
+            transport: Its transport, plain or TLS.
+            prelude: The PROXY header that came first, or None.
+        """
+        if self.clients is not None and not self.clients.enter(connection, transport, prelude):
+            return None
+        secure = transport.get_extra_info("sslcontext") is not None
+        return ConnectionInfo(
+            transport.get_extra_info("peername"),
+            scheme=self.protocol or ("https" if secure else "http"),
+            tls=transport.get_extra_info("tls_info") if secure else None,
+            prelude=prelude,
+        )
+
     def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave `loop` time to accept further connections before long work goes on."""
         (self._turns or turns_of(loop)).accepted()

@@ -47,7 +47,7 @@ from edgeserver.http1.raw_stream import RawStream
 from edgeserver.http1.refusal import log_refusal, refusal_bytes
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
-from edgeserver.httputil.context import ConnectionContext, ConnectionInfo, is_nameless
+from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream, closed_error
@@ -138,26 +138,17 @@ class HTTP1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called with a fresh transport, plain or TLS."""
         service = self._service
-        if service.clients is not None and not service.clients.enter(
-            self, transport, self._prelude
-        ):
+        info = service.meet(self, transport, self._prelude)
+        if info is None:
             return
+        self.admission.info = info
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        secure = transport.get_extra_info("sslcontext") is not None
-        address = transport.get_extra_info("peername")
-        self.admission.info = ConnectionInfo(
-            address,
-            scheme=service.protocol or ("https" if secure else "http"),
-            tls=transport.get_extra_info("tls_info") if secure else None,
-            prelude=self._prelude,
-        )
-        ready = service.ready_future(loop)
-        self.output = OutputBuffer(self.transport, loop, service.batch, ready)
+        self.output = OutputBuffer(self.transport, loop, service.batch, service.ready_future(loop))
         service.opened(self, loop)
         self.deadline = service.clock.idle_deadline
         self._connection_context = copy_context()
-        if not isinstance(address, tuple) and is_nameless(transport):
+        if not isinstance(info.address, tuple) and is_nameless(transport):
             self.abort()
 
     def data_received(self, data: bytes) -> None:

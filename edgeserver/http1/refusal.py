@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.exchange import FRESH, Exchange
-from edgeserver.http.input_errors import render_rule
+from edgeserver.http.input_errors import render_rfc
 from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
 from edgeserver.httputil.context import ConnectionInfo
@@ -68,7 +68,7 @@ def log_refusal(
     """
     if version is None:
         service.count_refused(error.rfc or f"status {error.status}")
-        rule = render_rule(error)
+        rule = render_rfc(error)
         service.complain(
             now_s, info, "Malformed HTTP message from %s: %s%s", info.peer, error, rule
         )

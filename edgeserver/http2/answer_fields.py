@@ -21,7 +21,7 @@ __all__ = [
     "LITERAL",
     "AnswerField",
     "answer_field",
-    "encode_trailers",
+    "encode_trailer_block",
 ]
 
 LITERAL: Final = 0
@@ -104,7 +104,7 @@ def answer_field(name: Any, value: Any) -> AnswerField:
     return field
 
 
-def encode_trailers(fields: Iterable[Any]) -> bytes:
+def encode_trailer_block(fields: Iterable[Any]) -> bytes:
     """Return the header block of a trailer section.
 
     Raises:

@@ -69,6 +69,7 @@ from edgeserver.http2.frames import (
     PREFACE,
     PRIORITY,
     PRIORITY_FLAG,
+    PRIORITY_UPDATE,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
@@ -90,6 +91,7 @@ from edgeserver.http2.limits import (
     IDLE_FRAMES,
     IDLE_FRAMES_PER_ANSWER,
     IDLE_FRAMES_PER_S,
+    KEPT_PRIORITIES,
     MAX_BLOCK_BYTES,
     MAX_CONTINUATIONS,
     OPENED_IN_A_ROW,
@@ -97,12 +99,13 @@ from edgeserver.http2.limits import (
     SMALL_STEP,
     STREAM_CREDIT,
 )
+from edgeserver.http2.priority import parse_priority
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.settings import PeerSettings
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.http2.stream import Stream
 from edgeserver.http2.unreleased import Unreleased
-from edgeserver.httputil.context import AF_UNIX, ConnectionContext, ConnectionInfo
+from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.transport.lingering import Closing
 
@@ -112,6 +115,9 @@ NEVER: Final = math.inf
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
+
+MAX_PRIORITY_BYTES: Final = 257
+"""What is kept of a priority that came beforehand: one byte more than any that says something."""
 
 KEPT_PAST: Final = 256
 """How many streams are remembered that are over."""
@@ -166,6 +172,7 @@ class HTTP2Connection(asyncio.Protocol):
         "_past",
         "_peer",
         "_prelude",
+        "_priorities",
         "_reading_paused",
         "_resets",
         "_said_last",
@@ -209,6 +216,8 @@ class HTTP2Connection(asyncio.Protocol):
         self._peer = PeerSettings()
         self._streams: dict[int, Stream] = {}
         self._past: dict[int, bool] = {}  # streams that are over; whether we have reset them
+        # Of streams that the peer has not opened yet; None as long as it has said nothing of any.
+        self._priorities: dict[int, bytes] | None = None
         self._unreleased = Unreleased()  # reset, and not let go by the application
         self._last_id = 0  # the highest that the peer has used
         self._last_served = 0  # the highest of which the application may have heard
@@ -236,21 +245,12 @@ class HTTP2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called with a fresh transport, plain or TLS."""
         service = self._service
-        if service.clients is not None and not service.clients.enter(
-            self, transport, self._prelude
-        ):
+        info = service.meet(self, transport, self._prelude)
+        if info is None:
             return
+        self.admission.info = info
         self.transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
-        secure = transport.get_extra_info("sslcontext") is not None
-        address = transport.get_extra_info("peername")
-        tls = transport.get_extra_info("tls_info") if secure else None
-        self.admission.info = ConnectionInfo(
-            address,
-            scheme=service.protocol or ("https" if secure else "http"),
-            tls=tls,
-            prelude=self._prelude,
-        )
         ready = service.ready_future(loop)
         self.sender = FrameSender(self.transport, loop, service.batch, ready, self)
         service.opened(self, loop)
@@ -259,13 +259,11 @@ class HTTP2Connection(asyncio.Protocol):
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_S, now)
         self.deadline = min(now + service.limits.header_timeout, service.clock.idle_deadline)
         self._connection_context = copy_context()
-        if not isinstance(address, tuple):
-            sock = transport.get_extra_info("socket")
-            if sock is not None and sock.family != AF_UNIX:
-                # It was reset before it was accepted: see `HTTP1Connection`.
-                self.abort()
-                return
+        if not isinstance(info.address, tuple) and is_nameless(transport):
+            self.abort()
+            return
         self.sender.send(self._shared.preface)
+        tls = info.tls
         if tls is not None and not is_adequate(tls):
             self._fail(
                 HTTP2Error(
@@ -355,7 +353,8 @@ class HTTP2Connection(asyncio.Protocol):
             self._take_frames()
         except HTTP2Error as error:
             self._fail(error)
-        sender.uncork()
+        finally:
+            sender.uncork()
         self._rest()
 
     def _take_frames(self) -> None:
@@ -365,15 +364,19 @@ class HTTP2Connection(asyncio.Protocol):
             HTTP2Error: The peer breaks a rule of the connection.
         """
         data = self._buffer
+        self._buffer = b""  # whatever goes wrong, nothing is acted upon twice
         position = 0
         size = len(data)
         turns = self._service.turns
         if not self._started:
             if not PREFACE.startswith(data[: len(PREFACE)]):
                 raise HTTP2Error(
-                    PROTOCOL_ERROR, "no HTTP/2 connection preface", "RFC 9113 section 3.4"
+                    PROTOCOL_ERROR,
+                    f"no HTTP/2 connection preface but '{escape(data[: len(PREFACE)])}'",
+                    "RFC 9113 section 3.4",
                 )
             if size < len(PREFACE):
+                self._buffer = data
                 return
             self._started = True
             position = len(PREFACE)
@@ -393,7 +396,6 @@ class HTTP2Connection(asyncio.Protocol):
                 self._head_deadline = NEVER
             self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
             if self._closing:
-                self._buffer = b""
                 return
             if position < size and (self._opened >= OPENED_IN_A_ROW or turns.spent()):
                 self._scheduled = True
@@ -427,6 +429,8 @@ class HTTP2Connection(asyncio.Protocol):
             self._take_continuation(flags, data[start:end])
         elif kind == PRIORITY:
             self._take_priority(stream_id, data[start:end])
+        elif kind == PRIORITY_UPDATE:
+            self._take_priority_update(stream_id, data[start:end])
         elif kind == GOAWAY:
             self._take_goaway(stream_id, end - start)
         elif kind == PUSH_PROMISE:
@@ -446,13 +450,14 @@ class HTTP2Connection(asyncio.Protocol):
             self._resume_reading()
 
     def _has_half_frame(self) -> bool:
-        """Tell whether a frame has begun but DATA, for which a body has its own time."""
+        """Tell whether a frame has begun but DATA of a body, which has its own time."""
         buffer = self._buffer
-        return (
-            len(buffer) > 0
-            and not self._scheduled
-            and (len(buffer) < HEADER_BYTES or buffer[3] != DATA)
-        )
+        if not buffer or self._scheduled:
+            return False
+        if len(buffer) < HEADER_BYTES or buffer[3] != DATA:
+            return True
+        stream = self._streams.get(_LONG.unpack_from(buffer, 5)[0] & MAX_STREAM_ID)
+        return stream is None or not stream.reading
 
     def _pause_reading(self) -> None:
         if not self._reading_paused and self.transport is not None:
@@ -523,6 +528,8 @@ class HTTP2Connection(asyncio.Protocol):
         ):
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
+            if not self._said_last:
+                self._service.count_shed("max-streams")
             self._send_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
             return
@@ -554,6 +561,11 @@ class HTTP2Connection(asyncio.Protocol):
                 self._kept_fields = None
                 self.admission.forget()
         self.deadline = NEVER
+        if self._priorities is not None and stream_id in self._priorities:
+            # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
+            self._prioritize(stream, self._priorities.pop(stream_id))
+        elif b"priority" in fields:
+            self._prioritize(stream, fields[b"priority"])
         try:
             stream.begin(
                 head,
@@ -566,6 +578,10 @@ class HTTP2Connection(asyncio.Protocol):
             self._streams.pop(stream_id, None)
             self._malformed(stream_id, error)
             self._close_soon()
+
+    @staticmethod
+    def _prioritize(stream: Stream, value: bytes) -> None:
+        stream.out.urgency, stream.out.incremental = parse_priority(value)
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(
@@ -825,6 +841,29 @@ class HTTP2Connection(asyncio.Protocol):
                 stream, PROTOCOL_ERROR, "a dependency on itself", "RFC 7540 section 5.3.1"
             )
 
+    def _take_priority_update(self, stream_id: int, payload: bytes) -> None:
+        """Act on the other way to say a priority. Source: RFC 9218 section 7.1."""
+        if stream_id:
+            raise HTTP2Error(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream", "RFC 9218 section 7.1")
+        if len(payload) < 4:
+            raise HTTP2Error(FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short", "RFC 9218 section 7.1")
+        self._count_idle_frame()
+        about = _LONG.unpack_from(payload)[0] & MAX_STREAM_ID
+        if not about & 1:
+            raise HTTP2Error(
+                PROTOCOL_ERROR, f"PRIORITY_UPDATE of stream {about}", "RFC 9218 section 7.1"
+            )
+        stream = self._streams.get(about)
+        if stream is not None:
+            self._prioritize(stream, payload[4:])
+            self.sender.flush_soon()
+        elif about > self._last_id:
+            priorities = self._priorities
+            if priorities is None:
+                priorities = self._priorities = {}
+            if about in priorities or len(priorities) < KEPT_PRIORITIES:
+                priorities[about] = payload[4 : 4 + MAX_PRIORITY_BYTES]
+
     def _take_goaway(self, stream_id: int, size: int) -> None:
         if stream_id:
             raise HTTP2Error(PROTOCOL_ERROR, "GOAWAY on a stream", "RFC 9113 section 6.8")
@@ -927,11 +966,8 @@ class HTTP2Connection(asyncio.Protocol):
         """End the connection because its peer has broken a rule."""
         if self._closing or self.transport is None:
             return
-        if not self._started and error.code == PROTOCOL_ERROR:
-            self._complain_of(f"{error}: {describe(self._buffer)}", error.rfc)
-        else:
-            name = NAMES.get(error.code, str(error.code))
-            self._complain_of(f"{error} ({name})", error.rfc)
+        name = NAMES.get(error.code, str(error.code))
+        self._complain_of(f"{error} ({name})", error.rfc)
         self._end_all(error.code, str(error))
 
     def _end_all(self, code: int, reason: str = "") -> None:
@@ -1013,12 +1049,13 @@ class HTTP2Connection(asyncio.Protocol):
     def _waited_too_long(self, now_s: float) -> None:
         """Act on a peer that has not sent in time what it should have."""
         if self._head_deadline <= now_s:
-            self.complain("Timeout reading a frame from %s", self.admission.info.peer)
             self._service.count_refused("header-timeout")
+            self.complain("Timeout reading a frame from %s", self.admission.info.peer)
             self._end_all(ENHANCE_YOUR_CALM, "a frame did not come in time")
         elif self._eof:
             self.abort()
         elif not self._settled:
+            self._service.count_refused("header-timeout")
             self.complain("Timeout reading the preface from %s", self.admission.info.peer)
             self._end_all(NO_ERROR, "no preface in time")
         else:
@@ -1122,11 +1159,6 @@ def is_adequate(tls: Any) -> bool:
         and cipher.startswith(("ECDHE-", "DHE-"))
         and ("GCM" in cipher or "CHACHA20" in cipher or "CCM" in cipher)
     )
-
-
-def describe(buffer: bytes) -> str:
-    """Return what came in place of the preface, for the log."""
-    return f"'{escape(buffer[:24])}'"
 
 
 def on_stream_zero(frame: str, section: str) -> HTTP2Error:

@@ -20,7 +20,7 @@ from edgeserver.http2.answer_fields import (
     LENGTH,
     AnswerField,
     answer_field,
-    encode_trailers,
+    encode_trailer_block,
 )
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
@@ -195,7 +195,7 @@ class HTTP2Exchange(Exchange):
     @property
     def is_blocked(self) -> bool:
         """Whether the client does not take what is written."""
-        return not self._sender.room(self._out).done()
+        return self._sender.is_full(self._out)
 
     def _refuse_head(self) -> asyncio.Future[None]:
         """Say that a second head, or one for an exchange that has ended, is not written."""
@@ -271,7 +271,7 @@ class HTTP2Exchange(Exchange):
         Raises:
             ValueError: One of them cannot be written, or may not stand in a trailer section.
         """
-        self._trailers = encode_trailers(fields)
+        self._trailers = encode_trailer_block(fields)
 
     @property
     def is_open_ended(self) -> bool:

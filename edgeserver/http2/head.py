@@ -16,7 +16,7 @@ from edgeserver.http2.errors import PROTOCOL_ERROR, StreamError
 from edgeserver.http2.hpack.tables import Field
 from edgeserver.support.escape import escape
 
-__all__ = ["RequestHead", "check_trailers", "parse_request"]
+__all__ = ["RequestHead", "check_trailers", "parse_request_list"]
 
 MAX_METHOD: Final = 64
 MAX_CACHED_NAME: Final = 64
@@ -90,7 +90,7 @@ class RequestHead:
         return other
 
 
-def parse_request(listed: list[Field]) -> RequestHead:
+def parse_request_list(listed: list[Field]) -> RequestHead:
     """Return what `listed` says.
 
     Raises:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http2.head import RequestHead, check_trailers, parse_request
+from edgeserver.http2.head import RequestHead, check_trailers, parse_request_list
 from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD, Decoder
 from edgeserver.http2.hpack.primitives import decode_string
 
@@ -100,7 +100,7 @@ class HeadReader:
         changed = self._forget_if_changed()
         if decoder.too_long:
             raise _too_long()
-        head = parse_request(listed)
+        head = parse_request_list(listed)
         if not changed and len(block) <= MAX_KNOWN_BYTES:
             known = self._templates if key else self._blocks
             if len(known) >= MAX_KNOWN:

@@ -12,6 +12,7 @@ __all__ = [
     "IDLE_FRAMES",
     "IDLE_FRAMES_PER_ANSWER",
     "IDLE_FRAMES_PER_S",
+    "KEPT_PRIORITIES",
     "MAX_BLOCK_BYTES",
     "MAX_CONTINUATIONS",
     "OPENED_IN_A_ROW",
@@ -43,6 +44,9 @@ IDLE_FRAMES_PER_S: Final = 100.0
 
 IDLE_FRAMES_PER_ANSWER: Final = 10
 """How many of them an answered request brings back."""
+
+KEPT_PRIORITIES: Final = 100
+"""Streams that are not open yet of which a priority is remembered."""
 
 SMALL_STEP: Final = 1024
 """A WINDOW_UPDATE by fewer bytes does nothing worth a frame."""

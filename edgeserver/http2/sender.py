@@ -304,7 +304,7 @@ class FrameSender(Flushed):
 
     def room(self, out: Outgoing) -> asyncio.Future[None]:
         """Return a future that is done when more may be written to a stream."""
-        if not self._is_full(out) or out.complete:
+        if not self.is_full(out) or out.complete:
             return self._ready
         waiter = self.output.loop.create_future()
         if out.waiters is None:
@@ -313,7 +313,8 @@ class FrameSender(Flushed):
         out.waiters.append(waiter)
         return waiter
 
-    def _is_full(self, out: Outgoing) -> bool:
+    def is_full(self, out: Outgoing) -> bool:
+        """Tell whether who writes to a stream has to wait."""
         return (
             out.queued > STREAM_HELD
             or (out.queued > 0 and self._queued > CONNECTION_HELD)
@@ -324,7 +325,7 @@ class FrameSender(Flushed):
         """Let those write on for whom there is room again."""
         if self._blocked:
             for out in list(self._blocked.values()):
-                if not self._is_full(out):
+                if not self.is_full(out):
                     del self._blocked[out.stream_id]
                     out.release()
 

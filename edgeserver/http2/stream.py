@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol, TypeVar
 from edgeserver.errors import HTTPInputError, HTTPOutputError
 from edgeserver.http.admission import Admission, NoRoomError, close_delegate, too_long
 from edgeserver.http.exchange import DONE, FRESH, Exchange
-from edgeserver.http.input_errors import as_input_error, is_input_error, render_rule
+from edgeserver.http.input_errors import as_input_error, is_input_error, render_rfc
 from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http.service import HTTPService
 from edgeserver.http2.errors import INTERNAL_ERROR, PROTOCOL_ERROR, StreamError
@@ -42,7 +42,7 @@ from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.httputil.startlines import RequestStartLine
 from edgeserver.iostream import IOStream
 from edgeserver.support.escape import escape
-from edgeserver.support.held import HeldBudget
+from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
 from edgeserver.support.tasks import begin_waiting
 
@@ -100,7 +100,6 @@ class Stream:
         withheld: How many the connection has no credit for until the application takes them.
         held: What the application waits for before it takes more; None where it takes it.
         deadline: When the body has to be there, in loop seconds.
-        held_bytes: How many bytes are held for the request; see `HeldBudget`.
     """
 
     __slots__ = (
@@ -116,12 +115,12 @@ class Stream:
         "_received",
         "_sender",
         "_service",
+        "_share",
         "_untaken",
         "credit",
         "deadline",
         "exchange",
         "held",
-        "held_bytes",
         "is_over",
         "out",
         "reading",
@@ -153,7 +152,7 @@ class Stream:
         self.withheld = 0
         self.held: asyncio.Future[Any] | None = None
         self.deadline = NEVER
-        self.held_bytes = 0
+        self._share: HeldShare | None = None  # what is held for the request
         self._host = host
         self._service = service
         self._sender = sender
@@ -494,15 +493,16 @@ class Stream:
 
     def hold(self, size: int) -> None:
         """Count `size` bytes more as held for the request; fewer, where it is negative."""
-        self.held_bytes += size
-        if size > 0:
-            self._service.budget.take(size)
-        else:
-            self._service.budget.give(-size)
+        self._held_share().count(size)
 
     def room_to_hold(self) -> asyncio.Future[None] | None:
         """Return what to wait for before more is held; None where there is room."""
-        return self._service.budget.room(self, self.held_bytes)
+        return self._held_share().room()
+
+    def _held_share(self) -> HeldShare:
+        if self._share is None:
+            self._share = HeldShare(self._service.budget, self)
+        return self._share
 
     def held_budget(self) -> HeldBudget:
         """Return the sum of what the server holds."""
@@ -516,9 +516,9 @@ class Stream:
 
     def _give_back(self) -> None:
         """Let the request hold nothing: it has ended."""
-        size, self.held_bytes = self.held_bytes, 0
-        if size:
-            self._service.budget.leave(self, size)
+        share, self._share = self._share, None
+        if share is not None:
+            share.give_back()
 
     # Refusals, failures and the end.
 
@@ -526,7 +526,7 @@ class Stream:
         """Answer a request that breaks a rule, and take no more of it."""
         self._service.count_refused(error.rfc or f"status {error.status}")
         self.complain(
-            "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_rule(error)
+            "Malformed HTTP message from %s: %s%s", self._info.peer, error, render_rfc(error)
         )
         self.answer(error.status, str(error))
 
@@ -577,8 +577,8 @@ class Stream:
         """Refuse a body that has not come in time."""
         if self.reading and self.deadline <= now_s:
             self.deadline = NEVER
-            self.complain("Timeout reading body from %s", str(self.exchange.context))
             self._service.count_refused("body-timeout")
+            self.complain("Timeout reading body from %s", str(self.exchange.context))
             self.answer(408, "the body did not come in time")
 
     def cut(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from edgeserver.errors import ConfigurationError
 from edgeserver.logs.sampling import SLOW_S, AccessSampler
 from edgeserver.logs.trace import parse_traceparent
-from edgeserver.logs.writer import PIPE_BYTES, LineWriter, LogFile
+from edgeserver.logs.writer import PIPE_BYTES, AppendedFile, LineWriter
 from edgeserver.support.addresses import client_name
 from edgeserver.support.escape import escape
 from edgeserver.support.loggers import gen_log
@@ -283,7 +283,7 @@ class AccessLog:
         self._gathered = 0
         self._timer: asyncio.TimerHandle | None = None
         if isinstance(stream, str | os.PathLike):
-            stream = LogFile(stream)
+            stream = AppendedFile(stream)
         self._writer = LineWriter(
             "access", stream, render_dropped=self._render_dropped, warn=gen_log.warning
         )

@@ -20,7 +20,7 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.support.escape import escape
 from edgeserver.support.files import open_to_append
 
-__all__ = ["DROPPED", "PIPE_BYTES", "LineWriter", "LogFile", "check_log"]
+__all__ = ["DROPPED", "PIPE_BYTES", "AppendedFile", "LineWriter", "check_log"]
 
 PIPE_BYTES: Final = 4096
 """At most this much goes into a pipe at once: POSIX keeps it whole and, once the pipe is reported
@@ -42,7 +42,7 @@ DROPPED: dict[str, int] = {}
 """How many lines each log of this process has dropped since it began, by the log's name."""
 
 
-class LogFile:
+class AppendedFile:
     """A file that lines are appended to, and that may be renamed while they are.
 
     Args:
@@ -95,7 +95,7 @@ class LineWriter:
 
     Args:
         name: Which log it is, for `DROPPED` and for warnings: `"access"`.
-        stream: A `LogFile`, or a stream that belongs to somebody else and is never closed. One
+        stream: A `AppendedFile`, or a stream that belongs to somebody else and is never closed. One
             without a descriptor is written to at once.
         render_dropped: Returns the line that says how many are missing in front of it.
         warn: Called with a line about the log itself, or None where nobody would hear it.
@@ -169,7 +169,7 @@ class LineWriter:
 
     def reopen(self) -> None:
         """Open the file again by its name: what was taken before still goes to the old one."""
-        if isinstance(self._stream, LogFile):
+        if isinstance(self._stream, AppendedFile):
             with self._changed:
                 self._pending.append(None)
             self._go_on()
@@ -342,7 +342,7 @@ def check_log(flag: str, path: str) -> None:
         ConfigurationError: It cannot be opened; the message says the fix.
     """
     try:
-        LogFile(path).close()
+        AppendedFile(path).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(

@@ -29,7 +29,14 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import parse_head
 from edgeserver.support.escape import escape
 
-__all__ = ["Answer", "Endpoint", "Request", "check_access", "parse_request", "render_answer"]
+__all__ = [
+    "AdminRequest",
+    "Answer",
+    "Endpoint",
+    "check_access",
+    "parse_admin_request",
+    "render_answer",
+]
 
 MOST_CONNECTIONS: Final = 32
 """How many are open at once; when one more comes, the one goes that was there longest."""
@@ -65,7 +72,7 @@ _FIELDS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class AdminRequest:
     """What was asked.
 
     Args:
@@ -106,7 +113,7 @@ class Answer:
     fields: tuple[str, ...] = ()
 
 
-class Refusal(Exception):
+class AdminRefusal(Exception):
     """A request is not answered as it wants.
 
     Args:
@@ -120,7 +127,7 @@ class Refusal(Exception):
         self.answer = Answer(status=status, body={"error": reason}, fields=fields)
 
 
-def parse_request(data: bytes, *, is_local: bool = False) -> Request | None:
+def parse_admin_request(data: bytes, *, is_local: bool = False) -> AdminRequest | None:
     """Parse what has come; None while the head is not whole.
 
     Raises:
@@ -129,20 +136,20 @@ def parse_request(data: bytes, *, is_local: bool = False) -> Request | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) >= MOST_HEAD_BYTES:
-            raise Refusal(431, f"a head has {MOST_HEAD_BYTES} bytes at most here")
+            raise AdminRefusal(431, f"a head has {MOST_HEAD_BYTES} bytes at most here")
         return None
     try:
         method, target, version, _, fields = parse_head(data[:end], MOST_FIELDS)
     except HTTPInputError as error:
-        raise Refusal(error.status, str(error)) from error
+        raise AdminRefusal(error.status, str(error)) from error
     # Several lines that agree are refused as well: nobody who asks here sends them.
     if b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
-        raise Refusal(413, "requests have no body here")
+        raise AdminRefusal(413, "requests have no body here")
 
     def field(name: bytes) -> str:
         return fields.get(name, b"").decode("latin-1")
 
-    return Request(
+    return AdminRequest(
         method=method,
         path=target.partition("?")[0],
         accept=field(b"accept"),
@@ -153,7 +160,7 @@ def parse_request(data: bytes, *, is_local: bool = False) -> Request | None:
     )
 
 
-def check_access(request: Request, *, token: bytes | None, names: Iterable[str] = ()) -> bool:
+def check_access(request: AdminRequest, *, token: bytes | None, names: Iterable[str] = ()) -> bool:
     """Decide whether whoever asks may be told everything; without it, only probes are answered.
 
     Args:
@@ -172,7 +179,7 @@ def check_access(request: Request, *, token: bytes | None, names: Iterable[str] 
             raise _unauthorized("this is not the token")
         return True  # which no page knows, whatever name it was loaded by
     if not _is_own_host(request.host, names):
-        raise Refusal(
+        raise AdminRefusal(
             421,
             f"'{escape(request.host or '', 100)}' is not a name of this endpoint: ask for it by"
             " its address or as localhost, or show the token (--admin-token-file)",
@@ -184,8 +191,8 @@ def check_access(request: Request, *, token: bytes | None, names: Iterable[str] 
     return False
 
 
-def _unauthorized(reason: str) -> Refusal:
-    return Refusal(
+def _unauthorized(reason: str) -> AdminRefusal:
+    return AdminRefusal(
         401,
         reason,
         'WWW-Authenticate: Bearer realm="edgeserver"',
@@ -268,7 +275,7 @@ class Endpoint:
         self,
         sockets: Sequence[socket.socket],
         selector: selectors.BaseSelector,
-        respond: Callable[[Request], Answer],
+        respond: Callable[[AdminRequest], Answer],
         *,
         clock: Callable[[], float],
         token: bytes | None = None,
@@ -390,12 +397,12 @@ class Endpoint:
         connection.received += data
         head_only = False
         try:
-            request = parse_request(bytes(connection.received), is_local=connection.is_local)
+            request = parse_admin_request(bytes(connection.received), is_local=connection.is_local)
             if request is None:
                 return
             head_only = request.method == "HEAD"
             answer = self._answer(request)
-        except Refusal as refusal:
+        except AdminRefusal as refusal:
             answer = refusal.answer
         connection.is_answered = True
         connection.received.clear()
@@ -403,7 +410,7 @@ class Endpoint:
         connection.deadline_s = self._clock() + PATIENCE_S
         self._go_on(connection)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: AdminRequest) -> Answer:
         """Return the answer to a request that is whole.
 
         Raises:
@@ -412,11 +419,13 @@ class Endpoint:
         is_known = check_access(request, token=self._token, names=self._names)
         try:
             return self._respond(replace(request, is_known=is_known))
-        except Refusal:
+        except AdminRefusal:
             raise
         except Exception as error:  # the watch over the workers must go on
             self._on_error(error)
-            raise Refusal(500, "this could not be found out; the server's log says more") from error
+            raise AdminRefusal(
+                500, "this could not be found out; the server's log says more"
+            ) from error
 
     def _go_on(self, connection: _Connection) -> None:
         """Send what is left, or wait for the client to close."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from edgeserver.operate.report import STATES, Facts, Report, total
+from edgeserver.operate.report import STATES, Facts, ServerReport, total
 from edgeserver.support.durations import BOUNDS_S
 
 __all__ = [
@@ -184,7 +184,7 @@ def forget_imports() -> None:
         del sys.modules[name]
 
 
-def render_metrics(accept: str, facts: Facts, report: Report) -> tuple[bytes, str]:
+def render_metrics(accept: str, facts: Facts, report: ServerReport) -> tuple[bytes, str]:
     """Return the metrics in the format that is accepted, and its content type.
 
     Args:
@@ -221,7 +221,7 @@ class _Collector:
     """
 
     def __init__(
-        self, makers: Mapping[str, Any], facts: Facts, report: Report, *, is_open: bool
+        self, makers: Mapping[str, Any], facts: Facts, report: ServerReport, *, is_open: bool
     ) -> None:
         self._makers = makers
         self._clashing = CLASHING if is_open else frozenset()
@@ -281,11 +281,11 @@ def _least(rows: tuple[Any, ...]) -> dict[tuple[str, ...], float]:
 _Numbers = list[tuple[tuple[str, ...], float]]
 
 
-def _loop_lag(facts: Facts, report: Report) -> _Numbers:
+def _loop_lag(facts: Facts, report: ServerReport) -> _Numbers:
     return [((str(place),), each) for place, each in lags(report).items()]
 
 
-def lags(report: Report) -> dict[int, float]:
+def lags(report: ServerReport) -> dict[int, float]:
     """Return how late the event loop of each worker that serves is, by its number.
 
     It says so itself once a second; one that says nothing is late by as much as it is silent.
@@ -298,17 +298,17 @@ def lags(report: Report) -> dict[int, float]:
     return found
 
 
-def _workers(facts: Facts, report: Report) -> _Numbers:
+def _workers(facts: Facts, report: ServerReport) -> _Numbers:
     return [
         ((state,), float(sum(each.state == state for each in report.workers))) for state in STATES
     ]
 
 
-def _worker_ends(facts: Facts, report: Report) -> _Numbers:
+def _worker_ends(facts: Facts, report: ServerReport) -> _Numbers:
     return [((reason,), float(count)) for reason, count in sorted(report.ends.items())]
 
 
-def _worker_memory(facts: Facts, report: Report) -> _Numbers:
+def _worker_memory(facts: Facts, report: ServerReport) -> _Numbers:
     sums: dict[int, int] = {}
     for each in report.workers:
         if each.memory:
@@ -316,12 +316,12 @@ def _worker_memory(facts: Facts, report: Report) -> _Numbers:
     return [((str(place),), float(size)) for place, size in sorted(sums.items())]
 
 
-def _build_info(facts: Facts, report: Report) -> _Numbers:
+def _build_info(facts: Facts, report: ServerReport) -> _Numbers:
     compiled = "true" if facts.is_compiled else "false"
     return [((facts.version, facts.python, compiled), 1.0)]
 
 
-_OF_PARENT: Mapping[str, Callable[[Facts, Report], _Numbers]] = {
+_OF_PARENT: Mapping[str, Callable[[Facts, ServerReport], _Numbers]] = {
     "loop_lag_seconds": _loop_lag,
     "workers": _workers,
     "worker_ends_total": _worker_ends,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from edgeserver.support.counters import CounterRow
 
-__all__ = ["GAUGES", "STATES", "Facts", "Report", "Roll", "WorkerReport", "total"]
+__all__ = ["GAUGES", "STATES", "Facts", "Roll", "ServerReport", "WorkerReport", "total"]
 
 STATES: Final = ("starting", "serving", "leaving")
 """What a worker can be at."""
@@ -94,7 +94,7 @@ class Roll:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ServerReport:
     """Everything that a parent knows.
 
     Args:

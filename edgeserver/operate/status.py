@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from edgeserver.operate.metrics import lags
-from edgeserver.operate.report import Facts, Report, WorkerReport, total
+from edgeserver.operate.report import Facts, ServerReport, WorkerReport, total
 
-__all__ = ["render_page", "status_of"]
+__all__ = ["render_status_page", "status_of"]
 
 SHOWN: Final = 100
 """How many workers and certificates a status names at most; `/metrics` has all."""
 
 
-def status_of(facts: Facts, report: Report) -> dict[str, Any]:
+def status_of(facts: Facts, report: ServerReport) -> dict[str, Any]:
     """Return the status, ready for JSON."""
     ever = total(report.rows)
     said = [each.said() for each in report.workers]
@@ -82,7 +82,7 @@ def _list(said: Mapping[str, Any], name: str) -> list[Any]:
     return value[:SHOWN] if isinstance(value, list) else []
 
 
-def _sum_now(report: Report, family: str) -> int:
+def _sum_now(report: ServerReport, family: str) -> int:
     rows = [each.row.read() for each in report.workers if each.row is not None]
     return int(sum(row.get((family,), 0) for row in rows))
 
@@ -125,7 +125,7 @@ td { overflow-wrap: break-word; }
 """
 
 
-def render_page(status: Mapping[str, Any]) -> bytes:
+def render_status_page(status: Mapping[str, Any]) -> bytes:
     """Return the page of a status; it loads itself again, and nothing else."""
     ready = (
         '<span class="good">ready</span>'

@@ -14,13 +14,15 @@ from collections.abc import Callable
 
 from edgeserver.config.admin import read_token
 from edgeserver.config.bind import Bind, render_bind
+from edgeserver.config.effective import render
 from edgeserver.errors import ConfigurationError
 from edgeserver.operate.admin import Admin
 from edgeserver.operate.endpoint import Endpoint
 from edgeserver.operate.metrics import INSTALL, can_render, forget_imports
-from edgeserver.operate.report import Facts, Report
+from edgeserver.operate.report import Facts, ServerReport
 from edgeserver.runtime.exits import StartError
 from edgeserver.runtime.plan import ServePlan
+from edgeserver.runtime.prepare import policy_lines
 from edgeserver.runtime.processes import Operators
 from edgeserver.runtime.sockets import close_sockets, open_sockets
 from edgeserver.support.addresses import render_address
@@ -30,13 +32,17 @@ __all__ = ["open_admin"]
 
 
 def open_admin(
-    plan: ServePlan, listeners: tuple[str, ...], say: Callable[[str], None]
+    plan: ServePlan,
+    in_force: Callable[[], ServePlan],
+    listeners: Callable[[ServePlan], tuple[str, ...]],
+    say: Callable[[str], None],
 ) -> Operators:
     """Open the sockets of the admin listener; return what has it listen.
 
     Args:
         plan: What is served, and where operators are answered.
-        listeners: Where is listened, a line each.
+        in_force: Returns what is served now, which a reload or a roll may have changed.
+        listeners: Returns where a plan listens, a line each.
         say: Prints one line for the operator.
 
     Raises:
@@ -55,17 +61,34 @@ def open_admin(
         plan.notes.append(f"operators: {_shown(sock)}")
     if not can_render():
         plan.notes.append(f"warning: {INSTALL}; until then /metrics is told so")
-    facts = _facts(plan, listeners)
+
+    known = plan, _facts(plan, listeners(plan))
+
+    def facts() -> Facts:
+        # Asked for once for each plan: at the end of the server its sockets are closed.
+        nonlocal known
+        now = in_force()
+        if now is not known[0]:
+            try:
+                where = listeners(now)
+            except OSError:
+                where = known[1].listeners
+            known = now, _facts(now, where)
+        return known[1]
+
+    def configuration() -> tuple[str, ...]:
+        effective = in_force().effective
+        return () if effective is None else tuple(render(effective))
 
     def operators(
         selector: selectors.BaseSelector,
-        report: Callable[[bool], Report],
+        report: Callable[[bool], ServerReport],
         command: Callable[[str], str],
     ) -> Endpoint:
         return Endpoint(
             sockets,
             selector,
-            Admin(facts, report, command),
+            Admin(facts, report, command, configuration),
             clock=time.monotonic,
             token=token,
             names=[bind.host for bind in plan.admin if bind.host],
@@ -121,7 +144,5 @@ def _facts(plan: ServePlan, listeners: tuple[str, ...]) -> Facts:
         is_compiled=not compiled.__file__.endswith(".py"),
         application=escape(plan.target),
         listeners=listeners,
-        policy=tuple(
-            note for note in plan.notes if note.startswith(("client address:", "scheme:"))
-        ),
+        policy=tuple(line for line in policy_lines(plan) if not line.startswith("warning: ")),
     )

@@ -31,8 +31,8 @@ def examine(plan: ServePlan) -> list[Problem]:
         *_attempt(lambda: check_loop(plan.loop), plan.spell),
         *_examine_directory(plan),
         *_examine_trust(plan.trust, plan.spell),
-        *_examine_audit_log(plan),
-        *_examine_tokens(plan),
+        *_examine_logs(plan),
+        *_examine_files(plan),
     ]
     if plan.tls_request is not None:
         shared = [each for each in plan.listeners if each.tls_request is None]
@@ -123,9 +123,12 @@ def _missing_files(request: TLSRequest) -> Iterator[str]:
             yield f"{flag} {escape(path)} {what}; name a file that is there and may be read"
 
 
-def _examine_tokens(plan: ServePlan) -> Iterator[Problem]:
-    """Yield a complaint about each file with a secret that cannot be read."""
-    named = [("admin-token-file", plan.admin_token_file)]
+def _examine_files(plan: ServePlan) -> Iterator[Problem]:
+    """Yield a complaint about each file with a secret or of logging that cannot be read."""
+    named = [
+        ("admin-token-file", plan.admin_token_file),
+        ("log-config", plan.logging.config),
+    ]
     if plan.echo is not None:
         named.append(("audit-token-file", plan.echo.token_file))
     for name, path in named:
@@ -134,22 +137,29 @@ def _examine_tokens(plan: ServePlan) -> Iterator[Problem]:
             yield Problem(plan.spell(text))
 
 
-def _examine_audit_log(plan: ServePlan) -> Iterator[Problem]:
-    """Yield what is wrong with the directory of the audit log, or with the file that is there."""
-    if plan.audit is None:
-        return
-    path = plan.audit.path
+def _examine_logs(plan: ServePlan) -> Iterator[Problem]:
+    """Yield what is wrong with the directories of logs, or with the files that are there."""
+    named = []
+    if plan.audit is not None:
+        named.append(("audit-log", plan.audit.path))
+    if plan.access is not None and plan.access.target != "-":
+        named.append(("access-log", plan.access.target))
+    for name, path in named:
+        why = _cannot_write(path)
+        if why:
+            text = f"{setting(name).flag} {escape(path)}: {why}; name a file that this user may"
+            yield Problem(plan.spell(f"{text} write"))
+
+
+def _cannot_write(path: str) -> str:
+    """Return why a log cannot be written; nothing where it can."""
     directory = os.path.dirname(path) or "."
-    why = ""
     if os.path.isdir(path):
-        why = "this is a directory"
-    elif os.path.exists(path):
-        why = "" if os.access(path, os.W_OK) else "this user may not write to it"
-    elif not os.path.isdir(directory):
-        why = "its directory does not exist"
-    elif not os.access(directory, os.W_OK | os.X_OK):
-        why = "this user may not make files in its directory"
-    if why:
-        yield Problem(
-            plan.spell(f"--audit-log {escape(path)}: {why}; name a file that this user may write")
-        )
+        return "this is a directory"
+    if os.path.exists(path):
+        return "" if os.access(path, os.W_OK) else "this user may not write to it"
+    if not os.path.isdir(directory):
+        return "its directory does not exist"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return "this user may not make files in its directory"
+    return ""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_loop",
     "load_contexts",
+    "policy_lines",
     "policy_of",
     "prepare",
     "respelled",
@@ -136,6 +137,16 @@ def _prepare_listener(plan: ServePlan, listener: PlannedListener) -> None:
         listener.trust = policy_of(listener.trust_values)
         plan.notes += describe_policy(listener.trust)
     plan.notes[before:] = [_note_of(where, line) for line in plan.notes[before:]]
+
+
+def policy_lines(plan: ServePlan) -> list[str]:
+    """Return what is in force of proxies: for all listeners, and for those that have their own."""
+    lines = describe_policy(plan.server_options.get("trust"))
+    for listener in plan.listeners:
+        if listener.trust is not None:
+            where = render_bind(listener.bind)
+            lines += [_note_of(where, line) for line in describe_policy(listener.trust)]
+    return lines
 
 
 def _note_of(where: str, line: str) -> str:

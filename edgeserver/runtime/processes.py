@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
 from edgeserver.errors import EdgeServerError
-from edgeserver.operate.report import GAUGES, Report
+from edgeserver.operate.report import GAUGES, ServerReport
 from edgeserver.runtime.link import Beats, ParentLink, SharedText
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.supervisor import (
@@ -161,7 +161,7 @@ class Listening(Protocol):
 
 
 Operators = Callable[
-    [selectors.BaseSelector, Callable[[bool], Report], Callable[[str], str]], Listening
+    [selectors.BaseSelector, Callable[[bool], ServerReport], Callable[[str], str]], Listening
 ]
 """Has an admin listener listen: with the selector that calls it, what returns how the server
 stands, and what does one of `COMMANDS`."""
@@ -470,7 +470,7 @@ class _Parent:
         self._lines.append(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}")
         self._print(line)
 
-    def _report(self, with_memory: bool) -> Report:
+    def _report(self, with_memory: bool) -> ServerReport:
         """Return how the server stands."""
         now_s = time.monotonic()
         if with_memory and now_s - self._weighed_s >= MEMORY_EVERY_S:

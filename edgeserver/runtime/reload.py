@@ -6,7 +6,7 @@ processes there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeserver.config.effective import changes
@@ -102,7 +102,8 @@ async def put_in_force(
     limits = _limits(new)
     if limits != _limits(old):
         server.set_limits(**limits)
-    server.set_trust(policy)
+    if policy is not None:
+        server.set_trust(policy)
     for listeners, after, (trust, tls) in zip(served, new.listeners, own, strict=True):
         chosen = tls if after.tls_request is not None else contexts
         for listener in listeners:
@@ -120,11 +121,13 @@ def adopt(old: ServePlan, new: ServePlan) -> None:
     """
     policy, contexts, own = _build(old, new)
     old.take_over(new)
-    old.server_options["trust"] = policy
+    if policy is not None:
+        old.server_options["trust"] = policy
     if contexts is not None:
         old.tls = contexts
     for listener, (trust, tls) in zip(old.listeners, own, strict=True):
-        listener.trust = trust
+        if trust is not None:
+            listener.trust = trust
         if tls is not None:
             listener.tls = tls
 
@@ -135,22 +138,34 @@ _Contexts = dict[str, Any] | None
 
 def _build(
     old: ServePlan, new: ServePlan
-) -> tuple[TrustPolicy, _Contexts, list[tuple[TrustPolicy | None, _Contexts]]]:
-    """Build what a plan asks for: for all listeners, and for each that has its own.
+) -> tuple[TrustPolicy | None, _Contexts, list[tuple[TrustPolicy | None, _Contexts]]]:
+    """Build what differs from the plan in force: for all listeners, and for each with its own.
 
     Raises:
         ConfigurationError: Something is wrong with a file.
     """
     with respelled(new.spell):
-        policy = policy_of(new.trust)
+        policy = _policy_for(new.trust, old.trust)
         shared = [each for each in new.listeners if each.tls_request is None]
         contexts = _contexts_for(new.tls_request, old.tls_request, shared)
     own: list[tuple[TrustPolicy | None, _Contexts]] = []
     for before, after in zip(old.listeners, new.listeners, strict=True):
         with respelled(after.spell):
-            trust = None if after.trust_values is None else policy_of(after.trust_values)
+            trust = _policy_for(after.trust_values, before.trust_values)
             own.append((trust, _contexts_for(after.tls_request, before.tls_request, [after])))
     return policy, contexts, own
+
+
+def _policy_for(
+    values: Mapping[str, Any] | None, before: Mapping[str, Any] | None
+) -> TrustPolicy | None:
+    """Return another policy where one is asked for, or files may say something else by now.
+
+    One that stays goes on counting.
+    """
+    if values is None or (values == before and not values.get("trust_file")):
+        return None
+    return policy_of(values)
 
 
 def _contexts_for(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgeserver.operate.report import Report, Roll, WorkerReport
+from edgeserver.operate.report import Roll, ServerReport, WorkerReport
 from edgeserver.runtime.exits import EXIT_OK, EXIT_START, EXIT_USAGE
 
 __all__ = [
@@ -320,9 +320,9 @@ class Supervisor:
                     times.append(worker.started_s + self._limits.start_timeout_s)
         return min(times, default=None)
 
-    def report(self, now_s: float) -> Report:
+    def report(self, now_s: float) -> ServerReport:
         """Return how it stands, without what only processes know."""
-        return Report(
+        return ServerReport(
             workers=tuple(
                 WorkerReport(
                     place=each.place,

@@ -21,7 +21,7 @@ from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
 from edgeserver.logs.sampling import SLOW_S
 from edgeserver.logs.setup import ErrorLog, reopen_files
-from edgeserver.logs.writer import LogFile
+from edgeserver.logs.writer import AppendedFile
 from edgeserver.operate.sampling import Sampler
 from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
@@ -153,7 +153,7 @@ def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> Acc
         return None
     stream: Any = sys.stdout
     if access.target != "-":
-        stream = LogFile(access.target, required=False)
+        stream = AppendedFile(access.target, required=False)
         if stream.failure is not None:  # it could be at the first start
             gen_log.error(
                 "access log %s: %s; requests are not logged before SIGUSR1 finds it",

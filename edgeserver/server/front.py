@@ -19,7 +19,7 @@ from edgeserver.httputil import (
     HTTPMessageDelegate,
     RequestStartLine,
 )
-from edgeserver.server.shedding import CLIENT_CONNECTIONS, IN_FLIGHT, Refusal, Shedding
+from edgeserver.server.shedding import CLIENT_CONNECTIONS, IN_FLIGHT, Shed, Shedding
 from edgeserver.support.addresses import client_name
 from edgeserver.support.loggers import gen_log
 from edgeserver.support.ratelimit import LimitedLog, RateLimit
@@ -91,14 +91,14 @@ class Front:
         else:
             self.refuse(request_conn, refusal)
 
-    def _meet(self, server_conn: object, exchange: Any) -> Refusal | None:
+    def _meet(self, server_conn: object, exchange: Any) -> Shed | None:
         """Do with a request what is done before the application has it."""
         # The audit log may have needed its id before.
         if self._request_ids is not None and exchange.request_id is None:
             self._request_ids.give(exchange)
         return None if self._shedding is None else self._shedding.enter(server_conn, exchange)
 
-    def refuse(self, connection: HTTPConnection, refusal: Refusal) -> None:
+    def refuse(self, connection: HTTPConnection, refusal: Shed) -> None:
         """Tell a client to come back later."""
         status, reason, words = _WORDS.get(refusal.reason, _TOO_FAST)
         text = f"{words}: try again in {refusal.retry_after_s} s\n".encode("ascii")
@@ -135,7 +135,7 @@ class _Refused(HTTPMessageDelegate):
 
     __slots__ = ("_connection", "_front", "_refusal")
 
-    def __init__(self, front: Front, connection: HTTPConnection, refusal: Refusal) -> None:
+    def __init__(self, front: Front, connection: HTTPConnection, refusal: Shed) -> None:
         self._front = front
         self._connection = connection
         self._refusal = refusal

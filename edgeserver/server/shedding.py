@@ -30,7 +30,7 @@ __all__ = [
     "IN_FLIGHT",
     "ClientConnections",
     "RateTable",
-    "Refusal",
+    "Shed",
     "Shedding",
     "client_key",
 ]
@@ -51,7 +51,7 @@ NOBODY: Final = b""
 _UNIX_KEY: Final = b"unix"
 
 
-class Refusal(NamedTuple):
+class Shed(NamedTuple):
     """Why a request is not served.
 
     Args:
@@ -239,7 +239,7 @@ class Shedding:
         """How many requests are served."""
         return len(self._served)
 
-    def enter(self, connection: object, exchange: Any) -> Refusal | None:
+    def enter(self, connection: object, exchange: Any) -> Shed | None:
         """Count a request in, which is owed a `leave`; return why not, where there is too much.
 
         Args:
@@ -249,13 +249,13 @@ class Shedding:
         key = client_key(exchange)
         refusal = self._check_rate(key)
         if refusal is None and len(self._served) >= self._most:
-            refusal = Refusal(IN_FLIGHT, LATER_S)
+            refusal = Shed(IN_FLIGHT, LATER_S)
         held = NOBODY
         if refusal is None and self.connections is not None:
             bound = exchange.bound
             is_proxys = bound is not None and bound.vouches()
             if not self.connections.enter(connection, key, is_proxys=is_proxys):
-                refusal = Refusal(CLIENT_CONNECTIONS, LATER_S)
+                refusal = Shed(CLIENT_CONNECTIONS, LATER_S)
             elif is_proxys:
                 held = key
         if refusal is not None:
@@ -270,8 +270,8 @@ class Shedding:
         if held and self.connections is not None:
             self.connections.leave(held)
 
-    def _check_rate(self, key: bytes) -> Refusal | None:
+    def _check_rate(self, key: bytes) -> Shed | None:
         if self._rates is None or not key:
             return None
         wait_s = self._rates.ask(key, self._clock())
-        return Refusal(CLIENT_RATE, max(1, math.ceil(wait_s))) if wait_s else None
+        return Shed(CLIENT_RATE, max(1, math.ceil(wait_s))) if wait_s else None

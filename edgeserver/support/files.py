@@ -12,7 +12,7 @@ import select
 import time
 from typing import Final
 
-__all__ = ["PATIENCE_S", "open_to_append", "read_file"]
+__all__ = ["PATIENCE_S", "open_to_append", "read_file", "replace_file"]
 
 PATIENCE_S: Final = 10.0
 """How long what writes into a pipe may take, such as `--certfile <(vault read ...)`."""
@@ -38,6 +38,22 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
         return _read(descriptor, most + 1)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: str, text: str) -> None:
+    """Write a file whole: who reads it meets what was there before, or all of `text`.
+
+    Args:
+        path: The file.
+        text: ASCII.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    draft = f"{path}.new"
+    with open(draft, "w", encoding="ascii") as file:
+        file.write(text)
+    os.replace(draft, path)
 
 
 def _read(descriptor: int, most: int) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from edgeserver.audit.forgeries import MAX_REQUESTS, plan_forgeries
 from edgeserver.audit.probe import (
     PAUSE_S,
-    Answer,
+    ProbeAnswer,
     ProbeError,
     Prober,
     Target,
@@ -234,5 +234,5 @@ def test_names_without_an_address() -> None:
 def test_lines_of_an_answer_are_joined() -> None:
     """A field in two lines is one value; one that is missing is none."""
     pairs = (("a", "1"), ("b", "2"), ("a", "3"))
-    told = Answer("p", {}, "h", pairs, "c", "http", True, "a", None, "0")
+    told = ProbeAnswer("p", {}, "h", pairs, "c", "http", True, "a", None, "0")
     assert (told.value("a"), told.value("x")) == ("1, 3", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeserver.audit.forgeries import HONEST, Forgery, plan_forgeries
-from edgeserver.audit.probe import Answer, ProbeOutcome, Target
+from edgeserver.audit.probe import ProbeAnswer, ProbeOutcome, Target
 from edgeserver.audit.probed import PROBE_CODES, ProbeReport, judge_probe, probe_as_dict
 from edgeserver.chains.codes import CODES
 from edgeserver.proxyheaders import TrustPolicy
@@ -78,7 +78,7 @@ def send(policy: TrustPolicy, proxies: tuple[Proxy, ...], forgery: Forgery) -> P
     pairs = [(name.encode(), line.encode()) for name, lines in head.items() for line in lines]
     found = policy.resolve(peer=peer, headers=pairs, scheme="http")
     told = tuple((name, line) for name, lines in head.items() for line in lines)
-    return ProbeOutcome(forgery, 200, Answer(peer, {}, "shop.example", told, found.remote_ip,
+    return ProbeOutcome(forgery, 200, ProbeAnswer(peer, {}, "shop.example", told, found.remote_ip,
                                         found.protocol, found.verified, policy.source,
                                         policy.proto, "0" * 12))  # fmt: skip
 

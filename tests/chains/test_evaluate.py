@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgeserver.chains.evaluate import MAX_PATHS, Oracle, Passed, Request, Scope, paths, run_way
+from edgeserver.chains.judge import worst_scheme
 from edgeserver.chains.model import (
     CLIENT,
     EVERY_ADDRESS,
@@ -176,3 +179,22 @@ def test_present_is_not_the_same_as_filled() -> None:
     passed = run_way(way, Request(PEER, False, {"x": ("",)}), Oracle([], SCOPE))
     assert passed is not None
     assert passed.head["y"] == ("1",)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "together"),
+    [
+        (["right", "lost"], "mixed"),
+        (["mixed", "right"], "mixed"),
+        (["mixed", "lost"], "mixed"),
+        (["mixed", "unreachable"], "mixed"),
+        (["mixed", "wrong-always"], "wrong-always"),
+        (["mixed", "spoofable"], "spoofable"),
+        (["mixed", "cannot-tell"], "cannot-tell"),
+        (["unreachable"], "unreachable"),
+        ([], "unreachable"),
+    ],
+)
+def test_verdicts_on_the_scheme_add_up(verdicts: list[Any], together: str) -> None:
+    """What was added up before, of one server's ways, is added up with the other servers'."""
+    assert worst_scheme(verdicts) == together

@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from edgeserver.chains.formats import (
-    Case,
-    Result,
-    Rule,
+    FindingResult,
+    JUnitCase,
+    ResultRule,
     render_cases,
     render_commands,
     render_results,
@@ -18,10 +18,13 @@ from edgeserver.chains.formats import (
 from edgeserver.chains.model import NOWHERE, Where
 from tests.chains.sarif import check_sarif
 
-RULES = [Rule("a", "error", "It is a.", "mend a"), Rule("b", "info", "It is b.", "nothing")]
+RULES = [
+    ResultRule("a", "error", "It is a.", "mend a"),
+    ResultRule("b", "info", "It is b.", "nothing"),
+]
 
 
-def sarif(*results: Result) -> dict[str, object]:
+def sarif(*results: FindingResult) -> dict[str, object]:
     """Return the only run of a log that is valid."""
     log = json.loads(render_results("tool", RULES, results, exit_code=1))
     check_sarif(log)
@@ -42,7 +45,7 @@ def sarif(*results: Result) -> dict[str, object]:
 )
 def test_paths_are_references(file: str, uri: str) -> None:
     """Whatever a file is called, its place is a URI reference without scheme and host."""
-    run = sarif(Result("a", "error", "x", Where(file, 3)))
+    run = sarif(FindingResult("a", "error", "x", Where(file, 3)))
     (place,) = run["results"][0]["locations"]  # type: ignore[index]
     assert place["physicalLocation"] == {
         "artifactLocation": {"uri": uri},
@@ -53,8 +56,8 @@ def test_paths_are_references(file: str, uri: str) -> None:
 def test_a_result_without_a_place_or_line() -> None:
     """A finding about no file has no location; one about a whole file has no region."""
     run = sarif(
-        Result("a", "warning", "x", None), Result("b", "info", "x", NOWHERE),
-        Result("b", "info", "x", Where("f")),
+        FindingResult("a", "warning", "x", None), FindingResult("b", "info", "x", NOWHERE),
+        FindingResult("b", "info", "x", Where("f")),
     )  # fmt: skip
     first, second, third = run["results"]  # type: ignore[misc]
     assert "locations" not in first | second
@@ -65,8 +68,8 @@ def test_a_result_without_a_place_or_line() -> None:
 def test_baselines_in_sarif() -> None:
     """With a baseline each result is new or unchanged, and what is known is suppressed."""
     run = sarif(
-        Result("a", "error", "x", None, "f" * 32, known=False),
-        Result("a", "error", "x", None, "e" * 32, known=True),
+        FindingResult("a", "error", "x", None, "f" * 32, known=False),
+        FindingResult("a", "error", "x", None, "e" * 32, known=True),
     )
     states = [(each["baselineState"], "suppressions" in each) for each in run["results"]]  # type: ignore[attr-defined]
     assert states == [("new", False), ("unchanged", True)]
@@ -77,9 +80,9 @@ def test_junit() -> None:
     text = render_cases(
         'a "suite"',
         [
-            Case("g", "one", "passed"),
-            Case("g", "<two>", "failed", "spoofable", 'say "no"\n'),
-            Case("g", "three", "skipped", message="cannot tell"),
+            JUnitCase("g", "one", "passed"),
+            JUnitCase("g", "<two>", "failed", "spoofable", 'say "no"\n'),
+            JUnitCase("g", "three", "skipped", message="cannot tell"),
         ],
     )
     suite = ElementTree.fromstring(text)
@@ -96,9 +99,9 @@ def test_github() -> None:
     """A command has file, line and title; nothing in them can begin another command."""
     text = render_commands(
         [
-            Result("a", "error", "100%\n::error::x", Where("a,b:c.conf", 7)),
-            Result("b", "info", "x", None),
-            Result("a", "error", "x", None, known=True),
+            FindingResult("a", "error", "100%\n::error::x", Where("a,b:c.conf", 7)),
+            FindingResult("b", "info", "x", None),
+            FindingResult("a", "error", "x", None, known=True),
         ]
     )
     assert text.split("\n") == [

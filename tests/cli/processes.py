@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,13 @@ class Process:
                 return found[times - 1]
             if not self._read(deadline_s):
                 raise AssertionError(f"no line with {text!r}:\n{self.out}\n{self.err}")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something holds that no line tells."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, f"{self.out}\n{self.err}"
+            time.sleep(0.01)
 
     def wait(self) -> int:
         """Read to the end of both outputs, and return the exit code."""

@@ -9,7 +9,8 @@ import trustme
 from click.testing import CliRunner, Result
 
 from edgeserver.cli import cli
-from edgeserver.cli.sources import Sources
+from edgeserver.cli.configuration import differences
+from edgeserver.cli.sources import SettingSources
 from edgeserver.errors import ConfigurationError
 
 HEAD = '[application]\napp = "main:app"\n'
@@ -253,7 +254,41 @@ def test_audit_in_the_words_of_the_file() -> None:
 def test_a_flag_counts_before_the_file() -> None:
     """As for each command; and a flag that is wrong is named as a flag."""
     Path("edge.toml").write_text("[proxies]\ntrust = ['10.0.0.1']\n")
-    sources = Sources({}, "edge.toml", {})
+    sources = SettingSources({}, "edge.toml", {})
     assert sources.effective(sources.load()).values["trust"] == ("10.0.0.1",)
     with pytest.raises(ConfigurationError, match=r"absent\.toml: the configuration cannot be"):
-        Sources({}, "absent.toml", {}).load()
+        SettingSources({}, "absent.toml", {}).load()
+
+
+RUNNING = ["[process]", "workers = 2  # edge.toml:2", "loop = \"auto\"  # default", "",
+           "[[listener]]  # edge.toml:4", 'bind = ":1"  # edge.toml:5']  # fmt: skip
+
+
+def test_what_differs_from_what_runs() -> None:
+    """Values count, wherever they come from; each listener is compared with its own."""
+    moved = [line.replace("edge.toml:2", "--workers") for line in RUNNING]
+    assert differences(RUNNING, moved) == ["# nothing differs now"]
+    now = [
+        "[process]",
+        "workers = 3  # --workers",
+        *RUNNING[3:],
+        "[[listener]]",
+        'bind = ":2"  # x:7',
+    ]
+    assert differences(RUNNING, now) == [
+        "# what differs now:",
+        "#   [process] now: workers = 3  # --workers",
+        "#             running: workers = 2  # edge.toml:2",
+        "#   [process] now: nothing",
+        '#             running: loop = "auto"  # default',
+        '#   [[listener]] 2 now: bind = ":2"  # x:7',
+        "#                  running: nothing",
+    ]
+
+
+def test_what_runs_needs_an_admin_socket() -> None:
+    """Without one nobody can be asked, and where nobody listens that is said."""
+    result = run("config", "main:app", "--running")
+    assert "add --admin unix:PATH" in result.stderr
+    result = run("config", "main:app", "--running", "--admin", "unix:absent.sock")
+    assert "is the server running, with the same --admin" in result.stderr

@@ -443,6 +443,7 @@ def test_tls_flags_are_tls_options(certificate: Path) -> None:
             "cert_reqs": "optional",
             "policy": "modern",
             "handshake_timeout": 3.0,
+            "alpn": ["h2", "http/1.1", "http/1.0"],
             "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
         }
     )

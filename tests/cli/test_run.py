@@ -31,7 +31,8 @@ if __name__ == "__main__":
 """
 
 KINDS = {
-    "str": {"text", "file", "directory", "address"},
+    "str": {"text", "file", "directory", "address", "rate"},
+    "str | bool": {"output"},
     "int": {"number"},
     "int | str": {"bytes"},
     "float": {"seconds", "share"},
@@ -43,7 +44,7 @@ KINDS = {
     ("app", "settings"),
     [
         ("app", "workers=2"),
-        ("app", "single_process=True, access_log=False"),
+        ("app", "single_process=True, access_log='off'"),
         ('"program:app"', "workers=1"),
     ],
     ids=["workers", "single process", "by name"],
@@ -75,7 +76,7 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
     ("settings", "error", "says"),
     [
         ({"wokers": 2}, TypeError, r"run\(\) has no setting 'wokers'; did you mean workers\?"),
-        ({"access_log": "no"}, TypeError, "access_log='no' is neither True nor False"),
+        ({"factory": "no"}, TypeError, "factory='no' is neither True nor False"),
         ({"workers": 0}, ConfigurationError, "'workers': 0 is not a whole number"),
         ({"max_body_size": "big"}, ConfigurationError, "big is not a number of bytes"),
         (
@@ -84,9 +85,9 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
             r"add certfile FILE \(and keyfile FILE\), or dev_tls=True for development",
         ),
         (
-            {"access_log": False, "access_log_format": "json"},
+            {"access_log": "off", "access_log_format": "json"},
             ConfigurationError,
-            "^access_log=False and access_log_format contradict each other",
+            "^access_log off and access_log_format contradict each other",
         ),
         ({"source": "forwarded"}, ConfigurationError, "^source .*; add trust or trust_file"),
         ({"http2": 1}, TypeError, "http2=1 is neither True nor False"),

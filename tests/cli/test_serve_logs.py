@@ -134,6 +134,7 @@ def test_a_rotation_under_load_loses_no_line(tmp_path: Path) -> None:
             asking = [pool.submit(ask_many, url, 50) for _ in range(4)]
             for number in range(3):
                 for name in ("access.log", "audit.log"):
+                    process.until((tmp_path / name).exists)
                     (tmp_path / name).rename(tmp_path / f"{name}.{number}")
                 process.send(signal.SIGUSR1)
                 process.wait_for("SIGUSR1: log files opened again", times=2 * (number + 1))

@@ -140,7 +140,7 @@ def test_hup_reloads_trusted_ranges(app_dir: Path) -> None:
         ranges.write_text("nonsense\n")
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: nothing was changed")
-        assert "edgeserver: SIGHUP: --trust-file cdn.txt:1: trusted proxy 'nonsense'" in process.err
+        assert "SIGHUP: --trust-file cdn.txt:1: trusted proxy 'nonsense'" in process.err
         assert "Traceback" not in process.err
         assert client(process) == "203.0.113.9"
         ranges.write_text("10.0.0.0/8\n")

@@ -16,7 +16,7 @@ def test_variables_of_our_own() -> None:
             "EDGESERVER_WORKERS": "3",
             "EDGESERVER_BODY_TIMEOUT": "5m",
             "EDGESERVER_BIND": ":80 127.0.0.1:81,proxy=v2",
-            "EDGESERVER_ACCESS_LOG": "off",
+            "EDGESERVER_WSGI_BUFFERING": "off",
             "EDGESERVER_CONFIG": "edge.toml",
             "HOME": "/",
         }
@@ -26,7 +26,7 @@ def test_variables_of_our_own() -> None:
         "workers": 3,
         "body_timeout": 300.0,
         "bind": (":80", "127.0.0.1:81,proxy=v2"),
-        "access_log": False,
+        "wsgi_buffering": False,
     }
     assert said["workers"].origin.place == "EDGESERVER_WORKERS"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_file, parse_file
+from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_config_file, parse_file
 from edgeserver.config.model import SETTINGS, TABLES
 from edgeserver.config.origins import WrongConfiguration
 from edgeserver.errors import ConfigurationError
@@ -63,6 +63,9 @@ PATHS = [
     ("tls", 'tls-host = ["a.b=c.pem:/d.key"]', "tls_host", ("a.b=conf/c.pem:/d.key",)),
     ("proxies", 'trust-file = ["a", "../b"]', "trust_file", ("conf/a", "conf/../b")),
     ("application", 'app-dir = "."', "app_dir", "conf/."),
+    ("logs", 'access-log = "a.log"', "access_log", "conf/a.log"),
+    ("logs", 'access-log = "-"', "access_log", "-"),
+    ("admin", 'admin = "unix:a.sock"', "admin", ("unix:conf/a.sock",)),
     ("listening", 'bind = ["http://unix:a,mode=660"]', "bind", ("http://unix:conf/a,mode=660",)),
     ("listening", 'bind = ["unix:@a", "unix:/a"]', "bind", ("unix:@a", "unix:/a")),
 ]
@@ -86,7 +89,8 @@ WRONG = [
      " [process]?"),
     ("[limits]\nworkers = 3", 'unknown key "workers"; it stands in [process]'),
     ("[limits]\nmax_held = 3", 'unknown key "max_held"; did you mean max-held?'),
-    ("[process]\nno-access-log = true", "write access-log = false"),
+    ("[application]\nno-wsgi-buffering = true", "write wsgi-buffering = false"),
+    ('[limits]\nclient-rate = "20"', 'client-rate "20": is not a rate; write 20/s, 100/m'),
     ("[process]\nqqq = 1", "a key is a flag of serve, without its dashes"),
     ("workers = 3", 'edge.toml:1: "workers" stands in [process]; write [process] above it'),
     ("[proces]", 'unknown table "proces"; did you mean [process]?'),
@@ -176,15 +180,15 @@ def test_any_values(entries: list[tuple[str, str, str]]) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     """A file that is not there, is a directory or far too long is refused by its name."""
     with pytest.raises(ConfigurationError, match=r"absent\.toml: the configuration cannot be read"):
-        load_file("absent.toml")
+        load_config_file("absent.toml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_file(str(tmp_path))
+        load_config_file(str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_file("a\0b")
+        load_config_file("a\0b")
     long = tmp_path / "long.toml"
     long.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigurationError, match=f"more than {MAX_FILE_BYTES} bytes"):
-        load_file(str(long))
+        load_config_file(str(long))
 
 
 def test_who_may_write_to_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edgeserver.config.model import SETTINGS, Setting
-from edgeserver.config.values import parse_seconds, parse_value, read_value
+from edgeserver.config.values import parse_duration, parse_value, read_value
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from edgeserver.config.values import parse_seconds, parse_value, read_value
 )  # fmt: skip
 def test_times(text: str, seconds: float) -> None:
     """A time is a number of seconds, or has its unit behind it."""
-    assert parse_seconds(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_times(text: str, seconds: float) -> None:
 def test_no_times(text: str) -> None:
     """What is no time, or none that an event loop can count to, is refused with the fix."""
     with pytest.raises(ValueError, match="is not a time; give seconds, more than 0 and at most"):
-        parse_seconds(text)
-    assert parse_seconds("0ms", zero=True) == 0
+        parse_duration(text)
+    assert parse_duration("0ms", zero=True) == 0
 
 
 VALUES = [
@@ -38,7 +38,7 @@ VALUES = [
     ("body-timeout", "1m", 60.0),
     ("audit-sample", 0.5, 0.5),
     ("factory", True, True),
-    ("access-log", False, False),
+    ("wsgi-buffering", False, False),
     ("loop", "uvloop", "uvloop"),
     ("certfile", "a.pem", "a.pem"),
 ]

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from edgeserver.cli import cli
-from edgeserver.config.model import SETTINGS
+from edgeserver.cli.serve import serve
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -49,13 +49,12 @@ def test_commands_can_be_typed(page: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
-OTHERS = frozenset({"--no-access-log", "--no-wsgi-buffering", "--help", "--version"})
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/move/")])
 def test_flags_of_those_who_move(page: str) -> None:
     """The last column of each table, what is to be typed now, names flags that there are."""
-    known = {each.flag for each in SETTINGS.values()} | OTHERS
+    known = {flag for each in serve.params for flag in (*each.opts, *each.secondary_opts)}
     for row in re.findall(r"^\|.*\|$", PAGES[page], re.MULTILINE):
         last = row.rstrip("|").rpartition("|")[2]
         assert set(FLAG.findall(last)) <= known, row

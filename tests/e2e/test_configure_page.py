@@ -52,8 +52,7 @@ def run(line: str) -> tuple[int, str]:
 def console(start: str) -> str:
     """Return the command of the page that begins so, without what stands before it."""
     lines = "\n".join(blocks(PAGE, "console")).splitlines()
-    (line,) = [line[2:] for line in lines if f"edgeserver {start}" in line]
-    return line
+    return next(line[2:] for line in lines if f"edgeserver {start}" in line)
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["listeners", "bind"])

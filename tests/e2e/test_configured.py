@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +40,14 @@ app = "configured:app"
 source = "x-forwarded-for"
 trust = ["192.0.2.1"]
 
+[admin]
+admin = ["unix:admin.sock"]
+
 [process]
 workers = 2
-access-log = false
+
+[logs]
+access-log = "off"
 
 [[listener]]
 bind = "127.0.0.1:0"
@@ -110,18 +116,20 @@ def test_a_wrong_reload_changes_nothing_and_a_good_one_all(site: Path) -> None:
         path.write_text(changed + 'trust-file = ["absent"]\n[limits]\nbody-timeout = "never"\n')
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: nothing was changed")
-        assert "SIGHUP: edge.toml:22: [limits] body-timeout: never is not a time" in process.err
+        assert "SIGHUP: edge.toml:27: [limits] body-timeout: never is not a time" in process.err
         assert (clients(public), clients(private)) == ({"127.0.0.1"}, {"203.0.113.9"})
 
         path.write_text(changed + 'trust-file = ["absent"]\n')
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: nothing was changed", times=2)
-        assert "SIGHUP: edge.toml:20: [[listener]] trust-file[0]" in process.err
+        assert "SIGHUP: edge.toml:25: [[listener]] trust-file[0]" in process.err
         assert (clients(public), clients(private)) == ({"127.0.0.1"}, {"203.0.113.9"})
 
         path.write_text(changed)
+        assert "[[listener]] 2 now: trust = " in _differences(site)
         process.send(signal.SIGHUP)
         process.wait_for("SIGHUP: reloaded", times=2)
+        assert _differences(site) == "# nothing differs now"
         assert (clients(public), clients(private)) == ({"203.0.113.9"}, {"127.0.0.1"})
 
         path.write_text(
@@ -135,6 +143,13 @@ def test_a_wrong_reload_changes_nothing_and_a_good_one_all(site: Path) -> None:
         process.send(signal.SIGTERM)
         assert process.wait() == 0
         assert "Traceback" not in process.err
+
+
+def _differences(site: Path) -> str:
+    """Return what differs between what runs and what is configured."""
+    command = python("-m", "edgeserver", "config", "--config", "edge.toml", "--running")
+    ran = subprocess.run(command, cwd=site, capture_output=True, text=True, check=True)
+    return ran.stdout.split("\n\n")[-1].strip()
 
 
 def _free_port() -> int:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from edgeserver.cli.serve import serve as serve_command
-from edgeserver.cli.sources import Sources
+from edgeserver.cli.sources import SettingSources
 from edgeserver.config.bind import render_bind
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.plan import ServePlan
@@ -29,7 +29,7 @@ DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 def _plan(*arguments: str) -> ServePlan:
     """Return what the command line makes of the arguments of `edgeserver serve`."""
     params = serve_command.make_context("serve", list(arguments)).params
-    return Sources.from_values(params, params.pop("target")).read()
+    return SettingSources.from_values(params, params.pop("target")).read()
 
 
 def _unit(name: str) -> configparser.ConfigParser:

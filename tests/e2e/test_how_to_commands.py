@@ -1,10 +1,9 @@
-"""What a reader of docs/how-to types: commands, programs, settings and units, as they stand."""
+"""What a reader of docs/how-to types: commands, programs and settings, as they stand."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
-import configparser
 import contextlib
 import re
 import shlex
@@ -191,39 +190,6 @@ def test_a_certificate_for_development(tmp_path: Path) -> None:
             [*curl, f"https://localhost:{port}/x"], cwd=tmp_path, capture_output=True, text=True
         )
         assert got.stdout == "/x", got.stderr
-
-
-# A service.
-
-
-@pytest.fixture
-def service() -> configparser.SectionProxy:
-    """Return the unit of the service."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]  # names have capitals
-    parser.read_string(next(each for each in blocks("run-in-production", "ini") if "Exec" in each))
-    return parser["Service"]
-
-
-def test_the_unit_of_the_service(service: configparser.SectionProxy, tmp_path: Path) -> None:
-    """It serves on the descriptor of systemd's, reloads as it says, and stops in time."""
-    (tmp_path / "main.py").write_text(APP)
-    _, *arguments = shlex.split(service["ExecStart"])
-    arguments[arguments.index("4")] = "1"
-    reload = shlex.split(service["ExecReload"])[1]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        # systemd puts the socket at 3, where a test may have something else
-        arguments[arguments.index("fd:3")] = f"fd:{listener.fileno()}"
-        command = python("-m", "edgeserver", *arguments)
-        with running(command, tmp_path, pass_fds=(listener.fileno(),)) as process:
-            process.wait_for("serving main:app")
-            assert ask(listener.getsockname()[1], "/x").endswith(b"/x")
-            process.send(getattr(signal, f"SIG{reload.removeprefix('-')}"))
-            process.wait_for("SIGHUP")
-            process.send(signal.SIGTERM)
-            assert process.wait() == 0
-    assert service["KillMode"] == "mixed"
-    assert float(service["TimeoutStopSec"]) > ServePlan(target="").stop_timeout_s
 
 
 # Audit logs and configurations.

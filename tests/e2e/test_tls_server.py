@@ -93,7 +93,7 @@ async def test_what_the_application_sees(tls_files, authority, tmp_path: Path) -
     """`request.tls` and `get_ssl_certificate` tell of the handshake and of who shook hands."""
     context = client(authority, tmp_path, ALICE)
     context.set_alpn_protocols(["h2", "http/1.1"])
-    async with serve(tell_tls, ssl_options=tls_files) as server:
+    async with serve(tell_tls, ssl_options=tls_files, http2=False) as server:
         async with connected(address_of(server), tls=context, name="staff.test") as staff:
             for _ in range(2):
                 got = await staff.ask(host="staff.test")

@@ -46,6 +46,7 @@ async def test_a_preface_that_does_not_come(sent: bytes) -> None:
         pytest.param(b"\0\0", id="half a frame's header"),
         pytest.param(frame(HEADERS, 5, 1, b"\x82" * 9)[:12], id="half a frame"),
         pytest.param(frame(HEADERS, 1, 1, b"\x82"), id="half a block"),
+        pytest.param(frame(DATA, 0, 1, b"12345")[:12], id="half of nobody's DATA"),
     ],
 )
 async def test_a_head_that_stops(half: bytes) -> None:

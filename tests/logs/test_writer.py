@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgeserver.errors import ConfigurationError
-from edgeserver.logs.writer import DROPPED, PIPE_BYTES, LineWriter, LogFile, check_log
+from edgeserver.logs.writer import DROPPED, PIPE_BYTES, AppendedFile, LineWriter, check_log
 
 
 def _writer(stream: Any, name: str = "test", **options: Any) -> LineWriter:
@@ -101,7 +101,7 @@ def test_a_full_disk() -> None:
 
 def test_a_disk_that_has_room_again(tmp_path: Path) -> None:
     """What waited while the disk was full is written once it is not, and nothing twice."""
-    full = LogFile(tmp_path / "log")
+    full = AppendedFile(tmp_path / "log")
     room = os.dup(full.fileno())
     with open("/dev/full", "wb", buffering=0) as stream:
         os.dup2(stream.fileno(), full.fileno())
@@ -119,7 +119,7 @@ def test_a_disk_that_has_room_again(tmp_path: Path) -> None:
 def test_rotation_loses_nothing(tmp_path: Path) -> None:
     """Every line is in one of the files, once and in order, however often they are renamed."""
     path = tmp_path / "log"
-    writer = _writer(LogFile(path))
+    writer = _writer(AppendedFile(path))
     for number in range(2000):
         writer.put(b"%d\n" % number)
         if number % 400 == 399:
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_opened_again(tmp_path: Path) -> None:
     said: list[str] = []
     folder = tmp_path / "logs"
     folder.mkdir()
-    writer = _writer(LogFile(folder / "log"), warn=said.append)
+    writer = _writer(AppendedFile(folder / "log"), warn=said.append)
     folder.rename(tmp_path / "gone")
     writer.reopen()
     writer.put(b"a line\n")
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_opened_again(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_required(tmp_path: Path) -> None:
     """Where it cannot be opened what is written is lost, until it can be."""
-    log = LogFile(tmp_path / "logs" / "log", required=False)
+    log = AppendedFile(tmp_path / "logs" / "log", required=False)
     assert log.failure is not None
     writer = _writer(log)
     writer.put(b"lost\n")
@@ -162,7 +162,7 @@ def test_a_file_that_is_not_required(tmp_path: Path) -> None:
 
 def test_after_the_end_nothing_is_taken(tmp_path: Path) -> None:
     """A log that was closed takes no line, and keeps none."""
-    writer = _writer(LogFile(tmp_path / "log"))
+    writer = _writer(AppendedFile(tmp_path / "log"))
     writer.close(5)
     writer.put(b"late\n")
     assert (tmp_path / "log").read_bytes() == b""

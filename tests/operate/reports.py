@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgeserver.operate.report import Facts, Report, Roll, WorkerReport
+from edgeserver.operate.report import Facts, Roll, ServerReport, WorkerReport
 from edgeserver.support.counters import ROW_BYTES, CounterRow
 
 HOSTILE = '"><script>alert(1)</script>\\"\n\x1b[31m'
@@ -35,7 +35,7 @@ def worker(place: int = 1, state: str = "serving", **facts: Any) -> WorkerReport
     return WorkerReport(place=place, pid=1000 + place, state=state, age_s=65.0, **facts)
 
 
-def running(**facts: Any) -> Report:
+def running(**facts: Any) -> ServerReport:
     """Return a server of two workers, one of which follows another that has ended."""
     ended = row_of()
     ended.add("requests_total", "200", amount=100)
@@ -88,4 +88,4 @@ def running(**facts: Any) -> Report:
         "said": ("2026-01-01T00:00:00Z SIGUSR2: all workers were replaced",),
         "rows": (ended, first, second),
     }
-    return Report(**{**found, **facts})
+    return ServerReport(**{**found, **facts})

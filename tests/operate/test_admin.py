@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 
 from edgeserver.operate.admin import COMMANDS, PATHS, Admin
-from edgeserver.operate.endpoint import Answer, Refusal, Request, render_answer
-from edgeserver.operate.report import Report
+from edgeserver.operate.endpoint import AdminRefusal, AdminRequest, Answer, render_answer
+from edgeserver.operate.report import ServerReport
 from tests.operate.reports import FACTS, HOSTILE, row_of, running, worker
 
 
 class Asked:
     """An admin with a report, which notes the commands."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ServerReport) -> None:
         self.commands: list[str] = []
         self.refused = ""
-        self._admin = Admin(FACTS, lambda with_memory: report, self._do)
+        self._admin = Admin(
+            lambda: FACTS, lambda with_memory: report, self._do, lambda: ("[process]",)
+        )
 
     def _do(self, command: str) -> str:
         self.commands.append(command)
@@ -28,13 +30,13 @@ class Asked:
 
     def __call__(self, path: str, method: str = "GET", **facts: Any) -> Answer:
         """Ask."""
-        return self._admin(Request(method=method, path=path, **{"is_known": True, **facts}))
+        return self._admin(AdminRequest(method=method, path=path, **{"is_known": True, **facts}))
 
     def status(self, *arguments: Any, **facts: Any) -> int:
         """Return the status of an answer or of a refusal."""
         try:
             return self(*arguments, **facts).status
-        except Refusal as refusal:
+        except AdminRefusal as refusal:
             return refusal.answer.status
 
 
@@ -42,7 +44,8 @@ class Asked:
 def test_what_can_be_read(path: str) -> None:
     """Each path answers GET and HEAD, and nothing else."""
     ask = Asked(running())
-    assert ask.status(path) == ask.status(path, "HEAD") == 200
+    local = {"is_local": path == "/config"}
+    assert ask.status(path, **local) == ask.status(path, "HEAD", **local) == 200
     assert ask.status(path, "POST", is_local=True) == 405
 
 
@@ -61,7 +64,7 @@ def test_a_command_that_is_refused() -> None:
     """Whoever asks is told why nothing is done."""
     ask = Asked(running())
     ask.refused = "edge.toml:7: no such key"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AdminRefusal) as caught:
         ask("/reload", "POST", is_local=True)
     assert caught.value.answer.status == 409
     assert caught.value.answer.body == {"error": "edge.toml:7: no such key"}
@@ -119,7 +122,7 @@ def test_status() -> None:
 
 def test_status_of_a_server_that_has_said_nothing() -> None:
     """Before a worker tells of itself there is what its parent knows."""
-    status = Asked(Report(wanted=2))("/status").body
+    status = Asked(ServerReport(wanted=2))("/status").body
     assert status["policy"] == list(FACTS.policy)
     assert status["workers"] == []
     assert not status["ready"]
@@ -151,3 +154,10 @@ def test_a_worker_that_says_nonsense(text: bytes) -> None:
     render_answer(ask("/status"))
     render_answer(ask("/status", accept="text/html"))
     assert ask.status("/metrics") == 200
+
+
+def test_the_configuration_in_force() -> None:
+    """It is told over the Unix socket alone: it names files and addresses."""
+    ask = Asked(running())
+    assert ask("/config", is_local=True).body == {"lines": ["[process]"]}
+    assert ask.status("/config") == 403

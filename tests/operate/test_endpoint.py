@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from edgeserver.operate.endpoint import (
     MOST_CONNECTIONS,
     MOST_HEAD_BYTES,
+    AdminRefusal,
+    AdminRequest,
     Answer,
     Endpoint,
-    Refusal,
-    Request,
     check_access,
-    parse_request,
+    parse_admin_request,
     render_answer,
 )
 
@@ -30,7 +30,7 @@ TOKEN = b"0123456789abcdef0123"
 
 def _refused(call: Callable[[], object]) -> int:
     """Return the status of a refusal."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(AdminRefusal) as caught:
         call()
     return caught.value.answer.status
 
@@ -40,11 +40,11 @@ def _refused(call: Callable[[], object]) -> int:
 
 def test_a_request() -> None:
     """What is asked for is its path, without the query."""
-    request = parse_request(
+    request = parse_admin_request(
         b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost:9000\r\nAccept: text/plain\r\n"
         b"Authorization: Bearer abc\r\n\r\n"
     )
-    assert request == Request(
+    assert request == AdminRequest(
         method="GET",
         path="/metrics",
         accept="text/plain",
@@ -58,7 +58,7 @@ def test_a_request() -> None:
 )
 def test_a_part_of_a_request(part: bytes) -> None:
     """What is not whole is waited for."""
-    assert parse_request(part) is None
+    assert parse_admin_request(part) is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_part_of_a_request(part: bytes) -> None:
 )
 def test_what_is_refused(sent: bytes, status: int) -> None:
     """What breaks a rule, has a body or is too long is refused, and says why."""
-    assert _refused(lambda: parse_request(sent)) == status
+    assert _refused(lambda: parse_admin_request(sent)) == status
 
 
 @given(st.binary(max_size=300))
@@ -104,16 +104,16 @@ def test_any_bytes(data: bytes) -> None:
     """Whatever comes is a request, a part of one, or refused."""
     for sent in (data, data + b"\r\n\r\n", b"GET /" + data + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
         try:
-            parse_request(sent)
-        except Refusal as refusal:
+            parse_admin_request(sent)
+        except AdminRefusal as refusal:
             render_answer(refusal.answer)
 
 
 # Who may ask.
 
 
-def _asked(path: str = "/status", **facts: Any) -> Request:
-    return Request(method="GET", path=path, **{"host": "localhost", **facts})
+def _asked(path: str = "/status", **facts: Any) -> AdminRequest:
+    return AdminRequest(method="GET", path=path, **{"host": "localhost", **facts})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def _close_all(sockets: list[socket.socket]) -> None:
 class Driven:
     """An endpoint on a Unix socket or an address, driven by hand; its clock stands still."""
 
-    def __init__(self, respond: Callable[[Request], Answer], **options: Any) -> None:
+    def __init__(self, respond: Callable[[AdminRequest], Answer], **options: Any) -> None:
         self.now_s = 100.0
         self.errors: list[Exception] = []
         self.selector = selectors.DefaultSelector()
@@ -278,7 +278,7 @@ class Driven:
 def driven() -> Iterator[Driven]:
     """Give an endpoint that says who is asked for, and fails at /fail."""
 
-    def respond(request: Request) -> Answer:
+    def respond(request: AdminRequest) -> Answer:
         if request.path == "/fail":
             raise RuntimeError("no")
         if request.path == "/long":

@@ -12,14 +12,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from edgeserver.operate.metrics import FAMILIES, NotInstalledError, render_metrics
-from edgeserver.operate.report import Report
+from edgeserver.operate.report import ServerReport
 from tests.operate.reports import FACTS, running
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
-def _samples(report: Report, accept: str = "text/plain") -> dict[tuple[str, ...], float]:
+def _samples(report: ServerReport, accept: str = "text/plain") -> dict[tuple[str, ...], float]:
     """Return each sample by its name and the values of its labels in order."""
     body, content_type = render_metrics(accept, FACTS, report)
     assert content_type.startswith(accept.partition(";")[0])
@@ -64,7 +64,7 @@ def test_numbers(accept: str) -> None:
 @pytest.mark.parametrize("accept", ["text/plain", OPEN], ids=["prometheus", "openmetrics"])
 def test_a_server_that_has_done_nothing(accept: str) -> None:
     """All families are there from the first scrape on."""
-    body = render_metrics(accept, FACTS, Report())[0].decode()
+    body = render_metrics(accept, FACTS, ServerReport())[0].decode()
     for family in FAMILIES:
         assert f"edgeserver_{family.name}" in body or f"edgeserver_{family.name[:-6]} " in body
 

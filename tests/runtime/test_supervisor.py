@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.operate.report import Report
+from edgeserver.operate.report import ServerReport
 from edgeserver.runtime.supervisor import (
     Action,
     Announce,
@@ -55,7 +55,7 @@ class Talk:
         return did
 
     @property
-    def report(self) -> Report:
+    def report(self) -> ServerReport:
         """How it stands now."""
         return self._supervisor.report(self.now_s)
 

@@ -38,7 +38,7 @@ def test_a_protocol_that_nobody_speaks_is_refused_at_start(
     if "hosts" in options:
         options = {"hosts": {name: {**pair, **each} for name, each in options["hosts"].items()}}
     with pytest.raises(TLSConfigurationError, match="does not speak") as caught:
-        HTTPServer(tell, ssl_options={**pair, **options})
+        HTTPServer(tell, ssl_options={**pair, **options}, http2=False)
     assert words in str(caught.value)
     assert '"alpn": ["http/1.1"]' in str(caught.value)
 
@@ -59,7 +59,7 @@ async def test_an_ssl_context_that_offers_it_is_not_answered_in_another(
     context.load_cert_chain(files["certfile"], files["keyfile"])
     context.set_alpn_protocols(["h2", "http/1.1"])
     client: ssl.SSLContext = pki.client_context(authority)
-    async with serve(tell, ssl_options=context) as server:
+    async with serve(tell, ssl_options=context, http2=False) as server:
         assert (await fetch(address_of(server), tls=client)).status == 200
         client.set_alpn_protocols(["h2"])
         with pytest.raises((ConnectionError, EOFError, ssl.SSLError)):
