@@ -144,7 +144,7 @@ FAMILIES: Final = (
         name="reloads_total",
         kind="counter",
         labels=("result",),
-        help="Reloads by SIGHUP; each worker counts its own.",
+        help="Reloads: each worker counts its own; what was refused counts once.",
     ),
     Family(
         name="build_info",

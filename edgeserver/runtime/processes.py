@@ -40,7 +40,7 @@ from edgeserver.runtime.supervisor import (
     Supervisor,
     Tell,
 )
-from edgeserver.support.counters import CounterRow
+from edgeserver.support.counters import ROW_BYTES, CounterRow
 
 __all__ = [
     "Change",
@@ -261,6 +261,7 @@ class _Parent:
         self._lines: deque[str] = deque(maxlen=LINES)  # what was said last
         self._said = 0  # how many lines there were
         self._rows: dict[int, CounterRow] = {}  # by slot, of processes that have ended too
+        self._own_row = CounterRow(bytearray(ROW_BYTES))  # what this process counts
         self._selector = selectors.DefaultSelector()
         self._admin: Listening | None = None
         if operators is not None:
@@ -491,7 +492,7 @@ class _Parent:
             workers=tuple(workers),
             uptime_s=now_s - self._begun_s,
             said=tuple(self._lines),
-            rows=tuple(self._rows.values()),
+            rows=(self._own_row, *self._rows.values()),
         )
 
     def _command(self, name: str) -> str:
@@ -563,6 +564,8 @@ class _Parent:
             name = signal.Signals(number).name
             for line in str(error).split("\n"):
                 self._say(f"{name}: {line}")
+            if number == signal.SIGHUP:
+                self._own_row.add("reloads_total", "refused")
             kept = "the old workers stay" if number == signal.SIGUSR2 else "nothing was changed"
             self._say(f"{name}: {kept}")
             return False
