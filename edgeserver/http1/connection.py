@@ -294,10 +294,11 @@ class HTTP1Connection(asyncio.Protocol):
         elif self._bulk is None and not self.requests.untaken:
             self._consider_bulk()
         requests = self.requests
+        waits = bool(requests.buffer) and requests.has_too_much
         if held is not None:
-            waits = requests.has_too_much or self._bulk is not None
-        else:
-            waits = decoder is None and requests.has_too_much
+            waits = waits or self._bulk is not None
+        elif decoder is not None:
+            waits = False
         if waits:
             self._held_share().count_untaken(requests.untaken)
             requests.pause(self.transport)
