@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeserver.cli.sources import Sources
+from edgeserver.cli.sources import SettingSources
 from edgeserver.errors import ConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.runtime.plan import HTTP2_MODES, ServePlan
@@ -44,7 +44,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def plan_of(text: str) -> ServePlan:
     """Return the plan of a file, prepared."""
-    plan = Sources({}, "edge.toml", {}).plan(text.encode())
+    plan = SettingSources({}, "edge.toml", {}).plan(text.encode())
     prepare(plan)
     return plan
 
@@ -178,7 +178,7 @@ def test_the_parents_side(directory: Path) -> None:
     path = directory / "edge.toml"
     path.write_text(FILE)
     said: list[str] = []
-    plan = Sources({}, "edge.toml", {}).read()
+    plan = SettingSources({}, "edge.toml", {}).read()
     prepare(plan)
     for listener in plan.listeners:
         open_listener(plan, listener)
