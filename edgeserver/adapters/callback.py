@@ -57,8 +57,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
 
     def __init__(self, callback: RequestCallback) -> None:
         self._callback = callback
-        # The event loop keeps only weak references to tasks.
-        self._tasks: dict[asyncio.Task[Any], HTTPConnection] = {}
+        # The event loop keeps only weak references to tasks. By them: whose request, by its id.
+        self._tasks: dict[asyncio.Task[Any], int] = {}
         # Requests whose callback has returned without an answer, until nobody has them any more.
         self._unanswered: set[weakref.ref[HTTPServerRequest]] = set()
 
@@ -96,8 +96,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
 
     def where_is(self, request_conn: HTTPConnection) -> str:
         """Return where the callback is with a request, in words."""
-        for task, connection in self._tasks.items():
-            if connection is request_conn:
+        for task, answering in self._tasks.items():
+            if answering == id(request_conn):
                 return f"the callback, at {where_task_waits(task)}"
         return "the callback, which has returned without an answer"
 
@@ -110,7 +110,8 @@ class CallbackAdapter(HTTPServerConnectionDelegate):
             return
         task = start_task(self._settle(request, connection, result), asyncio.get_running_loop())
         if not task.done():
-            self._tasks[task] = connection
+            # Not the connection itself: who holds that may still answer, and this one never will.
+            self._tasks[task] = id(connection)
             task.add_done_callback(self._tasks.pop)
 
     async def _settle(

@@ -98,8 +98,10 @@ def _annotate(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
         function.returns = ast.Name("typing.Any" if returns else "None")
     imports = ["import typing"]
     for parameter in function.args.args:
+        if parameter.annotation is not None:
+            continue
         known = _PARAMETERS[parameter.arg]
-        if parameter.annotation is None and known is not None:
+        if known is not None:
             parameter.annotation = ast.Name(known)
             imports.append(f"import {known.rpartition('.')[0]}")
     return imports
