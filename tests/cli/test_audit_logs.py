@@ -151,3 +151,15 @@ def test_every_code_is_documented() -> None:
         (row,) = (line for line in page.split("\n") if line.startswith(start))
         assert row.endswith(end)
         assert len(row) > len(start) + len(end), "an example"
+
+
+def test_the_how_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page shows of its command is what the command prints."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "audit-logs.md").read_text()
+    lines = page.partition("$ edgeserver audit logs access.log.gz ")[2].splitlines()
+    arguments, shown = lines[0].split(), "\n".join(lines[1 : lines.index("...")])
+    log = LOGS / "202-nginx-proxy-add-xff.log"
+    (tmp_path / "access.log.gz").write_bytes(gzip.compress(log.read_bytes()))
+    monkeypatch.chdir(tmp_path)
+    result = run("access.log.gz", *arguments)
+    assert result.output.startswith(f"{shown}\n")
