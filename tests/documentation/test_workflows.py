@@ -66,7 +66,8 @@ def test_forms(path: Path) -> None:
 def test_the_source_distribution_holds_what_tests_read() -> None:
     """The tests are run from it, away from the source: see `make testwheel`."""
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    assert all((ROOT / each).exists() for each in included)
+    # where the compiled wheel is tested the package is not beside the tests
+    assert all((ROOT / each).exists() for each in included if each != "edgeserver")
     pages = {path.name for path in ROOT.glob("*.md")}
     assert pages | {".github", ".ci", "docs", "benchmarks", "tests"} <= set(included)
 
