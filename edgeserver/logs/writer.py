@@ -344,7 +344,8 @@ def check_log(flag: str, path: str) -> None:
     try:
         AppendedFile(path).close()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        # A ValueError is about a NUL, in words that differ by version of Python.
+        reason = getattr(error, "strerror", None) or "the path holds a NUL"
         raise ConfigurationError(
             f"{flag} {escape(path)}: {reason}; name a file in a directory that this user may"
             " write to, or - for standard output"

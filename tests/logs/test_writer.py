@@ -197,7 +197,7 @@ def test_a_stream_that_was_closed() -> None:
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("absent/log", "No such file or directory"), (".", "Is a directory"), ("a\0b", "null byte")],
+    [("absent/log", "No such file or directory"), (".", "Is a directory"), ("a\0b", "holds a NUL")],
     ids=["no-folder", "folder", "nul"],
 )
 def test_a_file_that_cannot_be_had(
