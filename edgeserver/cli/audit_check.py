@@ -229,7 +229,7 @@ class _Checker:
 
     def _log(self, plan: LogPlan, policy: TrustPolicy | None) -> CheckSection:
         """Check a log."""
-        from edgeserver.audit.aggregate import open_log
+        from edgeserver.audit.logfiles import open_log
         from edgeserver.cli.audit_logs import logged_policy, read_log
 
         name = escape(plan.files[0], 200)
