@@ -14,6 +14,9 @@ from typing import Any, NamedTuple, cast
 from edgeserver.chains.model import (
     ALWAYS,
     CLIENT,
+    HOST,
+    METHOD,
+    PATH,
     AddField,
     AllOf,
     AnyOf,
@@ -330,6 +333,10 @@ def _passes(test: Test, state: _State) -> bool:
         doubt = Doubt(f"what a sender can make of {_DESCRIBED[predicate.kind]}", test.where)
         flipped = state.oracle.choose((value, predicate, text), 2, doubt, sure=True)
         return held != bool(flipped)
+    if held and _asks_request_line(value):
+        # every request has these: one that fails the test need not be among those tried
+        doubt = Doubt(f"what a sender can make of {_DESCRIBED[predicate.kind]}", test.where)
+        return bool(state.oracle.choose((value, predicate, text), 2, doubt, sure=True)) is False
     if inexact and _holds_address(value) and not is_of_every_address(predicate.text):
         # no few addresses stand for all that a pattern may match
         doubt = Doubt(f"which addresses pass {_DESCRIBED[predicate.kind]}", test.where)
@@ -385,6 +392,13 @@ def reads_fields(value: Value) -> bool:
     if isinstance(value, Join):
         return any(map(reads_fields, value.parts))
     return isinstance(value, Variable | Lookup)
+
+
+def _asks_request_line(value: Value) -> bool:
+    """Return whether the path, the host or the method is in a value."""
+    if isinstance(value, Join):
+        return any(map(_asks_request_line, value.parts))
+    return isinstance(value, Field) and value.name in (PATH, HOST, METHOD)
 
 
 def _holds_address(value: Value) -> bool:

@@ -248,3 +248,21 @@ def test_a_pattern_that_tells_families_apart_is_understood() -> None:
     )
     judged = judge(nginx_location("proxy_set_header X-Forwarded-For $a;", http=table))
     assert judged.client == "right"
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("if METH_GET", "spoofable"),
+        ("if { method GET }", "spoofable"),
+        ("if { hdr(host) app.example }", "cannot-tell"),
+        ("if { path / }", "cannot-tell"),
+        ("if { path /a } or !{ path /a }", "right"),
+    ],
+)
+def test_what_every_request_has(condition: str, expected: str) -> None:
+    """A request that fails the test of a method, a host or a path is thought of, too."""
+    hop = read(
+        "haproxy", HAPROXY.format(f"http-request set-header X-Forwarded-For %[src] {condition}")
+    )
+    assert judge(hop).client == expected
