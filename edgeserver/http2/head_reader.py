@@ -13,17 +13,56 @@ from __future__ import annotations
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
+from edgeserver.http2.errors import ENHANCE_YOUR_CALM, HTTP2Error
 from edgeserver.http2.head import RequestHead, check_trailers, parse_request_list
 from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD, Decoder
 from edgeserver.http2.hpack.primitives import decode_string
+from edgeserver.http2.limits import MAX_CONTINUATIONS
 
-__all__ = ["HeadReader"]
+__all__ = ["HeadReader", "PendingBlock"]
 
 MAX_KNOWN: Final = 32
 """Most blocks that a connection knows, whole and cut."""
 
 MAX_KNOWN_BYTES: Final = 512
 """Most bytes of one of them."""
+
+
+class PendingBlock:
+    """A header block of which CONTINUATION is still to come.
+
+    Args:
+        stream_id: Whose it is.
+        content: What HEADERS has of it.
+        ends: Whether it ends its stream.
+
+    Attributes:
+        stream_id: The same.
+        content: What has come of it.
+        ends: The same.
+    """
+
+    __slots__ = ("_frames", "content", "ends", "stream_id")
+
+    def __init__(self, stream_id: int, content: bytes, *, ends: bool) -> None:
+        self.stream_id = stream_id
+        self.content = bytearray(content)
+        self.ends = ends
+        self._frames = 0  # how many CONTINUATION it has
+
+    def add(self, payload: bytes, most: int) -> None:
+        """Add what a CONTINUATION has, before anything of it is decoded.
+
+        Raises:
+            HTTP2Error: It is more than `most` bytes, or came in too many pieces.
+        """
+        self.content += payload
+        self._frames += 1
+        if len(self.content) > most or self._frames > MAX_CONTINUATIONS:
+            raise HTTP2Error(
+                ENHANCE_YOUR_CALM,
+                f"a header block of more than {most} bytes or {MAX_CONTINUATIONS} CONTINUATION",
+            )
 
 
 class HeadReader:
