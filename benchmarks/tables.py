@@ -88,6 +88,19 @@ EDGESERVER_ASGI = Server(
     "edgeserver's ASGI adapter on uvloop, a bare ASGI application",
     modules=("uvloop", "edgeserver.adapters.asgi"),
 )
+EDGESERVER_ASGI_COMPILED = replace(
+    EDGESERVER_ASGI,
+    name="edgeserver-asgi-compiled",
+    about="the same from the wheel that `make wheel` makes",
+    compiled=True,
+)
+FRAMES = Server(
+    "frames",
+    "serve_frames.py",
+    "a bare uvloop protocol: fixed frames for every HEADERS, no header block read",
+    modules=("uvloop",),
+    parses=False,
+)
 EDGESERVER_WSGI = Server(
     "edgeserver-wsgi",
     "serve_edgeserver_wsgi.py",
@@ -263,6 +276,23 @@ ECHO_LARGE = replace(
     connections=16,
 )
 
+HTTP2_ALIKE = Workload(
+    "alike",
+    "eleven fields of a browser's over HTTP/2, every request alike",
+    "http2",
+    connections=8,
+    loader="h2load",
+    http2=True,
+    streams=32,
+)
+HTTP2_PATHS = replace(
+    HTTP2_ALIKE,
+    name="paths",
+    about="the same, with another path each time",
+    request="http2-paths",
+    varied=True,
+)
+
 # --- suites ----------------------------------------------------------------------------------
 
 HTTP_SERVERS = (
@@ -277,6 +307,15 @@ HTTP_SERVERS = (
     TORNADO,
 )
 TLS_SERVERS = (FLOOR, EDGESERVER, EDGESERVER_COMPILED, NGINX, GRANIAN, UVICORN, TORNADO)
+
+
+
+def _http2_targets(server: str, reference: str, alike: float, paths: float) -> tuple[Target, ...]:
+    return (
+        Target("alike", server, reference, alike),
+        Target("paths", server, reference, paths),
+    )
+
 
 SUITES = (
     Suite(
@@ -393,6 +432,30 @@ SUITES = (
         ),
     ),
     Suite(
+        "http2",
+        "Requests over HTTP/2 without TLS, by prior knowledge",
+        (
+            FRAMES,
+            EDGESERVER,
+            EDGESERVER_COMPILED,
+            EDGESERVER_ASGI,
+            EDGESERVER_ASGI_COMPILED,
+            NGINX,
+            GRANIAN,
+            UVICORN_ZTTP,
+            HYPERCORN,
+        ),
+        (HTTP2_ALIKE, HTTP2_PATHS),
+        ("nginx", "granian", "uvicorn-zttp", "frames"),
+        (
+            *_http2_targets("edgeserver-asgi", "granian", 0.7, 0.85),
+            *_http2_targets("edgeserver-asgi", "nginx", 1.1, 1.3),
+            *_http2_targets("edgeserver-asgi", "uvicorn-zttp", 0.3, 0.35),
+            *_http2_targets("edgeserver", "nginx", 0.7, 0.75),
+            *_http2_targets("edgeserver-asgi-compiled", "granian", 0.6, 0.6),
+        ),
+    ),
+    Suite(
         "wsgi",
         "A WSGI application in threads",
         (EDGESERVER_WSGI, GRANIAN_WSGI, GUNICORN, WAITRESS),
@@ -471,6 +534,9 @@ LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
 _FRESH = replace(VARIED, proxied=False)
 _ASGI = "serve_edgeserver_asgi"
+# Ten requests of a connection come at once.
+_TEN_ALIKE = replace(HTTP2_ALIKE, streams=10)
+_TEN_PATHS = replace(HTTP2_PATHS, streams=10)
 
 
 def _counted_policies(name: str, about: str, *options: str) -> tuple[Counted, Counted]:
@@ -495,6 +561,11 @@ COUNTED = (
     Counted("browser metered", "browser, counted for metrics", BROWSER, ("--metered",)),
     Counted("varied metered", "varied, counted for metrics", VARIED, ("--metered",)),
     Counted("asgi metered", "asgi, counted for metrics", BROWSER, ("--metered",), script=_ASGI),
+    Counted("http2", HTTP2_ALIKE.about, _TEN_ALIKE),
+    Counted("http2 paths", HTTP2_PATHS.about, _TEN_PATHS),
+    Counted("http2 asgi", "http2 to a bare ASGI application", _TEN_ALIKE, script=_ASGI),
+    Counted("http2 asgi paths", "http2 paths to the same", _TEN_PATHS, script=_ASGI),
+    Counted("http2 single", "http2, one request at a time", replace(HTTP2_ALIKE, streams=1)),
     Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
 )
 

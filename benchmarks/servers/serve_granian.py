@@ -7,6 +7,7 @@ from pathlib import Path
 
 import common
 from granian import Granian
+from granian.constants import HTTPModes
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 if __name__ == "__main__":
@@ -34,6 +35,7 @@ if __name__ == "__main__":
         log_access=False,
         log_level="warning",
         backlog=common.BACKLOG,
+        http=HTTPModes.http2 if options.http2 else HTTPModes.auto,
         ssl_cert=certificate,
         ssl_key=key,
     ).serve()

@@ -21,6 +21,7 @@ http {{
   default_type text/plain;
   keepalive_timeout {keep_alive}s;
   keepalive_requests 1000000000;
+  http2_max_concurrent_streams 128;
   client_body_temp_path {directory}/body;
   proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi;
@@ -28,7 +29,7 @@ http {{
   scgi_temp_path {directory}/scgi;
   {realip}
   server {{
-    listen {host}:{port} backlog={backlog}{ssl};
+    listen {host}:{port} backlog={backlog}{ssl}{http2};
     {pair}
     location / {{ {answer} }}
     location = {client} {{ return 200 $remote_addr; }}
@@ -61,6 +62,7 @@ configuration.write_text(
         backlog=common.BACKLOG,
         client=common.CLIENT_TARGET,
         ssl=" ssl" if options.tls else "",
+        http2=" http2" if options.http2 else "",
         pair=PAIR.format(*common.pair()) if options.tls else "",
         answer=FILE.format(directory=directory) if len(answer) > 1000 else FIXED,
     )
