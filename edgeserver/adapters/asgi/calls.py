@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from edgeserver.adapters.asgi.messages import Message
 from edgeserver.support.tasks import is_being_cancelled
 
-__all__ = ["Conversation", "Running", "receive", "run", "send"]
+__all__ = ["Conversation", "Running", "receive", "run_call", "send"]
 
 
 class Running(Protocol):
@@ -57,7 +57,7 @@ class Conversation(Protocol):
         ...
 
 
-async def run(call: Running) -> None:
+async def run_call(call: Running) -> None:
     """Run the application; what it raises is the call's to act on, unless it is cancelled."""
     try:
         await call.enter()

@@ -22,7 +22,7 @@ from types import MethodType
 from typing import Any, Final
 
 from edgeserver.adapters.asgi.application import Application
-from edgeserver.adapters.asgi.calls import receive, run, send
+from edgeserver.adapters.asgi.calls import receive, run_call, send
 from edgeserver.adapters.asgi.messages import (
     Message,
     to_bytes,
@@ -406,7 +406,7 @@ class HTTPCycle(HTTPMessageDelegate):
 
     def _call(self) -> None:
         self._called = True
-        task = start_task(run(self), self._info.loop)
+        task = start_task(run_call(self), self._info.loop)
         if not task.done():
             # The event loop keeps only weak references to tasks.
             self.task = task

@@ -23,7 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from edgeserver.adapters.asgi.application import Application
-from edgeserver.adapters.asgi.calls import run, send
+from edgeserver.adapters.asgi.calls import run_call, send
 from edgeserver.adapters.asgi.handshake import VERSION, find_flaw
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.messages import (
@@ -159,7 +159,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         if self._accepted.status_code != 101:
             self._refuse(self._accepted.status_code, str(self._protocol.handshake_exc))
             return
-        task = start_task(run(self), self._info.loop)
+        task = start_task(run_call(self), self._info.loop)
         if not task.done():
             self.task = task
             self._application.calls.add(self)
