@@ -428,6 +428,18 @@ _TLS = (
         help="modern is TLS 1.3 only.",
     ),
     Setting(
+        name="tickets",
+        table="tls",
+        kind="number",
+        applies="reload",
+        taker="tls",
+        default=2,
+        metavar="N",
+        least=0,
+        most=4,
+        help="Session tickets that a full handshake of TLS 1.3 gives.",
+    ),
+    Setting(
         name="tls-host",
         table="tls",
         kind="text",
