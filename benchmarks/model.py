@@ -49,8 +49,7 @@ class Workload:
 
     `loader` is wrk or a module of `benchmarks.loaders`; `unit` is what is counted: the CPU time is
     quoted for one of them. `app` is which of the applications under `servers/` is served. Where it
-    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection, and
-    `total` of them in all, unless that is 0: then for as long as the run is.
+    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection.
     """
 
     name: str
@@ -69,7 +68,6 @@ class Workload:
     unit: str = "request"
     http2: bool = False
     streams: int = 1
-    total: int = 0
 
     @property
     def path(self) -> Path:

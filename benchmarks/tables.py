@@ -309,7 +309,6 @@ HTTP_SERVERS = (
 TLS_SERVERS = (FLOOR, EDGESERVER, EDGESERVER_COMPILED, NGINX, GRANIAN, UVICORN, TORNADO)
 
 
-
 def _http2_targets(server: str, reference: str, alike: float, paths: float) -> tuple[Target, ...]:
     return (
         Target("alike", server, reference, alike),

@@ -901,7 +901,8 @@ class HTTP2Connection(asyncio.Protocol):
             stream.withheld = 0
         if not self._streams and not self._closing:
             self.deadline = self._service.clock.idle_deadline
-            self._close_soon()
+            if self._farewell.said or self._eof:
+                self._close_soon()
 
     def _close_soon(self) -> None:
         """Close the connection, if this was the last of it; not in the middle of anything."""

@@ -168,9 +168,13 @@ class HTTP2Exchange(Exchange):
             self.bytes_sent += size
             return self._sender.room(self._out)
         self._sender.send_head(self._out, block, ends=ends)
-        if size:
+        if not size:
+            return self._sender.room(self._out)
+        if size != remaining or bodiless:
             return self.write(chunk)
-        return self._sender.room(self._out)
+        self._remaining = 0
+        self.bytes_sent += size
+        return self._sender.write(self._out, chunk)
 
     def _encode(
         self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
@@ -281,7 +285,7 @@ class HTTP2Exchange(Exchange):
         self._close_callback = None
         if not self._out.complete:
             self._out.trailers = self._trailers
-            self._sender.finish(self._out)
+            self._sender.end(self._out)
         self._owner.exchange_done(self)
 
     def set_trailers(self, fields: Any) -> None:

@@ -120,7 +120,8 @@ class FrameSender(Flushed):
     def send_whole(self, out: Outgoing, block: bytes, data: bytes) -> bool:
         """Have a whole short answer leave, head and DATA and end; say whether it could.
 
-        Nobody is told: whoever writes it knows. It could not, and nothing was done, where a window, the transport or others stand in its way.
+        Nobody is told: whoever writes it knows. It could not, and nothing was done, where a window,
+        the transport or others stand in its way.
         """
         size = len(data)
         if not self._takes_at_once(out, size) or len(block) > MAX_FRAME_BYTES or self._closed:
@@ -129,14 +130,14 @@ class FrameSender(Flushed):
         self.output.send(
             b"".join((headers_header(len(block), stream_id), block, ending(size, stream_id), data))
         )
-        if not (self._corked or self._planned):
-            self.flush_soon()
+        self._plan_answer()
         out.sent += size
         out.window -= size
         self.window -= size
         out.ended = out.complete = True
         if out.waiters is not None:
-            self._complete(out)
+            self._blocked.pop(stream_id, None)
+            out.release()
         return True
 
     def _takes_at_once(self, out: Outgoing, size: int) -> bool:
@@ -160,10 +161,13 @@ class FrameSender(Flushed):
                 self.flush_soon()
         return self.room(out)
 
-    def finish(self, out: Outgoing) -> None:
-        """Have the stream end after what was written."""
+    def end(self, out: Outgoing) -> bool:
+        """Have the stream end after what was written; say whether it has, at once.
+
+        Then `answer_sent` is not called: whoever ends it knows.
+        """
         if out.complete or out.ended or self._closed:
-            return
+            return False
         out.ended = True
         size = out.queued
         if (
@@ -174,8 +178,13 @@ class FrameSender(Flushed):
             self._send_all(out, size)
         else:
             self.waiting[out.stream_id] = out
-        if not (self._corked or self._planned):
-            self.flush_soon()
+        self._plan_answer()
+        return out.complete
+
+    def finish(self, out: Outgoing) -> None:
+        """Have the stream end after what was written, and be told when it has."""
+        if self.end(out):
+            self._listener.answer_sent(out.stream_id)
 
     def _send_all(self, out: Outgoing, size: int) -> None:
         """Send all of a short answer at once: nothing stands in its way, and nobody before it."""
@@ -196,7 +205,10 @@ class FrameSender(Flushed):
             self.window -= size
             self._queued -= size
             self.waiting.pop(stream_id, None)
-        self._complete(out)
+        out.complete = True
+        if out.waiters is not None:
+            self._blocked.pop(stream_id, None)
+            out.release()
 
     def drop(self, out: Outgoing) -> None:
         """Let nothing more leave of a stream."""
@@ -226,6 +238,14 @@ class FrameSender(Flushed):
     def flush_soon(self) -> None:
         """Have what waits leave before the event loop's next turn."""
         if not (self._corked or self._planned):
+            self._planned = True
+            self._batch.flush_soon(self, self.output.loop)
+
+    def _plan_answer(self) -> None:
+        """Have an answer that is complete leave so, or count it where others wait for it."""
+        if self._planned:
+            self._batch.answers += 1
+        elif not self._corked:
             self._planned = True
             self._batch.flush_soon(self, self.output.loop)
 

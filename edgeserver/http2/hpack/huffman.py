@@ -96,8 +96,8 @@ def huffman_decode(data: bytes) -> bytes:
         for byte in data:
             node, symbols = rows[node][byte]
             parts.append(symbols)
-    except IndexError:
-        _make_row(node)
+    except IndexError:  # of a row that nothing has needed before
+        _make_rows(data)
         return huffman_decode(data)
     if node in _ends:
         return b"".join(parts)
@@ -106,6 +106,15 @@ def huffman_decode(data: bytes) -> bytes:
         # decoding error."
         raise HuffmanError("the symbol EOS in a string")
     raise HuffmanError("a string with wrong padding")
+
+
+def _make_rows(data: bytes) -> None:
+    """Make the rows that `data` needs."""
+    node = 0
+    for byte in data:
+        if not _rows[node]:
+            _make_row(node)
+        node = _rows[node][byte][0]
 
 
 def huffman_encode(data: bytes) -> bytes:
