@@ -167,14 +167,12 @@ class HTTP2Exchange(Exchange):
             self._remaining = 0
             self.bytes_sent += size
             return self._sender.room(self._out)
+        if size and size == remaining and not bodiless:
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.begin(self._out, block, chunk)
         self._sender.send_head(self._out, block, ends=ends)
-        if not size:
-            return self._sender.room(self._out)
-        if size != remaining or bodiless:
-            return self.write(chunk)
-        self._remaining = 0
-        self.bytes_sent += size
-        return self._sender.write(self._out, chunk)
+        return self.write(chunk) if size else self._sender.room(self._out)
 
     def _encode(
         self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
