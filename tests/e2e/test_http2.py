@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h2.connection
 import h2.events
 import pytest
 import tornado.web
@@ -19,6 +17,7 @@ from websockets.asyncio.client import connect
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.proxyheaders import TrustPolicy
+from tests.e2e.asker import Asker
 from tests.e2e.proxies import haproxy_http, nghttpx
 from tests.e2e.site import address_of, answer, fetch, program, serve
 from tests.http2.bridge import H2Client
@@ -148,62 +147,6 @@ async def test_h2load_loses_nothing(secure: bool, pair: Any) -> None:
         url = f"http{'s' if secure else ''}://{host}:{port}/"
         shown = await run(program("h2load"), "-n", "400", "-c", "4", "-m", "32", url)
     assert b"400 succeeded, 0 failed, 0 errored, 0 timeout" in shown
-
-
-class Asker:
-    """A client that keeps eight requests in flight until it is told that it is enough.
-
-    Args:
-        reader: What the server sends.
-        writer: Where the client sends.
-    """
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.connection = h2.connection.H2Connection()
-        self.connection.initiate_connection()
-        self.open: set[int] = set()
-        self.answered = 0
-        self.last = 2**31
-
-    def ask(self) -> None:
-        """Ask for more, as long as the server takes it."""
-        while len(self.open) < 8 and self.last == 2**31:
-            stream = self.connection.get_next_available_stream_id()
-            fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
-            self.connection.send_headers(stream, fields, end_stream=True)
-            self.open.add(stream)
-        self.writer.write(self.connection.data_to_send())
-
-    async def keep_asking(self) -> None:
-        """Ask until the server closes; whatever it has not answered may be asked elsewhere."""
-        self.ask()
-        while data := await self.reader.read(65536):
-            while data:
-                size = 9 + int.from_bytes(data[:3], "big")
-                if len(data) < size:
-                    data += await self.reader.read(65536)
-                    continue
-                self.take(data[:size])
-                data = data[size:]
-            self.ask()
-
-    def take(self, frame: bytes) -> None:
-        """Act on a frame; on GOAWAY by hand, since the library takes every one for the end."""
-        if frame[3] == 7:
-            last, code = struct.unpack_from(">II", frame, 9)
-            assert code == 0
-            if last != 2**31 - 1:
-                self.last = last
-                self.open = {each for each in self.open if each <= last}
-            return
-        for event in self.connection.receive_data(frame):
-            if isinstance(event, h2.events.StreamEnded):
-                self.open.discard(event.stream_id)
-                self.answered += 1
-            elif isinstance(event, h2.events.StreamReset):
-                assert event.stream_id > self.last
-            assert not isinstance(event, h2.events.ConnectionTerminated)
 
 
 @on_both_loops
