@@ -129,6 +129,19 @@ def _idle(case: IdleCase, results: dict[str, dict[str, float]]) -> list[str]:
     return lines
 
 
+def _beside(results: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    rows = [
+        [server, name, f"{row['median_ms']:.2f}", f"{row['p99_ms']:.2f}"]
+        for server, priorities in results.items()
+        for name, row in priorities.items()
+    ]
+    return [
+        "## First byte of a small answer beside a large one (`http2-beside`)",
+        "",
+        *_table(["server", "priority", "median ms", "p99 ms"], rows),
+    ]
+
+
 def _stream(results: dict[str, dict[str, float]]) -> list[str]:
     rows = [
         [name, *(f"{row[way]:.1f}" for way in ("upload", "download"))]
@@ -200,6 +213,8 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     for case in IDLES:
         if case.name in results["idle"]:
             lines += _idle(case, results["idle"][case.name])
+    if "beside" in results:
+        lines += _beside(results["beside"])
     if "stream" in results:
         lines += _stream(results["stream"])
     if "linear" in results:

@@ -293,6 +293,24 @@ HTTP2_PATHS = replace(
     varied=True,
 )
 
+HTTP2_DOWNLOAD = replace(
+    HTTP2_ALIKE,
+    name="download",
+    about="answers of 1 MiB over HTTP/2",
+    answer_bytes=MIB,
+    connections=1,
+    streams=100,
+)
+HTTP2_UPLOAD = replace(
+    HTTP2_ALIKE,
+    name="upload",
+    about="POST of 1 MiB over HTTP/2",
+    request="http2-upload",
+    body_bytes=MIB,
+    connections=1,
+    streams=100,
+)
+
 # --- suites ----------------------------------------------------------------------------------
 
 HTTP_SERVERS = (
@@ -455,6 +473,13 @@ SUITES = (
         ),
     ),
     Suite(
+        "http2-bodies",
+        "100 streams of 1 MiB over HTTP/2; nginx hands what it reads to a second listener of its own",
+        (EDGESERVER, EDGESERVER_ASGI, EDGESERVER_ASGI_COMPILED, NGINX, GRANIAN),
+        (HTTP2_DOWNLOAD, HTTP2_UPLOAD),
+        ("nginx", "granian"),
+    ),
+    Suite(
         "wsgi",
         "A WSGI application in threads",
         (EDGESERVER_WSGI, GRANIAN_WSGI, GUNICORN, WAITRESS),
@@ -499,6 +524,15 @@ IDLES = (
         6.0,
     ),
     IdleCase(
+        "http2-idle",
+        "Memory per idle HTTP/2 connection after three browser-like requests",
+        (EDGESERVER, EDGESERVER_COMPILED, EDGESERVER_ASGI, NGINX, GRANIAN, HYPERCORN),
+        HTTP2_ALIKE,
+        12.0,
+        few=200,
+        many=1200,
+    ),
+    IdleCase(
         "tls-idle",
         "Memory per idle TLS connection after one browser-like request",
         TLS_SERVERS,
@@ -528,6 +562,8 @@ STREAM_SERVERS = (
     TORNADO_WEB,
 )
 STREAM_LIMIT_MIB = 8.0
+
+BESIDE_SERVERS = (EDGESERVER_ASGI, NGINX, GRANIAN)
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
@@ -571,6 +607,7 @@ COUNTED = (
 PARTS = (
     *(suite.name for suite in SUITES),
     *(case.name for case in IDLES),
+    "http2-beside",
     "stream",
     "linear",
     "hostile",
@@ -579,5 +616,6 @@ PARTS = (
 # What one issue asks for, by one name.
 GROUPS = {
     "all-tls": ("tls", "tls-handshake", "tls-download", "tls-idle", "tls-idle-download"),
+    "all-http2": ("http2", "http2-bodies", "http2-idle", "http2-beside"),
     "hosting": ("asgi", "wsgi", "tornado", "websocket", "stream"),
 }

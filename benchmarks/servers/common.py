@@ -13,6 +13,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 CLIENT_TARGET = "/client"
+LARGE_TARGET = "/large"
 # The two proxies that stand right of the client in requests/browser.txt and requests/varied.txt.
 PROXIES = ("10.20.0.7", "10.30.0.9")
 KEEP_ALIVE_SECONDS = 600
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--no-http2", action="store_true", help="edgeserver: HTTP/1 alone")
     options.add_argument("--closes", action="store_true", help="every request says it is the last")
     options.add_argument("--backlog", type=int, default=BACKLOG, help="edgeserver: of its socket")
-    options.add_argument("--app", choices=("app", "echo", "stream"), default="app")
+    options.add_argument("--app", choices=("app", "echo", "stream", "beside"), default="app")
     return options
 
 

@@ -19,6 +19,7 @@ import asgi_app
 app = asgi_app.app
 echo = asgi_app.echo
 stream = asgi_app.stream
+beside = asgi_app.beside
 trusted = [common.HOST, *common.PROXIES]
 proxied_app = wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)
 proxied_echo = wrap_asgi_with_proxy_headers(echo, trusted_hosts=trusted)

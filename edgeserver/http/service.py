@@ -78,6 +78,7 @@ class HTTPService:
         take_request: The delegate's, where it `TakesRequests` and each is given to it as it came;
             else None.
         keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
+        serves_websockets: Whether what is behind the delegate may accept a WebSocket.
         believed: Who is believed where a listener has nobody of its own.
         budget: What is held of bodies and messages, over all connections.
         batch: Has the answers of one turn of the event loop leave together.
@@ -124,6 +125,7 @@ class HTTPService:
             None if limits.decompress_request else getattr(taking, "take_request", None)
         )
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.serves_websockets = bool(getattr(delegate, "serves_websockets", False))
         self.decompresses = limits.decompress_request
         self.believed = TrustSource(trust)
         self.access_log = access_log

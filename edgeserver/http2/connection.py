@@ -102,6 +102,7 @@ from edgeserver.http2.limits import (
     IDLE_FRAMES,
     IDLE_FRAMES_PER_ANSWER,
     IDLE_FRAMES_PER_S,
+    IDLE_FRAMES_PER_WRITE,
     MAX_BLOCK_BYTES,
     OPENED_IN_A_ROW,
     RESETS_PER_S,
@@ -173,6 +174,7 @@ class HTTP2Connection(asyncio.Protocol):
         "_kept_fields",
         "_last_id",
         "_last_served",
+        "_left",
         "_opened",
         "_past",
         "_peer",
@@ -238,6 +240,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._closing = False
         self._eof = False  # whether the peer has closed its half
         self._reading_paused = False
+        self._left = False  # whether it is the application's, for its WebSockets
         self._farewell = Farewell()
 
     # What the transport says.
@@ -338,7 +341,8 @@ class HTTP2Connection(asyncio.Protocol):
             stream.cut()
         self.sender.output.release()
         self._buffer = b""
-        self._service.closed(self)
+        if not self._left:
+            self._service.closed(self)
 
     # The loop.
 
@@ -786,8 +790,10 @@ class HTTP2Connection(asyncio.Protocol):
         check_reset(stream_id, payload)
         stream = self._streams.get(stream_id)
         if stream is not None:
+            half_closed = stream.is_detached and stream.out.complete  # the rest is good manners
             self._end_stream(stream, reset=False)
-            self._count_reset()
+            if not half_closed:
+                self._count_reset()
         elif stream_id > self._last_id or not stream_id & 1:
             raise HTTP2Error(
                 PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}", "RFC 9113 section 6.4"
@@ -872,6 +878,10 @@ class HTTP2Connection(asyncio.Protocol):
         self._send_reset(stream.stream_id, code)
         self._end_stream(stream, reset=True)
         self._count_reset()
+
+    def tunnel_wrote(self) -> None:
+        """Called when something was written to a WebSocket; see `StreamHost`."""
+        self._idle_frames.earn(IDLE_FRAMES_PER_WRITE)
 
     def _break_stream(self, stream: Stream, code: int, reason: str, rfc: str = "") -> None:
         """Reset a stream whose peer has broken a rule."""
@@ -989,8 +999,8 @@ class HTTP2Connection(asyncio.Protocol):
 
     @property
     def exchanges(self) -> Sequence[HTTP2Exchange]:
-        """The exchanges of all streams."""
-        return [stream.exchange for stream in self._streams.values()]
+        """The exchanges of all streams that are still HTTP's."""
+        return [each.exchange for each in self._streams.values() if not each.is_detached]
 
     @property
     def next_deadline(self) -> float:
@@ -1062,14 +1072,28 @@ class HTTP2Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection, idle or busy, without waiting for the application."""
         transport = self.transport
-        if transport is None:
+        if transport is None or self._left:
             return
-        if not self._streams and not transport.get_write_buffer_size():
+        tunnels = [each.tunnel for each in self._streams.values() if each.is_detached]
+        if tunnels:
+            self._leave([tunnel.get_protocol() for tunnel in tunnels if tunnel is not None])
+        elif not self._streams and not transport.get_write_buffer_size():
             if not self._closing:
                 self.sender.send(render_goaway(self._last_served, NO_ERROR))
                 self._shut()
         else:
             self.abort()
+
+    def _leave(self, protocols: list[asyncio.BaseProtocol]) -> None:
+        """Leave the server: the connection goes on as its WebSockets, the application's."""
+        self._left = True
+        self._say_last()
+        for stream in list(self._streams.values()):
+            if not stream.is_detached:
+                self.reset_stream(stream, CANCEL)
+        self._service.detached(self, protocols[0])
+        for protocol in protocols[1:]:
+            self._service.connections.add_detached(protocol)
 
     def drain(self) -> None:
         """Let what is in flight finish, and close the connection then.

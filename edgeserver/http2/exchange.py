@@ -23,8 +23,10 @@ from edgeserver.http2.answer_fields import (
     encode_trailer_block,
     known_field,
 )
+from edgeserver.http2.extended_connect import NOT_IN_ANSWER
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
+from edgeserver.http2.hpack.tables import Field
 from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
@@ -36,6 +38,12 @@ VERSION: Final = "HTTP/2"
 
 UNSAID: Final = -1
 """What remains of a body of which nothing has been said, because no head was written."""
+
+UPGRADED: Final = -2
+"""The same of a request that has become a WebSocket."""
+
+NOT_UPGRADED: Final = 501
+"""What a handshake is told where the application has answered as if it were any request."""
 
 _statuses: Final[dict[int, bytes]] = {code: encode_status(code) for code in range(100, 600)}
 
@@ -59,7 +67,7 @@ class HTTP2Exchange(Exchange):
         guard: Keeps the stream counted until the application has let the exchange go.
     """
 
-    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared")
+    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared", "upgrades")
 
     # What few requests have stands on the class.
     expects_continue = False
@@ -89,9 +97,25 @@ class HTTP2Exchange(Exchange):
         self.lines = self._head_lines = head.lines
         self.status = self.bytes_sent = 0
         self.state = FRESH
+        self.upgrades = False
         self._bodiless = False  # whether the answer has no body whatever is written
         self._remaining: int | None = UNSAID  # of the body that was declared; None without one
         self._headers = self._close_callback = None
+
+    def begin_handshake(self, lines: list[Field]) -> None:
+        """Have the request be the handshake of a WebSocket, whose fields are `lines`.
+
+        Source: RFC 6455 section 4.1: "The method of the request MUST be GET".
+        """
+        self.upgrades = True
+        self.method = "GET"
+        self.fields = self._head_fields = dict(lines)
+        self.lines = self._head_lines = lines if len(lines) != len(self.fields) else None
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether its 101 was written."""
+        return self._remaining == UPGRADED
 
     # HTTPConnection.
 
@@ -116,6 +140,9 @@ class HTTP2Exchange(Exchange):
             status = encode_status(code)
         if code < 200:
             return self._write_informational(code, status, headers)
+        if self.upgrades and code < 300:
+            # RFC 8441 section 5: a 2xx would say that it is a WebSocket now.
+            code, status = NOT_UPGRADED, _statuses[NOT_UPGRADED]
         remaining = None
         dated = False
         fields: list[AnswerField] = []
@@ -167,14 +194,12 @@ class HTTP2Exchange(Exchange):
             self._remaining = 0
             self.bytes_sent += size
             return self._sender.room(self._out)
+        if size and size == remaining and not bodiless:
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.begin(self._out, block, chunk)
         self._sender.send_head(self._out, block, ends=ends)
-        if not size:
-            return self._sender.room(self._out)
-        if size != remaining or bodiless:
-            return self.write(chunk)
-        self._remaining = 0
-        self.bytes_sent += size
-        return self._sender.write(self._out, chunk)
+        return self.write(chunk) if size else self._sender.room(self._out)
 
     def _encode(
         self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
@@ -228,6 +253,8 @@ class HTTP2Exchange(Exchange):
         )
 
     def _write_informational(self, code: int, status: bytes, headers: Any) -> asyncio.Future[None]:
+        if code == 101 and self.upgrades:
+            return self._accept(headers)
         if code == 101:
             # RFC 9113 section 8.6: HTTP/2 "does not support the 101 (Switching Protocols)".
             raise ValueError("a 101 answer cannot be sent over HTTP/2: nothing can be upgraded")
@@ -236,6 +263,22 @@ class HTTP2Exchange(Exchange):
         block = b"".join([begin, status, *[field.literal for field in fields]])
         if code == 100:
             self.expects_continue = False
+        self._sender.send_head(self._out, block, ends=False)
+        return self._sender.room(self._out)
+
+    def _accept(self, headers: Any) -> asyncio.Future[None]:
+        """Write what a WebSocket's 101 is over HTTP/2: a 200 whose body has no end yet."""
+        fields = [
+            field
+            for field in _checked(headers)
+            if field.kind not in (LENGTH, DROPPED) and field.name != NOT_IN_ANSWER
+        ]
+        dated = any(field.kind == DATE for field in fields)
+        block = self._encode(_statuses[200], fields, None, dated)
+        self.status = 200
+        self.state = OPEN
+        self._remaining = UPGRADED
+        self.bytes_sent += len(block)
         self._sender.send_head(self._out, block, ends=False)
         return self._sender.room(self._out)
 
@@ -261,6 +304,8 @@ class HTTP2Exchange(Exchange):
         if remaining is not None:
             if remaining == UNSAID:
                 self._break("write() was called before write_headers()")
+            if remaining == UPGRADED:
+                self._break("the request is a WebSocket by now: write to what it was detached to")
             if size > remaining:
                 self._break("Tried to write more data than Content-Length")
             self._remaining = remaining - size
@@ -278,6 +323,8 @@ class HTTP2Exchange(Exchange):
             return
         remaining = self._remaining
         if remaining and not self._bodiless:
+            if remaining == UPGRADED:
+                return
             if remaining == UNSAID:
                 self._break("finish() was called before write_headers()")
             self._break(f"Tried to write {remaining} bytes less than Content-Length")

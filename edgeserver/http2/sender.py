@@ -117,6 +117,20 @@ class FrameSender(Flushed):
         if ends:
             self._complete(out)
 
+    def begin(self, out: Outgoing, block: bytes, data: bytes) -> asyncio.Future[None]:
+        """Have a header block leave, and its first DATA; see `write`."""
+        size = len(block)
+        if size > MAX_FRAME_BYTES or self._closed or out.complete:
+            self.send_head(out, block, ends=False)
+            return self.write(out, data)
+        self.output.send(headers_header(size, out.stream_id) + block)
+        out.add(data)
+        self._queued += len(data)
+        self.waiting[out.stream_id] = out
+        if not (self._corked or self._planned):
+            self.flush_soon()
+        return self.room(out)
+
     def send_whole(self, out: Outgoing, block: bytes, data: bytes) -> bool:
         """Have a whole short answer leave, head and DATA and end; say whether it could.
 
