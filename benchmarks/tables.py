@@ -469,6 +469,7 @@ STREAM_LIMIT_MIB = 8.0
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
+_CLOSING = replace(BROWSER, name="closing", request="browser-close", closes=True)
 _FRESH = replace(VARIED, proxied=False)
 _ASGI = "serve_edgeserver_asgi"
 
@@ -487,6 +488,8 @@ COUNTED = (
     Counted("varied", VARIED.about, VARIED),
     Counted("asgi", "browser to a bare ASGI application", BROWSER, script=_ASGI),
     Counted("asgi varied", "varied to a bare ASGI application", VARIED, script=_ASGI),
+    Counted("connection", "a connection with one request, which closes it", _CLOSING),
+    Counted("asgi connection", "the same to a bare ASGI application", _CLOSING, script=_ASGI),
     Counted("tls", "browser over an open TLS connection", TLS_BROWSER),
     *_counted_policies("off", "proxy headers off"),
     *_counted_policies("listed", "a TrustPolicy that lists the peer", "--trust", "listed"),
@@ -496,6 +499,9 @@ COUNTED = (
     Counted("varied metered", "varied, counted for metrics", VARIED, ("--metered",)),
     Counted("asgi metered", "asgi, counted for metrics", BROWSER, ("--metered",), script=_ASGI),
     Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
+    Counted(
+        "asgi handshake", "the same to a bare ASGI application", TLS_FULL, (), _ASGI, "bytecodes"
+    ),
 )
 
 PARTS = (
