@@ -88,6 +88,12 @@ EDGESERVER_ASGI = Server(
     "edgeserver's ASGI adapter on uvloop, a bare ASGI application",
     modules=("uvloop", "edgeserver.adapters.asgi"),
 )
+EDGESERVER_ASGI_COMPILED = replace(
+    EDGESERVER_ASGI,
+    name="edgeserver-asgi-compiled",
+    about="the same from the wheel that `make wheel` makes",
+    compiled=True,
+)
 EDGESERVER_WSGI = Server(
     "edgeserver-wsgi",
     "serve_edgeserver_wsgi.py",
@@ -165,6 +171,26 @@ EDGESERVER_STREAM = _bodies(
 )
 TORNADO_STREAM = _bodies(
     TORNADO, "tornado-stream", "count", "a delegate of Tornado's that counts the bytes"
+)
+_SLOW = ("--busy-us", "300")
+# What a special road brings: the same without it.
+STREAM_WITHOUT_BULK = replace(
+    EDGESERVER_STREAM,
+    name="edgeserver-no-bulk",
+    about="the same without bulk reading",
+    options=(*EDGESERVER_STREAM.options, "--without", "bulk"),
+)
+EDGESERVER_SLOW = replace(
+    EDGESERVER,
+    name="edgeserver-slow",
+    about="a callback that is busy for 300 µs before it answers",
+    options=_SLOW,
+)
+SLOW_WITHOUT_RULE = replace(
+    EDGESERVER_SLOW,
+    name="edgeserver-slow-batched",
+    about="the same whose answers wait for each other all the same",
+    options=(*_SLOW, "--without", "slow-turn"),
 )
 
 
@@ -311,6 +337,20 @@ SUITES = (
         (Target("upload", "edgeserver-stream", "bare-count", 1.4),),
     ),
     Suite(
+        "bulk",
+        "1 MiB uploads with bulk reading and without",
+        (EDGESERVER_STREAM, STREAM_WITHOUT_BULK),
+        (UPLOAD,),
+        ("edgeserver-no-bulk",),
+    ),
+    Suite(
+        "slow-turn",
+        "Answers of 300 µs each that leave at once, and that wait for each other up to 1 ms",
+        (EDGESERVER_SLOW, SLOW_WITHOUT_RULE),
+        (MINIMAL,),
+        ("edgeserver-slow-batched",),
+    ),
+    Suite(
         "upload-buffered",
         "1 MiB uploads to something that wants the body whole",
         (BARE_JOIN, EDGESERVER, TORNADO, AIOHTTP),
@@ -375,6 +415,7 @@ SUITES = (
         (
             FLOOR,
             EDGESERVER_ASGI,
+            EDGESERVER_ASGI_COMPILED,
             GRANIAN,
             UVICORN,
             UVICORN_ZTTP,
@@ -383,13 +424,15 @@ SUITES = (
             SOCKETIFY,
         ),
         (BROWSER, VARIED),
-        ("edgeserver-asgi", "uvicorn", "uvicorn-zttp", "granian", "fastpysgi"),
+        ("floor", "uvicorn", "granian", "fastpysgi"),
         (
             # On 3.12 and newer the application's first step needs no turn of the loop.
-            Target("browser", "edgeserver-asgi", "uvicorn", 0.8, before=(3, 12)),
-            Target("browser", "edgeserver-asgi", "uvicorn", 0.7, since=(3, 12)),
-            Target("browser", "edgeserver-asgi", "granian", 1.0, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "floor", 2.3, before=(3, 12)),
+            Target("browser", "edgeserver-asgi", "floor", 2.1, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "granian", 0.75),
             Target("browser", "edgeserver-asgi", "fastpysgi", 1.0, since=(3, 12)),
+            Target("varied", "edgeserver-asgi", "granian", 0.85),
+            Target("varied", "edgeserver-asgi-compiled", "granian", 0.7),
         ),
     ),
     Suite(
@@ -423,7 +466,7 @@ SUITES = (
         ("edgeserver-asgi", "uvicorn", "tornado-web"),
         (
             Target("small", "edgeserver-asgi", "uvicorn", 1.0),
-            Target("large", "edgeserver-asgi", "uvicorn", 1.0),
+            Target("large", "edgeserver-asgi", "uvicorn", 0.8),
         ),
     ),
 )

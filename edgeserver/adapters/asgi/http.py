@@ -349,7 +349,7 @@ class HTTPCycle:
         finally:
             self._complete_answer()
 
-    def _take_other(self, kind: str, message: Any) -> Awaitable[object] | None:
+    def _take_other(self, kind: Any, message: Any) -> Awaitable[object] | None:
         """Take what is neither the start nor a piece of the body in its place."""
         stage = self.stage
         if stage == DONE:
