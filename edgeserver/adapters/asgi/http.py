@@ -51,7 +51,6 @@ from edgeserver.adapters.leaving import comes_of_leaving, describe, why_cut
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPHeaders,
-    HTTPMessageDelegate,
     RequestStartLine,
     ResponseStartLine,
 )
@@ -73,8 +72,11 @@ UNHEARD_SENDS: Final = 64
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
-class HTTPCycle(HTTPMessageDelegate):
+class HTTPCycle:
     """The life of one request: what the server tells it, and what the application does.
+
+    It is an `HTTPMessageDelegate` by what it has: compiled, a class of its own is laid out as a
+    struct, and one that inherits from what is not compiled is not.
 
     Args:
         application: What is called.
@@ -347,7 +349,7 @@ class HTTPCycle(HTTPMessageDelegate):
         finally:
             self._complete_answer()
 
-    def _take_other(self, kind: str, message: Any) -> Awaitable[object] | None:
+    def _take_other(self, kind: Any, message: Any) -> Awaitable[object] | None:
         """Take what is neither the start nor a piece of the body in its place."""
         stage = self.stage
         if stage == DONE:

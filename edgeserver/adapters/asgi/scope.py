@@ -38,6 +38,12 @@ KEPT_TARGET: Final = 256
 
 _NOTHING: Final[dict[str, Any]] = {}
 
+_EXTENSIONS: Final[dict[str, Any]] = {
+    "http.response.early_hint": _NOTHING,
+    "http.response.trailers": _NOTHING,
+    "edgeserver": None,
+}
+
 
 class ScopeBasis:
     """What does not change from request to request of a connection, worked out once.
@@ -68,11 +74,10 @@ class ScopeBasis:
     )
 
     def __init__(self, connection: HTTPConnection) -> None:
-        context = connection.context
-        self.client: tuple[str, int] = (context.peer, context.peer_port or 0)
-        self.peer: tuple[str, int | None] = self.client
-        if context.peer_port is None:
-            self.peer = (context.peer, None)
+        info = connection.context.info
+        host, port = info.peer, info.peer_port
+        self.peer: tuple[str, int | None] = (host, port)
+        self.client: tuple[str, int] = (host, port or 0)
         self.server = _server(connection.local_address)
         self.loop = asyncio.get_running_loop()
         # The client that `client` and the template show; most requests of a connection share it.
@@ -97,13 +102,9 @@ class ScopeBasis:
             "extensions": None,
         }
         # What `extensions` holds, and what its "edgeserver" does; both are copied.
-        self._extensions: dict[str, Any] = {
-            "http.response.early_hint": _NOTHING,
-            "http.response.trailers": _NOTHING,
-            "edgeserver": None,
-        }
-        if context.tls is not None:
-            self._extensions["tls"] = _tls_extension(context.tls)
+        self._extensions = _EXTENSIONS
+        if info.tls is not None:
+            self._extensions = {**_EXTENSIONS, "tls": _tls_extension(info.tls)}
         self._edge: dict[str, Any] = {"peer": self.peer, "client": None, "explain": None}
         # All requests of a server have ids, or none has.
         self._has_ids = connection.request_id is not None
