@@ -41,6 +41,9 @@ __all__ = [
 SERVED_S: Final = 5.0
 """A worker that has served for so long is replaced at once, however it ended."""
 
+KILLED_S: Final = 1.0
+"""So is one that has served for so long and was killed by somebody else."""
+
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 30.0
 
@@ -581,11 +584,15 @@ class Supervisor:
             self._exit_code = code if code in (EXIT_USAGE, EXIT_START) else EXIT_START
             self._stop(now_s)
             return
-        if worker.stage == SERVING and now_s - worker.served_s >= SERVED_S:
+        # Whoever kills a process from outside says nothing about the application.
+        was_killed = code == -signal.SIGKILL
+        served_s = now_s - worker.served_s if worker.stage == SERVING else 0.0
+        if served_s >= SERVED_S:
             place.short_lives, delay_s = 0, 0.0
+        elif was_killed and served_s >= KILLED_S:
+            delay_s = 0.0
         else:
-            # Whoever kills a process from outside says nothing about the application.
-            delay_s = self._delay(place, counts=code != -signal.SIGKILL)
+            delay_s = self._delay(place, counts=not was_killed)
         place.due_s = now_s + delay_s
         if delay_s > FIRST_DELAY_S and self._is_anybody_serving():
             self._actions.append(Drop(place.number))  # clients go to the others

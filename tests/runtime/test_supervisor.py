@@ -198,11 +198,24 @@ def test_kills_from_outside_are_no_crash_loop() -> None:
     talk.ends(102, -9)
     for pid in range(103, 110):
         talk.ready(pid)
-        talk.passes(1)
+        talk.passes(0.9)
         talk.ends(pid, -9)
         assert talk.said[-1].endswith("was killed by signal 9; starting it again in 0.5 s")
         talk.passes(0.5)
     assert talk.did == [Start(2)] * 8
+
+
+def test_who_is_killed_after_a_second_is_replaced_at_once() -> None:
+    """That one has served; one that ends by itself so early still has to wait."""
+    talk = serving()
+    talk.passes(1)
+    talk.ends(102, -9)
+    assert talk.did == [Start(2)]
+    assert talk.said[-1] == "worker 2 (pid 102) was killed by signal 9; starting it again at once"
+    talk.ready(103)
+    talk.passes(1)
+    talk.ends(103, 1)
+    assert talk.said[-1].endswith("ended with code 1; starting it again in 0.5 s")
 
 
 def test_crashes_of_different_workers_do_not_add_up() -> None:
