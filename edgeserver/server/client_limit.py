@@ -119,6 +119,19 @@ class ClientCounts:
             self._open[key] = count + 1
         return key
 
+    def adopt(self, name: str | None) -> bytes:
+        """Count a connection in that was there before anybody counted; return its client's key.
+
+        Args:
+            name: The peer, or whom its PROXY prelude names.
+        """
+        if not name or name.startswith(UNIX) or self._exempt(name):
+            return NOBODY
+        key = address_key(name)
+        if key:
+            self._open[key] = self._open.get(key, 0) + 1
+        return key
+
     def leave(self, key: bytes) -> None:
         """Count a connection out."""
         if key:
@@ -150,6 +163,22 @@ class ConnectionGate:
         if key:
             self._keys[connection] = key
         return key is not None
+
+    def set_most(self, most: int) -> None:
+        """Have a client have so many from now on; those that are open stay."""
+        self._clients.most = most
+
+    def adopt(self, connection: object, info: Any) -> None:
+        """Count a connection in that was there before this gate, if it is anybody's.
+
+        Args:
+            connection: The connection.
+            info: Its ends, a `ConnectionInfo`.
+        """
+        source = None if info.prelude is None else info.prelude.source
+        key = self._clients.adopt(source or info.peer)
+        if key:
+            self._keys[connection] = key
 
     def leave(self, connection: object) -> None:
         """Count a connection out, if it was counted in."""
