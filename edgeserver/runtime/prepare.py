@@ -173,7 +173,16 @@ def _tls_options(request: TLSRequest) -> dict[str, Any]:
     if request.development:
         from edgeserver.tls.devcerts import ensure_dev_certificates
 
-        made = ensure_dev_certificates(DEV_DIRECTORY)
+        try:
+            made = ensure_dev_certificates(DEV_DIRECTORY)
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise ConfigurationError(
+                f"--dev-tls: {DEV_DIRECTORY}: {error.__cause__.strerror}; start it in a directory"
+                " that this user may write to, or make them elsewhere with edgeserver certs dev"
+                " --out DIR, and give --certfile and --keyfile"
+            ) from error
         options |= {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
     if request.password_file is not None:
         options["password"] = _PasswordFile(request.password_file)

@@ -23,6 +23,9 @@ __all__ = ["ClientCounts", "ConnectionGate", "CountedHandshake", "DetachedCounts
 NOBODY: Final = b""
 """The key of a connection that counts for no client."""
 
+PER_CLIENT: Final = "max-connections-per-client"
+"""Why a connection is closed, as counters say it: the setting."""
+
 SWEEP_FROM: Final = 64
 """Clients with detached connections that are remembered before it is looked who still has any."""
 
@@ -72,14 +75,20 @@ class ClientCounts:
         most: How many one client may have.
         exempt: Whether the connections of an address, such as a listed proxy's, are not counted.
         refusals: What writes the log lines.
+        on_refusal: Called with the setting, for each connection that is closed.
     """
 
-    __slots__ = ("_detached", "_exempt", "_open", "_refusals", "most")
+    __slots__ = ("_detached", "_exempt", "_on_refusal", "_open", "_refusals", "most")
 
     def __init__(
-        self, most: int, exempt: Callable[[str], bool], refusals: RefusalLog | None = None
+        self,
+        most: int,
+        exempt: Callable[[str], bool],
+        refusals: RefusalLog | None = None,
+        on_refusal: Callable[[str], object] | None = None,
     ) -> None:
         self.most = most
+        self._on_refusal = on_refusal
         self._exempt = exempt
         self._refusals = RefusalLog() if refusals is None else refusals
         self._open: dict[bytes, int] = {}
@@ -109,6 +118,8 @@ class ClientCounts:
             refused = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
             refused.set_protocol(asyncio.Protocol())  # whoever asks has not begun, and never will
             refused.abort()
+            if self._on_refusal is not None:
+                self._on_refusal(PER_CLIENT)
             self._refusals.warn(
                 f"connection from {escape(name)} closed: it has {self.most} open already"
                 f" ({spelled('max_connections_per_client')})",

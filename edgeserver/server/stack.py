@@ -142,7 +142,9 @@ class ProtocolStack:
         elif self._gate is not None:
             self._gate.set_most(most)
         else:
-            self._gate = ConnectionGate(ClientCounts(most, self._may_speak))
+            count_shed = self._service.count_shed
+            counts = ClientCounts(most, self._may_speak, on_refusal=count_shed)
+            self._gate = ConnectionGate(counts)
             self._tls.watch_ends(self._gate.leave)
             for connection in self._service.connections.open:
                 self._gate.adopt(connection, connection.admission.info)

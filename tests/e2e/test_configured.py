@@ -279,6 +279,25 @@ def test_a_source_that_changes(site: Path) -> None:
         assert process.wait() == 0
 
 
+def test_a_source_that_is_wrong_at_first(site: Path) -> None:
+    """`--reload` waits for it to be put right."""
+    source = site / "configured.py"
+    source.write_text("def (\n")
+    command = python("-m", "edgeserver", "serve", "--config", "edge.toml", "--reload")
+    with running(command, site) as process:
+        process.wait_for("nothing serves before a source changes (--reload)")
+        for number in range(100):  # the watch may begin a moment later
+            source.write_text(APPLICATION + "#" * number)
+            try:
+                process.wait_for("SIGUSR2: starting again", patience_s=2.0)
+                break
+            except AssertionError:
+                continue
+        process.wait_for("serving configured:app")
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
 def test_a_delay_before_the_drain(site: Path) -> None:
     """After SIGTERM connections are accepted on for a while; a second signal does not wait."""
     with configured(site, "--drain-delay", "1h") as (process, (url, _)):

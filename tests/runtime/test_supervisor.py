@@ -35,7 +35,9 @@ class Talk:
     what was said; `said` all that the operator was told, `told` all that the service manager was.
     """
 
-    def __init__(self, count: int = 2, *, shared: bool = True, **limits: Any) -> None:
+    def __init__(
+        self, count: int = 2, *, shared: bool = True, waits: bool = False, **limits: Any
+    ) -> None:
         self.now_s = 1000.0
         self.said: list[str] = []
         self.rolls: list[bool] = []
@@ -43,7 +45,13 @@ class Talk:
         self.beating = True
         self.fails: str | None = None
         self._limits = Limits(**{"stop_timeout_s": 30.0, **limits})
-        self._supervisor = Supervisor(count, self._limits, shared_queue=shared, jitter=lambda: 0.5)
+        self._supervisor = Supervisor(
+            count,
+            self._limits,
+            shared_queue=shared,
+            waits_for_change=waits,
+            jitter=lambda: 0.5,
+        )
         self._did: list[Action] = []
         self._pids = iter(range(101, 1000))
         self._take(self._supervisor.begin(self.now_s))
@@ -238,6 +246,39 @@ def test_the_queue_of_an_empty_place_is_closed() -> None:
     talk.ready(104)
     talk.ends(104, 1)
     assert Drop(2) in talk.did
+
+
+@pytest.mark.parametrize("code", [2, 3, -11])
+def test_a_start_that_fails_while_sources_are_watched(code: int) -> None:
+    """Nothing ends: a change has it tried again, as often as it takes; TERM still ends it."""
+    talk = Talk(2, waits=True)
+    for pid in (101, 102):
+        talk.ends(pid, code)
+        assert talk.said[-1].endswith("; nothing serves before a source changes (--reload)")
+        talk.passes(60)
+        assert Exit(3) not in talk.did
+        talk.asks(signal.SIGUSR2)
+        assert talk.did == [Start(1)]
+    talk.ready(103).ready(104)
+    assert Announce("wsgi") in talk.did
+    talk.asks(signal.SIGUSR2)
+    assert talk.said[-1] == "SIGUSR2: replacing the workers, one after the other"
+
+
+def test_workers_that_cannot_start_again_while_sources_are_watched() -> None:
+    """It holds after they have served, too, for all of them."""
+    talk = serving(waits=True)
+    for pid in (101, 102):
+        talk.ends(pid, 1)
+    talk.passes(1)
+    for pid in (103, 104):
+        talk.ends(pid, 3)
+    assert talk.said[-1].endswith("; nothing serves before a source changes (--reload)")
+    assert StopListening() not in talk.did
+    talk.passes(60)
+    talk.asks(signal.SIGUSR2)
+    assert talk.did == [Start(1), Start(2)]
+    assert talk.rolls == [True]
 
 
 def test_a_replacement_that_cannot_start() -> None:

@@ -12,6 +12,7 @@ from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.netutil import bind_sockets
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.support.counters import ROW_BYTES, CounterRow
 from tests.e2e.site import address_of, answer, connected, fetch, serve, tell
 from tests.loops import on_both_loops
 from tests.tls import pki
@@ -185,9 +186,12 @@ async def test_connections_that_are_open_count() -> None:
     """A limit of one client's connections holds for those from before, and goes again."""
     async with serve() as server, connected(address_of(server)) as first:
         await first.ask()
+        row = CounterRow(bytearray(ROW_BYTES))
+        server.count_into(row)
         server.set_limits(max_connections_per_client=1)
         with pytest.raises((ConnectionError, EOFError)):
             await fetch(address_of(server))
+        assert row.read() == {("shed_total", "max-connections-per-client"): 1}
         server.set_limits(max_connections_per_client=2)
         assert (await fetch(address_of(server))).status == 200
         server.set_limits(max_connections_per_client=None)
