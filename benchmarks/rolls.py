@@ -59,9 +59,12 @@ class Load:
 
     Args:
         port: The port of 127.0.0.1 that they ask.
+        looks: Whether they look if a kept connection is still open before they use it again; one
+            that is closed without an announcement is a request lost, else.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, looks: bool = False) -> None:
+        self._looks = looks
         self.answered = 0
         self.lost: list[Lost] = []
         self._port = port
@@ -117,6 +120,8 @@ class Load:
                 return
             if kind == "pause":
                 await asyncio.sleep(0.3)
+            if self._looks and reader.at_eof():
+                return  # as every client does that keeps connections
 
 
 @contextlib.asynccontextmanager

@@ -157,13 +157,15 @@ class Site:
         *,
         sock: socket.socket | None = None,
         environ: dict[str, str] | None = None,
+        workers: int = 2,
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run a server until both of its workers serve, and stop it at the end.
+        """Run a server until its workers serve, and stop it at the end.
 
         Args:
             command: What follows `python -m`.
             sock: The listening socket that it inherits.
             environ: More for its environment.
+            workers: How many they are.
 
         Raises:
             RuntimeError: It did not start.
@@ -180,7 +182,7 @@ class Site:
                 start_new_session=True,
             )
         try:
-            if await self.until_new(known, 2, START_S) is None:
+            if await self.until_new(known, workers, START_S) is None:
                 raise RuntimeError(f"{command[0]} did not start: {self.said()[-2000:]}")
             yield process
         finally:

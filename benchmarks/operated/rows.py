@@ -42,7 +42,7 @@ async def _running(
         yield process, port
 
 
-async def _ask(port: int, path: str = "") -> bytes:
+async def ask(port: int, path: str = "") -> bytes:
     """Return the body of one answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -115,7 +115,7 @@ async def stick(peer: Peer, site: Site) -> str:
     async with _running(peer, site, *options) as (_, port):
         known = set(site.workers())
         at_s = time.monotonic()
-        asking = asyncio.create_task(_ask(port, "asleep"))
+        asking = asyncio.create_task(ask(port, "asleep"))
         served_s = await site.until_new(known, 1, LONGEST_S)
         for pid in known & site.living():
             os.kill(pid, signal.SIGKILL)  # it would not stop
@@ -175,7 +175,7 @@ async def rotate(peer: Peer, site: Site) -> str:
     log.unlink(missing_ok=True)
     async with _running(peer, site, *filled(peer.log, file=log)) as (process, port):
         for _ in range(10):
-            await _ask(port)
+            await ask(port)
         log.rename(old)
         if peer.reopen is None:
             return "no"
@@ -186,7 +186,7 @@ async def rotate(peer: Peer, site: Site) -> str:
                 break
         await asyncio.sleep(0.5)
         for _ in range(10):
-            await _ask(port)
+            await ask(port)
     lines = [len(each.read_text().splitlines()) for each in (old, log) if each.exists()]
     return f"yes ({peer.reopen.name}), {sum(lines)} lines of 20"
 
