@@ -17,8 +17,9 @@ The states of the connection:
 - `_closing` is set when nothing is read any more.
 
 The states of a stream are those of RFC 9113 section 5.1. It is in `_streams` until its answer has
-left and its request has come, or it was reset. `_past` remembers the latest of the others: frames
-that cross a RST_STREAM of ours on their way mean nothing.
+left and its request has come, or it was reset. `_past` remembers those that were reset last: frames
+that cross a RST_STREAM of ours on their way mean nothing. `_skipped` remembers which numbers were
+passed over: all others up to `_last_id` are streams that are over.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ from edgeserver.http2.control_frames import (
 from edgeserver.http2.credit import ConnectionCredit
 from edgeserver.http2.errors import (
     CANCEL,
-    COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
@@ -97,9 +97,7 @@ from edgeserver.http2.frames import (
 )
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.head_reader import HeadReader, PendingBlock
-from edgeserver.http2.hpack.decoder import ListTooLongError
 from edgeserver.http2.hpack.encoder import Encoder
-from edgeserver.http2.hpack.primitives import HPACKError
 from edgeserver.http2.limits import (
     IDLE_FRAMES,
     IDLE_FRAMES_PER_ANSWER,
@@ -130,7 +128,13 @@ HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
 KEPT_PAST: Final = 256
-"""How many streams are remembered that are over."""
+"""How many streams are remembered that were reset."""
+
+KEPT_GAPS: Final = 64
+"""How many gaps between the numbers of streams are remembered: clients leave none."""
+
+WHOLE_REQUEST: Final = END_HEADERS | END_STREAM
+"""The flags of HEADERS that are all there is of a request, with nothing in front of its block."""
 
 _LONG: Final = struct.Struct(">I")
 
@@ -182,6 +186,7 @@ class HTTP2Connection(asyncio.Protocol):
         "_service",
         "_settled",
         "_shared",
+        "_skipped",
         "_started",
         "_streams",
         "_unreleased",
@@ -216,7 +221,8 @@ class HTTP2Connection(asyncio.Protocol):
         self._encoder = Encoder()
         self._peer = PeerSettings()
         self._streams: dict[int, Stream] = {}
-        self._past: dict[int, bool] = {}  # streams that are over; whether we have reset them
+        self._past: dict[int, bool] = {}  # streams that were reset; whether by us
+        self._skipped: list[tuple[int, int]] = []  # between which two of the peer's numbers
         # Of streams that the peer has not opened yet; None as long as it has said nothing of any.
         self._priorities: EarlyPriorities | None = None
         self._unreleased = Unreleased()  # reset, and not let go by the application
@@ -295,7 +301,7 @@ class HTTP2Connection(asyncio.Protocol):
         for stream in list(self._streams.values()):
             if stream.reading:
                 stream.cut()
-                self._forget(stream, reset=True)
+                self._forget(stream)
         if not self._streams or not transport.can_write_eof():
             return False  # nothing is owed; or without half-close there is nobody to answer
         self.deadline = self._now() + self._service.limits.write_timeout
@@ -396,7 +402,19 @@ class HTTP2Connection(asyncio.Protocol):
             position = end
             if self._block is None:
                 self._head_deadline = NEVER
-            self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
+                if (
+                    kind == HEADERS
+                    and flags == WHOLE_REQUEST
+                    and self._last_id < stream_id <= MAX_STREAM_ID
+                    and self._settled
+                ):
+                    # Nearly every frame is one of these.
+                    self._take_block(stream_id, data[start:end], True)
+                else:
+                    stream_id &= MAX_STREAM_ID
+                    self._take_frame(kind, flags, stream_id, data, start, end)
+            else:
+                self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
             if self._closing:
                 return
             if position < size and (self._opened >= OPENED_IN_A_ROW or turns.spent()):
@@ -499,23 +517,22 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _take_block(self, stream_id: int, block: bytes, ends: bool) -> None:
         """Act on a whole header block: a request, or the trailers of one."""
-        try:
-            if stream_id > self._last_id and stream_id & 1:
-                self._last_id = stream_id
-                self._take_request(stream_id, block, ends)
-            else:
-                self._take_trailers(stream_id, block, ends)
-        except HPACKError as error:
-            raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
-        except ListTooLongError:
-            raise HTTP2Error(
-                ENHANCE_YOUR_CALM, "a header list of more than twice max_header_size"
-            ) from None
+        last_id = self._last_id
+        if stream_id <= last_id or not stream_id & 1:
+            self._take_trailers(stream_id, block, ends)
+            return
+        if stream_id - last_id > 2:
+            self._skipped.append((last_id, stream_id))
+            if len(self._skipped) > KEPT_GAPS:
+                del self._skipped[0]
+        self._last_id = stream_id
+        self._take_request(stream_id, block, ends)
 
     def _take_request(self, stream_id: int, block: bytes, ends: bool) -> None:
         if (
             self._farewell.said
-            or len(self._streams) + len(self._unreleased) >= self._service.limits.max_streams
+            or len(self._streams) + (len(self._unreleased) if self._unreleased.used else 0)
+            >= self._service.limits.max_streams
         ):
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
@@ -540,32 +557,34 @@ class HTTP2Connection(asyncio.Protocol):
         self._open(stream_id, head, ends)
 
     def _open(self, stream_id: int, head: RequestHead, ends: bool) -> None:
-        stream = self._new_stream(stream_id)
+        admission = self.admission
+        stream = Stream(
+            stream_id,
+            self,
+            self._service,
+            self.sender,
+            admission.info,
+            self._connection_context.copy(),
+        )
         self._streams[stream_id] = stream
         self._last_served = stream_id
         fields = head.fields
         if fields is not self._kept_fields:
             if head.lines is None:
                 self._kept_fields = fields
-                self.admission.remember(fields)
+                admission.remember(fields)
             elif self._kept_fields is not None:
                 self._kept_fields = None
-                self.admission.forget()
+                admission.forget()
         self.deadline = NEVER
         if self._priorities is not None:
             # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
             early = self._priorities.take(stream_id)
             self._prioritize(stream, fields.get(b"priority") if early is None else early)
-        elif b"priority" in fields:
-            self._prioritize(stream, fields[b"priority"])
+        elif head.priority is not None:
+            stream.out.urgency, stream.out.incremental = head.priority
         try:
-            stream.begin(
-                head,
-                ends=ends,
-                admission=self.admission,
-                encoder=self._encoder,
-                shared=self._shared,
-            )
+            stream.begin(head, ends, admission, self._encoder, self._shared)
         except StreamError as error:
             self._streams.pop(stream_id, None)
             self._malformed(stream_id, error)
@@ -607,11 +626,10 @@ class HTTP2Connection(asyncio.Protocol):
         stream = self._streams.get(stream_id)
         if stream is None:
             self._heads.skip(block)
-            was_reset = self._past.get(stream_id)
-            if was_reset:
+            if self._past.get(stream_id):
                 self._count_idle_frame()  # it has crossed our RST_STREAM on the way
                 return
-            if was_reset is None:
+            if not stream_id & 1 or any(low < stream_id < high for low, high in self._skipped):
                 raise HTTP2Error(
                     PROTOCOL_ERROR,
                     f"HEADERS of stream {stream_id} after {self._last_id}",
@@ -846,12 +864,12 @@ class HTTP2Connection(asyncio.Protocol):
 
     def stream_over(self, stream: Stream) -> None:
         """Called when an answer has left that is complete; see `StreamHost`."""
-        self._idle_frames.earn(IDLE_FRAMES_PER_ANSWER)
+        self._idle_frames.earned += IDLE_FRAMES_PER_ANSWER
         if stream.reading:
             # RFC 9113 section 8.1: "a server MAY request that the client abort transmission of a
             # request without error by sending a RST_STREAM with an error code of NO_ERROR".
             self._send_reset(stream.stream_id, NO_ERROR)
-        self._forget(stream, reset=stream.reading)
+        self._forget(stream)
 
     def reset_stream(self, stream: Stream, code: int) -> None:
         """End a stream before its time; see `StreamHost`."""
@@ -882,18 +900,19 @@ class HTTP2Connection(asyncio.Protocol):
         """End a stream that was reset, and count it until the application has let it go."""
         self._unreleased.add(stream.exchange)
         stream.cut()
-        self._forget(stream, reset=reset)
+        self._remember_past(stream.stream_id, reset=reset)
+        self._forget(stream)
 
-    def _forget(self, stream: Stream, *, reset: bool) -> None:
+    def _forget(self, stream: Stream) -> None:
         """Have a stream no more; close the connection if it was the last."""
         self._streams.pop(stream.stream_id, None)
-        self._remember_past(stream.stream_id, reset=reset)
         if stream.withheld:
             self._give_connection_credit(stream.withheld)
             stream.withheld = 0
         if not self._streams and not self._closing:
             self.deadline = self._service.clock.idle_deadline
-            self._close_soon()
+            if self._farewell.said or self._eof:
+                self._close_soon()
 
     def _close_soon(self) -> None:
         """Close the connection, if this was the last of it; not in the middle of anything."""

@@ -21,6 +21,7 @@ from edgeserver.http2.answer_fields import (
     AnswerField,
     answer_field,
     encode_trailer_block,
+    known_field,
 )
 from edgeserver.http2.extended_connect import NOT_IN_ANSWER
 from edgeserver.http2.head import RequestHead
@@ -145,7 +146,9 @@ class HTTP2Exchange(Exchange):
         remaining = None
         dated = False
         fields: list[AnswerField] = []
-        for field in _checked(headers):
+        lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
+        for name, value in lines:
+            field = known_field((name, value)) or answer_field(name, value)
             kind = field.kind
             if kind >= LENGTH:
                 if kind == DROPPED:
@@ -181,26 +184,44 @@ class HTTP2Exchange(Exchange):
         self._remaining = remaining
         self.bytes_sent += len(block)
         ends = (bodiless or (whole and not size)) and not self._trailers
+        if (
+            whole
+            and size
+            and not bodiless
+            and not self._trailers
+            and self._sender.send_whole(self._out, block, chunk)
+        ):
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.room(self._out)
+        if size and size == remaining and not bodiless:
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.begin(self._out, block, chunk)
         self._sender.send_head(self._out, block, ends=ends)
-        if size:
-            return self.write(chunk)
-        return self._sender.room(self._out)
+        return self.write(chunk) if size else self._sender.room(self._out)
 
     def _encode(
         self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
     ) -> bytes:
         """Return the header block of a final head; nothing in it is refused any more."""
         encoder = self._encoder
-        parts = [encoder.begin(), status]
+        parts = [encoder.begin(), status] if encoder.resized else [status]
         for field in fields:
             if field.kind == INDEXED:
-                parts.append(encoder.encode(field.name, field.value))
+                parts.append(encoder.encode(field.pair))
             else:
                 parts.append(field.literal)
         if length is not None:
             parts.append(answer_field(b"content-length", b"%d" % length).literal)
         if not dated:
             parts.append(self._shared.date_block)
+        if self._shared.service.adds_lines:
+            self._add_fields(fields, parts)
+        return b"".join(parts)
+
+    def _add_fields(self, fields: list[AnswerField], parts: list[bytes]) -> None:
+        """Write what the server itself has to say, unless the application has said it."""
         strict = self._shared.strict_transport
         # RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
         if (
@@ -208,7 +229,7 @@ class HTTP2Exchange(Exchange):
             and self.info.tls is not None
             and not any(field.name == b"strict-transport-security" for field in fields)
         ):
-            parts.append(encoder.encode(b"strict-transport-security", strict))
+            parts.append(self._encoder.encode((b"strict-transport-security", strict)))
         ids, request_id = self._shared.service.request_ids, self.request_id
         if (
             ids is not None
@@ -217,7 +238,6 @@ class HTTP2Exchange(Exchange):
         ):
             # Not `answer_field`, which would keep what never comes again.
             parts.append(encode_literal(ids.name, request_id.encode("ascii")))
-        return b"".join(parts)
 
     @property
     def is_blocked(self) -> bool:
@@ -239,7 +259,8 @@ class HTTP2Exchange(Exchange):
             # RFC 9113 section 8.6: HTTP/2 "does not support the 101 (Switching Protocols)".
             raise ValueError("a 101 answer cannot be sent over HTTP/2: nothing can be upgraded")
         fields = [field for field in _checked(headers) if field.kind not in (LENGTH, DROPPED)]
-        block = b"".join([self._encoder.begin(), status, *[field.literal for field in fields]])
+        begin = self._encoder.begin()
+        block = b"".join([begin, status, *[field.literal for field in fields]])
         if code == 100:
             self.expects_continue = False
         self._sender.send_head(self._out, block, ends=False)
@@ -311,7 +332,7 @@ class HTTP2Exchange(Exchange):
         self._close_callback = None
         if not self._out.complete:
             self._out.trailers = self._trailers
-            self._sender.finish(self._out)
+            self._sender.end(self._out)
         self._owner.exchange_done(self)
 
     def set_trailers(self, fields: Any) -> None:

@@ -185,7 +185,6 @@ class Stream:
     def begin(
         self,
         head: RequestHead,
-        *,
         ends: bool,
         admission: Admission,
         encoder: Encoder,
@@ -210,7 +209,11 @@ class Stream:
         self.exchange = HTTP2Exchange(
             self, self._sender, self.out, encoder, shared, self._info, head
         )
-        self.in_request(self._begin, admission, head, ends)
+        self._inside = True
+        try:
+            self._context.run(self._begin, admission, head, ends)
+        finally:
+            self._inside = False
 
     def _begin(self, admission: Admission, head: RequestHead, ends: bool) -> None:
         exchange = self.exchange
@@ -458,12 +461,14 @@ class Stream:
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete, though it may not have left."""
-        self._give_back()
+        if self._share is not None:
+            self._give_back()
         delegate = self._end_reading()
         if delegate is not None:
             # Not at once: the delegate may be in the middle of hearing of its body.
             self._sender.output.loop.call_soon(close_delegate, delegate)
-        self.sent()
+        if not self.is_over:
+            self.sent()
 
     def sent(self) -> None:
         """Called when END_STREAM has left: the stream is over if its answer is complete."""
@@ -473,7 +478,8 @@ class Stream:
                     return
                 self.tunnel.lost(None)
             self.is_over = True
-            self._service.log_access(self.exchange)
+            if self._service.timed:
+                self._service.log_access(self.exchange)
             del self.exchange
             self._host.stream_over(self)
 
