@@ -300,6 +300,7 @@ HTTP2_DOWNLOAD = replace(
     answer_bytes=MIB,
     connections=1,
     streams=100,
+    total=100,
 )
 HTTP2_UPLOAD = replace(
     HTTP2_ALIKE,
@@ -309,6 +310,8 @@ HTTP2_UPLOAD = replace(
     body_bytes=MIB,
     connections=1,
     streams=100,
+    total=100,
+    app="reader",
 )
 
 # --- suites ----------------------------------------------------------------------------------
@@ -474,7 +477,7 @@ SUITES = (
     ),
     Suite(
         "http2-bodies",
-        "100 streams of 1 MiB over HTTP/2; nginx hands what it reads to a second listener of its own",
+        "100 streams of 1 MiB over HTTP/2; nginx hands bodies to another listener of its own",
         (EDGESERVER, EDGESERVER_ASGI, EDGESERVER_ASGI_COMPILED, NGINX, GRANIAN),
         (HTTP2_DOWNLOAD, HTTP2_UPLOAD),
         ("nginx", "granian"),
