@@ -21,7 +21,6 @@ from benchmarks.rounds import Plan, Rounds
 from benchmarks.streaming import run_streaming
 from benchmarks.tables import (
     BESIDE_SERVERS,
-    EDGESERVER_COMPILED,
     GROUPS,
     HTTP2_ALIKE,
     IDLES,
@@ -117,7 +116,8 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
         environment.need_programs()
     raise_file_limit()
     python = environment.make_environment(flags.python, say)
-    if flags.servers is None or EDGESERVER_COMPILED.name in flags.servers:
+    compiled = {server.name for suite in SUITES for server in suite.servers if server.compiled}
+    if flags.servers is None or compiled.intersection(flags.servers):
         environment.make_compiled(python, say)
     plan = Plan(
         python,

@@ -254,6 +254,49 @@ async def count_instructions(row: Counted, count: int, sections: int) -> list[in
     return []
 
 
+async def count_connections(row: Counted, count: int, sections: int) -> list[int]:
+    """Serve `count` connections of one request `sections` times between two marks."""
+    make, stop = await protocol_factory(*row.workload.settings(), *row.options, script=row.script)
+    request = row.workload.template()
+    checked = Client(make())
+    checked.receive(request)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    checked.check()
+    checked.connection.lose()
+    for section in range(sections + 1):  # the first is to be warm
+        batches = [
+            [Connection(asyncio.Protocol()) for _ in range(CONNECTIONS)]
+            for _ in range(count // CONNECTIONS)
+        ]
+        requests = [bytes(bytearray(request)) for _ in range(CONNECTIONS)]
+        if section:
+            mark()
+        for connections in batches:
+            await serve_once(make, connections, requests)
+        if section:
+            mark()
+    stop()
+    return []
+
+
+async def serve_once(
+    make: Callable[[], asyncio.Protocol], connections: list[Connection], requests: list[bytes]
+) -> None:
+    """Have each of some connections come, ask once and go, all in the same turns of the loop."""
+    for connection, request in zip(connections, requests, strict=True):
+        protocol = connection.protocol = make()
+        connection.keeps = False
+        protocol.connection_made(connection)
+        protocol.data_received(request)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    for connection in connections:
+        if not connection.written:
+            raise SystemExit("a connection got no answer")
+        connection.lose()
+
+
 def written(clients: list[Client]) -> int:
     """Return how many bytes all connections have been given."""
     return sum(client.connection.written for client in clients)
@@ -268,7 +311,7 @@ async def count_handshakes(row: Counted, count: int) -> list[int]:
     """Return the bytecodes of each of `count` connections of one request, after as many others."""
     request = row.workload.template()
     options = (*row.workload.settings(), *row.options)
-    make, stop = await protocol_factory(*options)
+    make, stop = await protocol_factory(*options, script=row.script)
     context = client_context()
     counts = []
     for _ in range(2 * count):
@@ -317,6 +360,8 @@ def run(row: Counted, requests: int, sections: int) -> None:
     with asyncio.Runner(loop_factory=StillLoop) as runner:
         if row.unit == "bytecodes":
             counts = runner.run(count_handshakes(row, sections))
+        elif row.workload.closes:
+            counts = runner.run(count_connections(row, requests, sections))
         else:
             counts = runner.run(count_instructions(row, requests, sections))
     package = Path(edgeserver.__file__).parent

@@ -147,8 +147,8 @@ class IdleCase:
 class Counted:
     """What is counted in process, without a network, and of which workload.
 
-    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request
-    or "bytecodes" of a connection.
+    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request,
+    or of a connection where each request `closes` its own, or "bytecodes" of a connection.
     """
 
     name: str

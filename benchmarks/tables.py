@@ -179,6 +179,26 @@ EDGESERVER_STREAM = _bodies(
 TORNADO_STREAM = _bodies(
     TORNADO, "tornado-stream", "count", "a delegate of Tornado's that counts the bytes"
 )
+_SLOW = ("--busy-us", "300")
+# What a special road brings: the same without it.
+STREAM_WITHOUT_BULK = replace(
+    EDGESERVER_STREAM,
+    name="edgeserver-no-bulk",
+    about="the same without bulk reading",
+    options=(*EDGESERVER_STREAM.options, "--without", "bulk"),
+)
+EDGESERVER_SLOW = replace(
+    EDGESERVER,
+    name="edgeserver-slow",
+    about="a callback that is busy for 300 µs before it answers",
+    options=_SLOW,
+)
+SLOW_WITHOUT_RULE = replace(
+    EDGESERVER_SLOW,
+    name="edgeserver-slow-batched",
+    about="the same whose answers wait for each other all the same",
+    options=(*_SLOW, "--without", "slow-turn"),
+)
 
 
 def _policies(name: str, about: str, *options: str, resolves: bool) -> Server:
@@ -370,6 +390,20 @@ SUITES = (
         (Target("upload", "edgeserver-stream", "bare-count", 1.4),),
     ),
     Suite(
+        "bulk",
+        "1 MiB uploads with bulk reading and without",
+        (EDGESERVER_STREAM, STREAM_WITHOUT_BULK),
+        (UPLOAD,),
+        ("edgeserver-no-bulk",),
+    ),
+    Suite(
+        "slow-turn",
+        "Answers of 300 µs each that leave at once, and that wait for each other up to 1 ms",
+        (EDGESERVER_SLOW, SLOW_WITHOUT_RULE),
+        (MINIMAL,),
+        ("edgeserver-slow-batched",),
+    ),
+    Suite(
         "upload-buffered",
         "1 MiB uploads to something that wants the body whole",
         (BARE_JOIN, EDGESERVER, TORNADO, AIOHTTP),
@@ -434,6 +468,7 @@ SUITES = (
         (
             FLOOR,
             EDGESERVER_ASGI,
+            EDGESERVER_ASGI_COMPILED,
             GRANIAN,
             UVICORN,
             UVICORN_ZTTP,
@@ -442,13 +477,15 @@ SUITES = (
             SOCKETIFY,
         ),
         (BROWSER, VARIED),
-        ("edgeserver-asgi", "uvicorn", "uvicorn-zttp", "granian", "fastpysgi"),
+        ("floor", "uvicorn", "granian", "fastpysgi"),
         (
             # On 3.12 and newer the application's first step needs no turn of the loop.
-            Target("browser", "edgeserver-asgi", "uvicorn", 0.8, before=(3, 12)),
-            Target("browser", "edgeserver-asgi", "uvicorn", 0.7, since=(3, 12)),
-            Target("browser", "edgeserver-asgi", "granian", 1.0, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "floor", 2.3, before=(3, 12)),
+            Target("browser", "edgeserver-asgi", "floor", 2.1, since=(3, 12)),
+            Target("browser", "edgeserver-asgi", "granian", 0.75),
             Target("browser", "edgeserver-asgi", "fastpysgi", 1.0, since=(3, 12)),
+            Target("varied", "edgeserver-asgi", "granian", 0.85),
+            Target("varied", "edgeserver-asgi-compiled", "granian", 0.7),
         ),
     ),
     Suite(
@@ -513,7 +550,7 @@ SUITES = (
         ("edgeserver-asgi", "uvicorn", "tornado-web"),
         (
             Target("small", "edgeserver-asgi", "uvicorn", 1.0),
-            Target("large", "edgeserver-asgi", "uvicorn", 1.0),
+            Target("large", "edgeserver-asgi", "uvicorn", 0.8),
         ),
     ),
 )
@@ -570,6 +607,7 @@ BESIDE_SERVERS = (EDGESERVER_ASGI, NGINX, GRANIAN)
 
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
+_CLOSING = replace(BROWSER, name="closing", request="browser-close", closes=True)
 _FRESH = replace(VARIED, proxied=False)
 _ASGI = "serve_edgeserver_asgi"
 # Ten requests of a connection come at once.
@@ -591,6 +629,8 @@ COUNTED = (
     Counted("varied", VARIED.about, VARIED),
     Counted("asgi", "browser to a bare ASGI application", BROWSER, script=_ASGI),
     Counted("asgi varied", "varied to a bare ASGI application", VARIED, script=_ASGI),
+    Counted("connection", "a connection with one request, which closes it", _CLOSING),
+    Counted("asgi connection", "the same to a bare ASGI application", _CLOSING, script=_ASGI),
     Counted("tls", "browser over an open TLS connection", TLS_BROWSER),
     *_counted_policies("off", "proxy headers off"),
     *_counted_policies("listed", "a TrustPolicy that lists the peer", "--trust", "listed"),
@@ -608,6 +648,9 @@ COUNTED = (
     Counted("http2 asgi paths", "http2 paths to the same", _TEN_PATHS, script=_ASGI),
     Counted("http2 single", "http2, one request at a time", replace(HTTP2_ALIKE, streams=1)),
     Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
+    Counted(
+        "asgi handshake", "the same to a bare ASGI application", TLS_FULL, (), _ASGI, "bytecodes"
+    ),
 )
 
 PARTS = (

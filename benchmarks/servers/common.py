@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--max-header-fields", type=int)
     options.add_argument("--trust", choices=("listed", "unlisted"), help="edgeserver: by a policy")
     options.add_argument("--metered", action="store_true", help="edgeserver: counts for metrics")
+    options.add_argument("--without", choices=("bulk", "slow-turn"), help="edgeserver: a road less")
+    options.add_argument("--busy-us", type=int, default=0, help="edgeserver: before each answer")
     options.add_argument("--read-field", help="a field that the application looks at")
     options.add_argument("--tls", action="store_true", help="HTTPS with the harness's certificate")
     options.add_argument("--http2", action="store_true", help="HTTP/2 without TLS, nothing else")

@@ -23,6 +23,7 @@ def build_server(options: Any) -> HTTPServer:
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_body_size=common.MOST_BODY,
         **common.http2_choice(options),
+        ssl_options=common.ssl_options(options),
     )
     if options.metered:
         server.keep_tally()

@@ -166,6 +166,29 @@ class HTTPService:
     def trust(self, trust: Trust | None) -> None:
         self.believed.trust = trust
 
+    def set_delegate(
+        self, delegate: ServerDelegate, access_log: Callable[[Any], None] | None
+    ) -> None:
+        """Have others answer, and hear of what has ended, from the next request on.
+
+        Args:
+            delegate: Who answers.
+            access_log: Called with each exchange that has ended, those in flight now too, or None.
+        """
+        taking: TakesRequests | Any = delegate
+        self.delegate = delegate
+        self.start_request = delegate.start_request
+        self.take_request = None if self.decompresses else getattr(taking, "take_request", None)
+        self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.access_log = access_log
+        self.timed = access_log is not None or self._tally is not None
+        self.tally = None if access_log is not None else self._tally
+        if self.timed:  # nobody has asked when those in flight began
+            now_s = time.perf_counter()
+            for connection in self.connections.open:
+                for exchange in connection.exchanges:
+                    exchange.started_s = exchange.started_s or now_s
+
     def set_limits(self, limits: HTTPLimits) -> None:
         """Hold what begins from now on to other limits, on open connections, too.
 

@@ -340,6 +340,7 @@ def test_the_parent_stays_small(site: Path) -> None:
         "def look(*_, queues, **__):\n"
         "    queues.close()\n"
         "    print('has', [n for n in ('asyncio', 'uvloop', 'rolling') if n in sys.modules])\n"
+        "    print('warmed', 'cryptography.x509' in sys.modules)\n"
         "    return 0\n"
         "processes.run_workers = look\n"
         "from edgeserver.cli import main; main(sys.argv[1:])"
@@ -348,3 +349,4 @@ def test_the_parent_stays_small(site: Path) -> None:
     with running(command, site) as process:
         assert process.wait() == 0
         assert "has []" in process.out
+        assert "warmed True" in process.out
