@@ -49,7 +49,8 @@ class Workload:
 
     `loader` is wrk or a module of `benchmarks.loaders`; `unit` is what is counted: the CPU time is
     quoted for one of them. `app` is which of the applications under `servers/` is served. Where it
-    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection.
+    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection;
+    where there is a `total`, so many in all, however long that takes.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Workload:
     unit: str = "request"
     http2: bool = False
     streams: int = 1
+    total: int = 0
 
     @property
     def path(self) -> Path:

@@ -320,6 +320,7 @@ HTTP2_DOWNLOAD = replace(
     answer_bytes=MIB,
     connections=1,
     streams=100,
+    total=100,
 )
 HTTP2_UPLOAD = replace(
     HTTP2_ALIKE,
@@ -329,6 +330,8 @@ HTTP2_UPLOAD = replace(
     body_bytes=MIB,
     connections=1,
     streams=100,
+    total=100,
+    app="reader",
 )
 
 # --- suites ----------------------------------------------------------------------------------
@@ -511,7 +514,7 @@ SUITES = (
     ),
     Suite(
         "http2-bodies",
-        "100 streams of 1 MiB over HTTP/2; nginx hands what it reads to a second listener",
+        "100 streams of 1 MiB over HTTP/2; nginx hands bodies to another listener of its own",
         (EDGESERVER, EDGESERVER_ASGI, EDGESERVER_ASGI_COMPILED, NGINX, GRANIAN),
         (HTTP2_DOWNLOAD, HTTP2_UPLOAD),
         ("nginx", "granian"),
@@ -636,6 +639,9 @@ COUNTED = (
     Counted("browser metered", "browser, counted for metrics", BROWSER, ("--metered",)),
     Counted("varied metered", "varied, counted for metrics", VARIED, ("--metered",)),
     Counted("asgi metered", "asgi, counted for metrics", BROWSER, ("--metered",), script=_ASGI),
+    Counted("minimal alone", "minimal, HTTP/2 off", MINIMAL, ("--no-http2",)),
+    Counted("browser alone", "browser, HTTP/2 off", BROWSER, ("--no-http2",)),
+    Counted("tls alone", "tls, HTTP/2 off", TLS_BROWSER, ("--no-http2",)),
     Counted("http2", HTTP2_ALIKE.about, _TEN_ALIKE),
     Counted("http2 paths", HTTP2_PATHS.about, _TEN_PATHS),
     Counted("http2 asgi", "http2 to a bare ASGI application", _TEN_ALIKE, script=_ASGI),
