@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environment, report
+from benchmarks.beside import run_beside
 from benchmarks.hostile import run_hostile
 from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.instructions import own_versions, run_instructions
@@ -19,7 +20,9 @@ from benchmarks.model import HERE, BenchmarkError, Server
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.streaming import run_streaming
 from benchmarks.tables import (
+    BESIDE_SERVERS,
     GROUPS,
+    HTTP2_ALIKE,
     IDLES,
     LINEAR_SERVERS,
     PARTS,
@@ -165,6 +168,9 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         if case.name in flags.only:
             chosen = selection.of(case.servers)
             results["idle"][case.name] = run_idle(case, chosen, plan, say=say, failed=failed)
+    if "http2-beside" in flags.only:
+        chosen = selection.of(BESIDE_SERVERS)
+        results["beside"] = run_beside(chosen, HTTP2_ALIKE, plan, say=say, failed=failed)
     if "stream" in flags.only:
         chosen = selection.of(STREAM_SERVERS)
         results["stream"] = run_streaming(chosen, plan, say=say, failed=failed)

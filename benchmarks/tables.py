@@ -94,6 +94,13 @@ EDGESERVER_ASGI_COMPILED = replace(
     about="the same from the wheel that `make wheel` makes",
     compiled=True,
 )
+FRAMES = Server(
+    "frames",
+    "serve_frames.py",
+    "a bare uvloop protocol: fixed frames for every HEADERS, no header block read",
+    modules=("uvloop",),
+    parses=False,
+)
 EDGESERVER_WSGI = Server(
     "edgeserver-wsgi",
     "serve_edgeserver_wsgi.py",
@@ -289,6 +296,41 @@ ECHO_LARGE = replace(
     connections=16,
 )
 
+HTTP2_ALIKE = Workload(
+    "alike",
+    "eleven fields of a browser's over HTTP/2, every request alike",
+    "http2",
+    connections=8,
+    loader="h2load",
+    http2=True,
+    streams=32,
+)
+HTTP2_PATHS = replace(
+    HTTP2_ALIKE,
+    name="paths",
+    about="the same, with another path each time",
+    request="http2-paths",
+    varied=True,
+)
+
+HTTP2_DOWNLOAD = replace(
+    HTTP2_ALIKE,
+    name="download",
+    about="answers of 1 MiB over HTTP/2",
+    answer_bytes=MIB,
+    connections=1,
+    streams=100,
+)
+HTTP2_UPLOAD = replace(
+    HTTP2_ALIKE,
+    name="upload",
+    about="POST of 1 MiB over HTTP/2",
+    request="http2-upload",
+    body_bytes=MIB,
+    connections=1,
+    streams=100,
+)
+
 # --- suites ----------------------------------------------------------------------------------
 
 HTTP_SERVERS = (
@@ -303,6 +345,14 @@ HTTP_SERVERS = (
     TORNADO,
 )
 TLS_SERVERS = (FLOOR, EDGESERVER, EDGESERVER_COMPILED, NGINX, GRANIAN, UVICORN, TORNADO)
+
+
+def _http2_targets(server: str, reference: str, alike: float, paths: float) -> tuple[Target, ...]:
+    return (
+        Target("alike", server, reference, alike),
+        Target("paths", server, reference, paths),
+    )
+
 
 SUITES = (
     Suite(
@@ -437,6 +487,37 @@ SUITES = (
         ),
     ),
     Suite(
+        "http2",
+        "Requests over HTTP/2 without TLS, by prior knowledge",
+        (
+            FRAMES,
+            EDGESERVER,
+            EDGESERVER_COMPILED,
+            EDGESERVER_ASGI,
+            EDGESERVER_ASGI_COMPILED,
+            NGINX,
+            GRANIAN,
+            UVICORN_ZTTP,
+            HYPERCORN,
+        ),
+        (HTTP2_ALIKE, HTTP2_PATHS),
+        ("nginx", "granian", "uvicorn-zttp", "frames"),
+        (
+            *_http2_targets("edgeserver-asgi", "granian", 0.7, 0.85),
+            *_http2_targets("edgeserver-asgi", "nginx", 1.1, 1.3),
+            *_http2_targets("edgeserver-asgi", "uvicorn-zttp", 0.3, 0.35),
+            *_http2_targets("edgeserver", "nginx", 0.7, 0.75),
+            *_http2_targets("edgeserver-asgi-compiled", "granian", 0.6, 0.6),
+        ),
+    ),
+    Suite(
+        "http2-bodies",
+        "100 streams of 1 MiB over HTTP/2; nginx hands what it reads to a second listener",
+        (EDGESERVER, EDGESERVER_ASGI, EDGESERVER_ASGI_COMPILED, NGINX, GRANIAN),
+        (HTTP2_DOWNLOAD, HTTP2_UPLOAD),
+        ("nginx", "granian"),
+    ),
+    Suite(
         "wsgi",
         "A WSGI application in threads",
         (EDGESERVER_WSGI, GRANIAN_WSGI, GUNICORN, WAITRESS),
@@ -481,6 +562,15 @@ IDLES = (
         6.0,
     ),
     IdleCase(
+        "http2-idle",
+        "Memory per idle HTTP/2 connection after three browser-like requests",
+        (EDGESERVER, EDGESERVER_COMPILED, EDGESERVER_ASGI, NGINX, GRANIAN, HYPERCORN),
+        HTTP2_ALIKE,
+        12.0,
+        few=200,
+        many=1200,
+    ),
+    IdleCase(
         "tls-idle",
         "Memory per idle TLS connection after one browser-like request",
         TLS_SERVERS,
@@ -511,11 +601,16 @@ STREAM_SERVERS = (
 )
 STREAM_LIMIT_MIB = 8.0
 
+BESIDE_SERVERS = (EDGESERVER_ASGI, NGINX, GRANIAN)
+
 LINEAR_SERVERS = (EDGESERVER, TORNADO)
 
 _CLOSING = replace(BROWSER, name="closing", request="browser-close", closes=True)
 _FRESH = replace(VARIED, proxied=False)
 _ASGI = "serve_edgeserver_asgi"
+# Ten requests of a connection come at once.
+_TEN_ALIKE = replace(HTTP2_ALIKE, streams=10)
+_TEN_PATHS = replace(HTTP2_PATHS, streams=10)
 
 
 def _counted_policies(name: str, about: str, *options: str) -> tuple[Counted, Counted]:
@@ -542,6 +637,11 @@ COUNTED = (
     Counted("browser metered", "browser, counted for metrics", BROWSER, ("--metered",)),
     Counted("varied metered", "varied, counted for metrics", VARIED, ("--metered",)),
     Counted("asgi metered", "asgi, counted for metrics", BROWSER, ("--metered",), script=_ASGI),
+    Counted("http2", HTTP2_ALIKE.about, _TEN_ALIKE),
+    Counted("http2 paths", HTTP2_PATHS.about, _TEN_PATHS),
+    Counted("http2 asgi", "http2 to a bare ASGI application", _TEN_ALIKE, script=_ASGI),
+    Counted("http2 asgi paths", "http2 paths to the same", _TEN_PATHS, script=_ASGI),
+    Counted("http2 single", "http2, one request at a time", replace(HTTP2_ALIKE, streams=1)),
     Counted("handshake", "a full handshake, one request, close", TLS_FULL, unit="bytecodes"),
     Counted(
         "asgi handshake", "the same to a bare ASGI application", TLS_FULL, (), _ASGI, "bytecodes"
@@ -551,6 +651,7 @@ COUNTED = (
 PARTS = (
     *(suite.name for suite in SUITES),
     *(case.name for case in IDLES),
+    "http2-beside",
     "stream",
     "linear",
     "hostile",
@@ -559,5 +660,6 @@ PARTS = (
 # What one issue asks for, by one name.
 GROUPS = {
     "all-tls": ("tls", "tls-handshake", "tls-download", "tls-idle", "tls-idle-download"),
+    "all-http2": ("http2", "http2-bodies", "http2-idle", "http2-beside"),
     "hosting": ("asgi", "wsgi", "tornado", "websocket", "stream"),
 }

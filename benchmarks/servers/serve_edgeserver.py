@@ -83,7 +83,7 @@ class Counting(httputil.HTTPServerConnectionDelegate):
 
 
 def build_server(options: Any) -> HTTPServer:
-    limits: dict[str, int] = {}
+    limits: dict[str, Any] = common.http2_choice(options)
     if options.max_header_fields:
         limits["max_header_fields"] = options.max_header_fields
     server = HTTPServer(

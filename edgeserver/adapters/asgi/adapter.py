@@ -58,6 +58,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
     """
 
     keeps_limits = True
+    serves_websockets = True
 
     def __init__(
         self,

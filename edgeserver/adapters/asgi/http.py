@@ -210,6 +210,7 @@ class HTTPCycle:
         """Called when the server stops: a call that goes on is told as if its client had left."""
         if not self.gone:
             self._why_gone = "the server stops"
+        self._unheard = UNHEARD_SENDS  # nobody has time for an application that does not listen
         self._leave()
 
     def serves(self, connection: object) -> bool:
