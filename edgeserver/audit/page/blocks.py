@@ -141,7 +141,11 @@ def table_block(
                 ),
             )
         )
-    heads = [element("th", name, scope="col") for name in head]
+    looks = [each.look if isinstance(each, Cell) else "" for each in rows[0]]
+    heads = [
+        element("th", name, scope="col", class_="number" if look == "number" else None)
+        for name, look in zip(head, looks, strict=False)
+    ]
     table = element(
         "table",
         element("thead", element("tr", *heads)) if head else "",

@@ -219,16 +219,16 @@ def chain_graph(
     places = {
         hop: Place(
             hop,
-            share_words(count / total),
-            counted(count, "request"),
-            "proxy" if policy.lists(hop) else "others" if hop in _SEVERAL else "unlisted",
+            kind="proxy" if policy.lists(hop) else "others" if hop in _SEVERAL else "unlisted",
         )
-        for hop, count in seen.items()
+        for hop in seen
     }
     stranger = Place("internet", "whoever connects", kind="stranger")
     if not routes:
         routes = [Route(())]
-    return Graph(title=title, app=app, places=places, routes=routes, stranger=stranger, shares=True)
+    return Graph(
+        title=title, app=app, places=places, routes=routes, stranger=stranger, requests=total
+    )
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ APP = Place("app", kind="app")
 
 
 def _graph(*routes: Route) -> Graph:
-    return Graph(title="t", app=APP, places={}, routes=[*routes], stranger=Place("s"), shares=True)
+    return Graph(title="t", app=APP, places={}, routes=[*routes], stranger=Place("s"), requests=10)
 
 
 def test_columns_are_hops_from_the_application() -> None:
