@@ -55,7 +55,7 @@ from edgeserver.cli.audit_config import (
 )
 from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
-from edgeserver.cli.trust import build_policy
+from edgeserver.cli.trust import build_policy, with_config
 from edgeserver.config.ip_ranges import load_ranges, written_s
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
@@ -178,13 +178,32 @@ class _Checker:
             check_extra()
         sections = []
         with self._told("[policy]"):
-            policy = build_policy(self._values)
+            policy = self._policy()
         if policy is not None:
             sections.append(check_policy(policy, self._file))
         sections += [self._chain(each) for each in self._plan.chains]
         sections += [self._ranges(each) for each in self._plan.ranges]
         sections += [self._log(each, policy) for each in self._plan.logs]
         return sections
+
+    def _policy(self) -> TrustPolicy | None:
+        """Return what the application believes, and keep it for the chains.
+
+        Raises:
+            ConfigurationError: Something of it is wrong, or it believes every peer.
+        """
+        if "config" in self._values:
+            self._values["config"] = self._path(self._values["config"])
+        self._values, spelled = with_config(self._values)
+        if self._values.get("xheaders"):
+            raise ConfigurationError(
+                f"{escape(self._values['config'], 400)}: xheaders believes every peer: a stranger "
+                "chooses the client; use trust"
+            )
+        try:
+            return build_policy(self._values)
+        except ConfigurationError as error:
+            raise ConfigurationError(spelled(str(error))) from error
 
     def _path(self, path: str) -> str:
         return os.path.join(self._base, path)
@@ -230,7 +249,7 @@ class _Checker:
 
     def _log(self, plan: LogPlan, policy: TrustPolicy | None) -> CheckSection:
         """Check a log."""
-        from edgeserver.audit.aggregate import open_log
+        from edgeserver.audit.logfiles import open_log
         from edgeserver.cli.audit_logs import logged_policy, read_log
 
         name = escape(plan.files[0], 200)
@@ -262,8 +281,9 @@ class _Told:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ConfigurationError):
-            text = re.sub(r"--(trust-file|trust|reachable|lan|server|source|proto-header|max-hops|"
-                          r"product-version|log-name|log-format)\b", r"\1", str(error))  # fmt: skip
+            text = re.sub(r"--(config|listener|trust-file|trust|reachable|lan|server|source|"
+                          r"proto-header|max-hops|product-version|log-name|log-format)\b",
+                          r"\1", str(error))  # fmt: skip
             raise ConfigurationError(f"{self._where}: {text}") from error
 
 
