@@ -289,7 +289,7 @@ def _chains(chains: Chains, requests: float) -> Markup:
         for chain, count in chains
     ]  # fmt: skip
     return closed_block(
-        f"All {counted(len(rows), 'chain')} as counted",
+        f"Chains as counted ({len(rows):,})",
         table_block("", ("chain", "requests", "share"), rows),
     )
 
