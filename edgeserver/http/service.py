@@ -92,6 +92,8 @@ class HTTPService:
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
         adds_lines: Whether an answer may have lines of the server's own.
+        own_audit_log: What the server was given as `audit_log`, which for moments is another that
+            hands on to it.
         timed: Whether it is asked when each request began and ended: for a log, or the tally.
         tally: How many requests have ended, to be added to where no log hears of them either;
             None where one does, or nobody asks.
@@ -130,6 +132,7 @@ class HTTPService:
         self.believed = TrustSource(trust)
         self.access_log = access_log
         self.audit_log = audit_log
+        self.own_audit_log = audit_log
         self.request_ids = request_ids
         self.strict_transport = strict_transport
         self.protocol = protocol

@@ -65,7 +65,7 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        return any(each.code not in STANDING for each in self._prove(raw).findings)
+        return any(each.code not in STANDING for each in self.prove(raw).findings)
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is; never raises, never changes its arguments.
@@ -86,7 +86,7 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        proof = self._prove(raw)
+        proof = self.prove(raw)
         self._rules.tally.count_findings(proof.findings)
         return proof
 
@@ -96,7 +96,7 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        proof = self._prove(raw)
+        proof = self.prove(raw)
         told = self._told
         findings = tuple([each for each in proof.findings if each.code not in told])
         self._told = told.union([each.code for each in findings if each.code in STANDING])
@@ -117,7 +117,12 @@ class ConnectionPolicy:
         if claimed and rules.on_claims is not None and (peer.prelude is None or peer.source):
             rules.on_claims(client_name((peer.source or peer.address).text), claimed)
 
-    def _prove(self, raw: RawPairs) -> Provenance:
+    def prove(self, raw: RawPairs) -> Provenance:
+        """Return the whole proof, which nothing counts.
+
+        Args:
+            raw: The pairs captured when the request was resolved.
+        """
         trace = Trace(self._rules.source_raw)
         resolved = self.resolver.decide(raw, trace)
         return explain_request(self._rules, self._peer, raw, trace, resolved)
