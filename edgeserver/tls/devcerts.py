@@ -91,7 +91,8 @@ def ensure_dev_certificates(
     except OSError as error:
         raise ConfigurationError(
             f'cannot write development certificates: "{error.filename or directory}": '
-            f"{error.strerror}; choose another directory with --out"
+            f"{error.strerror}; go to a directory that this user may write to, or"
+            " make them with edgeserver certs dev --out DIR"
         ) from error
 
 
@@ -182,7 +183,8 @@ class _Pair:
             if path.exists() and not ours:
                 raise TLSConfigurationError(
                     f'"{path}" was not made by `edgeserver certs dev`, and is left as it is: '
-                    "choose another directory with --out, or overwrite it with --force"
+                    "choose another directory with edgeserver certs dev --out DIR, or overwrite it"
+                    " with --force"
                 )
 
     def is_good(self, *, issuer: _Pair | None = None, names: Sequence[str] = ()) -> bool:
