@@ -91,8 +91,7 @@ def ensure_dev_certificates(
     except OSError as error:
         raise ConfigurationError(
             f'cannot write development certificates: "{error.filename or directory}": '
-            f"{error.strerror}; go to a directory that this user may write to, or"
-            " make them with edgeserver certs dev --out DIR"
+            f"{error.strerror}; choose another directory with --out"
         ) from error
 
 
