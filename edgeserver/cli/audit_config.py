@@ -162,7 +162,7 @@ def check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"reading configurations needs {' and '.join(missing)}, which is not installed; "
+            f"reading configurations needs {' and '.join(missing)}, not installed here; "
             "run: pip install 'edgeserver[audit]'"
         )
 

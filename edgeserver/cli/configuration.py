@@ -47,7 +47,7 @@ def check(file: str | None, imports: bool) -> None:
         click.echo(_render(problem))
     if len(problems) > MOST_PROBLEMS:
         click.echo(f"and {len(problems) - MOST_PROBLEMS} more like these")
-    what = "no FILE, the environment" if sources.path is None else escape(sources.path)
+    what = "the environment, as no FILE was named" if sources.path is None else escape(sources.path)
     errors = sum(each.is_error for each in problems)
     if errors:
         click.echo(f"{what}: {_count(errors, 'error')}", err=True)

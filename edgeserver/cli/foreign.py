@@ -47,7 +47,7 @@ _SAME = {
     "--root-path PATH": "--url-path-prefix --root",
     "--threads N": "--blocking-threads --worker-threads",
     "seen from the application, or said with --interface": "--worker-class -k --worker-type",
-    "nothing to choose: HTTP is our own, WebSockets are there": "--http --ws",
+    "not needed: HTTP is our own, WebSockets are there": "--http --ws",
     "HTTP/2: HTTP/3 is not spoken": "--quic-bind",
     "the application's: no Server is sent, and Date always is": "--header --server-header"
     " --no-server-header --date-header --no-date-header",

@@ -312,7 +312,7 @@ def test_flags_are_not_guessed(flag: str) -> None:
         ("--limit-max-requests", "--max-requests N"),
         ("--timeout-keep-alive", "--idle-connection-timeout SECONDS"),
         ("-k", "seen from the application, or said with --interface"),
-        ("--http", "nothing to choose: HTTP is our own, WebSockets are there"),
+        ("--http", "not needed: HTTP is our own, WebSockets are there"),
         ("--access-logfile", "--access-log -|FILE|off"),
     ],
 )
