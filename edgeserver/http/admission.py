@@ -20,10 +20,9 @@ from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
-from edgeserver.support.loggers import app_log
 from edgeserver.support.spelling import spelled
 
-__all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
+__all__ = ["Admission", "NoRoomError", "too_long"]
 
 
 class NoRoomError(Exception):
@@ -143,14 +142,10 @@ class Admission:
         take_request(self._server_conn, exchange)
         return None
 
-    def remember(self, fields: dict[bytes, bytes]) -> None:
+    def remember(self, fields: dict[bytes, bytes] | None) -> None:
         """Decide only once on these very fields: the connection's next heads may repeat them."""
         self._fields = fields
-        self._client = None
-
-    def forget(self) -> None:
-        """Remember no fields."""
-        self._fields = self._client = self._visible = None
+        self._client = self._visible = None
 
     def _resolve(self, exchange: Exchange, bound: BoundTrust) -> Any:
         """Return whose request it is, and hide from the application what nobody vouches for."""
@@ -220,15 +215,6 @@ class Admission:
             exchange.max_body_size = limits.max_body_size
         exchange.replace_fields(consume_encoding(raw))
         return DecompressingDelegate(delegate, exchange, limits.chunk_size, self._service.turns)
-
-
-def close_delegate(delegate: HTTPMessageDelegate) -> None:
-    """Tell a delegate that its request will not be complete."""
-    on_close: Callable[[], object] = delegate.on_connection_close
-    try:
-        on_close()
-    except Exception:
-        app_log.error("Uncaught exception", exc_info=True)
 
 
 def too_long(length: int, most: int) -> HTTPInputError:

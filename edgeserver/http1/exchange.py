@@ -362,6 +362,42 @@ class HTTP1Exchange(Exchange):
         self._close_callback = None
         self._owner.exchange_done(self)
 
+    # The body of the request.
+
+    def begin_body(self, body: BodyReader, *, has_come: bool) -> float | None:
+        """Have the body read from now on, and sent by a client that waits for a 100.
+
+        Args:
+            body: What reads it.
+            has_come: Whether it was sent without waiting.
+
+        Returns:
+            In how many seconds it has to be there; None where it may take any time.
+
+        Raises:
+            HTTPInputError: It declares more than it may have (413).
+        """
+        limits, most = self._shared.service.limits, self.max_body_size
+        body.begin(limits, limits.max_body_size if most is None else most)
+        if self.expects_continue and self.state == FRESH:
+            self.expects_continue = False
+            if not has_come:
+                self._output.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return limits.body_timeout if self.body_timeout is None else self.body_timeout
+
+    def set_max_body_size(self, max_body_size: int) -> None:
+        """Replace the limit of the body's bytes, for this request only."""
+        self.max_body_size = max_body_size
+        if self.body is not None:
+            self.body.limit(max_body_size)
+
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        return self._output.local_address()
+
+    # The answer.
+
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body, where its framing has a place for them.
 

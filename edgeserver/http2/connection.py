@@ -564,7 +564,7 @@ class HTTP2Connection(asyncio.Protocol):
                 self.admission.remember(fields)
             elif self._kept_fields is not None:
                 self._kept_fields = None
-                self.admission.forget()
+                self.admission.remember(None)
         self.deadline = NEVER
         if self._priorities is not None and stream_id in self._priorities:
             # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
@@ -1016,10 +1016,6 @@ class HTTP2Connection(asyncio.Protocol):
 
     def _now(self) -> float:
         return self.sender.output.loop.time()
-
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        return None if self.transport is None else self.transport.get_extra_info("sockname")
 
     # Deadlines; see `ServedConnection`.
 

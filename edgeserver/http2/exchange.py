@@ -265,6 +265,11 @@ class HTTP2Exchange(Exchange):
             self._sender.finish(self._out)
         self._owner.exchange_done(self)
 
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        return self._sender.output.local_address()
+
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body.
 

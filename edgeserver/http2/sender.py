@@ -85,7 +85,6 @@ class FrameSender(Flushed):
         listener: SentListener,
     ) -> None:
         self.output = OutputBuffer(transport, loop, batch, ready)
-        self.output.corked = True  # this one says when it flushes
         self.window = DEFAULT_WINDOW
         self.first_window = DEFAULT_WINDOW
         self.waiting: dict[int, Outgoing] = {}
@@ -103,14 +102,14 @@ class FrameSender(Flushed):
     def send(self, frame: bytes) -> None:
         """Have a frame leave that no window holds back."""
         if not self._closed:
-            self.output.send(frame)
+            self.output.collect(frame)
             self.flush_soon()
 
     def send_head(self, out: Outgoing, block: bytes, *, ends: bool) -> None:
         """Have a header block leave; `ends` says that nothing follows it."""
         if self._closed:
             return
-        self.output.send(render_headers(out.stream_id, block, ends=ends))
+        self.output.collect(render_headers(out.stream_id, block, ends=ends))
         self.flush_soon()
         if ends:
             self._complete(out)
@@ -150,10 +149,10 @@ class FrameSender(Flushed):
     def _send_all(self, out: Outgoing, size: int) -> None:
         """Send all of a short answer at once: nothing stands in its way, and nobody before it."""
         output = self.output
-        output.send(data_header(size, out.stream_id, ends=True))
+        output.collect(data_header(size, out.stream_id, ends=True))
         if out.pieces is not None:
             for piece in out.pieces:
-                output.send(piece[out.position :] if out.position else piece)
+                output.collect(piece[out.position :] if out.position else piece)
                 out.position = 0
             out.pieces = None
             out.queued = out.position = 0
@@ -280,17 +279,17 @@ class FrameSender(Flushed):
         self.window -= room
         self._queued -= room
         ends = out.ended and not out.queued and not out.trailers
-        self.output.send(data_header(room, out.stream_id, ends=ends))
-        self.output.send(parts[0] if len(parts) == 1 else b"".join(parts))
+        self.output.collect(data_header(room, out.stream_id, ends=ends))
+        self.output.collect(parts[0] if len(parts) == 1 else b"".join(parts))
         if ends:
             self.waiting.pop(out.stream_id, None)
             self._complete(out)
 
     def _end(self, out: Outgoing) -> None:
         if out.trailers:
-            self.output.send(render_headers(out.stream_id, out.trailers, ends=True))
+            self.output.collect(render_headers(out.stream_id, out.trailers, ends=True))
         else:
-            self.output.send(data_header(0, out.stream_id, ends=True))
+            self.output.collect(data_header(0, out.stream_id, ends=True))
         self._complete(out)
 
     # What the peer says of its windows.
