@@ -15,7 +15,7 @@ from typing import Any
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
-from edgeserver.http.protocols import Auditor, BoundTrust, Trust
+from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, StripNames, Trust
 from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
@@ -48,6 +48,7 @@ class Admission:
         "_bound",
         "_client",
         "_fields",
+        "_resolver",
         "_server_conn",
         "_service",
         "_trust",
@@ -58,6 +59,7 @@ class Admission:
     )
 
     info: ConnectionInfo
+    _resolver: FindsClients  # that policy's, once there is one
 
     def __init__(
         self,
@@ -118,14 +120,23 @@ class Admission:
         if trust is not None:
             bound = self._bound
             if bound is None or trust is not self._trust:
-                bound = self._bind(trust)
-            client = self._client
-            if client is not None and exchange.fields is self._fields:
+                bound = self._bind(trust, exchange)
+            client, fields = self._client, exchange.fields
+            if client is not None and fields is self._fields:
                 bound.count(client)
                 if self._visible is not None:
                     exchange.fields = self._visible
             else:
-                client = self._resolve(exchange, bound)
+                lines = exchange.lines
+                if lines is None:
+                    client = self._resolver.resolve(fields.items(), fields)
+                else:
+                    client = self._resolver.resolve(lines, None)
+                if bound.strip is not None:
+                    self._hide(exchange, bound.strip)
+                if fields is self._fields:
+                    self._client = client
+                    self._visible = None if exchange.fields is fields else exchange.fields
             exchange.client = client
             exchange.bound = bound
             exchange.remote_ip = client.remote_ip
@@ -147,21 +158,11 @@ class Admission:
         self._fields = fields
         self._client = self._visible = None
 
-    def _resolve(self, exchange: Exchange, bound: BoundTrust) -> Any:
-        """Return whose request it is, and hide from the application what nobody vouches for."""
-        fields, lines = exchange.fields, exchange.lines
-        if lines is None:
-            client = bound.resolver.resolve(fields.items(), fields)
-        else:
-            client = bound.resolver.resolve(lines, None)
-        if bound.strip is not None:
-            hidden = bound.strip.among(fields)
-            if hidden:
-                exchange.hide_fields(hidden)
-        if fields is self._fields:
-            self._client = client
-            self._visible = None if exchange.fields is fields else exchange.fields
-        return client
+    def _hide(self, exchange: Exchange, strip: StripNames) -> None:
+        """Hide from the application what nobody vouches for."""
+        hidden = strip.among(exchange.fields)
+        if hidden:
+            exchange.hide_fields(hidden)
 
     def _make_delegate(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate:
         service = self._service
@@ -195,14 +196,16 @@ class Admission:
             request_id=exchange.request_id,
         )
 
-    def _bind(self, trust: Trust) -> BoundTrust:
-        """Return the policy in force, bound to this connection."""
+    def _bind(self, trust: Trust, exchange: Exchange) -> BoundTrust:
+        """Return the policy in force, bound to this connection, of which this is a request."""
         info = self.info
         self._trust = trust
         self._client = None
         bound = self._bound = trust.bind(
             peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
         )
+        bound.begin(exchange.head_pairs)
+        self._resolver = bound.resolver
         return bound
 
     def _decompress(self, delegate: HTTPMessageDelegate, exchange: Exchange) -> HTTPMessageDelegate:

@@ -75,7 +75,7 @@ class OutputBuffer(Flushed):
         self.paused = False
         self.deadline = NEVER
         self._pieces: list[bytes] | None = None  # what has not been given to the transport
-        self._size = 0  # the bytes of them
+        self._size = 0  # the bytes of them, while there are any
         self._waiters: list[asyncio.Future[None]] | None = None  # who waits until it goes on
         self._stalled_size = 0  # what the transport held when it was last looked at
 
@@ -90,11 +90,13 @@ class OutputBuffer(Flushed):
         """
         if self.transport is not None:
             pieces = self._pieces
+            size = len(data)
             if pieces is None:
                 self._pieces = [data]
             else:
                 pieces.append(data)
-            self._size = size = self._size + len(data)
+                size += self._size
+            self._size = size
             if size > JOIN_BELOW:
                 if size > JOIN_LIMIT or not self.corked:
                     self.flush()
@@ -107,12 +109,14 @@ class OutputBuffer(Flushed):
         """Keep `data` until `flush`, or until it is much: the caller says when it leaves."""
         if self.transport is not None:
             pieces = self._pieces
+            size = len(data)
             if pieces is None:
                 self._pieces = [data]
             else:
                 pieces.append(data)
-            self._size += len(data)
-            if self._size > JOIN_LIMIT:
+                size += self._size
+            self._size = size
+            if size > JOIN_LIMIT:
                 self.flush()
 
     def uncork(self) -> None:
@@ -125,17 +129,13 @@ class OutputBuffer(Flushed):
     def flush(self) -> None:
         """Give the transport all that is held."""
         self.planned = False
-        pieces = self._pieces
-        if pieces is None:
+        pieces, transport = self._pieces, self.transport
+        if pieces is None or transport is None:
             return
         self._pieces = None  # and not a list of its own for each idle connection
-        size, self._size = self._size, 0
-        transport = self.transport
-        if transport is None:
-            return
         if len(pieces) == 1:
             transport.write(pieces[0])
-        elif size <= JOIN_LIMIT:
+        elif self._size <= JOIN_LIMIT:
             transport.write(b"".join(pieces))
         else:
             # Not writelines: asyncio's own, up to 3.13, never says when its buffer is full.

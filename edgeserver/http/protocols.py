@@ -67,9 +67,13 @@ class FindsClients(Protocol):
 class BoundTrust(Protocol):
     """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
 
+    def begin(self, raw: Collection[tuple[bytes, bytes]]) -> None:
+        """Called once, with the connection's first request, before its client is asked for."""
+        ...
+
     @property
     def resolver(self) -> FindsClients:
-        """What is asked for each request; another may be put in its place at any time."""
+        """What finds the client of each request; it stays the same."""
         ...
 
     @property

@@ -121,7 +121,7 @@ class Memory:
             rules.caches[peer.scheme] if peer.prelude is None else DecisionCache(MAX_OWN)
         )
         # Answers that are the peer's own address, which must not be another peer's.
-        self._own: dict[FieldValues, Resolved] = {}
+        self._own: dict[FieldValues, Resolved] | None = None  # most connections have none
 
     def look(self, key: FieldValues, raw: RawPairs, decide: Decide) -> Resolved:
         """Decide what the cache does not have at hand, and remember it.
@@ -135,16 +135,19 @@ class Memory:
         resolved = None
         if cache.old:
             resolved = cache.recall(key)
-        if resolved is None and self._own:
-            resolved = self._own.get(key)
+        own = self._own
+        if resolved is None and own is not None:
+            resolved = own.get(key)
         if resolved is None:
             resolved = decide(raw, key)
             if resolved.reason in _SHARED_REASONS:
                 cache.admit(key, resolved, hash(key))
             else:
-                if len(self._own) >= MAX_OWN:
-                    self._own.clear()
-                self._own[key] = resolved
+                if own is None:
+                    own = self._own = {}
+                elif len(own) >= MAX_OWN:
+                    own.clear()
+                own[key] = resolved
         return resolved
 
     def look_long(
