@@ -14,6 +14,9 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 # Two processes or more; tests that share a fixture stay together as far as that keeps all busy.
 PYTEST_ARGS ?= -n auto --dist worksteal
 BENCH_ARGS ?=
+# Where `make checkwheel` builds; and not empty where `make testwheel` takes the wheel that `make wheel` has left.
+PLAIN_DIST ?= dist
+BUILT ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -70,16 +73,16 @@ wheel: $(VENV)/.ready-build ## Build the wheel with the road of a request compil
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --outdir dist .
 
 checkwheel: $(VENV)/.ready-build ## Build the source and the plain wheel, check both, and try the wheel elsewhere.
-	rm -rf dist build/checkwheel
-	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m twine check --strict dist/*
-	$(BIN)/check-wheel-contents dist
+	rm -rf $(PLAIN_DIST) build/checkwheel
+	$(BIN)/python -m build --outdir $(PLAIN_DIST) .
+	$(BIN)/python -m twine check --strict $(PLAIN_DIST)/*
+	$(BIN)/check-wheel-contents $(PLAIN_DIST)
 	$(BIN)/python -m venv --clear build/checkwheel
-	set -- "$(CURDIR)"/dist/edgeserver-*.whl && \
+	set -- "$(CURDIR)"/$(PLAIN_DIST)/edgeserver-*.whl && \
 		build/checkwheel/bin/python -m pip --disable-pip-version-check --quiet install "$$1"
 	cd build && checkwheel/bin/edgeserver --version && checkwheel/bin/python ../.ci/try_wheel.py
 
-testwheel: wheel ## Run the tests on that wheel, away from the source.
+testwheel: $(if $(BUILT),,wheel) ## Run the tests on that wheel, away from the source.
 	rm -rf build/testwheel
 	mkdir -p build/testwheel
 	tar -xzf dist/edgeserver-*.tar.gz -C build/testwheel --strip-components=1

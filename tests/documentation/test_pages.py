@@ -48,6 +48,30 @@ def test_commands_can_be_typed(page: str, monkeypatch: pytest.MonkeyPatch) -> No
             command.make_context("edgeserver", [word for word in arguments if word])
 
 
+def mentioned(text: str) -> Iterator[str]:
+    """Yield the commands that a page's sentences and files of other tools name."""
+    prose = re.sub(r"^ *```console\n.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    yield from re.findall(r"(?:`|run: |^ *- )edgeserver ([a-z][^`\n]*)", prose, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if any(mentioned(text))])
+def test_commands_of_the_text_have_these_flags(page: str) -> None:
+    """A command within a sentence, or a step of a pipeline, has the flags that it is shown with."""
+    for text in mentioned(PAGES[page]):
+        command: click.Command = cli
+        for word in text.split():
+            found = (
+                command.get_command(click.Context(command), word)
+                if isinstance(command, click.Group)
+                else None
+            )
+            if found is None:
+                break
+            command = found
+        known = {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
+        assert set(FLAG.findall(text)) <= known | {"--help"}, text
+
+
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 

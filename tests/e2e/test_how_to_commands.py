@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import json
 import re
 import shlex
 import shutil
@@ -192,6 +193,22 @@ def test_a_certificate_for_development(tmp_path: Path) -> None:
         assert got.stdout == "/x", got.stderr
 
 
+# Logs.
+
+
+def test_the_configuration_of_logging(tmp_path: Path) -> None:
+    """What is logged stands in the file that the page's sample names, as JSON."""
+    (sample,) = blocks("log", "toml")
+    (tmp_path / "logs.toml").write_text(sample.replace("/var/log/app", str(tmp_path)))
+    text = APP.replace("    assert", '    __import__("logging").error("seen")\n    assert')
+    (tmp_path / "main.py").write_text(text)
+    with serving(tmp_path, "main:app", "--log-config", "logs.toml") as process:
+        ask(int(url_of(process).rpartition(":")[2]), "/x")
+        process.until(lambda: "seen" in (tmp_path / "error.log").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "error.log").read_text().splitlines()]
+    assert "seen" in [line["message"] for line in lines]
+
+
 # Audit logs and configurations.
 
 
@@ -265,9 +282,10 @@ def test_no_stranger_lies_to_a_proxy_that_is_set_up_so(name: str) -> None:
     assert (judged.client, judged.scheme, judged.doubts) == ("right", "right", [])
 
 
-async def test_websockets_through_nginx(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["asgi", "troubleshooting"])
+async def test_websockets_through_nginx(page: str, tmp_path: Path) -> None:
     """The three lines let a handshake pass; without the second it is served as a request."""
-    (lines,) = blocks("asgi", "nginx")
+    (lines,) = blocks(page, "nginx")
     seen: list[tuple[str | None, str | None]] = []
 
     def note(request: Any) -> None:
