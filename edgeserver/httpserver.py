@@ -217,15 +217,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self._shedding = shedding_of(max_in_flight, client_rate, client_connections)
         slow_s = slow_limit(slow_request)
         delegate: Any = self._take_callback(request_callback)
-        front = None
-        if request_ids is not None or self._shedding is not None or slow_s is not None:
-            # Nothing stands before the delegate of a server that has none of these.
-            front = Front(
-                delegate,
-                request_ids=request_ids,
-                shedding=self._shedding,
-                access_log=access_log,
-            )
+        front = self._front_of(delegate, request_ids, slow_s, access_log)
+        if front is not None:
             delegate, access_log = front, front.ended
         self._join(
             limits,
@@ -248,6 +241,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Configurable calls initialize() with the arguments; nothing is left to do.
         pass
+
+    def _front_of(
+        self,
+        delegate: Any,
+        request_ids: RequestIds | None,
+        slow_s: float | None,
+        access_log: Callable[[Any], None] | None,
+    ) -> Front | None:
+        """Return what stands before the delegate; None for a server that has none of these."""
+        if request_ids is None and self._shedding is None and slow_s is None:
+            return None
+        return Front(
+            delegate, request_ids=request_ids, shedding=self._shedding, access_log=access_log
+        )
 
     def _join(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
-from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, StripNames, Trust
+from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, Trust
 from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
@@ -133,7 +133,9 @@ class Admission:
                 else:
                     client = self._resolver.resolve(lines, None)
                 if bound.strip is not None:
-                    self._hide(exchange, bound.strip)
+                    hidden = bound.strip.among(fields)
+                    if hidden:
+                        exchange.hide_fields(hidden)
                 if fields is self._fields:
                     self._client = client
                     self._visible = None if exchange.fields is fields else exchange.fields
@@ -157,12 +159,6 @@ class Admission:
         """Decide only once on these very fields: the connection's next heads may repeat them."""
         self._fields = fields
         self._client = self._visible = None
-
-    def _hide(self, exchange: Exchange, strip: StripNames) -> None:
-        """Hide from the application what nobody vouches for."""
-        hidden = strip.among(exchange.fields)
-        if hidden:
-            exchange.hide_fields(hidden)
 
     def _make_delegate(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate:
         service = self._service
