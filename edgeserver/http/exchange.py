@@ -60,18 +60,6 @@ class ExchangeOwner(Protocol):
         """Log that the client has broken a rule."""
         ...
 
-    def raw_stream(self, exchange: Exchange) -> Any:
-        """Return the bytes below HTTP; None where nobody has them."""
-        ...
-
-    def new_stream(self) -> IOStream:
-        """Return a stream for `detach`, within the server's limits."""
-        ...
-
-    def detach(self, exchange: Exchange, protocol: Any) -> None:
-        """Hand what is below HTTP to `protocol`."""
-        ...
-
 
 class Exchange(HTTPConnection):
     """One request, and the state of its answer.
@@ -299,7 +287,7 @@ class Exchange(HTTPConnection):
     @property
     def stream(self) -> Any:
         """The connection's bytes below HTTP: `socket`, `write`, `close`, `closed`; or None."""
-        return self._owner.raw_stream(self)
+        return None  # a version of HTTP says more whose connections serve one request at a time
 
     def detach(self) -> IOStream:
         """Take the connection away from HTTP, with the bytes that came after this request.
@@ -307,10 +295,8 @@ class Exchange(HTTPConnection):
         Raises:
             StreamClosedError: The connection is closed, or serves another request by now.
         """
-        stream = self._owner.new_stream()
-        self._owner.detach(self, stream)
-        return stream
+        raise NotImplementedError  # each version of HTTP says how
 
     def detach_to(self, protocol: Detached) -> None:
         """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""
-        self._owner.detach(self, protocol)
+        raise NotImplementedError  # each version of HTTP says how

@@ -41,12 +41,11 @@ from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange, unread_exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
-from edgeserver.http1.raw_stream import RawStream
 from edgeserver.http1.refusal import log_refusal, render_refusal
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionContext, is_nameless
-from edgeserver.iostream import IOStream, closed_error
+from edgeserver.iostream import closed_error
 from edgeserver.support.held import HeldShare
 from edgeserver.support.loggers import app_log
 from edgeserver.transport.handover import replace_layer
@@ -569,14 +568,6 @@ class HTTP1Connection(asyncio.Protocol):
     def awaits_body(self) -> bool:
         """Return whether more of the body is to come, and would be taken."""
         return self.body is not None and self.body.pending and not self._is_held()
-
-    def raw_stream(self, exchange: Exchange) -> RawStream | None:
-        """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
-        return None if self.transport is None else RawStream(self, self.output, exchange)
-
-    def new_stream(self) -> IOStream:
-        """Return a stream for `detach`."""
-        return IOStream(max_buffer_size=self._service.limits.max_buffer_size)
 
     def detach(self, exchange: Exchange, protocol: Any) -> None:
         """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""

@@ -28,6 +28,7 @@ from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.iostream import IOStream
 
 __all__ = ["VERSION", "HTTP2Exchange"]
 
@@ -270,6 +271,14 @@ class HTTP2Exchange(Exchange):
         """The address that the connection came in on; None once it is gone."""
         return self._sender.output.local_address()
 
+    def detach(self) -> IOStream:
+        """Refuse to be detached."""
+        raise _not_detached()
+
+    def detach_to(self, protocol: Any) -> None:
+        """Refuse to be detached."""
+        raise _not_detached()
+
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body.
 
@@ -296,3 +305,9 @@ def _checked(headers: Any) -> list[AnswerField]:
     """
     lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
     return [answer_field(name, value) for name, value in lines]
+
+
+def _not_detached() -> HTTPOutputError:
+    return HTTPOutputError(
+        "a request that came over HTTP/2 cannot be detached: its connection carries others, too"
+    )

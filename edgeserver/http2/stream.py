@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, Protocol, TypeVar
 
-from edgeserver.errors import HTTPInputError, HTTPOutputError
+from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError, too_long
 from edgeserver.http.delivery import Delivery
 from edgeserver.http.exchange import DONE, FRESH, Exchange
@@ -38,7 +38,6 @@ from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.httputil.context import ConnectionInfo
-from edgeserver.iostream import IOStream
 from edgeserver.support.escape import escape
 from edgeserver.support.held import HeldShare
 from edgeserver.support.loggers import app_log
@@ -410,24 +409,6 @@ class Stream:
         """Replace the time limit of the body that is being read."""
         if self._begun and self.reading:
             self.deadline = self._sender.output.loop.time() + timeout_s
-
-    def raw_stream(self, exchange: Exchange) -> Any:
-        """Return nothing: what is below is not this request's alone."""
-        return None
-
-    def new_stream(self) -> IOStream:
-        """Refuse to be detached."""
-        raise self._not_detached()
-
-    def detach(self, exchange: Exchange, protocol: Any) -> None:
-        """Refuse to be detached."""
-        raise self._not_detached()
-
-    @staticmethod
-    def _not_detached() -> HTTPOutputError:
-        return HTTPOutputError(
-            "a request that came over HTTP/2 cannot be detached: its connection carries others, too"
-        )
 
     def complain(self, text: str, *args: object) -> None:
         """Log a line about the peer, within the service's limits."""
