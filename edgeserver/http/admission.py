@@ -128,10 +128,7 @@ class Admission:
                     exchange.fields = self._visible
             else:
                 lines = exchange.lines
-                if lines is None:
-                    client = self._resolver.resolve(fields.items(), fields)
-                else:
-                    client = self._resolver.resolve(lines, None)
+                client = self._resolver.resolve(lines, fields if lines is None else None)
                 if bound.strip is not None:
                     hidden = bound.strip.among(fields)
                     if hidden:

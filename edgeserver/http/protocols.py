@@ -58,9 +58,14 @@ class FindsClients(Protocol):
     """What finds the client of each request of one connection."""
 
     def resolve(
-        self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
+        self, raw: Collection[tuple[bytes, bytes]] | None, fields: dict[bytes, bytes] | None
     ) -> Any:
-        """Return who the client of a request is; never raises."""
+        """Return who the client of a request is; never raises.
+
+        Args:
+            raw: The lines of its head; None where `fields` are all of them.
+            fields: The same by name, where no name repeats; else None.
+        """
         ...
 
 
