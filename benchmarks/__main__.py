@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environment, report
+from benchmarks.beside import run_beside
 from benchmarks.hostile import run_hostile
 from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.instructions import own_versions, run_instructions
@@ -20,8 +21,9 @@ from benchmarks.model import HERE, BenchmarkError, Server, Suite
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.streaming import run_streaming
 from benchmarks.tables import (
-    EDGESERVER_COMPILED,
+    BESIDE_SERVERS,
     GROUPS,
+    HTTP2_ALIKE,
     IDLES,
     LINEAR_SERVERS,
     PARTS,
@@ -137,9 +139,8 @@ def run(flags: argparse.Namespace) -> dict[str, Any]:
         environment.need_programs()
     raise_file_limit()
     python = environment.make_environment(flags.python, say)
-    if flags.before is None and (
-        flags.servers is None or EDGESERVER_COMPILED.name in flags.servers
-    ):
+    compiled = {server.name for suite in SUITES for server in suite.servers if server.compiled}
+    if flags.before is None and (flags.servers is None or compiled.intersection(flags.servers)):
         environment.make_compiled(python, say)
     plan = Plan(
         python,
@@ -190,6 +191,9 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         if case.name in flags.only:
             chosen = selection.of(case.servers)
             results["idle"][case.name] = run_idle(case, chosen, plan, say=say, failed=failed)
+    if "http2-beside" in flags.only:
+        chosen = selection.of(BESIDE_SERVERS)
+        results["beside"] = run_beside(chosen, HTTP2_ALIKE, plan, say=say, failed=failed)
     if "stream" in flags.only:
         chosen = selection.of(STREAM_SERVERS)
         results["stream"] = run_streaming(chosen, plan, say=say, failed=failed)

@@ -50,7 +50,8 @@ class Workload:
     """One kind of request, sent over keep-alive connections unless it `closes` them.
 
     `loader` is wrk or a module of `benchmarks.loaders`; `unit` is what is counted: the CPU time is
-    quoted for one of them. `app` is which of the applications under `servers/` is served.
+    quoted for one of them. `app` is which of the applications under `servers/` is served. Where it
+    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Workload:
     loader: str = "wrk"
     loader_options: tuple[str, ...] = ()
     unit: str = "request"
+    http2: bool = False
+    streams: int = 1
 
     @property
     def path(self) -> Path:
@@ -87,6 +90,8 @@ class Workload:
             options += ("--tls",)
         if self.closes:
             options += ("--closes",)
+        if self.http2:
+            options += ("--http2",)
         if self.app != "app":
             options += ("--app", self.app)
         return options
@@ -142,8 +147,8 @@ class IdleCase:
 class Counted:
     """What is counted in process, without a network, and of which workload.
 
-    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request
-    or "bytecodes" of a connection.
+    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request,
+    or of a connection where each request `closes` its own, or "bytecodes" of a connection.
     """
 
     name: str

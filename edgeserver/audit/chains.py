@@ -8,7 +8,7 @@ written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -161,6 +161,7 @@ class _Seen:
     hidden: int = 0
     first: float | None = None
     last: float | None = None
+    more: int = 0
     lefts: set[str] = field(default_factory=set)
     targets: set[str] = field(default_factory=set)
     bare_targets: set[str] = field(default_factory=set)
@@ -236,6 +237,10 @@ class ChainAudit:
         self._named_requests = 0
         # listed addresses that stood where a client should: proxies, if they are seen as such
         self._leftmost: dict[str, _Seen] = {}
+        # peers that claim nothing, counted together; rows of heads whose client is one of many
+        self._crowd_peers = 0
+        self._crowd_requests = 0
+        self._crowds: list[int] = []
 
     # -- counting ------------------------------------------------------------------------------
 
@@ -319,6 +324,13 @@ class ChainAudit:
 
     def _add_stranger(self, address: str, head: Head, lefts: list[_Entry], *, direct: bool) -> None:
         """Count requests whose nearest address that is not listed is this one."""
+        alike = head.alike
+        if alike is not None and not lefts:
+            self._crowds.append(alike.number)
+            if direct:
+                self._crowd_peers += alike.addresses
+                self._crowd_requests += head.requests
+            return
         if direct and (address in self._direct or len(self._direct) < MAX_ADDRESSES):
             self._direct[address] = self._direct.get(address, 0) + head.requests
         if not lefts and not head.hidden:  # nearly everybody: a number each, no more
@@ -346,6 +358,8 @@ class ChainAudit:
             ):  # fmt: skip
                 seen.plausible += head.requests
             _add(seen.lefts, [nearest.text], MAX_KEPT)
+            if alike is not None and len(lefts) == 1:
+                seen.more = max(seen.more, alike.addresses - 1)
             _add(seen.targets, head.targets, _MAX_TARGETS)
             if any(each.loopback or each.rule is not None for each in lefts):
                 seen.odd += head.requests
@@ -386,7 +400,9 @@ class ChainAudit:
             key = (boundary.text, hops[0])
             if key in self._private or len(self._private) < MAX_KEPT:
                 self._private[key] = self._private.get(key, 0) + head.requests
-        self._behind_requests[boundary.text] += head.requests
+        # of those that are one of many the busiest counts
+        alike = head.alike if not lefts else None
+        self._behind_requests[boundary.text] += head.requests if alike is None else alike.most
         if len(self._behind_requests) > MAX_ADDRESSES:
             self._behind_requests = Counter(dict(self._behind_requests.most_common(1000)))
         if boundary.rule is None:
@@ -410,6 +426,19 @@ class ChainAudit:
         else:
             seen.settled_plain += head.settled
             _add(seen.plain_targets, head.targets, _MAX_TARGETS)
+
+    def count_alone(
+        self, counted: Callable[[Sequence[str], Sequence[int]], Mapping[str, int]]
+    ) -> None:
+        """Count the requests of those who may be proxies among heads that are alike.
+
+        Args:
+            counted: Returns the requests of addresses in rows of such heads.
+        """
+        if self._crowds:
+            candidates = [each for each, seen in self._strangers.items() if _names_many(seen)]
+            for address, requests in counted(candidates, self._crowds).items():
+                self._alone[address] = self._alone.get(address, 0) + requests
 
     # -- findings ------------------------------------------------------------------------------
 
@@ -446,9 +475,9 @@ class ChainAudit:
 
     def _forgotten(self, address: str, seen: _Seen) -> LogFinding | None:
         """Return the finding that an address is a proxy which is not listed, if it may be one."""
-        clients = len(seen.lefts)
-        if seen.named < 3 or clients < 3:
+        if not _names_many(seen):
             return None
+        clients = len(seen.lefts) + seen.more
         parts = (
             ("enough requests", 1 - 0.5 ** (seen.named + 1)),
             ("never alone", seen.named / (seen.requests + self._alone.get(address, 0))),
@@ -459,7 +488,7 @@ class ChainAudit:
         score = _product(parts)
         if score < _CANDIDATE:
             return None
-        many = "at least " if clients >= MAX_KEPT else ""
+        many = "at least " if seen.more or clients >= MAX_KEPT else ""
         kind = "private" if self._entry(address.encode()).private else "public"
         steady = "steady" if self._steady(seen) >= 0.5 else "for a while"
         bare = seen.requests - seen.named + self._alone.get(address, 0)
@@ -541,11 +570,12 @@ class ChainAudit:
         direct = {each: count for each, count in self._direct.items() if each not in candidates}
         claimed = {each: self._strangers[each] for each in direct if each in self._strangers}
         hidden = {each for each, seen in claimed.items() if seen.hidden}
-        if self._proxies and direct:
-            count = sum(direct.values())
+        peers = len(direct) + self._crowd_peers
+        if self._proxies and peers:
+            count = sum(direct.values()) + self._crowd_requests
             yield LogFinding(
-                "bypass", "warning", _some(direct),
-                f"{_requests(count)} of {_count(len(direct), 'peer')} past the listed proxies",
+                "bypass", "warning", _some(direct, more=self._crowd_peers),
+                f"{_requests(count)} of {_count(peers, 'peer')} past the listed proxies",
                 count,
             )  # fmt: skip
         claiming = {each: seen for each, seen in claimed.items() if seen.named}
@@ -651,12 +681,19 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _some(values: Iterable[str]) -> str:
-    """Return some of the values, and how many more there are."""
+def _some(values: Iterable[str], *, more: int = 0) -> str:
+    """Return some of the values, and how many others there are, beside `more` not given here."""
     listed = sorted(values)
     shown = ", ".join(listed[:_MAX_SHOWN])
-    more = len(listed) - _MAX_SHOWN
+    more += max(0, len(listed) - _MAX_SHOWN)
+    if not shown:
+        return f"{more} peers"
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _names_many(seen: _Seen) -> bool:
+    """Return whether an address names clients often enough to be a proxy."""
+    return seen.named >= 3 and len(seen.lefts) + seen.more >= 3
 
 
 def _at(targets: Iterable[str]) -> str:

@@ -24,7 +24,9 @@ CLIENT_VERDICTS = (
 )  # fmt: skip
 SCHEME_VERDICTS = ("right", "lost", "mixed", "wrong-always", "spoofable", "unreachable")
 
-_POLICY_KEYS = ("trust", "trust-file", "source", "proto-header", "max-hops")
+_POLICY_KEYS = (
+    "config", "listener", "trust", "trust-file", "source", "proto-header", "max-hops",
+)  # fmt: skip
 _MAX_CHAINS = 1000
 _AGE = re.compile(r"([1-9][0-9]{0,4})([dhw])")
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -168,7 +170,7 @@ class _Reader:
         for key in ("trust", "trust-file"):
             if key in table:
                 found[key.replace("-", "_")] = self._texts(table, key, "policy")
-        for key in ("source", "proto-header"):
+        for key in ("config", "listener", "source", "proto-header"):
             if key in table:
                 found[key.replace("-", "_")] = self._text(table, key, "policy")
         if "max-hops" in table:

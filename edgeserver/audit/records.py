@@ -24,6 +24,7 @@ __all__ = [
     "compile_format",
     "cut_line",
     "cut_port",
+    "format_named",
     "guess_format",
     "split_entries",
 ]
@@ -259,12 +260,22 @@ FORMATS: dict[str, LogFormat] = {
 }  # fmt: skip
 """The formats that have a name, the most particular first: in this order they are guessed."""
 
-ALIASES = {
+_ALIASES = {
     "combined": "nginx",
-    "gunicorn": "nginx+xff",
+    "common": "clf",
+    "gunicorn": "nginx",
+    "httpd": "nginx",
+    "apache": "nginx",
     "gcp": "google",
+    "httplog": "haproxy",
     "haproxy-httplog": "haproxy",
 }
+
+
+def format_named(name: str) -> LogFormat | None:
+    """Return the format of this name, or of a usual other one for it; None where there is none."""
+    return FORMATS.get(_ALIASES.get(name.lower(), name.lower()))
+
 
 _JSON_KEYS: dict[str, tuple[str, ...]] = {
     "peer": (

@@ -54,6 +54,7 @@ __all__ = [
     "Passed",
     "Request",
     "Scope",
+    "holds_of_nothing",
     "paths",
     "read_address",
     "reads_fields",
@@ -221,6 +222,20 @@ class _State:
         self.writers: dict[str, Step] = {}
         self.oracle = oracle
         self.last_word: tuple[str, Step] | None = None
+
+
+def holds_of_nothing(guard: Guard) -> bool | None:
+    """Return whether a guard that asks for fields alone holds where none is there.
+
+    Args:
+        guard: The guard.
+
+    Returns:
+        None where that is not certain.
+    """
+    oracle = Oracle([], Scope("", (), exact=True))
+    held = _holds(guard, _State(Request("", False, {}), oracle))
+    return None if oracle.doubts else held
 
 
 def run_way(way: Way, request: Request, oracle: Oracle) -> Passed | None:

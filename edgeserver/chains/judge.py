@@ -184,7 +184,8 @@ class Judge:
     ) -> None:
         self.hops = tuple(hops)
         self.policy = policy
-        self._slices: dict[tuple[int, frozenset[str]], tuple[Way, frozenset[str]]] = {}
+        self._slices: dict[tuple[int, frozenset[str], bool], tuple[Way, frozenset[str]]] = {}
+        self._path_asked: dict[int, bool] = {}  # of ways in `_slices`, which stay
         listed = [*_networks_of(self.hops), *map(_peer_network, policy.proxies)]
         narrow = [each for each in listed if each is not None and not _is_wide(each)]
         self.wide = [each for each in listed if each is not None and _is_wide(each)]
@@ -265,10 +266,10 @@ class Judge:
         """Return what holds for one field, from memory where ways like these were judged."""
         wanted = frozenset(() if name is None else (name,))
         sliced: list[Way] = []
-        for way in reversed(ways):
-            cut, wanted = self._slice(way, wanted)
+        for at in range(len(ways) - 1, -1, -1):
+            cut, wanted = self._slice(ways[at], wanted, is_first=at == 0)
             sliced.insert(0, cut)
-        paths_in = tuple(way.path for way in ways) if _tests_path(sliced) else ()
+        paths_in = tuple(way.path for way in ways) if any(map(self._asks_path, sliced)) else ()
         key = (self._setting, first, tuple(sliced), wanted, tls, paths_in)
         case = _CASES.get(key)
         if case is None:
@@ -277,12 +278,27 @@ class Judge:
             case = _CASES[key] = self._try_all(first, sliced, ways, wanted, tls=tls)
         return case
 
-    def _slice(self, way: Way, wanted: frozenset[str]) -> tuple[Way, frozenset[str]]:
+    def _slice(
+        self, way: Way, wanted: frozenset[str], *, is_first: bool
+    ) -> tuple[Way, frozenset[str]]:
         """Return a way with the steps that matter, from memory where it was asked for before."""
-        key = (id(way), wanted)
+        key = (id(way), wanted, is_first)
         known = self._slices.get(key)
         if known is None:
-            known = self._slices[key] = slice_way(way, wanted)
+            known = self._slices[key] = slice_way(way, wanted, is_first=is_first)
+        return known
+
+    def slice_of(self, way: Way, name: str) -> Way:
+        """Return a way with the steps alone that can change a field."""
+        return self._slice(way, frozenset((name,)), is_first=True)[0]
+
+    def _asks_path(self, way: Way) -> bool:
+        """Return whether a way that was sliced asks for the request's path, from memory."""
+        known = self._path_asked.get(id(way))
+        if known is None:
+            known = self._path_asked[id(way)] = any(
+                getattr(test.value, "name", "") == PATH for test in tests_of(way.steps)
+            )
         return known
 
     def _try_all(
@@ -542,13 +558,6 @@ def _extend(known: list[Doubt], more: list[Doubt]) -> None:
     known.extend(doubt for doubt in more if doubt not in known and len(known) < 16)
 
 
-def _tests_path(ways: list[Way]) -> bool:
-    """Return whether a way asks for the request's path."""
-    return any(
-        getattr(test.value, "name", "") == PATH for way in ways for test in tests_of(way.steps)
-    )
-
-
 def _unlike(ways: list[Way]) -> Iterator[Way]:
     """Yield ways of which no two do the same."""
     seen: set[tuple[object, ...]] = set()
@@ -565,9 +574,13 @@ def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
         network = _peer_network(hop.address)
         if network is not None:
             yield network
+        seen: set[int] = set()
         for way in hop.ways:
             if way.prelude is not None:
                 yield from way.prelude.ranges.networks
+            if id(way.steps) in seen:
+                continue  # another listener of the same place
+            seen.add(id(way.steps))
             for step in way.steps:
                 if isinstance(step.op, RealIp):
                     yield from step.op.ranges.networks

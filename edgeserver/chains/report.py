@@ -446,8 +446,9 @@ class _Maker:
         results: list[tuple[str, ...]] = []
         where: Where | None = None
         claims: Head = {name: (value,), "cf-connecting-ip": (value,)}
+        cut = self._judge.slice_of(way, name)
         for head in ({}, claims):
-            lines, step, doubtful = self._probe(way, name, stranger, head)
+            lines, step, doubtful = self._probe(cut, way.path, name, stranger, head)
             if doubtful or lines is None:
                 return "?", step.where if step is not None else where
             results.append(lines)
@@ -462,10 +463,10 @@ class _Maker:
         return ("overwrite" if claimed == empty else "?"), where
 
     def _probe(
-        self, way: Way, name: str, stranger: str, head: Head
+        self, way: Way, path: str, name: str, stranger: str, head: Head
     ) -> tuple[tuple[str, ...] | None, Step | None, bool]:
         """Return a field's lines behind a way, who wrote them, and whether that is in doubt."""
-        full = {":path": (url_path(way.path),), ":host": ("app.example",), ":method": ("GET",)}
+        full = {":path": (url_path(path),), ":host": ("app.example",), ":method": ("GET",)}
         rule = way.prelude
         prelude = stranger if rule is not None and rule.ranges.networks else None
         request = Request(stranger, way.tls, {**full, **head}, prelude)

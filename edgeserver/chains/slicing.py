@@ -7,8 +7,8 @@ where nothing that is kept reads what it writes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
+from edgeserver.chains.evaluate import holds_of_nothing
 from edgeserver.chains.model import (
     NOWHERE,
     AddField,
@@ -48,38 +48,92 @@ Part = Value | Guard
 _CLIENT = "@client"
 
 
-def slice_way(way: Way, wanted: frozenset[str]) -> tuple[Way, frozenset[str]]:
+def slice_way(
+    way: Way, wanted: frozenset[str], *, is_first: bool = False
+) -> tuple[Way, frozenset[str]]:
     """Return a way with the steps that matter alone, and the fields that they read.
 
     Args:
         way: The way.
         wanted: The fields that are read of what leaves by it.
+        is_first: Whether strangers send to it themselves. They pass a refusal that asks for a field
+            which nothing else asks for, by sending none, and so it changes nothing.
     """
+    kept, fields = _slice(way, wanted, frozenset())
+    if is_first and any(isinstance(step.op, Refuse) for step in kept):
+        passable = _passable(kept, wanted)
+        if passable:
+            kept, fields = _slice(way, wanted, passable)
+    cut = Way(
+        label="",
+        path="",
+        where=NOWHERE,
+        tls=way.tls,
+        steps=tuple(kept),
+        prelude=way.prelude,
+        sends_prelude=way.sends_prelude,
+        tls_out=way.tls_out,
+        layer4=way.layer4,
+        transparent=way.transparent,
+    )
+    return cut, fields
+
+
+def _slice(
+    way: Way, wanted: frozenset[str], passable: frozenset[int]
+) -> tuple[list[Step], frozenset[str]]:
+    """Return the steps that matter but for some that are passed anyhow, and what they read."""
     needed = set(wanted)
     if way.sends_prelude:
         needed.add(_CLIENT)
     kept: list[Step] = []
     for step in reversed(way.steps):
-        if not _matters(step, needed):
+        if id(step) in passable or not _matters(step, needed):
             continue
         kept.append(step)
         needed.update(_reads(step.guard))
         needed.update(_step_reads(step))
     fields = frozenset(name for name in needed if name and name[0] not in "$@")
     kept.reverse()
-    return (
-        replace(
-            way,
-            label="",
-            path="",
-            listen="",
-            steps=tuple(kept),
-            notes=(),
-            where=NOWHERE,
-            paste=NOWHERE,
-        ),
-        fields,
-    )
+    return kept, fields
+
+
+def _passable(steps: list[Step], wanted: frozenset[str]) -> frozenset[int]:
+    """Return which refusals a sender passes by leaving fields out that nothing else asks for."""
+    asked = {id(step): frozenset(_reads(step.guard)) for step in steps if _is_gate(step)}
+    while True:
+        others = [step for step in steps if id(step) not in asked]
+        used = set(wanted)
+        for step in others:
+            used.update(_reads(step.guard), _step_reads(step), _writes(step))
+        # what a pattern matched may be read under any name
+        captured = any(name[0] == "$" for name in used)
+        left = {
+            key: names for key, names in asked.items() if used.isdisjoint(names) and not captured
+        }
+        if len(left) == len(asked):
+            return frozenset(left)
+        asked = left
+
+
+def _is_gate(step: Step) -> bool:
+    """Return whether a step refuses what certain fields hold, and nobody who sends none."""
+    if not isinstance(step.op, Refuse) or not any(_reads(step.guard)):
+        return False
+    for part in _parts(step.guard):
+        if isinstance(part, Connection | Variable | UnknownGuard | UnknownValue):
+            return False
+        if isinstance(part, Field | Present) and part.name[0] == ":":
+            return False  # a request always has these
+    return holds_of_nothing(step.guard) is False
+
+
+def _writes(step: Step) -> Iterator[str]:
+    """Yield the field that a step writes, where it is one."""
+    if isinstance(step.op, SetField | AddField | AppendToField):
+        yield step.op.name
+    elif isinstance(step.op, Unknown):
+        yield from step.op.fields
 
 
 def _matters(step: Step, needed: set[str]) -> bool:

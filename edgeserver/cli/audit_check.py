@@ -53,8 +53,9 @@ from edgeserver.cli.audit_config import (
     read_chain,
     report_width,
 )
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
-from edgeserver.cli.trust import build_policy
+from edgeserver.cli.trust import build_policy, with_config
 from edgeserver.config.ip_ranges import load_ranges, written_s
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
@@ -102,7 +103,7 @@ class CheckOutcome(NamedTuple):
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "sarif", "junit", "github"]),
+    type=click.Choice(["text", "json", "sarif", "junit", "github", "html"]),
     default="text",
     help="How the report is written (default text).",
 )
@@ -177,13 +178,32 @@ class _Checker:
             check_extra()
         sections = []
         with self._told("[policy]"):
-            policy = build_policy(self._values)
+            policy = self._policy()
         if policy is not None:
             sections.append(check_policy(policy, self._file))
         sections += [self._chain(each) for each in self._plan.chains]
         sections += [self._ranges(each) for each in self._plan.ranges]
         sections += [self._log(each, policy) for each in self._plan.logs]
         return sections
+
+    def _policy(self) -> TrustPolicy | None:
+        """Return what the application believes, and keep it for the chains.
+
+        Raises:
+            ConfigurationError: Something of it is wrong, or it believes every peer.
+        """
+        if "config" in self._values:
+            self._values["config"] = self._path(self._values["config"])
+        self._values, spelled = with_config(self._values)
+        if self._values.get("xheaders"):
+            raise ConfigurationError(
+                f"{escape(self._values['config'], 400)}: xheaders believes every peer: a stranger "
+                "chooses the client; use trust"
+            )
+        try:
+            return build_policy(self._values)
+        except ConfigurationError as error:
+            raise ConfigurationError(spelled(str(error))) from error
 
     def _path(self, path: str) -> str:
         return os.path.join(self._base, path)
@@ -229,7 +249,7 @@ class _Checker:
 
     def _log(self, plan: LogPlan, policy: TrustPolicy | None) -> CheckSection:
         """Check a log."""
-        from edgeserver.audit.aggregate import open_log
+        from edgeserver.audit.logfiles import open_log
         from edgeserver.cli.audit_logs import logged_policy, read_log
 
         name = escape(plan.files[0], 200)
@@ -261,7 +281,7 @@ class _Told:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ConfigurationError):
-            text = re.sub(r"--(trust-file|trust|reachable|lan|server|source|proto-header|max-hops|"
+            text = re.sub(r"--(config|listener|trust-file|trust|reachable|lan|server|source|proto-header|max-hops|"
                           r"product-version|log-name|log-format)\b", r"\1", str(error))  # fmt: skip
             raise ConfigurationError(f"{self._where}: {text}") from error
 
@@ -410,8 +430,18 @@ def _summary(outcome: CheckOutcome) -> str:
 
 
 def _render_json(outcome: CheckOutcome) -> str:
-    """Return the report as JSON; names are added in later versions, never changed."""
-    value = {
+    """Return the report as JSON."""
+    return json.dumps(_as_value(outcome), indent=1) + "\n"
+
+
+def _render_html(outcome: CheckOutcome) -> str:
+    """Return the report as a page."""
+    return render_one_page(_as_value(outcome))
+
+
+def _as_value(outcome: CheckOutcome) -> dict[str, Any]:
+    """Return the report as JSON values; names are added in later versions, never changed."""
+    return {
         "version": 1,
         "kind": "edgeserver-check",
         "exit": outcome.code,
@@ -431,7 +461,6 @@ def _render_json(outcome: CheckOutcome) -> str:
         "findings": [_as_dict(each) for each in outcome.found],
         "baseline": {"gone": outcome.gone} if outcome.baseline else None,
     }
-    return json.dumps(value, indent=1) + "\n"
 
 
 def _as_dict(found: Found) -> dict[str, Any]:
@@ -502,4 +531,5 @@ _RENDER: dict[str, Callable[[CheckOutcome], str]] = {
     "sarif": _render_sarif,
     "junit": _render_junit,
     "github": _render_github,
+    "html": _render_html,
 }

@@ -11,30 +11,27 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from edgeserver.audit.aggregate import (
-    Head,
-    Reading,
-    ReadLog,
-    UnreadableLog,
-    open_log,
-    read_heads,
-)
+from edgeserver.audit.aggregate import MAX_EXACT, DistinctHeads, Head, Reading
 from edgeserver.audit.chains import ChainAudit, LogFinding
 from edgeserver.audit.dialects import render_statement
 from edgeserver.audit.groups import read_groups
-from edgeserver.audit.records import FORMATS, LogFormat, compile_format, guess_format
+from edgeserver.audit.logfiles import ReadLog, UnreadableLog, open_log
+from edgeserver.audit.records import FORMATS, LogFormat, compile_format, format_named, guess_format
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
-from edgeserver.cli.terminal import is_terminal
+from edgeserver.cli.terminal import ProgressLine, is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
-from edgeserver.errors import ConfigurationError
+from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
+from edgeserver.proxyheaders.addresses import UnusableClaim, parse_address
+from edgeserver.proxyheaders.networks import PRESETS, Network, parse_network
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 
@@ -98,7 +95,7 @@ class Result(NamedTuple):
 @click.option(
     "--groups", metavar="FILE", help="The rows that the statement gave, in place of a log."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text")
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error", "never"]),
@@ -124,7 +121,7 @@ def audit_logs(
 ) -> None:
     """Find forgotten proxies, proxies that do not append, and liars in access logs.
 
-    FILE may be a glob, `-`, or end in .gz or .zst. The format is guessed from 1,000 lines
+    FILE may be a glob, `-`, or end in .gz, .zst or .parquet. The format is guessed from 1,000 lines
     unless it is named; beside --sql and --groups a FILE is a sample for that. Without --trust
     the policy is taken from edgeserver's own log; in others everybody who names clients is a
     candidate.
@@ -152,11 +149,16 @@ def audit_logs(
             named = _named_format(files, log_name, log_format)
             result = _read_groups(groups, named, policy, _other(policy, against))
             _report(result, policy, form=form, fail_on=fail_on, suggest=suggest)
-        with open_log(files, memory=memory, spill=tmp) as log:
-            if policy is None:
-                policy = logged_policy(log.sample())
-            other = _other(policy, against)
-            result = read_log(log, policy, other, name=log_name, text=log_format)
+        progress = ProgressLine(sys.stderr, "reading")
+        on_progress = progress.show if progress.is_shown else None
+        try:
+            with open_log(files, memory=memory, spill=tmp, on_progress=on_progress) as log:
+                if policy is None:
+                    policy = logged_policy(log.sample())
+                other = _other(policy, against)
+                result = read_log(log, policy, other, name=log_name, text=log_format)
+        finally:
+            progress.clear()
     _report(result, policy, form=form, fail_on=fail_on, suggest=suggest)
 
 
@@ -170,6 +172,9 @@ def _report(
     code = _exit_code(result, fail_on)
     if form == "json":
         click.echo(json.dumps(_as_dict(result, policy, code, suggest=suggest), indent=1))
+    elif form == "html":
+        value = _as_dict(result, policy, code, suggest=suggest)
+        click.echo(render_one_page(value, result.files[0] if result.files else ""), nl=False)
     else:
         width = min(80, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 80
         lines = [*_render(result, policy, width), *(_suggest(result, width) if suggest else ())]
@@ -208,13 +213,14 @@ def _named_format(files: tuple[str, ...], name: str | None, text: str | None) ->
             return log_format_of(log, name, text)[0]
     if text is not None:
         return compile_format(text)
-    if name not in FORMATS:
+    form = format_named(name) if name is not None else None
+    if form is None:
         given = f"--log-name {escape(name, 60)}" if name is not None else "no format"
         raise ConfigurationError(
             f"{given}: write --log-name with one of {', '.join(FORMATS)}, or --log-format '...', "
             "or name a file with some lines of the log"
         )
-    return FORMATS[name]
+    return form
 
 
 def _read_groups(
@@ -271,11 +277,20 @@ def logged_policy(lines: list[str]) -> TrustPolicy:
 
 
 def _other(policy: TrustPolicy, against: tuple[str, ...]) -> TrustPolicy | None:
-    """Return the policy to compare with."""
+    """Return the policy to compare with.
+
+    Raises:
+        ConfigurationError: An entry is none.
+    """
     entries = split_list(against)
     if not entries:
         return None
-    return TrustPolicy(entries, source=policy.source, proto=policy.proto, max_hops=policy.max_hops)
+    try:
+        return TrustPolicy(
+            entries, source=policy.source, proto=policy.proto, max_hops=policy.max_hops
+        )
+    except TrustConfigurationError as error:
+        raise ConfigurationError(f"--against: {error}") from error
 
 
 def read_log(
@@ -285,16 +300,30 @@ def read_log(
     *,
     name: str | None,
     text: str | None,
+    exact: int = MAX_EXACT,
 ) -> Result:
     """Read a log and say what it shows.
+
+    Args:
+        log: The log.
+        policy: Whom the application believes.
+        other: A policy to compare with, or None.
+        name: The name of the format, or None.
+        text: The product's own words for it, or None.
+        exact: Up to how many distinct heads each is told apart.
 
     Raises:
         ConfigurationError: The format is not known, or fits no line.
     """
     form, guessed = log_format_of(log, name, text)
     reading = Reading()
-    heads = read_heads(log, form, source=policy.source, proto=policy.proto, reading=reading)
-    result = _count_heads(heads, log.names, form, guessed, reading, policy, other)
+    networks = [*_networks(policy), *(_networks(other) if other is not None else ())]
+    heads = DistinctHeads(
+        log, form, source=policy.source, proto=policy.proto, networks=networks, exact=exact
+    )
+    result = _count_heads(
+        heads.read(reading), log.names, form, guessed, reading, policy, other, heads.count_alone
+    )
     if log.skips_errors:
         note = "lines that are not UTF-8 were left out, and are not counted"
         result = result._replace(form=replace(form, notes=(*form.notes, note)))
@@ -309,6 +338,7 @@ def _count_heads(
     reading: Reading,
     policy: TrustPolicy,
     other: TrustPolicy | None,
+    count_alone: Callable[[Sequence[str], Sequence[int]], Mapping[str, int]] | None = None,
 ) -> Result:
     """Count the heads of a log, and say what they show.
 
@@ -329,6 +359,8 @@ def _count_heads(
             f"lines is a request in the format {form.name}; name another with --log-name, or give "
             "--log-format"
         )
+    if count_alone is not None:
+        audit.count_alone(count_alone)
     findings = audit.findings()
     untold = []
     if not has_claims:
@@ -362,7 +394,8 @@ def log_format_of(
     """
     if text is not None:
         return compile_format(text), None
-    if name is not None and name not in FORMATS:
+    form = format_named(name) if name is not None else None
+    if name is not None and form is None:
         raise ConfigurationError(
             f"--log-name {escape(name, 60)}: write one of {', '.join(FORMATS)}, or give "
             "--log-format '...'"
@@ -371,15 +404,22 @@ def log_format_of(
     kept = sum(bool(line.strip()) and not line.startswith("#") for line in lines)
     if not kept:
         raise ConfigurationError(f"{escape(log.names[0], 200)}: the log is empty")
-    found = guess_format(lines) if name is None else None
-    if name is not None:
-        return FORMATS[name], None
+    if form is not None:
+        return form, None
+    found = guess_format(lines)
     if found is None:
         raise ConfigurationError(
             f"{escape(log.names[0], 200)}: cannot guess the format of '{escape(lines[0], 60)}'; "
             "name it with --log-name, or give the product's own words with --log-format '...'"
         )
     return found[0], (found[1], kept)
+
+
+def _networks(policy: TrustPolicy) -> Iterator[Network]:
+    """Yield the ranges that a policy lists."""
+    for entry in policy.proxies:
+        if entry != "unix:":
+            yield from map(parse_network, PRESETS.get(entry, (entry,)))
 
 
 def _compare(
@@ -396,10 +436,24 @@ def _compare(
     except ValueError:
         return
     if clients[0] != clients[1]:
+        if head.alike is not None:
+            one = _outermost(head, policy)
+            many = f"{head.alike.addresses} clients"
+            clients = [many if each == one else each for each in clients]
         key = (clients[0], clients[1])
         if key not in changes and len(changes) >= _MAX_CHANGES:
             key = ("others", "others")
         changes[key] += head.requests
+
+
+def _outermost(head: Head, policy: TrustPolicy) -> str:
+    """Return the address that stands for all those of heads that are alike."""
+    source = policy.source.encode()
+    listed = next((value for name, value in head.fields if name == source), head.peer.encode())
+    try:
+        return parse_address(listed.split(b",")[0].strip()).text
+    except UnusableClaim:
+        return head.peer
 
 
 def _exit_code(result: Result, fail_on: str) -> int:

@@ -99,7 +99,8 @@ def _refuse_used(ranges: list[str], output: str | None, log: _Log) -> None:
         ConfigurationError: There is no file to compare with, or the log has no list.
         UnreadableLog: The log cannot be read.
     """
-    from edgeserver.audit.aggregate import Reading, open_log, read_heads
+    from edgeserver.audit.aggregate import Reading, read_heads
+    from edgeserver.audit.logfiles import open_log
     from edgeserver.audit.removed import still_seen
     from edgeserver.cli.audit_logs import log_format_of
 

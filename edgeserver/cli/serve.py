@@ -184,6 +184,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
+    from edgeserver.runtime.warm import warm
 
     force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
@@ -203,11 +204,9 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             failure.show()
             return failure.exit_code
 
-    def on_ready(kind: str) -> None:
-        _announce(plan, kind, log)
-        if plan.reloads:
-            watching.callback(_watch_sources(plan, log).terminate)
-
+    warm()
+    if plan.reloads:
+        watching.callback(_watch_sources(plan, log).terminate)
     try:
         return run_workers(
             plan.workers,
@@ -215,8 +214,9 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             limits=limits_of(plan),
             queues=force.queues,
             shared_queue=force.queues.is_shared,
-            on_ready=on_ready,
+            on_ready=lambda kind: _announce(plan, kind, log),
             say=log.say,
+            waits_for_change=plan.reloads,
             manager=take_manager(os.environ),
             operators=operators,
             configuration=force,

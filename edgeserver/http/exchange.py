@@ -60,6 +60,10 @@ class ExchangeOwner(Protocol):
         """Log that the client has broken a rule."""
         ...
 
+    def detach(self, exchange: Exchange, protocol: Any) -> None:
+        """Hand what is below HTTP to `protocol`."""
+        ...
+
 
 class Exchange(HTTPConnection):
     """One request, and the state of its answer.
@@ -299,4 +303,4 @@ class Exchange(HTTPConnection):
 
     def detach_to(self, protocol: Detached) -> None:
         """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""
-        raise NotImplementedError  # each version of HTTP says how
+        self._owner.detach(self, protocol)

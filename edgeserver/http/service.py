@@ -78,6 +78,7 @@ class HTTPService:
         take_request: The delegate's, where it `TakesRequests` and each is given to it as it came;
             else None.
         keeps_limits: Whether nothing behind the delegate replaces the limit of a body.
+        serves_websockets: Whether what is behind the delegate may accept a WebSocket.
         believed: Who is believed where a listener has nobody of its own.
         budget: What is held of bodies and messages, over all connections.
         batch: Has the answers of one turn of the event loop leave together.
@@ -124,6 +125,7 @@ class HTTPService:
             None if limits.decompress_request else getattr(taking, "take_request", None)
         )
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.serves_websockets = bool(getattr(delegate, "serves_websockets", False))
         self.decompresses = limits.decompress_request
         self.believed = TrustSource(trust)
         self.access_log = access_log
@@ -163,6 +165,29 @@ class HTTPService:
     @trust.setter
     def trust(self, trust: Trust | None) -> None:
         self.believed.trust = trust
+
+    def set_delegate(
+        self, delegate: ServerDelegate, access_log: Callable[[Any], None] | None
+    ) -> None:
+        """Have others answer, and hear of what has ended, from the next request on.
+
+        Args:
+            delegate: Who answers.
+            access_log: Called with each exchange that has ended, those in flight now too, or None.
+        """
+        taking: TakesRequests | Any = delegate
+        self.delegate = delegate
+        self.start_request = delegate.start_request
+        self.take_request = None if self.decompresses else getattr(taking, "take_request", None)
+        self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.access_log = access_log
+        self.timed = access_log is not None or self._tally is not None
+        self.tally = None if access_log is not None else self._tally
+        if self.timed:  # nobody has asked when those in flight began
+            now_s = time.perf_counter()
+            for connection in self.connections.open:
+                for exchange in connection.exchanges:
+                    exchange.started_s = exchange.started_s or now_s
 
     def set_limits(self, limits: HTTPLimits) -> None:
         """Hold what begins from now on to other limits, on open connections, too.

@@ -69,10 +69,6 @@ FRAMING: Final = framing_names(
 class HTTP1Owner(ExchangeOwner, Closable, Protocol):
     """What an exchange asks of a connection that serves it alone."""
 
-    def detach(self, exchange: Exchange, protocol: Any) -> None:
-        """Hand what is below HTTP to `protocol`."""
-        ...
-
 
 class HTTP1Exchange(Exchange):
     """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
@@ -423,12 +419,8 @@ class HTTP1Exchange(Exchange):
             StreamClosedError: The connection is closed, or serves another request by now.
         """
         stream = IOStream(max_buffer_size=self._shared.service.limits.max_buffer_size)
-        self.detach_to(stream)
+        self._owner.detach(self, stream)
         return stream
-
-    def detach_to(self, protocol: Any) -> None:
-        """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""
-        cast(HTTP1Owner, self._owner).detach(self, protocol)
 
     # The answer.
 

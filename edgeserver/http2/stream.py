@@ -10,6 +10,8 @@ The states, and what leads from one to the next:
 - `_delivery` is set while a delegate has yet to hear one of `finish` and `on_connection_close`; it
   is `held` while the application's awaitable is pending. What comes meanwhile waits in `_untaken`,
   at most as much as the credit that the peer has.
+- `tunnel` is set from the handshake of a WebSocket on, `is_detached` from when it was accepted and
+  handed over: what comes is its then, and the stream is over when both directions have ended.
 - `is_over` once the answer has left, or the stream was reset: the connection forgets it then.
 """
 
@@ -22,23 +24,25 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, Protocol, TypeVar
 
-from edgeserver.errors import HTTPInputError
+from edgeserver.errors import HTTPInputError, HTTPOutputError
 from edgeserver.http.admission import Admission, NoRoomError, too_long
 from edgeserver.http.delivery import Delivery
 from edgeserver.http.exchange import DONE, FRESH, Exchange
 from edgeserver.http.input_errors import as_input_error, is_input_error, render_rfc
 from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http.service import HTTPService
-from edgeserver.http2.errors import INTERNAL_ERROR, PROTOCOL_ERROR, StreamError
+from edgeserver.http2.errors import CANCEL, INTERNAL_ERROR, PROTOCOL_ERROR, StreamError
 from edgeserver.http2.exchange import HTTP2Exchange
+from edgeserver.http2.extended_connect import as_handshake
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.hpack.encoder import Encoder
 from edgeserver.http2.limits import STREAM_CREDIT
 from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
+from edgeserver.http2.tunnel import Tunnel
 from edgeserver.httputil.context import ConnectionInfo
-from edgeserver.support.escape import escape
+from edgeserver.iostream import closed_error
 from edgeserver.support.held import HeldShare
 from edgeserver.support.loggers import app_log
 
@@ -69,6 +73,10 @@ class StreamHost(Protocol):
         """Called when the application has taken `size` bytes of a body."""
         ...
 
+    def tunnel_wrote(self) -> None:
+        """Called when something was written to a stream that is HTTP's no more."""
+        ...
+
 
 class Stream:
     """One request; the owner of its exchange.
@@ -87,7 +95,9 @@ class Stream:
         out: What the sender knows of it.
         reading: Whether more of the request may come.
         is_over: Whether the connection has forgotten it.
+        is_detached: Whether it is HTTP's no more.
         credit: How many bytes of a body the peer may still send.
+        tunnel: What a WebSocket is handed, or one that is asked for; None for other requests.
         untold: How many the application has taken of which the peer has not been told.
         withheld: How many the connection has no credit for until the application takes them.
         deadline: When the body has to be there, in loop seconds.
@@ -111,10 +121,12 @@ class Stream:
         "credit",
         "deadline",
         "exchange",
+        "is_detached",
         "is_over",
         "out",
         "reading",
         "stream_id",
+        "tunnel",
         "untold",
         "withheld",
     )
@@ -137,6 +149,7 @@ class Stream:
         self.out = Outgoing(stream_id, sender.first_window)
         self.reading = False
         self.is_over = False
+        self.is_detached = False
         self.credit = STREAM_CREDIT
         self.untold = 0
         self.withheld = 0
@@ -155,13 +168,13 @@ class Stream:
         self._delivered = 0  # how much of that was given to the application
         self._owed = 0  # how much of that is credit once the application goes on
         self._untaken: bytearray | None = None  # what nobody takes for now
+        self.tunnel: Tunnel | None = None
 
     # The request begins.
 
     def begin(
         self,
         head: RequestHead,
-        *,
         ends: bool,
         admission: Admission,
         encoder: Encoder,
@@ -186,7 +199,11 @@ class Stream:
         self.exchange = HTTP2Exchange(
             self, self._sender, self.out, encoder, shared, self._info, head
         )
-        self.in_request(self._begin, admission, head, ends)
+        self._inside = True
+        try:
+            self._context.run(self._begin, admission, head, ends)
+        finally:
+            self._inside = False
 
     def _begin(self, admission: Admission, head: RequestHead, ends: bool) -> None:
         exchange = self.exchange
@@ -198,13 +215,12 @@ class Stream:
             # Until it is admitted nobody knows whose it is.
             exchange.client = exchange.bound = None
             exchange.remote_ip, exchange.protocol = self._info.peer_ip, self._info.scheme
-            if head.protocol:
-                self.refuse(no_such_protocol(head.protocol))
+            if head.protocol and not self._begin_handshake(head):
                 return
             if not self._is_directed(admission, head):
                 return
         size = 0
-        if not ends:
+        if not ends and self.tunnel is None:
             size = head.length if head.length > 0 else UNKNOWN_LENGTH
         try:
             delegate = admission.admit(exchange, size)
@@ -218,6 +234,20 @@ class Stream:
             delivery = self._delivery = Delivery(delegate, self, self._sender.output.loop)
             if delivery.give_head(exchange):
                 self._head_taken()
+
+    def _begin_handshake(self, head: RequestHead) -> bool:
+        """Have the application see the handshake of a WebSocket; say whether it is one."""
+        exchange = self.exchange
+        try:
+            lines = as_handshake(head, served=self._service.serves_websockets)
+        except HTTPInputError as error:
+            self.refuse(error)
+            return False
+        exchange.begin_handshake(lines)
+        self.tunnel = Tunnel(self, self._sender, self.out, self._service.budget)
+        if not self.reading:
+            self.tunnel.receive_eof()
+        return True
 
     def _is_directed(self, admission: Admission, head: RequestHead) -> bool:
         try:
@@ -234,7 +264,7 @@ class Stream:
         exchange = self.exchange
         if exchange.state == DONE:
             return
-        if self.reading or self._untaken:
+        if self.tunnel is None and (self.reading or self._untaken):
             most = self._most()
             if self._length > most:
                 self.refuse(too_long(self._length, most))
@@ -264,6 +294,9 @@ class Stream:
             StreamError: It is more than was declared.
         """
         size = len(data)
+        if self.tunnel is not None:
+            self.in_request(self.tunnel.receive, data)
+            return
         self._received += size
         if 0 <= self._length < self._received:
             raise self._wrong_length()
@@ -287,6 +320,9 @@ class Stream:
         """
         self.reading = False
         self.deadline = NEVER
+        if self.tunnel is not None:
+            self.in_request(self.tunnel.receive_eof)
+            return
         if self._length >= 0 and self._received != self._length:
             raise self._wrong_length()
         if self._takes_more():
@@ -314,7 +350,8 @@ class Stream:
             self._give(piece)
         if not self._untaken:
             self._untaken = None
-            if not self.reading and self._takes_more():
+            ended = not self.reading or self.tunnel is not None  # a handshake has no body
+            if ended and self._takes_more():
                 self._end_request()
 
     def _give(self, piece: bytes) -> None:
@@ -375,18 +412,25 @@ class Stream:
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete, though it may not have left."""
-        self._give_back()
+        if self._share is not None:
+            self._give_back()
         delivery = self._end_reading()
         if delivery is not None:
             # Not at once: the delegate may be in the middle of hearing of its body.
             self._sender.output.loop.call_soon(delivery.close)
-        self.sent()
+        if not self.is_over:
+            self.sent()
 
     def sent(self) -> None:
         """Called when END_STREAM has left: the stream is over if its answer is complete."""
         if not self.is_over and self.out.complete and self.exchange.state == DONE:
+            if self.tunnel is not None:
+                if not self.tunnel.has_ended:
+                    return
+                self.tunnel.lost(None)
             self.is_over = True
-            self._service.log_access(self.exchange)
+            if self._service.timed:
+                self._service.log_access(self.exchange)
             del self.exchange
             self._host.stream_over(self)
 
@@ -409,6 +453,51 @@ class Stream:
         """Replace the time limit of the body that is being read."""
         if self._begun and self.reading:
             self.deadline = self._sender.output.loop.time() + timeout_s
+
+    def detach(self, exchange: Exchange, protocol: Any) -> None:
+        """Hand an accepted WebSocket to `protocol`; see `HTTPConnection.detach_to`.
+
+        Raises:
+            HTTPOutputError: It is any other request.
+            StreamClosedError: The stream is over.
+        """
+        tunnel = self.tunnel
+        if tunnel is None:
+            raise HTTPOutputError(
+                "a request that came over HTTP/2 cannot be detached, but for a WebSocket: its"
+                " connection carries others, too"
+            )
+        if self.is_over or self.exchange is not exchange or self.is_detached:
+            raise closed_error()
+        if not self.exchange.is_upgraded:
+            raise HTTPOutputError("a WebSocket over HTTP/2 is detached once its 101 was written")
+        self.is_detached = True
+        self._service.log_access(exchange)
+        exchange.set_close_callback(None)
+        exchange.end()
+        self._give_back()
+        delivery = self._end_reading()
+        if delivery is not None:
+            self._sender.output.loop.call_soon(delivery.close)
+        tunnel.attach(protocol)
+
+    # What the tunnel says; see `TunnelOwner`.
+
+    def tunnel_read(self, size: int) -> None:
+        """Called when `size` bytes were taken."""
+        self._host.give_credit(self, size)
+
+    def tunnel_wrote(self) -> None:
+        """Called when something was written."""
+        self._host.tunnel_wrote()
+
+    def tunnel_ended(self) -> None:
+        """Called when one direction has ended: the stream is over if both have."""
+        self.sent()
+
+    def tunnel_aborted(self) -> None:
+        """Called to have the stream reset."""
+        self._host.reset_stream(self, CANCEL)
 
     def complain(self, text: str, *args: object) -> None:
         """Log a line about the peer, within the service's limits."""
@@ -505,6 +594,8 @@ class Stream:
         self._sender.drop(self.out)
         self._give_back()
         delivery = self._end_reading()
+        if self.tunnel is not None:
+            self.tunnel.lost(ConnectionResetError("the stream was reset, or its connection lost"))
         if delivery is not None:
             self.in_request(delivery.close)
         elif not was_done:
@@ -521,15 +612,6 @@ class Stream:
             return self._context.run(call, *args)
         finally:
             self._inside = False
-
-
-def no_such_protocol(name: str) -> HTTPInputError:
-    """Return the refusal of an extended CONNECT. Source: RFC 8441 section 4, RFC 9220 section 3."""
-    return HTTPInputError(
-        f"':protocol' is '{escape(name)}', which nobody speaks here over HTTP/2",
-        status=501,
-        rfc="RFC 8441 section 4",
-    )
 
 
 def too_much(most: int) -> HTTPInputError:

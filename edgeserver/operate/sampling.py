@@ -75,7 +75,7 @@ class Sampler:
     Args:
         row: The row; nobody else writes there now.
         servers: The servers of the worker, the main one first.
-        logs: What has a `dropped` number, by the name of the log.
+        dropped: Returns how many lines each log has dropped.
         clock: Seconds that only grow.
     """
 
@@ -84,12 +84,12 @@ class Sampler:
         row: CounterRow,
         servers: Sequence[SampledServer],
         *,
-        logs: Mapping[str, Any],
+        dropped: Callable[[], Mapping[str, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._row = row
         self._servers = servers
-        self._logs = logs
+        self._dropped = dropped
         self._clock = clock
         self._seen: dict[tuple[str, ...], float] = {}  # what was written of each number that rises
         self._policy: Any = None  # whose findings were looked at last
@@ -117,8 +117,8 @@ class Sampler:
         for number, server in enumerate(self._servers):
             self._sample_tls(number, server)
         self._sample_findings()
-        for name, log in self._logs.items():
-            self._rise("log_lines_dropped_total", name, value=getattr(log, "dropped", 0))
+        for name, count in self._dropped().items():
+            self._rise("log_lines_dropped_total", name, value=count)
         now_s = self._clock()
         if is_ending or not self._described_s or now_s - self._described_s >= DESCRIBE_EVERY_S:
             self._described_s = now_s

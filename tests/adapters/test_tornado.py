@@ -26,6 +26,7 @@ from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.proxyheaders import TrustPolicy
 from tests import inside
+from tests.http2.bridge import bridging
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -48,10 +49,14 @@ def ssl_options(authority, tmp_path_factory):
 
 
 class Site:
-    """One application served over one scheme, and its clients."""
+    """One application served over one scheme, and its clients.
 
-    def __init__(self, scheme, ssl_options, authority):
+    With `http2`, its WebSockets are streams of HTTP/2.
+    """
+
+    def __init__(self, scheme, ssl_options, authority, *, http2=False):
         self.scheme = scheme
+        self.http2 = http2
         self.ssl_options = ssl_options if scheme == "https" else None
         self.client_context = pki.client_context(authority) if scheme == "https" else None
         self.server = None
@@ -86,12 +91,18 @@ class Site:
     async def websocket(self, path="/", **options):
         scheme = "wss" if self.scheme == "https" else "ws"
         request = HTTPRequest(self.url(path, scheme), ssl_options=self.client_context)
-        socket = await tornado.websocket.websocket_connect(request, **options)
-        yield socket
-        open_still = socket.close_code is None
-        socket.close()
-        while open_still and await socket.read_message() is not None:
-            pass
+        async with contextlib.AsyncExitStack() as stack:
+            if self.http2:
+                bridge = await stack.enter_async_context(bridging())
+                bridge.target, bridge.context = self.port, self.client_context
+                self.client_context.set_alpn_protocols(["h2"])
+                request = HTTPRequest(f"ws://127.0.0.1:{bridge.port}{path}")
+            socket = await tornado.websocket.websocket_connect(request, **options)
+            yield socket
+            open_still = socket.close_code is None
+            socket.close()
+            while open_still and await socket.read_message() is not None:
+                pass
 
     async def aclose(self):
         for client in self.clients:
@@ -110,6 +121,13 @@ class Site:
 def site(request, ssl_options, authority):
     """Return a `Site`, to be closed by the loop's own end."""
     return Site(request.param, ssl_options, authority)
+
+
+@pytest.fixture(params=["http", "https", "h2"])
+def web_site(request, ssl_options, authority):
+    """Return a `Site` for WebSockets, over each version of HTTP."""
+    http2 = request.param == "h2"
+    return Site("https" if http2 else request.param, ssl_options, authority, http2=http2)
 
 
 @pytest.fixture
@@ -521,17 +539,17 @@ class WebEcho(tornado.websocket.WebSocketHandler):
 
 
 @on_both_loops
-async def test_websocket_echo(site, quiet):
+async def test_websocket_echo(web_site, quiet):
     """Messages go both ways, text and binary, from none to a mebibyte."""
-    site.serve([("/", WebEcho)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", WebEcho)])
+    async with web_site.websocket() as socket:
         for message in ("", "text ü", b"\x00\xff", "x" * 2**20, b"y" * 2**20):
             await socket.write_message(message, binary=isinstance(message, bytes))
             assert await socket.read_message() == message
 
 
 @on_both_loops
-async def test_websocket_closed_by_the_server(site, quiet):
+async def test_websocket_closed_by_the_server(web_site, quiet):
     """Code and reason of the handler's close reach the client, after what was sent before."""
 
     class Closing(tornado.websocket.WebSocketHandler):
@@ -539,8 +557,8 @@ async def test_websocket_closed_by_the_server(site, quiet):
             self.write_message(b"x" * 100_000, binary=True)
             self.close(4001, "server says")
 
-    site.serve([("/", Closing)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Closing)])
+    async with web_site.websocket() as socket:
         await socket.write_message("close")
         assert len(await socket.read_message()) == 100_000
         assert await socket.read_message() is None
@@ -548,7 +566,7 @@ async def test_websocket_closed_by_the_server(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_closed_by_the_client(site, quiet):
+async def test_websocket_closed_by_the_client(web_site, quiet):
     """Code and reason of the client's close reach the handler."""
     ended = asyncio.get_running_loop().create_future()
 
@@ -556,14 +574,14 @@ async def test_websocket_closed_by_the_client(site, quiet):
         def on_close(self):
             ended.set_result((self.close_code, self.close_reason))
 
-    site.serve([("/", Closed)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Closed)])
+    async with web_site.websocket() as socket:
         socket.close(4002, "client says")
         assert await ended == (4002, "client says")
 
 
 @on_both_loops
-async def test_websocket_compression_and_pings(site, quiet):
+async def test_websocket_compression_and_pings(web_site, quiet):
     """Compressed messages and pings pass, however small and many."""
     pongs = asyncio.Event()
 
@@ -578,8 +596,8 @@ async def test_websocket_compression_and_pings(site, quiet):
         def get_compression_options(self):
             return {}
 
-    site.serve([("/", Compressed)], {"websocket_ping_interval": 30})
-    async with site.websocket(compression_options={}) as socket:
+    web_site.serve([("/", Compressed)], {"websocket_ping_interval": 30})
+    async with web_site.websocket(compression_options={}) as socket:
         for number in range(200):
             socket.write_message(f"{number}" * 100)
         for number in range(200):
@@ -588,7 +606,7 @@ async def test_websocket_compression_and_pings(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_after_a_coroutine_prepare(site, quiet):
+async def test_websocket_after_a_coroutine_prepare(web_site, quiet):
     """The connection may be detached after the request's end was reported."""
 
     class Late(WebEcho):
@@ -599,8 +617,8 @@ async def test_websocket_after_a_coroutine_prepare(site, quiet):
         def select_subprotocol(self, subprotocols):
             return subprotocols[-1]
 
-    site.serve([("/", Late)])
-    async with site.websocket(subprotocols=["a", "b"]) as socket:
+    web_site.serve([("/", Late)])
+    async with web_site.websocket(subprotocols=["a", "b"]) as socket:
         assert socket.selected_subprotocol == "b"
         await socket.write_message("late")
         assert await socket.read_message() == "late"
@@ -624,7 +642,7 @@ async def test_websocket_bytes_sent_with_the_handshake(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_client_vanishes(site, quiet):
+async def test_websocket_client_vanishes(web_site, quiet):
     """A WebSocket whose client goes away hears of it, and writing to it raises Tornado's error."""
     opened = asyncio.Event()
     wrote = asyncio.get_running_loop().create_future()
@@ -638,20 +656,20 @@ async def test_websocket_client_vanishes(site, quiet):
                 self.write_message("too late")
             wrote.set_result(None)
 
-    site.serve([("/", Lost)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Lost)])
+    async with web_site.websocket() as socket:
         await opened.wait()
         socket.protocol.stream.close()
         await wrote
 
 
 @on_both_loops
-async def test_websockets_survive_the_servers_end(site, quiet):
+async def test_websockets_survive_the_servers_end(web_site, quiet):
     """`close_all_connections` leaves WebSockets to the application."""
-    site.serve([("/", WebEcho)])
-    async with site.websocket() as socket:
-        site.server.stop()
-        await site.server.close_all_connections()
+    web_site.serve([("/", WebEcho)])
+    async with web_site.websocket() as socket:
+        web_site.server.stop()
+        await web_site.server.close_all_connections()
         await socket.write_message("still there")
         assert await socket.read_message() == "still there"
 

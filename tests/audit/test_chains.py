@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeserver.audit.aggregate import Reading, open_log, read_heads
+from edgeserver.audit.aggregate import Reading, read_heads
 from edgeserver.audit.chains import CODES, ChainAudit, LogFinding
+from edgeserver.audit.logfiles import open_log
 from edgeserver.audit.records import LogFormat, guess_format
 from edgeserver.proxyheaders import TrustPolicy
 

@@ -233,6 +233,38 @@ def test_what_is_no_baseline(content: str, tmp_path: Path) -> None:
     assert "not a baseline" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("policy", "edge", "code", "message"),
+    [
+        ('config = "edge.toml"', '[proxies]\ntrust = ["192.0.2.10"]', 0, ""),
+        ('config = "edge.toml"', '[proxies]\ntrust = ["192.0.2.99"]', 1, "proxy-not-listed"),
+        ('config = "edge.toml"\ntrust = "192.0.2.10"', '[proxies]\ntrust = ["::1"]', 0, ""),
+        ('config = "edge.toml"', "[proxies]\ntrust = 5", 2, "edge.toml"),
+        ('config = "edge.toml"', "[proxies]\nxheaders = true", 2, "believes every peer"),
+        ('config = "edge.toml"', "]", 2, "edge.toml"),
+        ('config = "none.toml"', "", 2, "none.toml"),
+        ('listener = ":80"', "", 2, "listener names one of a file; add config"),
+        (
+            'config = "edge.toml"\nlistener = "127.0.0.1:81"',
+            '[proxies]\ntrust = ["::1"]\n'
+            '[[listener]]\nbind = "127.0.0.1:81"\ntrust = ["192.0.2.10"]',
+            0,
+            "",
+        ),
+    ],
+    ids=["file", "other", "flag", "type", "xheaders", "toml", "missing", "alone", "listener"],
+)
+def test_the_policy_of_a_server(
+    tmp_path: Path, policy: str, edge: str, code: int, message: str
+) -> None:
+    """`config` takes what the application believes from the file that serves it."""
+    (tmp_path / "edge.toml").write_text(edge)
+    path = write(tmp_path, GOOD, f"[policy]\n{policy}\n{CHAIN}")
+    result = check(path)
+    assert (result.exit_code, message in result.output) == (code, True), result.output
+    assert str(tmp_path) in result.output or code != 2
+
+
 def test_sarif(tmp_path: Path) -> None:
     """SARIF is valid, with all rules, fingerprints, and what the baseline knows."""
     path = write(tmp_path, PLAIN, POLICY + CHAIN + EXPECT)

@@ -82,6 +82,9 @@ def test_fail_on() -> None:
         (["{tmp}/prose", "--log-name", "iis"], 2, "write one of edgeserver"),
         (["{tmp}/prose", "--log-format", "$status"], 2, "no field of it is the peer"),
         (["{tmp}/prose", "--memory", "lots"], 2, "write such as 512MB"),
+        (["{tmp}/prose", "--tmp", "{tmp}/nowhere"], 2, "nowhere: nothing can be written there"),
+        (["{tmp}/prose", "--tmp", "{tmp}/prose"], 2, "prose: nothing can be written there"),
+        (["{tmp}/prose", "--against", "x", "--trust", "::1"], 2, "--against: trusted proxy 'x'"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else None,
 )
@@ -92,6 +95,19 @@ def test_refusals(tmp_path: Path, words: list[str], code: int, message: str) -> 
     result = run(*(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert result.exit_code == code, result.output
     assert message in result.output
+
+
+@pytest.mark.parametrize("name", ["nginx+xff", "gunicorn", "Combined", "httpd"])
+def test_formats_have_several_names(name: str) -> None:
+    """A format is found by the name of each product that writes it."""
+    result = run(str(LOGS / "214-gunicorn.log"), "--log-name", name, "--format", "json")
+    assert json.loads(result.output)["log"]["requests"] == 33
+
+
+def test_no_progress_in_a_pipe() -> None:
+    """Standard error stays empty where it is no terminal."""
+    result = run(str(LOGS / "214-gunicorn.log"), "--trust", TRUST)
+    assert result.stderr == ""
 
 
 def test_a_torn_archive_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeserver.cli.terminal import is_coloured, is_terminal
+from edgeserver.cli.terminal import ProgressLine, is_coloured, is_terminal
 
 EXPLAIN = ("audit", "explain", "--trust", "10.0.0.2", "--peer", "10.0.0.2", "-H", "A: b")
 
@@ -97,3 +98,28 @@ def test_colours(
         assert not is_coloured(None)
     finally:
         os.close(master)
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_how_far_a_long_work_is() -> None:
+    """A terminal has one line that grows and goes; a pipe, or nothing at all, has none."""
+    screen, pipe = Screen(), io.StringIO()
+    for stream in (screen, pipe, None):
+        line = ProgressLine(stream, "reading")
+        assert line.is_shown is (stream is screen)
+        line.clear()
+        line.show(0.5)
+        line.show(1.5)
+        line.clear()
+    assert pipe.getvalue() == ""
+    first, second, blank, after = screen.getvalue().split("\r")[1:]
+    assert first == f"reading [{'#' * 15}{'.' * 15}]  50%"
+    assert second == f"reading [{'#' * 30}] 100%"
+    assert (blank.strip(), after) == ("", "")

@@ -166,6 +166,23 @@ async def test_frames_on_a_stream_that_is_over() -> None:
     assert talk.goaways == [(3, CLOSED)]
 
 
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        pytest.param(frame(PRIORITY, 0, 1, b"1234"), SIZE, id="too short"),
+        pytest.param(frame(PRIORITY, 0, 1, number(1) + b"\1"), PROTOCOL, id="of itself"),
+    ],
+)
+async def test_a_wrong_priority_of_a_stream_that_is_over(broken: bytes, code: int) -> None:
+    """It is an error of the stream, said once."""
+    talk = Talk()
+    stream = talk.ask()
+    talk.receive(broken, broken)
+    assert talk.answer(stream).reset == code
+    assert len(talk.frames(RST_STREAM)) == 1
+    assert not talk.goaways
+
+
 async def test_frames_that_cross_our_reset_mean_nothing() -> None:
     """But their blocks are decoded: the table must stay what the peer thinks it is."""
     talk = Talk()

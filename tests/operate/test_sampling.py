@@ -61,12 +61,15 @@ class FakeServer:
 class Sampled:
     """A sampler of fakes, with a clock that stands still."""
 
-    def __init__(self, servers: int = 1, row: CounterRow | None = None, **logs: Any) -> None:
+    def __init__(self, servers: int = 1, row: CounterRow | None = None, **logs: int) -> None:
         self.now_s = 1000.0
         self.row = CounterRow(bytearray(ROW_BYTES)) if row is None else row
         self.servers = [FakeServer() for _ in range(servers)]
         self.server = self.servers[0]
-        self.sampler = Sampler(self.row, self.servers, logs=logs, clock=lambda: self.now_s)
+        self.dropped = logs
+        self.sampler = Sampler(
+            self.row, self.servers, dropped=lambda: self.dropped, clock=lambda: self.now_s
+        )
 
     def numbers(self, **options: Any) -> dict[tuple[str, ...], float]:
         """Look at everything, and return what is not 0."""
@@ -161,11 +164,10 @@ def test_findings_of_each_policy() -> None:
 
 
 def test_lines_that_were_dropped() -> None:
-    """A log that knows its number is counted, one that begins again by all of it."""
-    log = SimpleNamespace(dropped=5)
-    sampled = Sampled(access=log, audit=object())
+    """Each log's number is counted, one that begins again by all of it."""
+    sampled = Sampled(access=5, audit=0)
     assert sampled.numbers()["log_lines_dropped_total", "access"] == 5
-    log.dropped = 2
+    sampled.dropped["access"] = 2
     assert sampled.numbers()["log_lines_dropped_total", "access"] == 7
 
 

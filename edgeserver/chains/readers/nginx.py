@@ -125,11 +125,14 @@ class _Scope:
     levels: list[tuple[Directive, ...]]
     names: tuple[str, ...] = ()
     memo: dict[tuple[str, ...], list[Directive]] = field(default_factory=dict)
+    # of each level, by its id: its directives by name; the same for every scope of a reader
+    named: dict[int, dict[str, list[Directive]]] = field(default_factory=dict)
 
     def inside(self, block: Directive) -> _Scope:
         """Return the scope of a block in this one."""
         assert block.block is not None
-        return _Scope([*self.levels, block.block], (*self.names, " ".join(block.args)))
+        names = (*self.names, " ".join(block.args))
+        return _Scope([*self.levels, block.block], names, named=self.named)
 
     def array(self, *names: str) -> list[Directive]:
         """Return directives that are inherited as a whole, where a level has none of its own."""
@@ -137,11 +140,25 @@ class _Scope:
         if known is None:
             known = []
             for level in reversed(self.levels):
-                known = [each for each in level if each.name in names]
-                if known:
+                by_name = self._by_name(level)
+                if any(name in by_name for name in names):
+                    known = (
+                        by_name[names[0]]
+                        if len(names) == 1
+                        else [each for each in level if each.name in names]
+                    )
                     break
             self.memo[names] = known
         return known
+
+    def _by_name(self, level: tuple[Directive, ...]) -> dict[str, list[Directive]]:
+        """Return the directives of a level by name."""
+        found = self.named.get(id(level))
+        if found is None:
+            found = self.named[id(level)] = {}
+            for each in level:
+                found.setdefault(each.name, []).append(each)
+        return found
 
     def single(self, name: str) -> Directive | None:
         """Return the directive that counts here: the innermost level's."""
@@ -259,8 +276,9 @@ class _HttpReader:
         """Return the ways of all servers."""
         ways: list[Way] = []
         shared = _shared(self._servers)
+        outermost = _Scope([self._block])
         for server in self._servers:
-            scope = _Scope([self._block]).inside(server)
+            scope = outermost.inside(server)
             label = " ".join(
                 name
                 for each in server.block or ()
@@ -338,7 +356,7 @@ class _HttpReader:
             if each.name in ("set", "auth_request_set") and each.args
         )
         steps = [*self._unknown(scope)]
-        outer, inner = _Scope(scope.levels[:2]), scope
+        outer, inner = _Scope(scope.levels[:2], named=scope.named), scope
         steps += self._realip(outer)
         for level in scope.levels[1:]:
             if level is scope.levels[-1] and _realip_differs(outer, inner):

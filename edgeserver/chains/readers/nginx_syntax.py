@@ -1,13 +1,13 @@
 """nginx's syntax: files and their includes to a tree of directives.
 
-Decides what is a directive and where it stands. The only module that knows crossplane, whose lexer
-it uses; the tree, the includes and every bound are its own. What a directive means,
+Decides what is a directive and where it stands. The only module that knows crossplane, whose list
+of nginx's directives it uses; words are cut as nginx cuts them. What a directive means,
 `edgeserver.chains.readers.nginx` knows.
 """
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -151,15 +151,83 @@ class _Parser:
             yield from self.parse_file(path, stack)
 
 
-def _lex(text: str, path: str) -> Iterator[Token]:
-    """Yield the tokens of a file without its comments."""
-    from crossplane import lexer  # type: ignore[import-untyped]
+# Source: ngx_conf_read_token of nginx. A word ends at white space, `;` or `{`, but at no brace of
+# `${name}`; quotes, `#` and `}` are special where a word begins, and there alone. White space is
+# four letters, and what Unicode calls a space is a letter like any other.
+_TOKEN = re.compile(
+    r"""
+    (?P<space>[ \t\r\n]+ | \#[^\n]*)
+    | (?P<quoted>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*')
+    | (?P<mark>[;{}])
+    | (?P<word>(?:[^ \t\r\n;{}\#"'\\$]|\\.|\$\{*)(?:[^ \t\r\n;{\\$]|\\.|\$\{*)*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\([\\\"'trn])")
+_LETTERS = {"t": "\t", "r": "\r", "n": "\n"}
+# strings, comments and braces of Lua; what else there is does not matter for where a block ends
+_LUA = re.compile(
+    r"""
+    --\[(?P<c>=*)\[.*?\](?P=c)\] | --[^\n]*
+    | \[(?P<s>=*)\[.*?\](?P=s)\]
+    | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*'
+    | (?P<brace>[{}])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
-    if not text.endswith("\n"):
-        text += "\n"  # or the lexer loses a comment's, and a word's, end
-    for token, line, quoted in lexer._lex_file_object(io.StringIO(text)):
-        if not quoted and token.startswith("#"):
+
+def _lex(text: str, path: str) -> Iterator[Token]:
+    """Yield the tokens of a file without its comments.
+
+    Raises:
+        ReadingError: Something is not closed, or follows a quote without a space.
+    """
+    at, line, statement = 0, 1, ""
+    after_quote = False
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            refuse(Where(path, line), f"not closed: {escape(text[at : at + 40].split()[0], 40)!r}")
+        kind, token, at = found.lastgroup, found[0], found.end()
+        if kind == "space":
+            line += token.count("\n")
+            after_quote = False
             continue
-        if "\0" in token:
-            refuse(Where(path, line), "a NUL byte: this is no configuration")
-        yield token, line, quoted
+        if after_quote and token not in (";", "{") and token[0] != ")":
+            refuse(Where(path, line), f"{escape(token, 40)!r} follows a quote without a space")
+        if kind == "mark":
+            if token == "{" and statement.endswith("_by_lua_block"):
+                code, at = _lua(text, at, Where(path, line))
+                yield code, line, True
+                token = ";"
+                yield token, line, False
+                line += code.count("\n")
+            else:
+                yield token, line, False
+            statement = ""
+        else:
+            word = token[1:-1] if kind == "quoted" else token
+            if "\\" in word:
+                word = _ESCAPED.sub(lambda each: _LETTERS.get(each[1], each[1]), word)
+            if "\0" in word:
+                refuse(Where(path, line), "a NUL byte: this is no configuration")
+            statement = statement or word
+            yield word, line, kind == "quoted"
+            line += token.count("\n")
+        after_quote = kind == "quoted"
+
+
+def _lua(text: str, at: int, where: Where) -> tuple[str, int]:
+    """Return the Lua code of a block whose brace stands before `at`, and where its end is.
+
+    Raises:
+        ReadingError: It has none.
+    """
+    depth = 1
+    for found in _LUA.finditer(text, at):
+        if found["brace"]:
+            depth += 1 if found[0] == "{" else -1
+            if not depth:
+                return text[at : found.start()], found.end()
+    return refuse(where, "the block of Lua is not closed")

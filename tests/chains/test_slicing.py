@@ -1,0 +1,53 @@
+"""What of a way is left out of the judgement: never a step that the answer depends on."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeserver.chains.model import Refuse
+from edgeserver.chains.slicing import slice_way
+from tests.chains.chaining import judge, nginx_location
+
+ADDED = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+
+GATES = {
+    # a refusal, how many of it stay, and the client's verdict where the field is appended, or kept
+    "a field of its own": ("if ($http_user_agent ~* bot) { return 403; }", 0, "spoofable"),
+    "twice": (
+        "if ($http_user_agent ~ a) { return 403; } if ($http_user_agent ~ b) { return 403; }",
+        0,
+        "spoofable",
+    ),
+    "what has to be there": ("if ($http_x_key !~ ^k) { return 403; }", 1, "cannot-tell"),
+    "the claim": ("if ($http_x_forwarded_for) { return 403; }", 1, "lost"),
+    "the claim, by a pattern": ("if ($http_x_forwarded_for ~ .) { return 403; }", 1, "cannot-tell"),
+    "what is always there": ("if ($request_uri ~ ^/) { return 403; }", 1, "cannot-tell"),
+    "the connection": ("if ($scheme = http) { return 301 https://a; }", 1, "unreachable"),
+    "what is not understood": ("if (-f $request_filename) { return 403; }", 1, "cannot-tell"),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_refusals(name: str) -> None:
+    """A refusal goes where whoever sends nothing passes it and nothing else asks for its field."""
+    refusal, stays, kept = GATES[name]
+    hop = nginx_location(refusal)
+    (way,) = hop.ways
+    for first in (False, True):
+        cut, fields = slice_way(way, frozenset({"x-forwarded-for"}), is_first=first)
+        refusals = sum(isinstance(step.op, Refuse) for step in cut.steps)
+        assert refusals == (stays if first else refusal.count("return"))
+        assert ("user-agent" in fields) is (not first and "user_agent" in refusal)
+    assert judge(hop).client == kept
+    expected = "unreachable" if kept == "unreachable" else "right"
+    assert judge(nginx_location(ADDED + refusal)).client in (expected, "cannot-tell")
+
+
+def test_what_a_pattern_matched_stays() -> None:
+    """A variable that a refusal's pattern may have set keeps the refusal."""
+    hop = nginx_location(
+        "if ($http_user_agent ~ (bot)) { return 403; } set $who $1; "
+        "proxy_set_header X-Forwarded-For $who;"
+    )
+    cut, _ = slice_way(hop.ways[0], frozenset({"x-forwarded-for"}), is_first=True)
+    assert any(isinstance(step.op, Refuse) for step in cut.steps)
