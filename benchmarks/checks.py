@@ -11,8 +11,11 @@ import http.client
 import os
 import re
 import socket
+import subprocess
+import tempfile
 from pathlib import Path
 
+from benchmarks.http2 import fields_of
 from benchmarks.load import client_address, vary
 from benchmarks.loaders.handshakes import CIPHER, HOST_NAME, client_context
 from benchmarks.model import (
@@ -83,10 +86,13 @@ def check(process: Running, workload: Workload) -> None:
     Raises:
         CheckFailed: Naming what came instead.
     """
-    if workload.app != "app":
+    if workload.app not in ("app", "reader"):
         return
     try:
-        _check_answers(process, workload)
+        if workload.http2:
+            _check_http2(process, workload)
+        else:
+            _check_answers(process, workload)
     except (OSError, http.client.HTTPException) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CheckFailed(f"{process.server.name}, {workload.name}: {reason}") from error
@@ -106,6 +112,46 @@ def _check_answers(process: Running, workload: Workload) -> None:
             raise CheckFailed(f"{name}, {workload.name}: the body is {body[:60]!r}")
         if process.server.parses:
             _check_client(process, request, client, tls=workload.tls)
+
+
+def _check_http2(process: Running, workload: Workload) -> None:
+    """Ask by curl, which reads answers as browsers do."""
+    name = process.server.name
+    for request, _ in requests_of(workload):
+        _, head, body = ask_by_curl(process.port, request.partition(b"\r\n\r\n")[0], workload)
+        status, *lines = head.decode("latin-1").splitlines()
+        fields = {key.lower(): value for key, _, value in (line.partition(": ") for line in lines)}
+        if status.split()[:2] != ["HTTP/2", "200"]:
+            raise CheckFailed(f"{name}, {workload.name}: {status!r}")
+        if fields.get("content-type", "").partition(";")[0] != "text/plain":
+            raise CheckFailed(f"{name}: not text/plain: {fields}")
+        if body != PLAIN_ANSWER and body != b"x" * workload.answer_bytes:
+            raise CheckFailed(f"{name}, {workload.name}: the body is {body[:60]!r}")
+
+
+def ask_by_curl(port: int, request: bytes, workload: Workload) -> tuple[str, bytes, bytes]:
+    """Return what curl says, the head of the last answer that it got, and its body.
+
+    Raises:
+        CheckFailed: It got none.
+    """
+    fields = fields_of(request)
+    asked = dict(fields)
+    with tempfile.TemporaryDirectory() as directory:
+        head, body = Path(directory, "head"), Path(directory, "body")
+        command = ["curl", "-sS", "--http2-prior-knowledge", "-m", str(_SECONDS)]
+        command += ["-X", asked[b":method"].decode(), "-D", str(head), "-o", str(body)]
+        for key, value in fields[4:]:
+            command += ["-H", f"{key.decode()}: {value.decode()}"]
+        command += ["-H", f"host: {asked[b':authority'].decode()}"]
+        if workload.body_bytes:
+            Path(directory, "sent").write_bytes(b"x" * workload.body_bytes)
+            command += ["--data-binary", f"@{directory}/sent"]
+        command.append(f"http://127.0.0.1:{port}{asked[b':path'].decode()}")
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise CheckFailed(f"curl: {ended.stderr.strip()}")
+        return ended.stdout, head.read_bytes(), body.read_bytes()
 
 
 def _check_client(process: Running, request: bytes, client: str, *, tls: bool) -> None:

@@ -33,6 +33,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 import uvloop
 
 import edgeserver
+from benchmarks import http2
 from benchmarks.inprocess import CountingTransport, protocol_factory, requests_of
 from benchmarks.loaders.handshakes import HOST_NAME, client_context
 from benchmarks.model import HERE, PLAIN_ANSWER, Counted
@@ -157,12 +158,45 @@ class TLSClient(Client):
         return bytes(answer)
 
 
+class HTTP2Client(Client):
+    """A client that speaks HTTP/2 by prior knowledge, and encodes as browsers do."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        # hypercorn brings it; only who counts these rows needs it
+        from hpack.huffman import HuffmanEncoder
+        from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+
+        super().__init__(protocol)
+        huffman = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
+        self._requests = http2.Requests(huffman.encode)
+
+    async def begin(self) -> None:
+        """Introduce itself."""
+        self.receive(http2.opening())
+        await asyncio.sleep(0)
+        self.receive(http2.frame(http2.SETTINGS, 1, 0))
+        self.connection.take()
+
+    def on_wire(self, request: bytes) -> bytes:
+        return self._requests.next(http2.fields_of(request))
+
+    def check(self) -> None:
+        answers = [
+            payload
+            for kind, flags, _, payload in http2.Frames().feed(self.answer())
+            if kind == http2.DATA and flags == http2.END_STREAM
+        ]
+        if not answers or any(answer != PLAIN_ANSWER for answer in answers):
+            raise SystemExit(f"not the answers that are to be counted: {answers[:3]!r}")
+
+
 async def make_clients(row: Counted, count: int) -> tuple[list[Client], Callable[[], None]]:
     """Return clients that are connected, and what stops their server."""
     options = (*row.workload.settings(), *row.options)
     make, stop = await protocol_factory(*options, script=row.script)
     if not row.workload.tls:
-        return [Client(make()) for _ in range(count)], stop
+        kind = HTTP2Client if row.workload.http2 else Client
+        return [kind(make()) for _ in range(count)], stop
     context = client_context()
     return [TLSClient(make(), context) for _ in range(count)], stop
 
@@ -179,10 +213,15 @@ async def feed(receivers: list[Callable[[bytes], None]], rounds: list[tuple[byte
 def rounds_of(
     row: Counted, clients: list[Client], count: int, start: int
 ) -> list[tuple[bytes, ...]]:
-    """Return the next `count` requests as bytes on the wire, one for each client in each round."""
+    """Return the next `count` requests as bytes on the wire, for each client in each round.
+
+    One for each, or as many as it has streams, as far as there are so many.
+    """
     requests = requests_of(row.workload, count, start)
-    carried = [clients[n % len(clients)].on_wire(requests[n]) for n in range(count)]
-    return list(zip(*[iter(carried)] * len(clients), strict=True))
+    each = min(row.workload.streams, count // len(clients))
+    carried = [clients[n // each % len(clients)].on_wire(requests[n]) for n in range(count)]
+    bursts = [b"".join(carried[n : n + each]) for n in range(0, count, each)]
+    return list(zip(*[iter(bursts)] * len(clients), strict=True))
 
 
 async def count_instructions(row: Counted, count: int, sections: int) -> list[int]:
@@ -197,10 +236,10 @@ async def count_instructions(row: Counted, count: int, sections: int) -> list[in
         client.connection.keeps = False
     # A handshake may have put another protocol on the connection. Everything twice: warm.
     receivers = [client.receive for client in clients]
-    before = written(clients)
     await feed(receivers, rounds_of(row, clients, CONNECTIONS, FIRST))
-    answer_bytes = (written(clients) - before) // CONNECTIONS
-    await feed(receivers, rounds_of(row, clients, count // 2, FIRST + count))
+    before = written(clients)
+    await feed(receivers, rounds_of(row, clients, count, FIRST + count))
+    answer_bytes = (written(clients) - before) // count
     for section in range(sections):
         rounds = rounds_of(row, clients, count, FIRST + (section + 2) * count)
         before = written(clients)
@@ -213,6 +252,49 @@ async def count_instructions(row: Counted, count: int, sections: int) -> list[in
         client.connection.lose()
     stop()
     return []
+
+
+async def count_connections(row: Counted, count: int, sections: int) -> list[int]:
+    """Serve `count` connections of one request `sections` times between two marks."""
+    make, stop = await protocol_factory(*row.workload.settings(), *row.options, script=row.script)
+    request = row.workload.template()
+    checked = Client(make())
+    checked.receive(request)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    checked.check()
+    checked.connection.lose()
+    for section in range(sections + 1):  # the first is to be warm
+        batches = [
+            [Connection(asyncio.Protocol()) for _ in range(CONNECTIONS)]
+            for _ in range(count // CONNECTIONS)
+        ]
+        requests = [bytes(bytearray(request)) for _ in range(CONNECTIONS)]
+        if section:
+            mark()
+        for connections in batches:
+            await serve_once(make, connections, requests)
+        if section:
+            mark()
+    stop()
+    return []
+
+
+async def serve_once(
+    make: Callable[[], asyncio.Protocol], connections: list[Connection], requests: list[bytes]
+) -> None:
+    """Have each of some connections come, ask once and go, all in the same turns of the loop."""
+    for connection, request in zip(connections, requests, strict=True):
+        protocol = connection.protocol = make()
+        connection.keeps = False
+        protocol.connection_made(connection)
+        protocol.data_received(request)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    for connection in connections:
+        if not connection.written:
+            raise SystemExit("a connection got no answer")
+        connection.lose()
 
 
 def written(clients: list[Client]) -> int:
@@ -229,7 +311,7 @@ async def count_handshakes(row: Counted, count: int) -> list[int]:
     """Return the bytecodes of each of `count` connections of one request, after as many others."""
     request = row.workload.template()
     options = (*row.workload.settings(), *row.options)
-    make, stop = await protocol_factory(*options)
+    make, stop = await protocol_factory(*options, script=row.script)
     context = client_context()
     counts = []
     for _ in range(2 * count):
@@ -278,6 +360,8 @@ def run(row: Counted, requests: int, sections: int) -> None:
     with asyncio.Runner(loop_factory=StillLoop) as runner:
         if row.unit == "bytecodes":
             counts = runner.run(count_handshakes(row, sections))
+        elif row.workload.closes:
+            counts = runner.run(count_connections(row, requests, sections))
         else:
             counts = runner.run(count_instructions(row, requests, sections))
     package = Path(edgeserver.__file__).parent

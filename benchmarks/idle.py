@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from benchmarks import http2
 from benchmarks.checks import check, connect, requests_of
 from benchmarks.model import BenchmarkError, IdleCase, Server
 from benchmarks.procs import Running, running
 from benchmarks.rounds import Plan
 
 SETTLE_SECONDS = 1.0
+HTTP2_REQUESTS = 3  # with the second one a connection remembers what repeats
 
 
 def raise_file_limit() -> None:
@@ -33,6 +35,7 @@ class _Client:
     def __init__(self, case: IdleCase, port: int, stack: ExitStack) -> None:
         self._port = port
         self._stack = stack
+        self._workload = case.workload
         self._tls = case.workload.tls
         self._request = requests_of(case.workload)[0][0]
         self._body_bytes = case.workload.answer_bytes
@@ -46,6 +49,11 @@ class _Client:
         """
         for _ in range(count):
             connection = self._stack.enter_context(connect(self._port, tls=self._tls))
+            if self._workload.http2:
+                client = http2.Connection(connection)
+                for _ in range(HTTP2_REQUESTS):
+                    client.ask(self._workload, self._request)
+                continue
             connection.sendall(self._request)
             self._read(connection)
 

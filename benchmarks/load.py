@@ -64,10 +64,15 @@ def client_address(n: int) -> str:
     return f"{25 + (n >> 24)}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
 
 
+def path_of(n: int) -> bytes:
+    """Return the path of request `n` of a varied workload."""
+    return b"/articles/%d/comments?page=%d" % (n, n % 7)
+
+
 def vary(template: bytes, n: int) -> bytes:
     """Return request `n` of a varied workload."""
     return (
-        template.replace(b"@PATH@", b"/articles/%d/comments?page=%d" % (n, n % 7))
+        template.replace(b"@PATH@", path_of(n))
         .replace(b"@SESSION@", b"%08x%08x" % (n, 0xFFFFFFFF - n))
         .replace(b"@CLIENT@", client_address(n).encode())
     )

@@ -29,7 +29,8 @@ class Server:
     A script takes `PORT` and the options of `servers/common.py`, serves on 127.0.0.1, and answers
     every target with 13 bytes of text/plain (or `--answer-bytes` of them), `/client` with the
     address that it takes for the client's. `resolves` says whether it reads that from the head,
-    where it does so whatever the workload is; `compiled`, whether it runs what `make wheel` makes.
+    where it does so whatever the workload is; `compiled`, whether it runs what `make wheel` makes;
+    `home`, the directory whose edgeserver it runs, where that is another than this checkout's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Server:
     parses: bool = True
     resolves: bool | None = None
     compiled: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Workload:
     """One kind of request, sent over keep-alive connections unless it `closes` them.
 
     `loader` is wrk or a module of `benchmarks.loaders`; `unit` is what is counted: the CPU time is
-    quoted for one of them. `app` is which of the applications under `servers/` is served.
+    quoted for one of them. `app` is which of the applications under `servers/` is served. Where it
+    is `http2`, the head in the file is sent as that, `streams` of them at a time on a connection;
+    where there is a `total`, so many in all, however long that takes.
     """
 
     name: str
@@ -65,6 +69,9 @@ class Workload:
     loader: str = "wrk"
     loader_options: tuple[str, ...] = ()
     unit: str = "request"
+    http2: bool = False
+    streams: int = 1
+    total: int = 0
 
     @property
     def path(self) -> Path:
@@ -85,6 +92,8 @@ class Workload:
             options += ("--tls",)
         if self.closes:
             options += ("--closes",)
+        if self.http2:
+            options += ("--http2",)
         if self.app != "app":
             options += ("--app", self.app)
         return options
@@ -140,8 +149,8 @@ class IdleCase:
 class Counted:
     """What is counted in process, without a network, and of which workload.
 
-    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request
-    or "bytecodes" of a connection.
+    `options` for `script` are added to the workload's own; `unit` is "instructions" of a request,
+    or of a connection where each request `closes` its own, or "bytecodes" of a connection.
     """
 
     name: str

@@ -5,11 +5,12 @@ Decides how figures are written down. It measures nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from benchmarks import hostile
 from benchmarks.linear import JOBS
-from benchmarks.model import IdleCase, Suite
+from benchmarks.model import IdleCase, Suite, Workload
 from benchmarks.tables import COUNTED, IDLES, STREAM_LIMIT_MIB
 
 Rows = list[list[str]]
@@ -44,6 +45,11 @@ def _ratio(ratio: dict[str, float]) -> str:
     return f"{ratio['median']:.3g} ({ratio['low']:.3g}-{ratio['high']:.3g})"
 
 
+def _connections(workload: Workload) -> str:
+    each = f" of {workload.streams} streams" if workload.http2 else ""
+    return f"{workload.connections} connections{each}"
+
+
 def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     lines = [f"## {suite.title} (`{suite.name}`)", ""]
     if suite.environment:
@@ -61,13 +67,13 @@ def _suite(suite: Suite, summary: dict[str, Any], facts: dict[str, Any]) -> list
                 f"{row['cpu_us']:.1f}",
                 *(_ratio(row["ratios"][reference]) for reference in references),
                 f"{row['per_second']:,.0f}",
-                f"{row['p99_ms']:.2f}",
+                "-" if math.isnan(row["p99_ms"]) else f"{row['p99_ms']:.2f}",
                 f"{row['busy'] * 100:.0f} %",
             ]
             for name, row in sorted(rows_by_server.items(), key=lambda item: item[1]["cpu_us"])
         ]
         lines += [
-            f"### {workload.name}: {workload.about}, {workload.connections} connections,"
+            f"### {workload.name}: {workload.about}, {_connections(workload)},"
             f" {facts['rounds']} rounds of {repeats}{facts['seconds']} s",
             "",
             *_table([*head, f"{workload.unit}s/s", "p99 ms", "core busy"], rows),
@@ -121,6 +127,19 @@ def _idle(case: IdleCase, results: dict[str, dict[str, float]]) -> list[str]:
         reached = results["edgeserver"]["rss_kib"]
         lines += [_verdict("edgeserver", reached, case.limit_kib, "KiB"), ""]
     return lines
+
+
+def _beside(results: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    rows = [
+        [server, name, f"{row['median_ms']:.2f}", f"{row['p99_ms']:.2f}"]
+        for server, priorities in results.items()
+        for name, row in priorities.items()
+    ]
+    return [
+        "## First byte of a small answer beside a large one (`http2-beside`)",
+        "",
+        *_table(["server", "priority", "median ms", "p99 ms"], rows),
+    ]
 
 
 def _stream(results: dict[str, dict[str, float]]) -> list[str]:
@@ -194,6 +213,8 @@ def render_report(results: dict[str, Any], suites: tuple[Suite, ...]) -> str:
     for case in IDLES:
         if case.name in results["idle"]:
             lines += _idle(case, results["idle"][case.name])
+    if "beside" in results:
+        lines += _beside(results["beside"])
     if "stream" in results:
         lines += _stream(results["stream"])
     if "linear" in results:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 APPLICATION = """
 import asyncio, os
@@ -41,16 +42,31 @@ KINDS = ("keep", "pause", "pause", "fresh", "fresh", "post", "slow", "large")
 LIMIT_S = 60.0
 
 
+class Lost(NamedTuple):
+    """A request without a whole answer.
+
+    Args:
+        begun_s: When it was sent; where there was no connection, when that was tried.
+        what: Its kind and what was heard instead.
+    """
+
+    begun_s: float
+    what: str
+
+
 class Load:
     """Clients of all kinds, and what became of their requests.
 
     Args:
         port: The port of 127.0.0.1 that they ask.
+        looks: Whether they look if a kept connection is still open before they use it again; one
+            that is closed without an announcement is a request lost, else.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, looks: bool = False) -> None:
+        self._looks = looks
         self.answered = 0
-        self.lost: list[str] = []
+        self.lost: list[Lost] = []
         self._port = port
         self._over = False
         self._tasks = [asyncio.create_task(self._go_on(kind)) for kind in KINDS]
@@ -62,20 +78,25 @@ class Load:
 
     async def _go_on(self, kind: str) -> None:
         while not self._over:
+            begun_s = [time.monotonic()]
             try:
                 async with asyncio.timeout(LIMIT_S):
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 try:
-                    await self._ask(kind, reader, writer)
+                    await self._ask(kind, reader, writer, begun_s)
                 finally:
                     writer.transport.abort()
             except (OSError, EOFError, ValueError) as error:
-                self.lost.append(f"{kind}: {error!r}")
+                self.lost.append(Lost(begun_s[-1], f"{kind}: {error!r}"))
 
     async def _ask(
-        self, kind: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        kind: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        begun_s: list[float],
     ) -> None:
-        """Ask over one connection as long as it may be used."""
+        """Ask over one connection as long as it may be used; note when each request began."""
         keeps = kind in ("keep", "pause")
         path = kind if kind in ("slow", "large") else ""
         method, more = ("POST", "Content-Length: 8\r\n") if kind == "post" else ("GET", "")
@@ -84,6 +105,7 @@ class Load:
         while not self._over:
             if kind == "fresh":
                 await asyncio.sleep(0.05)
+            begun_s[:] = [time.monotonic()]
             writer.write(head + (b"half" if kind == "post" else b""))
             if kind == "post":
                 await asyncio.sleep(0.1)
@@ -98,6 +120,8 @@ class Load:
                 return
             if kind == "pause":
                 await asyncio.sleep(0.3)
+            if self._looks and reader.at_eof():
+                return  # as every client does that keeps connections
 
 
 @contextlib.asynccontextmanager
@@ -154,8 +178,8 @@ async def restart(directory: Path, sock: socket.socket, count: int) -> None:
 def _report(what: str, load: Load, begun_s: float) -> None:
     took_s = time.monotonic() - begun_s
     print(f"{what} in {took_s:.0f} s: {len(load.lost)} lost of {load.answered}", flush=True)
-    for line in load.lost[:20]:
-        print(f"  {line}")
+    for each in load.lost[:20]:
+        print(f"  {each.what}")
 
 
 def main() -> None:

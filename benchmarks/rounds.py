@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.checks import check
-from benchmarks.load import run_load
+from benchmarks.h2load import run_h2load
+from benchmarks.load import Load, run_load
 from benchmarks.model import BenchmarkError, Server, Suite, Workload
 from benchmarks.procs import Running, core_seconds, running
 
@@ -50,10 +51,16 @@ class Sample:
         return cls(*(statistics.fmean(row) for row in rows))
 
 
+def send(workload: Workload, port: int, *, seconds: int, core: int, run: int) -> Load:
+    """Send a workload with the loader that speaks its version of HTTP."""
+    sending = run_h2load if workload.http2 else run_load
+    return sending(workload, port, seconds=seconds, core=core, run=run)
+
+
 def measure(process: Running, workload: Workload, plan: Plan, run: int) -> Sample:
     """Send load once and divide the CPU time that the server took by what it served."""
     before, core_before = process.cpu_seconds(), core_seconds(plan.server_core)
-    load = run_load(workload, process.port, seconds=plan.seconds, core=plan.load_core, run=run)
+    load = send(workload, process.port, seconds=plan.seconds, core=plan.load_core, run=run)
     spent = process.cpu_seconds() - before
     others = core_seconds(plan.server_core) - core_before - spent
     return Sample(
@@ -148,7 +155,7 @@ class Rounds:
         for workload in workloads:
             check(process, workload)
             run = next(self._runs)
-            run_load(workload, process.port, seconds=1, core=plan.load_core, run=run)
+            send(workload, process.port, seconds=1, core=plan.load_core, run=run)
         process.pause()
         return process
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
+from edgeserver.audit.samples import ChainSamples
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.request_ids import RequestIds
@@ -40,12 +41,13 @@ from edgeserver.server.arguments import (
     known_http2,
     known_protocol,
     limits_given,
-    shedding_of,
+    shedding_options,
     slow_limit,
     trust_of,
 )
 from edgeserver.server.capacity import Capacity
 from edgeserver.server.front import Front, SheddingGate
+from edgeserver.server.shedding import Shedding
 from edgeserver.server.slow_requests import SlowRequests
 from edgeserver.server.stack import ALPN, ProtocolStack
 from edgeserver.server.tls import TLSService
@@ -214,22 +216,19 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ),
         )
         request_ids = None if request_id_header is None else RequestIds(request_id_header)
-        self._shedding = shedding_of(max_in_flight, client_rate, client_connections)
+        self._shed_by = {
+            "max_in_flight": max_in_flight,
+            "client_rate": client_rate,
+            "client_connections": client_connections,
+        }
+        bounds = shedding_options(**self._shed_by)
+        self._shedding = Shedding(**bounds) if bounds else None
         slow_s = slow_limit(slow_request)
-        delegate: Any = self._take_callback(request_callback)
-        front = None
-        if request_ids is not None or self._shedding is not None or slow_s is not None:
-            # Nothing stands before the delegate of a server that has none of these.
-            front = Front(
-                delegate,
-                request_ids=request_ids,
-                shedding=self._shedding,
-                access_log=access_log,
-            )
-            delegate, access_log = front, front.ended
+        self._access_log = access_log
+        self._delegate: Any = self._take_callback(request_callback)
         self._join(
             limits,
-            delegate,
+            self._delegate,
             policy,
             request_ids=request_ids,
             access_log=access_log,
@@ -239,8 +238,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             # strangers send would stand among their own.
             claims_level=logging.INFO if trust is None else logging.WARNING,
         )
-        if front is not None:
-            front.count_shed = self._service.count_shed
+        self._always_in_front = request_ids is not None or slow_s is not None
+        self._place_front()
         if slow_s is not None:
             self._watch_slow(slow_s)
 
@@ -289,8 +288,24 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             self.max_connections_per_client,
             claims_level=claims_level,
         )
-        if self._shedding is not None and self._shedding.connections is not None:
-            self._service.clients = SheddingGate(self._shedding, self._service.clients)
+
+    def _place_front(self) -> None:
+        """Have what is asked for stand before the delegate; nothing where nothing is."""
+        service, shedding = self._service, self._shedding
+        delegate, access_log = self._delegate, self._access_log
+        if self._always_in_front or shedding is not None:
+            front = Front(
+                delegate,
+                request_ids=service.request_ids,
+                shedding=shedding,
+                access_log=access_log,
+            )
+            front.count_shed = service.count_shed
+            delegate, access_log = front, front.ended
+        service.set_delegate(delegate, access_log)
+        gate = self._stack.set_client_limit(self.max_connections_per_client)
+        if shedding is not None and shedding.connections is not None:
+            service.clients = SheddingGate(shedding, gate)
 
     def _watch_slow(self, limit_s: float) -> None:
         """Have it said what requests wait for that run for longer than that."""
@@ -417,15 +432,20 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         Args:
             **limits: Arguments of the constructor: `chunk_size`, `max_header_size`,
                 `max_header_fields`, `max_body_size`, `max_buffer_size`, `max_held`,
-                `max_connections` and the timeouts. What is not given stays as it is.
+                `max_connections`, `max_connections_per_client`, `max_in_flight`, `client_rate`,
+                `client_connections` and the timeouts. What is not given stays as it is.
 
         Raises:
             ConfigurationError: A limit cannot work; nothing has changed.
             TypeError: There is no such limit, or it cannot change while the server runs.
         """
-        most = self.max_connections
+        most, per_client = self.max_connections, self.max_connections_per_client
         if "max_connections" in limits:
             most = connection_limit(limits.pop("max_connections"))
+        if "max_connections_per_client" in limits:
+            per_client = client_limit(limits.pop("max_connections_per_client"))
+        shed_by = {name: limits.pop(name, value) for name, value in self._shed_by.items()}
+        bounds = shedding_options(**shed_by)
         wrong = limits.keys() & _FIXED_LIMITS
         if wrong:
             raise TypeError(f"{min(wrong)} cannot change while the server runs")
@@ -434,6 +454,42 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if most != self.max_connections:
             self.max_connections = most
             self._capacity.set_most(most)
+        if (per_client, shed_by) != (self.max_connections_per_client, self._shed_by):
+            self.max_connections_per_client, self._shed_by = per_client, shed_by
+            self._bound_requests(bounds)
+            self._place_front()
+
+    def _bound_requests(self, bounds: dict[str, Any]) -> None:
+        """Bound other numbers; what is in flight counts in any case."""
+        if not bounds:
+            self._shedding = None
+        elif self._shedding is not None:
+            self._shedding.change(**bounds)
+        else:
+            self._shedding = Shedding(**bounds)
+            for connection in self._service.connections.open:
+                self._shedding.adopt(connection.exchanges)
+
+    # Logs.
+
+    def set_access_log(self, access_log: Callable[[Any], None] | None) -> None:
+        """Have another hear of each exchange that ends from now on; None for nobody.
+
+        Args:
+            access_log: As for the constructor. The one before is the caller's to close.
+        """
+        check_logs(access_log, None)
+        self._access_log = access_log
+        self._place_front()
+
+    def set_audit_log(self, audit_log: AuditLog | None) -> None:
+        """Have another log get the proof of each request's client from now on; None for none.
+
+        Args:
+            audit_log: As for the constructor. The one before is the caller's to close.
+        """
+        check_logs(None, audit_log)
+        self._service.audit_log = audit_log
 
     # TLS.
 
@@ -581,6 +637,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def count_into(self, counters: CounterRow) -> None:
         """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
         self._service.counters = counters
+
+    def sample_chains(self, samples: ChainSamples | None = None) -> ChainSamples:
+        """Return what looks at some of the requests, and have it look at the next ones.
+
+        Args:
+            samples: What this has returned before; None for the first time.
+        """
+        if samples is None:
+            samples = ChainSamples(self._end_samples, self._service.own_audit_log)
+        self._service.audit_log = samples
+        return samples
+
+    def _end_samples(self) -> None:
+        """Called when enough requests were looked at."""
+        self._service.audit_log = self._service.own_audit_log
 
     @property
     def held_bytes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import itertools
 import socket as socket_module
 import ssl
 import sys
@@ -180,6 +181,7 @@ class TCPServer:
         self.proxy_protocol = proxy_protocol
         self.listeners: list[Listener] = []
         self._pending: list[socket_module.socket] = []
+        self._pending_trust: dict[socket_module.socket, object] = {}
         self._started = False
         self._paused_by: set[str] = set()
         self._accept_warnings = RateLimit(in_all=1)
@@ -193,17 +195,28 @@ class TCPServer:
         backlog: int = DEFAULT_BACKLOG,
         flags: int | None = None,
         reuse_port: bool = False,
+        *,
+        trust: Any = INHERIT,
     ) -> None:
         """Accept connections on a port from now on; see `netutil.bind_sockets`.
 
         It may be called more than once, and before the loop runs.
+
+        Args:
+            port: The port; 0 for one that is free.
+            address: Where, by address or name; None for everywhere.
+            family: Which kind of addresses.
+            backlog: The length of the queue of connections not yet accepted.
+            flags: Those of `getaddrinfo`.
+            reuse_port: Let other processes listen on the same port.
+            trust: As for `add_sockets`.
 
         Raises:
             OSError: The port cannot be bound.
         """
         sockets = bind_sockets(port, address, family, backlog, flags, reuse_port)
         try:
-            self.add_sockets(sockets)
+            self.add_sockets(sockets, trust=trust)
         except BaseException:
             for sock in sockets:
                 sock.close()
@@ -264,17 +277,20 @@ class TCPServer:
         backlog: int = DEFAULT_BACKLOG,
         flags: int | None = None,
         reuse_port: bool = False,
+        *,
+        trust: object = INHERIT,
     ) -> None:
-        """Bind a port that `start` will accept connections on; see `netutil.bind_sockets`.
+        """Bind a port that `start` will accept connections on; its arguments are those of `listen`.
 
         Raises:
             OSError: The port cannot be bound.
         """
         sockets = bind_sockets(port, address, family, backlog, flags, reuse_port)
         if self._started:
-            self.add_sockets(sockets)
+            self.add_sockets(sockets, trust=trust)
         else:
             self._pending += sockets
+            self._pending_trust.update(dict.fromkeys(sockets, trust))
 
     def start(self, num_processes: int | None = 1, max_restarts: int | None = None) -> None:
         """Accept connections on what was bound, in this process or in forked ones.
@@ -292,8 +308,9 @@ class TCPServer:
         self._started = True
         if num_processes != 1:
             fork_processes(num_processes, max_restarts)
-        sockets, self._pending = self._pending, []
-        self.add_sockets(sockets)
+        pending, self._pending = self._pending, []
+        for trust, sockets in itertools.groupby(pending, key=self._pending_trust.pop):
+            self.add_sockets(list(sockets), trust=trust)
 
     def stop(self) -> None:
         """Stop listening at once; connections go on. Later calls do nothing."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 CLIENT_TARGET = "/client"
+LARGE_TARGET = "/large"
 # The two proxies that stand right of the client in requests/browser.txt and requests/varied.txt.
 PROXIES = ("10.20.0.7", "10.30.0.9")
 KEEP_ALIVE_SECONDS = 600
@@ -37,11 +38,16 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--max-header-fields", type=int)
     options.add_argument("--trust", choices=("listed", "unlisted"), help="edgeserver: by a policy")
     options.add_argument("--metered", action="store_true", help="edgeserver: counts for metrics")
+    options.add_argument("--without", choices=("bulk", "slow-turn"), help="edgeserver: a road less")
+    options.add_argument("--busy-us", type=int, default=0, help="edgeserver: before each answer")
     options.add_argument("--read-field", help="a field that the application looks at")
     options.add_argument("--tls", action="store_true", help="HTTPS with the harness's certificate")
+    options.add_argument("--http2", action="store_true", help="HTTP/2 without TLS, nothing else")
+    options.add_argument("--no-http2", action="store_true", help="edgeserver: HTTP/1 alone")
     options.add_argument("--closes", action="store_true", help="every request says it is the last")
     options.add_argument("--backlog", type=int, default=BACKLOG, help="edgeserver: of its socket")
-    options.add_argument("--app", choices=("app", "echo", "stream"), default="app")
+    apps = ("app", "reader", "echo", "stream", "beside")
+    options.add_argument("--app", choices=apps, default="app")
     return options
 
 
@@ -49,6 +55,11 @@ def pair() -> tuple[str, str]:
     """Return the files of the certificate and of its key, which the harness has made."""
     home = Path(os.environ["BENCH_CERTIFICATES"])
     return str(home / "server.pem"), str(home / "server.key")
+
+
+def http2_choice(options: argparse.Namespace) -> dict[str, bool]:
+    """Return what edgeserver is told of HTTP/2: nothing, unless it is to do without."""
+    return {"http2": False} if options.no_http2 else {}
 
 
 def ssl_options(options: argparse.Namespace) -> dict[str, str] | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Any
 
 import common
 import uvloop
 
 from edgeserver import httputil
+from edgeserver.http import batching
+from edgeserver.http1 import connection
 from edgeserver.httpserver import HTTPServer
 from edgeserver.proxyheaders import TrustPolicy
 
@@ -32,9 +36,14 @@ class Callback:
     def __init__(self, options: Any) -> None:
         self.answer = common.answer(options.answer_bytes)
         self.read_field = options.read_field
+        self.busy_s = options.busy_us / 1e6
 
     def __call__(self, request: httputil.HTTPServerRequest) -> None:
         answer = self.answer
+        if self.busy_s:
+            until = time.perf_counter() + self.busy_s
+            while time.perf_counter() < until:
+                pass
         if request.uri == common.CLIENT_TARGET:
             answer = request.remote_ip.encode()
         elif self.read_field:
@@ -74,7 +83,7 @@ class Counting(httputil.HTTPServerConnectionDelegate):
 
 
 def build_server(options: Any) -> HTTPServer:
-    limits: dict[str, int] = {}
+    limits: dict[str, Any] = common.http2_choice(options)
     if options.max_header_fields:
         limits["max_header_fields"] = options.max_header_fields
     server = HTTPServer(
@@ -91,7 +100,16 @@ def build_server(options: Any) -> HTTPServer:
     return server
 
 
+def leave_out(road: str | None) -> None:
+    """Have nothing take a special road, to see what it brings; of the source only."""
+    if road == "bulk":
+        connection.BULK_BODY = math.inf
+    elif road == "slow-turn":
+        batching.SLOW_ANSWER_S = math.inf
+
+
 async def main(options: Any) -> None:
+    leave_out(options.without)
     server = build_server(options)
     server.listen(options.port, common.HOST, backlog=options.backlog)
     await asyncio.Event().wait()

@@ -22,6 +22,8 @@ def build_server(options: Any) -> HTTPServer:
         xheaders=options.proxied,
         trusted_downstream=list(common.PROXIES) if options.proxied else None,
         max_body_size=common.MOST_BODY,
+        **common.http2_choice(options),
+        ssl_options=common.ssl_options(options),
     )
     if options.metered:
         server.keep_tally()

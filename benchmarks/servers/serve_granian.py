@@ -7,6 +7,7 @@ from pathlib import Path
 
 import common
 from granian import Granian
+from granian.constants import HTTPModes
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 if __name__ == "__main__":
@@ -18,6 +19,8 @@ import asgi_app
 app = asgi_app.app
 echo = asgi_app.echo
 stream = asgi_app.stream
+reader = asgi_app.reader
+beside = asgi_app.beside
 trusted = [common.HOST, *common.PROXIES]
 proxied_app = wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)
 proxied_echo = wrap_asgi_with_proxy_headers(echo, trusted_hosts=trusted)
@@ -34,6 +37,7 @@ if __name__ == "__main__":
         log_access=False,
         log_level="warning",
         backlog=common.BACKLOG,
+        http=HTTPModes.http2 if options.http2 else HTTPModes.auto,
         ssl_cert=certificate,
         ssl_key=key,
     ).serve()

@@ -27,4 +27,6 @@ uvicorn.run(
     backlog=common.BACKLOG,
     ssl_certfile=certificate,
     ssl_keyfile=key,
+    # what versions before HTTP/2 do not know
+    **({"http2": True} if options.http2 else {}),
 )

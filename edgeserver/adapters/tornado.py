@@ -60,6 +60,8 @@ class TornadoAdapter(HTTPServerConnectionDelegate):
         ConfigurationError: Tornado has not been imported.
     """
 
+    serves_websockets = True
+
     def __init__(self, delegate: Any) -> None:
         tornado_httputil = sys.modules.get("tornado.httputil")
         if tornado_httputil is None:

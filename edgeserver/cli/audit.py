@@ -17,6 +17,7 @@ from edgeserver.cli.audit_config import audit_config
 from edgeserver.cli.audit_logs import audit_logs
 from edgeserver.cli.audit_probe import audit_echo, audit_probe
 from edgeserver.cli.audit_ranges import audit_ranges
+from edgeserver.cli.audit_report import audit_report, render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, with_config
@@ -62,7 +63,14 @@ Examples:
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "form", flag_value="json", help="Print JSON, as --format json.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    help="How the proof is written (default text).",
+)
 def explain(
     pasted: str | None,
     *,
@@ -70,7 +78,7 @@ def explain(
     peer_port: int | None,
     scheme: str,
     headers: tuple[str, ...],
-    as_json: bool,
+    form: str,
     **values: Any,
 ) -> None:
     """Explain which hop is trusted and who the client is.
@@ -92,7 +100,7 @@ def explain(
     findings = [*provenance.findings]
     seen = {finding.code for finding in findings}
     findings.extend(warning for warning in policy.warnings if warning.code not in seen)
-    _print(provenance, findings, as_json=as_json)
+    _print(provenance, findings, form=form)
     if any(is_serious(finding) for finding in findings):
         sys.exit(EXIT_FINDINGS)
 
@@ -104,14 +112,18 @@ audit.add_command(audit_logs)
 audit.add_command(audit_ranges)
 audit.add_command(audit_probe)
 audit.add_command(audit_echo)
+audit.add_command(audit_report)
 
 
-def _print(provenance: Provenance, findings: list[Finding], *, as_json: bool) -> None:
-    """Print the proof: JSON, a picture on a terminal, or plain text."""
-    if as_json:
+def _print(provenance: Provenance, findings: list[Finding], *, form: str) -> None:
+    """Print the proof: JSON, a page, a picture on a terminal, or plain text."""
+    if form != "text":
         shown = provenance.as_dict()
         shown["findings"] = [finding.as_dict() for finding in findings]
-        click.echo(json.dumps(shown, indent=2))
+        as_page = form == "html"
+        click.echo(
+            render_one_page(shown) if as_page else json.dumps(shown, indent=2), nl=not as_page
+        )
     elif is_terminal(sys.stdout) and "utf" in sys.stdout.encoding.lower():
         from edgeserver.cli.draw_chain import draw_chain
 

@@ -53,6 +53,7 @@ from edgeserver.cli.audit_config import (
     read_chain,
     report_width,
 )
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.trust import build_policy, with_config
 from edgeserver.config.ip_ranges import load_ranges, written_s
@@ -106,7 +107,7 @@ class CheckOutcome(NamedTuple):
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "sarif", "junit", "github"]),
+    type=click.Choice(["text", "json", "sarif", "junit", "github", "html"]),
     default="text",
     help="How the report is written (default text).",
 )
@@ -432,8 +433,18 @@ def _summary(outcome: CheckOutcome) -> str:
 
 
 def _render_json(outcome: CheckOutcome) -> str:
-    """Return the report as JSON; names are added in later versions, never changed."""
-    value = {
+    """Return the report as JSON."""
+    return json.dumps(_as_value(outcome), indent=1) + "\n"
+
+
+def _render_html(outcome: CheckOutcome) -> str:
+    """Return the report as a page."""
+    return render_one_page(_as_value(outcome))
+
+
+def _as_value(outcome: CheckOutcome) -> dict[str, Any]:
+    """Return the report as JSON values; names are added in later versions, never changed."""
+    return {
         "version": 1,
         "kind": "edgeserver-check",
         "exit": outcome.code,
@@ -453,7 +464,6 @@ def _render_json(outcome: CheckOutcome) -> str:
         "findings": [_as_dict(each) for each in outcome.found],
         "baseline": {"gone": outcome.gone} if outcome.baseline else None,
     }
-    return json.dumps(value, indent=1) + "\n"
 
 
 def _as_dict(found: Found) -> dict[str, Any]:
@@ -524,4 +534,5 @@ _RENDER: dict[str, Callable[[CheckOutcome], str]] = {
     "sarif": _render_sarif,
     "junit": _render_junit,
     "github": _render_github,
+    "html": _render_html,
 }

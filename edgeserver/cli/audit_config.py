@@ -18,7 +18,13 @@ import click
 
 from edgeserver.chains.claims import first_address
 from edgeserver.chains.kinds import KINDS, guess_kind, reader_of
-from edgeserver.chains.machine import render_github, render_json_report, render_junit, render_sarif
+from edgeserver.chains.machine import (
+    render_github,
+    render_json_report,
+    render_junit,
+    render_sarif,
+    report_as_dict,
+)
 from edgeserver.chains.model import ProxyHop
 from edgeserver.chains.observed import (
     MAX_OBSERVED_BYTES,
@@ -29,12 +35,13 @@ from edgeserver.chains.observed import (
 from edgeserver.chains.readers.base import MAX_FILE_BYTES, ReadingError, UnreadableFile
 from edgeserver.chains.report import ChainReport, make_report
 from edgeserver.chains.text import render_text_report
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.proxyheaders.networks import Network, parse_network
+from edgeserver.proxyheaders.networks import Network, expand_preset, parse_network
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
@@ -79,7 +86,7 @@ _FORMATS = {
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", *_FORMATS]),
+    type=click.Choice(["text", *_FORMATS, "html"]),
     default="text",
     help="How the report is written (default text).",
 )
@@ -135,6 +142,9 @@ def audit_config(
     code = _exit_code(report, fail_on)
     if form == "text":
         click.echo(render_text_report(report, width=report_width()), nl=False)
+    elif form == "html":
+        shown = " ".join(hop.source for hop in hops)
+        click.echo(render_one_page(report_as_dict(report, exit_code=code), shown), nl=False)
     else:
         click.echo(_FORMATS[form](report, exit_code=code), nl=False)
     sys.exit(code)
@@ -152,7 +162,7 @@ def check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"reading configurations needs {' and '.join(missing)}, which is not installed; "
+            f"reading configurations needs {' and '.join(missing)}, not installed here; "
             "run: pip install 'edgeserver[audit]'"
         )
 
@@ -304,7 +314,7 @@ def _first_of(entry: str) -> str:
     if entry == "unix:":
         return entry
     try:
-        return first_address(parse_network(entry))
+        return first_address(parse_network(expand_preset(entry)[0]))
     except TrustConfigurationError:
         return ""
 

@@ -24,6 +24,7 @@ from edgeserver.audit.dialects import render_statement
 from edgeserver.audit.groups import read_groups
 from edgeserver.audit.logfiles import ReadLog, UnreadableLog, open_log
 from edgeserver.audit.records import FORMATS, LogFormat, compile_format, format_named, guess_format
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.terminal import ProgressLine, is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
@@ -94,7 +95,7 @@ class Result(NamedTuple):
 @click.option(
     "--groups", metavar="FILE", help="The rows that the statement gave, in place of a log."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text")
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error", "never"]),
@@ -171,6 +172,9 @@ def _report(
     code = _exit_code(result, fail_on)
     if form == "json":
         click.echo(json.dumps(_as_dict(result, policy, code, suggest=suggest), indent=1))
+    elif form == "html":
+        value = _as_dict(result, policy, code, suggest=suggest)
+        click.echo(render_one_page(value, result.files[0] if result.files else ""), nl=False)
     else:
         width = min(80, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 80
         lines = [*_render(result, policy, width), *(_suggest(result, width) if suggest else ())]

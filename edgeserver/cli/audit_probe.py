@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.options import options_of
 from edgeserver.config.model import setting, settings_of
@@ -59,7 +60,7 @@ EFFECTS = {
 @click.option("--bind", "local", metavar="IP", help="The address of this machine to send from.")
 @click.option("--ca-certs", metavar="FILE", help="The CAs of URL's certificate (PEM).")
 @click.option("--save", metavar="FILE", help="Write what was seen, for audit config and check.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text")
 @click.option("--fail-on", type=click.Choice(["warning", "error", "never"]), default="warning",
               help="What exits with 1: warnings and errors (default), errors, or "
               "nothing.")  # fmt: skip
@@ -113,6 +114,8 @@ def audit_probe(
             _save(save, shown)
     if form == "json":
         click.echo(shown, nl=False)
+    elif form == "html":
+        click.echo(render_one_page(probe_as_dict(report, exit_code=code)), nl=False)
     else:
         click.echo("\n".join(_render(report)))
     sys.exit(code)

@@ -44,6 +44,7 @@ class RunOptions(TypedDict, total=False):
     crl: str | None
     ciphers: str | None
     tls_policy: Literal["default", "modern"] | None
+    tickets: int | None
     tls_host: str | Sequence[str] | None
     handshake_timeout: float | None
     hsts: int | None

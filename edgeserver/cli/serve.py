@@ -17,6 +17,7 @@ import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.nextsteps import find_applications
 from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, flags_said
 from edgeserver.cli.terminal import is_coloured
 from edgeserver.runtime.plan import ServePlan
@@ -40,8 +41,13 @@ Examples:
 """
 
 
+def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the applications of the directory; nothing of it is imported."""
+    return [each for each in find_applications(".") if each.startswith(incomplete)]
+
+
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
-@click.argument("target", metavar="MODULE:ATTR", required=False)
+@click.argument("target", metavar="MODULE:ATTR", required=False, shell_complete=_complete_target)
 def serve(target: str | None, **values: Any) -> None:
     """Run the application that MODULE:ATTR, or the configuration, names.
 
@@ -184,6 +190,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
+    from edgeserver.runtime.warm import warm
 
     force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
@@ -203,11 +210,9 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             failure.show()
             return failure.exit_code
 
-    def on_ready(kind: str) -> None:
-        _announce(plan, kind, log)
-        if plan.reloads:
-            watching.callback(_watch_sources(plan, log).terminate)
-
+    warm()
+    if plan.reloads:
+        watching.callback(_watch_sources(plan, log).terminate)
     try:
         return run_workers(
             plan.workers,
@@ -215,8 +220,9 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             limits=limits_of(plan),
             queues=force.queues,
             shared_queue=force.queues.is_shared,
-            on_ready=on_ready,
+            on_ready=lambda kind: _announce(plan, kind, log),
             say=log.say,
+            waits_for_change=plan.reloads,
             manager=take_manager(os.environ),
             operators=operators,
             configuration=force,

@@ -21,6 +21,11 @@ class ServedConnection(Protocol):
     """A connection as the registry knows it, whatever version of HTTP is spoken on it."""
 
     @property
+    def admission(self) -> Any:
+        """What knows its ends, as `info`; see `http.admission`."""
+        ...
+
+    @property
     def exchanges(self) -> Sequence[Exchange]:
         """The requests that it serves at present."""
         ...

@@ -22,6 +22,7 @@ __all__ = [
     "AnswerField",
     "answer_field",
     "encode_trailer_block",
+    "known_field",
 ]
 
 LITERAL: Final = 0
@@ -53,11 +54,12 @@ class AnswerField:
         kind: `LITERAL`, `INDEXED`, `LENGTH`, `DATE` or `DROPPED`.
         name: In lower case.
         value: Without white space around it.
+        pair: Both.
         literal: How it is written where no table is asked.
         length: What it says, for `LENGTH`.
     """
 
-    __slots__ = ("kind", "length", "literal", "name", "value")
+    __slots__ = ("kind", "length", "literal", "name", "pair", "value")
 
     def __init__(self, name: bytes, value: bytes) -> None:
         kind = KINDS.get(name, LITERAL)
@@ -66,11 +68,14 @@ class AnswerField:
         self.kind: int = kind
         self.name = name
         self.value = value
+        self.pair = (name, value)
         self.length: int = parse_answer_length(value) if kind == LENGTH else 0
         self.literal = encode_literal(name, value)
 
 
 _fields: Final[dict[tuple[Any, Any], AnswerField]] = {}
+known_field: Final = _fields.get
+"""Finds a field, by name and value as they are handed over, if it has been met."""
 
 
 def answer_field(name: Any, value: Any) -> AnswerField:

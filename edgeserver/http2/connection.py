@@ -3,8 +3,8 @@
 Decides what each frame leads to: which stream it opens, feeds or ends, what of it is an error of
 the stream or of the connection, how much of what costs a peer nothing it may do, and how the
 connection ends. It owns the parts that know how: `HeadReader`, `Encoder`, `FrameSender`,
-`PeerSettings`, `Admission`, and a `Stream` for each request. It must not know how a block is
-encoded nor what an application is.
+`PeerSettings`, `ConnectionCredit`, `Farewell`, `Admission`, and a `Stream` for each request. It
+must not know how a block is encoded nor what an application is.
 
 The states of the connection:
 
@@ -12,13 +12,14 @@ The states of the connection:
 - `_block` is set from HEADERS without END_HEADERS to the CONTINUATION that has it: nothing else may
   come meanwhile.
 - `_scheduled` is set while `_run` waits for its turn: input that comes meanwhile is only kept.
-- `_last_call_at` is set from the first GOAWAY of a drain to the second, `_said_last` from then on:
-  no stream is opened any more. When none is left the connection is closed.
+- `_farewell` has begun from the first GOAWAY of a drain to the second, and is said from then on: no
+  stream is opened any more. When none is left the connection is closed.
 - `_closing` is set when nothing is read any more.
 
 The states of a stream are those of RFC 9113 section 5.1. It is in `_streams` until its answer has
-left and its request has come, or it was reset. `_past` remembers the latest of the others: frames
-that cross a RST_STREAM of ours on their way mean nothing.
+left and its request has come, or it was reset. `_past` remembers those that were reset last: frames
+that cross a RST_STREAM of ours on their way mean nothing. `_skipped` remembers which numbers were
+passed over: all others up to `_last_id` are streams that are over.
 """
 
 from __future__ import annotations
@@ -36,9 +37,18 @@ from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission
 from edgeserver.http.service import TrustSource
 from edgeserver.http2.budget import Budget
+from edgeserver.http2.control_frames import (
+    check_goaway,
+    check_ping,
+    check_priority,
+    check_reset,
+    is_acknowledgement,
+    read_priority_update,
+    read_window_update,
+)
+from edgeserver.http2.credit import ConnectionCredit
 from edgeserver.http2.errors import (
     CANCEL,
-    COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
@@ -50,8 +60,11 @@ from edgeserver.http2.errors import (
     STREAM_CLOSED,
     HTTP2Error,
     StreamError,
+    closed_stream,
+    on_stream_zero,
 )
 from edgeserver.http2.exchange import HTTP2Exchange
+from edgeserver.http2.farewell import Farewell
 from edgeserver.http2.frames import (
     ACK,
     CONTINUATION,
@@ -83,24 +96,20 @@ from edgeserver.http2.frames import (
     strip_priority,
 )
 from edgeserver.http2.head import RequestHead
-from edgeserver.http2.head_reader import HeadReader
-from edgeserver.http2.hpack.decoder import ListTooLongError
+from edgeserver.http2.head_reader import HeadReader, PendingBlock
 from edgeserver.http2.hpack.encoder import Encoder
-from edgeserver.http2.hpack.primitives import HPACKError
 from edgeserver.http2.limits import (
-    CONNECTION_CREDIT,
     IDLE_FRAMES,
     IDLE_FRAMES_PER_ANSWER,
     IDLE_FRAMES_PER_S,
-    KEPT_PRIORITIES,
+    IDLE_FRAMES_PER_WRITE,
     MAX_BLOCK_BYTES,
-    MAX_CONTINUATIONS,
     OPENED_IN_A_ROW,
     RESETS_PER_S,
     SMALL_STEP,
     STREAM_CREDIT,
 )
-from edgeserver.http2.priority import parse_priority
+from edgeserver.http2.priority import EarlyPriorities, parse_priority
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.settings import PeerSettings
 from edgeserver.http2.shared import HTTP2Shared
@@ -109,7 +118,6 @@ from edgeserver.http2.unreleased import Unreleased
 from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.support.preludes import explain_prelude, is_part, prelude_version
-from edgeserver.transport.lingering import Closing
 
 __all__ = ["HTTP2Connection"]
 
@@ -118,16 +126,14 @@ NEVER: Final = math.inf
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
 
-MAX_PRIORITY_BYTES: Final = 257
-"""What is kept of a priority that came beforehand: one byte more than any that says something."""
-
 KEPT_PAST: Final = 256
-"""How many streams are remembered that are over."""
+"""How many streams are remembered that were reset."""
 
-LAST_CALL_S: Final = 1.0
-"""How long a drain waits for what was on its way when the peer heard of it."""
+KEPT_GAPS: Final = 64
+"""How many gaps between the numbers of streams are remembered: clients leave none."""
 
-DRAIN_PING: Final = b"draining"
+WHOLE_REQUEST: Final = END_HEADERS | END_STREAM
+"""The flags of HEADERS that are all there is of a request, with nothing in front of its block."""
 
 _LONG: Final = struct.Struct(">I")
 
@@ -154,22 +160,20 @@ class HTTP2Connection(asyncio.Protocol):
 
     __slots__ = (
         "_block",
-        "_block_ends",
-        "_block_frames",
-        "_block_id",
         "_buffer",
         "_closing",
         "_connection_context",
         "_credit",
         "_encoder",
         "_eof",
+        "_farewell",
         "_head_deadline",
         "_heads",
         "_idle_frames",
         "_kept_fields",
-        "_last_call_at",
         "_last_id",
         "_last_served",
+        "_left",
         "_opened",
         "_past",
         "_peer",
@@ -177,15 +181,14 @@ class HTTP2Connection(asyncio.Protocol):
         "_priorities",
         "_reading_paused",
         "_resets",
-        "_said_last",
         "_scheduled",
         "_service",
         "_settled",
         "_shared",
+        "_skipped",
         "_started",
         "_streams",
         "_unreleased",
-        "_untold",
         "admission",
         "deadline",
         "sender",
@@ -217,30 +220,27 @@ class HTTP2Connection(asyncio.Protocol):
         self._encoder = Encoder()
         self._peer = PeerSettings()
         self._streams: dict[int, Stream] = {}
-        self._past: dict[int, bool] = {}  # streams that are over; whether we have reset them
+        self._past: dict[int, bool] = {}  # streams that were reset; whether by us
+        self._skipped: list[tuple[int, int]] = []  # between which two of the peer's numbers
         # Of streams that the peer has not opened yet; None as long as it has said nothing of any.
-        self._priorities: dict[int, bytes] | None = None
+        self._priorities: EarlyPriorities | None = None
         self._unreleased = Unreleased()  # reset, and not let go by the application
         self._last_id = 0  # the highest that the peer has used
         self._last_served = 0  # the highest of which the application may have heard
         self._buffer = b""  # what has come and was not taken
         self._started = False
         self._settled = False
-        self._block: bytearray | None = None  # of a head that is not complete
-        self._block_id = 0
-        self._block_ends = False  # whether it ends its stream
-        self._block_frames = 0  # how many CONTINUATION it has
+        self._block: PendingBlock | None = None  # of a head that is not complete
         self._head_deadline = NEVER  # when what has begun of a frame or a block has to be there
-        self._credit = CONNECTION_CREDIT  # how much DATA may still come, on all streams
-        self._untold = 0  # how much of what has come the peer has no credit for
+        self._credit = ConnectionCredit()
         self._opened = 0  # streams that were opened in this turn
         self._kept_fields: dict[bytes, bytes] | None = None  # that admission has decided on
         self._scheduled = False
         self._closing = False
         self._eof = False  # whether the peer has closed its half
         self._reading_paused = False
-        self._last_call_at = NEVER  # when the second GOAWAY of a drain is due
-        self._said_last = False
+        self._left = False  # whether it is the application's, for its WebSockets
+        self._farewell = Farewell()
 
     # What the transport says.
 
@@ -300,7 +300,7 @@ class HTTP2Connection(asyncio.Protocol):
         for stream in list(self._streams.values()):
             if stream.reading:
                 stream.cut()
-                self._forget(stream, reset=True)
+                self._forget(stream)
         if not self._streams or not transport.can_write_eof():
             return False  # nothing is owed; or without half-close there is nobody to answer
         self.deadline = self._now() + self._service.limits.write_timeout
@@ -333,13 +333,15 @@ class HTTP2Connection(asyncio.Protocol):
             self._complain_of_writing()
         self.transport = None  # whoever is told now finds the connection closed
         self._closing = True
-        self.deadline = self._last_call_at = NEVER
+        self.deadline = NEVER
+        self._farewell.forget()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.cut()
         self.sender.output.release()
         self._buffer = b""
-        self._service.closed(self)
+        if not self._left:
+            self._service.closed(self)
 
     # The loop.
 
@@ -399,7 +401,19 @@ class HTTP2Connection(asyncio.Protocol):
             position = end
             if self._block is None:
                 self._head_deadline = NEVER
-            self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
+                if (
+                    kind == HEADERS
+                    and flags == WHOLE_REQUEST
+                    and self._last_id < stream_id <= MAX_STREAM_ID
+                    and self._settled
+                ):
+                    # Nearly every frame is one of these.
+                    self._take_block(stream_id, data[start:end], True)
+                else:
+                    stream_id &= MAX_STREAM_ID
+                    self._take_frame(kind, flags, stream_id, data, start, end)
+            else:
+                self._take_frame(kind, flags, stream_id & MAX_STREAM_ID, data, start, end)
             if self._closing:
                 return
             if position < size and (self._opened >= OPENED_IN_A_ROW or turns.spent()):
@@ -412,7 +426,7 @@ class HTTP2Connection(asyncio.Protocol):
         self, kind: int, flags: int, stream_id: int, data: bytes, start: int, end: int
     ) -> None:
         """Act on one frame, whose payload is `data[start:end]`."""
-        if self._block is not None and (kind != CONTINUATION or stream_id != self._block_id):
+        if self._block is not None and (kind != CONTINUATION or stream_id != self._block.stream_id):
             raise HTTP2Error(
                 PROTOCOL_ERROR, "a frame in the middle of a header block", "RFC 9113 section 4.3"
             )
@@ -431,7 +445,7 @@ class HTTP2Connection(asyncio.Protocol):
         elif kind == PING:
             self._take_ping(flags, stream_id, data[start:end])
         elif kind == CONTINUATION:
-            self._take_continuation(flags, data[start:end])
+            self._take_continuation(flags, stream_id, data[start:end])
         elif kind == PRIORITY:
             self._take_priority(stream_id, data[start:end])
         elif kind == PRIORITY_UPDATE:
@@ -487,53 +501,41 @@ class HTTP2Connection(asyncio.Protocol):
         if flags & END_HEADERS:
             self._take_block(stream_id, data[start:end], ends)
             return
-        self._block = bytearray(data[start:end])
-        self._block_id = stream_id
-        self._block_ends = ends
-        self._block_frames = 0
+        self._block = PendingBlock(stream_id, data[start:end], ends=ends)
 
-    def _take_continuation(self, flags: int, payload: bytes) -> None:
+    def _take_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = self._block
         if block is None:
             raise HTTP2Error(
                 PROTOCOL_ERROR, "CONTINUATION without HEADERS", "RFC 9113 section 6.10"
             )
-        block += payload
-        self._block_frames += 1
-        # Before anything of it is decoded.
-        most = max(MAX_BLOCK_BYTES, self._service.limits.max_header_size)
-        if len(block) > most or self._block_frames > MAX_CONTINUATIONS:
-            raise HTTP2Error(
-                ENHANCE_YOUR_CALM,
-                f"a header block of more than {most} bytes or {MAX_CONTINUATIONS} CONTINUATION",
-            )
+        block.add(payload, max(MAX_BLOCK_BYTES, self._service.limits.max_header_size))
         if flags & END_HEADERS:
             self._block = None
-            self._take_block(self._block_id, bytes(block), self._block_ends)
+            self._take_block(stream_id, bytes(block.content), block.ends)
 
     def _take_block(self, stream_id: int, block: bytes, ends: bool) -> None:
         """Act on a whole header block: a request, or the trailers of one."""
-        try:
-            if stream_id > self._last_id and stream_id & 1:
-                self._last_id = stream_id
-                self._take_request(stream_id, block, ends)
-            else:
-                self._take_trailers(stream_id, block, ends)
-        except HPACKError as error:
-            raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
-        except ListTooLongError:
-            raise HTTP2Error(
-                ENHANCE_YOUR_CALM, "a header list of more than twice max_header_size"
-            ) from None
+        last_id = self._last_id
+        if stream_id <= last_id or not stream_id & 1:
+            self._take_trailers(stream_id, block, ends)
+            return
+        if stream_id - last_id > 2:
+            self._skipped.append((last_id, stream_id))
+            if len(self._skipped) > KEPT_GAPS:
+                del self._skipped[0]
+        self._last_id = stream_id
+        self._take_request(stream_id, block, ends)
 
     def _take_request(self, stream_id: int, block: bytes, ends: bool) -> None:
         if (
-            self._said_last
-            or len(self._streams) + len(self._unreleased) >= self._service.limits.max_streams
+            self._farewell.said
+            or len(self._streams) + (len(self._unreleased) if self._unreleased.used else 0)
+            >= self._service.limits.max_streams
         ):
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
-            if not self._said_last:
+            if not self._farewell.said:
                 self._service.count_shed("max-streams")
             self._send_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
@@ -554,39 +556,43 @@ class HTTP2Connection(asyncio.Protocol):
         self._open(stream_id, head, ends)
 
     def _open(self, stream_id: int, head: RequestHead, ends: bool) -> None:
-        stream = self._new_stream(stream_id)
+        admission = self.admission
+        stream = Stream(
+            stream_id,
+            self,
+            self._service,
+            self.sender,
+            admission.info,
+            self._connection_context.copy(),
+        )
         self._streams[stream_id] = stream
         self._last_served = stream_id
         fields = head.fields
         if fields is not self._kept_fields:
             if head.lines is None:
                 self._kept_fields = fields
-                self.admission.remember(fields)
+                admission.remember(fields)
             elif self._kept_fields is not None:
                 self._kept_fields = None
-                self.admission.forget()
+                admission.remember(None)
         self.deadline = NEVER
-        if self._priorities is not None and stream_id in self._priorities:
+        if self._priorities is not None:
             # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
-            self._prioritize(stream, self._priorities.pop(stream_id))
-        elif b"priority" in fields:
-            self._prioritize(stream, fields[b"priority"])
+            early = self._priorities.take(stream_id)
+            self._prioritize(stream, fields.get(b"priority") if early is None else early)
+        elif head.priority is not None:
+            stream.out.urgency, stream.out.incremental = head.priority
         try:
-            stream.begin(
-                head,
-                ends=ends,
-                admission=self.admission,
-                encoder=self._encoder,
-                shared=self._shared,
-            )
+            stream.begin(head, ends, admission, self._encoder, self._shared)
         except StreamError as error:
             self._streams.pop(stream_id, None)
             self._malformed(stream_id, error)
             self._close_soon()
 
     @staticmethod
-    def _prioritize(stream: Stream, value: bytes) -> None:
-        stream.out.urgency, stream.out.incremental = parse_priority(value)
+    def _prioritize(stream: Stream, value: bytes | None) -> None:
+        if value is not None:
+            stream.out.urgency, stream.out.incremental = parse_priority(value)
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(
@@ -619,11 +625,10 @@ class HTTP2Connection(asyncio.Protocol):
         stream = self._streams.get(stream_id)
         if stream is None:
             self._heads.skip(block)
-            was_reset = self._past.get(stream_id)
-            if was_reset:
+            if self._past.get(stream_id):
                 self._count_idle_frame()  # it has crossed our RST_STREAM on the way
                 return
-            if was_reset is None:
+            if not stream_id & 1 or any(low < stream_id < high for low, high in self._skipped):
                 raise HTTP2Error(
                     PROTOCOL_ERROR,
                     f"HEADERS of stream {stream_id} after {self._last_id}",
@@ -656,11 +661,7 @@ class HTTP2Connection(asyncio.Protocol):
         size = end - start  # padding counts: RFC 9113 section 6.9.1
         if flags & PADDED:
             start, end = strip_padding(data, start, end)
-        self._credit -= size
-        if self._credit < 0:
-            raise HTTP2Error(
-                FLOW_CONTROL_ERROR, "more DATA than the connection allows", "RFC 9113 section 6.9.1"
-            )
+        self._credit.spend(size)
         stream = self._streams.get(stream_id)
         if stream is None or not self._service.budget.exceeded:
             # A body that nobody takes holds back its own stream alone.
@@ -704,17 +705,12 @@ class HTTP2Connection(asyncio.Protocol):
                 PROTOCOL_ERROR, f"DATA on idle stream {stream_id}", "RFC 9113 section 5.1"
             )
         self._count_idle_frame()
-        if not self._past.get(stream_id, False):
-            self._remember_past(stream_id, reset=True)
-            self._send_reset(stream_id, STREAM_CLOSED)
-            self._count_reset()
+        self._reset_past(stream_id, STREAM_CLOSED)
 
     def _give_connection_credit(self, size: int) -> None:
-        self._untold += size
-        if self._untold >= CONNECTION_CREDIT // 2:
-            self.sender.send(render_window_update(0, self._untold))
-            self._credit += self._untold
-            self._untold = 0
+        frame = self._credit.give(size)
+        if frame:
+            self.sender.send(frame)
 
     def give_credit(self, stream: Stream, size: int) -> None:
         """Called when the application has taken `size` bytes of a body; see `StreamHost`."""
@@ -731,13 +727,7 @@ class HTTP2Connection(asyncio.Protocol):
     # Frames: the others.
 
     def _take_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise HTTP2Error(PROTOCOL_ERROR, "SETTINGS on a stream", "RFC 9113 section 6.5")
-        if flags & ACK:
-            if payload:
-                raise HTTP2Error(
-                    FRAME_SIZE_ERROR, "SETTINGS with ACK and a payload", "RFC 9113 section 6.5"
-                )
+        if is_acknowledgement(flags, stream_id, payload):
             if not self._settled:
                 raise HTTP2Error(
                     PROTOCOL_ERROR, "an acknowledgement before SETTINGS", "RFC 9113 section 3.4"
@@ -768,14 +758,10 @@ class HTTP2Connection(asyncio.Protocol):
                 )
 
     def _take_window_update(self, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise wrong_size("WINDOW_UPDATE", "6.9")
-        step = _LONG.unpack(payload)[0] & MAX_WINDOW
+        step = read_window_update(stream_id, payload)
         if step < SMALL_STEP:
             self._count_idle_frame()
         if not stream_id:
-            if not step:
-                raise HTTP2Error(PROTOCOL_ERROR, "a step of 0", "RFC 9113 section 6.9")
             if not self.sender.widen(step):
                 raise HTTP2Error(
                     FLOW_CONTROL_ERROR, "a window of more than 2^31-1", "RFC 9113 section 6.9.1"
@@ -800,14 +786,13 @@ class HTTP2Connection(asyncio.Protocol):
             stream.out.window += step
 
     def _take_reset(self, stream_id: int, payload: bytes) -> None:
-        if not stream_id:
-            raise on_stream_zero("RST_STREAM", "6.4")
-        if len(payload) != 4:
-            raise wrong_size("RST_STREAM", "6.4")
+        check_reset(stream_id, payload)
         stream = self._streams.get(stream_id)
         if stream is not None:
+            half_closed = stream.is_detached and stream.out.complete  # the rest is good manners
             self._end_stream(stream, reset=False)
-            self._count_reset()
+            if not half_closed:
+                self._count_reset()
         elif stream_id > self._last_id or not stream_id & 1:
             raise HTTP2Error(
                 PROTOCOL_ERROR, f"RST_STREAM on idle stream {stream_id}", "RFC 9113 section 6.4"
@@ -816,64 +801,41 @@ class HTTP2Connection(asyncio.Protocol):
             self._count_idle_frame()
 
     def _take_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise HTTP2Error(PROTOCOL_ERROR, "PING on a stream", "RFC 9113 section 6.7")
-        if len(payload) != 8:
-            raise wrong_size("PING", "6.7")
+        check_ping(stream_id, payload)
         self._count_idle_frame()
         if not flags & ACK:
             self.sender.send(render_frame(PING, ACK, 0, payload))
-        elif payload == DRAIN_PING and self._last_call_at != NEVER:
+        elif self._farewell.is_heard(payload):
             self._say_last()
 
     def _take_priority(self, stream_id: int, payload: bytes) -> None:
-        if not stream_id:
-            raise on_stream_zero("PRIORITY", "6.3")
+        error = check_priority(stream_id, payload)
         self._count_idle_frame()
-        stream = self._streams.get(stream_id)
-        if stream is None and stream_id <= self._last_id:
+        if error is None:
             return
-        if len(payload) != 5:
-            if stream is None:
-                raise wrong_size("PRIORITY", "6.3")
-            self._break_stream(stream, FRAME_SIZE_ERROR, "PRIORITY", "RFC 9113 section 6.3")
-        elif _LONG.unpack_from(payload)[0] & MAX_STREAM_ID == stream_id:
-            if stream is None:
-                raise HTTP2Error(
-                    PROTOCOL_ERROR, "a stream that depends on itself", "RFC 7540 section 5.3.1"
-                )
-            self._break_stream(
-                stream, PROTOCOL_ERROR, "a dependency on itself", "RFC 7540 section 5.3.1"
-            )
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._break_stream(stream, error.code, str(error), error.rfc)
+        elif stream_id > self._last_id or not stream_id & 1:
+            raise error
+        else:
+            self._reset_past(stream_id, error.code)
 
     def _take_priority_update(self, stream_id: int, payload: bytes) -> None:
         """Act on the other way to say a priority. Source: RFC 9218 section 7.1."""
-        if stream_id:
-            raise HTTP2Error(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream", "RFC 9218 section 7.1")
-        if len(payload) < 4:
-            raise HTTP2Error(FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short", "RFC 9218 section 7.1")
+        about = read_priority_update(stream_id, payload)
         self._count_idle_frame()
-        about = _LONG.unpack_from(payload)[0] & MAX_STREAM_ID
-        if not about & 1:
-            raise HTTP2Error(
-                PROTOCOL_ERROR, f"PRIORITY_UPDATE of stream {about}", "RFC 9218 section 7.1"
-            )
         stream = self._streams.get(about)
         if stream is not None:
             self._prioritize(stream, payload[4:])
             self.sender.flush_soon()
         elif about > self._last_id:
-            priorities = self._priorities
-            if priorities is None:
-                priorities = self._priorities = {}
-            if about in priorities or len(priorities) < KEPT_PRIORITIES:
-                priorities[about] = payload[4 : 4 + MAX_PRIORITY_BYTES]
+            if self._priorities is None:
+                self._priorities = EarlyPriorities()
+            self._priorities.keep(about, payload[4:])
 
     def _take_goaway(self, stream_id: int, size: int) -> None:
-        if stream_id:
-            raise HTTP2Error(PROTOCOL_ERROR, "GOAWAY on a stream", "RFC 9113 section 6.8")
-        if size < 8:
-            raise wrong_size("GOAWAY", "6.8")
+        check_goaway(stream_id, size)
         # The peer opens nothing more; what is in flight is answered.
         self._say_last()
 
@@ -901,12 +863,12 @@ class HTTP2Connection(asyncio.Protocol):
 
     def stream_over(self, stream: Stream) -> None:
         """Called when an answer has left that is complete; see `StreamHost`."""
-        self._idle_frames.earn(IDLE_FRAMES_PER_ANSWER)
+        self._idle_frames.earned += IDLE_FRAMES_PER_ANSWER
         if stream.reading:
             # RFC 9113 section 8.1: "a server MAY request that the client abort transmission of a
             # request without error by sending a RST_STREAM with an error code of NO_ERROR".
             self._send_reset(stream.stream_id, NO_ERROR)
-        self._forget(stream, reset=stream.reading)
+        self._forget(stream)
 
     def reset_stream(self, stream: Stream, code: int) -> None:
         """End a stream before its time; see `StreamHost`."""
@@ -915,6 +877,10 @@ class HTTP2Connection(asyncio.Protocol):
         self._send_reset(stream.stream_id, code)
         self._end_stream(stream, reset=True)
         self._count_reset()
+
+    def tunnel_wrote(self) -> None:
+        """Called when something was written to a WebSocket; see `StreamHost`."""
+        self._idle_frames.earn(IDLE_FRAMES_PER_WRITE)
 
     def _break_stream(self, stream: Stream, code: int, reason: str, rfc: str = "") -> None:
         """Reset a stream whose peer has broken a rule."""
@@ -933,22 +899,23 @@ class HTTP2Connection(asyncio.Protocol):
         """End a stream that was reset, and count it until the application has let it go."""
         self._unreleased.add(stream.exchange)
         stream.cut()
-        self._forget(stream, reset=reset)
+        self._remember_past(stream.stream_id, reset=reset)
+        self._forget(stream)
 
-    def _forget(self, stream: Stream, *, reset: bool) -> None:
+    def _forget(self, stream: Stream) -> None:
         """Have a stream no more; close the connection if it was the last."""
         self._streams.pop(stream.stream_id, None)
-        self._remember_past(stream.stream_id, reset=reset)
         if stream.withheld:
             self._give_connection_credit(stream.withheld)
             stream.withheld = 0
         if not self._streams and not self._closing:
             self.deadline = self._service.clock.idle_deadline
-            self._close_soon()
+            if self._farewell.said or self._eof:
+                self._close_soon()
 
     def _close_soon(self) -> None:
         """Close the connection, if this was the last of it; not in the middle of anything."""
-        if not self._streams and (self._said_last or self._eof):
+        if not self._streams and (self._farewell.said or self._eof):
             self.sender.output.loop.call_soon(self._close_if_done)
 
     def _close_if_done(self) -> None:
@@ -960,6 +927,12 @@ class HTTP2Connection(asyncio.Protocol):
         past[stream_id] = reset
         if len(past) > KEPT_PAST:
             del past[next(iter(past))]
+
+    def _reset_past(self, stream_id: int, code: int) -> None:
+        """Tell a peer once that a stream is over on which it does what it must not."""
+        if not self._past.get(stream_id, False):
+            self._send_reset(stream_id, code)
+            self._count_reset()
 
     def _send_reset(self, stream_id: int, code: int) -> None:
         self.sender.send(render_reset(stream_id, code))
@@ -983,7 +956,7 @@ class HTTP2Connection(asyncio.Protocol):
         """Say GOAWAY, end all streams, and close once that is flushed."""
         self.sender.pump()  # answers that are complete
         self.sender.send(render_goaway(self._last_served, code, reason))
-        self._said_last = True
+        self._farewell.said = True
         streams, self._streams = self._streams, {}
         self.linger()
         for stream in streams.values():
@@ -1017,21 +990,17 @@ class HTTP2Connection(asyncio.Protocol):
     def _now(self) -> float:
         return self.sender.output.loop.time()
 
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        return None if self.transport is None else self.transport.get_extra_info("sockname")
-
     # Deadlines; see `ServedConnection`.
 
     @property
     def exchanges(self) -> Sequence[HTTP2Exchange]:
-        """The exchanges of all streams."""
-        return [stream.exchange for stream in self._streams.values()]
+        """The exchanges of all streams that are still HTTP's."""
+        return [each.exchange for each in self._streams.values() if not each.is_detached]
 
     @property
     def next_deadline(self) -> float:
         """When somebody may be late, in loop seconds."""
-        if self._streams or self._last_call_at != NEVER:
+        if self._streams or self._farewell.has_begun:
             return 0.0
         return min(self.deadline, self._head_deadline, self.sender.output.deadline)
 
@@ -1045,7 +1014,7 @@ class HTTP2Connection(asyncio.Protocol):
             return
         if self._closing:
             return
-        if self._last_call_at <= now_s:
+        if self._farewell.due_s <= now_s:
             self._say_last()
         for stream in list(self._streams.values()):
             stream.check_deadline(now_s)
@@ -1098,14 +1067,28 @@ class HTTP2Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection, idle or busy, without waiting for the application."""
         transport = self.transport
-        if transport is None:
+        if transport is None or self._left:
             return
-        if not self._streams and not transport.get_write_buffer_size():
+        tunnels = [each.tunnel for each in self._streams.values() if each.is_detached]
+        if tunnels:
+            self._leave([tunnel.get_protocol() for tunnel in tunnels if tunnel is not None])
+        elif not self._streams and not transport.get_write_buffer_size():
             if not self._closing:
                 self.sender.send(render_goaway(self._last_served, NO_ERROR))
                 self._shut()
         else:
             self.abort()
+
+    def _leave(self, protocols: list[asyncio.BaseProtocol]) -> None:
+        """Leave the server: the connection goes on as its WebSockets, the application's."""
+        self._left = True
+        self._say_last()
+        for stream in list(self._streams.values()):
+            if not stream.is_detached:
+                self.reset_stream(stream, CANCEL)
+        self._service.detached(self, protocols[0])
+        for protocol in protocols[1:]:
+            self._service.connections.add_detached(protocol)
 
     def drain(self) -> None:
         """Let what is in flight finish, and close the connection then.
@@ -1121,19 +1104,16 @@ class HTTP2Connection(asyncio.Protocol):
             self._begin_drain()
 
     def _begin_drain(self) -> None:
-        if self._last_call_at == NEVER and not self._said_last:
-            self._last_call_at = self._now() + LAST_CALL_S
-            self.sender.send(render_goaway(MAX_STREAM_ID, NO_ERROR))
-            self.sender.send(render_frame(PING, 0, 0, DRAIN_PING))
+        frames = self._farewell.begin(self._now())
+        if frames:
+            self.sender.send(frames)
 
     def _say_last(self) -> None:
         """Say which stream is the last; no other is opened."""
-        self._last_call_at = NEVER
-        if self._said_last:
-            return
-        self._said_last = True
-        self.sender.send(render_goaway(self._last_served, NO_ERROR))
-        self._close_soon()
+        frame = self._farewell.say(self._last_served)
+        if frame:
+            self.sender.send(frame)
+            self._close_soon()
 
     def _shut(self) -> None:
         """Close once all output has been delivered."""
@@ -1142,8 +1122,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._closing = True
         self.deadline = NEVER
         self.sender.close()
-        self.sender.output.watch()
-        self.transport.close()
+        self.sender.output.close()
 
     def linger(self) -> None:
         """Close so that the peer receives the output, even if it is still sending."""
@@ -1155,9 +1134,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._closing = True
         self.deadline = NEVER
         self.sender.close()
-        self.sender.output.deadline = NEVER  # what is left to write is watched there
-        last = Closing(self, self.sender.output.loop, patience_s=self._service.limits.write_timeout)
-        last.take_over(self.transport, unread=True, always=True)
+        self.sender.output.linger(self)
 
     def abort(self) -> None:
         """Close at once; output that the peer has not taken is lost."""
@@ -1179,21 +1156,4 @@ def is_adequate(tls: Any) -> bool:
         tls.version == "TLSv1.2"
         and cipher.startswith(("ECDHE-", "DHE-"))
         and ("GCM" in cipher or "CHACHA20" in cipher or "CCM" in cipher)
-    )
-
-
-def on_stream_zero(frame: str, section: str) -> HTTP2Error:
-    """Return the error for a frame that belongs to a stream and names none."""
-    return HTTP2Error(PROTOCOL_ERROR, f"{frame} on stream 0", f"RFC 9113 section {section}")
-
-
-def wrong_size(frame: str, section: str) -> HTTP2Error:
-    """Return the error for a frame that has not the size that it always has."""
-    return HTTP2Error(FRAME_SIZE_ERROR, f"{frame} of a wrong size", f"RFC 9113 section {section}")
-
-
-def closed_stream(frame: str, stream_id: int) -> HTTP2Error:
-    """Return the error for a frame on a stream that both sides have ended."""
-    return HTTP2Error(
-        STREAM_CLOSED, f"{frame} on closed stream {stream_id}", "RFC 9113 section 5.1"
     )

@@ -22,6 +22,9 @@ __all__ = [
     "STREAM_CLOSED",
     "HTTP2Error",
     "StreamError",
+    "closed_stream",
+    "on_stream_zero",
+    "wrong_size",
 ]
 
 NO_ERROR: Final = 0
@@ -80,3 +83,20 @@ class StreamError(Exception):
         super().__init__(reason)
         self.code = code
         self.rfc = rfc
+
+
+def on_stream_zero(frame: str, section: str) -> HTTP2Error:
+    """Return the error for a frame that belongs to a stream and names none."""
+    return HTTP2Error(PROTOCOL_ERROR, f"{frame} on stream 0", f"RFC 9113 section {section}")
+
+
+def wrong_size(frame: str, section: str) -> HTTP2Error:
+    """Return the error for a frame that has not the size that it always has."""
+    return HTTP2Error(FRAME_SIZE_ERROR, f"{frame} of a wrong size", f"RFC 9113 section {section}")
+
+
+def closed_stream(frame: str, stream_id: int) -> HTTP2Error:
+    """Return the error for a frame on a stream that both sides have ended."""
+    return HTTP2Error(
+        STREAM_CLOSED, f"{frame} on closed stream {stream_id}", "RFC 9113 section 5.1"
+    )

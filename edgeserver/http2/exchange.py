@@ -21,13 +21,17 @@ from edgeserver.http2.answer_fields import (
     AnswerField,
     answer_field,
     encode_trailer_block,
+    known_field,
 )
+from edgeserver.http2.extended_connect import NOT_IN_ANSWER
 from edgeserver.http2.head import RequestHead
 from edgeserver.http2.hpack.encoder import Encoder, encode_literal, encode_status
+from edgeserver.http2.hpack.tables import Field
 from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.iostream import IOStream
 
 __all__ = ["VERSION", "HTTP2Exchange"]
 
@@ -35,6 +39,12 @@ VERSION: Final = "HTTP/2"
 
 UNSAID: Final = -1
 """What remains of a body of which nothing has been said, because no head was written."""
+
+UPGRADED: Final = -2
+"""The same of a request that has become a WebSocket."""
+
+NOT_UPGRADED: Final = 501
+"""What a handshake is told where the application has answered as if it were any request."""
 
 _statuses: Final[dict[int, bytes]] = {code: encode_status(code) for code in range(100, 600)}
 
@@ -58,7 +68,7 @@ class HTTP2Exchange(Exchange):
         guard: Keeps the stream counted until the application has let the exchange go.
     """
 
-    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared")
+    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared", "upgrades")
 
     # What few requests have stands on the class.
     expects_continue = False
@@ -88,9 +98,25 @@ class HTTP2Exchange(Exchange):
         self.lines = self._head_lines = head.lines
         self.status = self.bytes_sent = 0
         self.state = FRESH
+        self.upgrades = False
         self._bodiless = False  # whether the answer has no body whatever is written
         self._remaining: int | None = UNSAID  # of the body that was declared; None without one
         self._headers = self._close_callback = None
+
+    def begin_handshake(self, lines: list[Field]) -> None:
+        """Have the request be the handshake of a WebSocket, whose fields are `lines`.
+
+        Source: RFC 6455 section 4.1: "The method of the request MUST be GET".
+        """
+        self.upgrades = True
+        self.method = "GET"
+        self.fields = self._head_fields = dict(lines)
+        self.lines = self._head_lines = lines if len(lines) != len(self.fields) else None
+
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether its 101 was written."""
+        return self._remaining == UPGRADED
 
     # HTTPConnection.
 
@@ -115,10 +141,15 @@ class HTTP2Exchange(Exchange):
             status = encode_status(code)
         if code < 200:
             return self._write_informational(code, status, headers)
+        if self.upgrades and code < 300:
+            # RFC 8441 section 5: a 2xx would say that it is a WebSocket now.
+            code, status = NOT_UPGRADED, _statuses[NOT_UPGRADED]
         remaining = None
         dated = False
         fields: list[AnswerField] = []
-        for field in _checked(headers):
+        lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
+        for name, value in lines:
+            field = known_field((name, value)) or answer_field(name, value)
             kind = field.kind
             if kind >= LENGTH:
                 if kind == DROPPED:
@@ -154,26 +185,44 @@ class HTTP2Exchange(Exchange):
         self._remaining = remaining
         self.bytes_sent += len(block)
         ends = (bodiless or (whole and not size)) and not self._trailers
+        if (
+            whole
+            and size
+            and not bodiless
+            and not self._trailers
+            and self._sender.send_whole(self._out, block, chunk)
+        ):
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.room(self._out)
+        if size and size == remaining and not bodiless:
+            self._remaining = 0
+            self.bytes_sent += size
+            return self._sender.begin(self._out, block, chunk)
         self._sender.send_head(self._out, block, ends=ends)
-        if size:
-            return self.write(chunk)
-        return self._sender.room(self._out)
+        return self.write(chunk) if size else self._sender.room(self._out)
 
     def _encode(
         self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
     ) -> bytes:
         """Return the header block of a final head; nothing in it is refused any more."""
         encoder = self._encoder
-        parts = [encoder.begin(), status]
+        parts = [encoder.begin(), status] if encoder.resized else [status]
         for field in fields:
             if field.kind == INDEXED:
-                parts.append(encoder.encode(field.name, field.value))
+                parts.append(encoder.encode(field.pair))
             else:
                 parts.append(field.literal)
         if length is not None:
             parts.append(answer_field(b"content-length", b"%d" % length).literal)
         if not dated:
             parts.append(self._shared.date_block)
+        if self._shared.service.adds_lines:
+            self._add_fields(fields, parts)
+        return b"".join(parts)
+
+    def _add_fields(self, fields: list[AnswerField], parts: list[bytes]) -> None:
+        """Write what the server itself has to say, unless the application has said it."""
         strict = self._shared.strict_transport
         # RFC 6797 section 7.1; only ever over TLS that ends here, whatever a header says.
         if (
@@ -181,7 +230,7 @@ class HTTP2Exchange(Exchange):
             and self.info.tls is not None
             and not any(field.name == b"strict-transport-security" for field in fields)
         ):
-            parts.append(encoder.encode(b"strict-transport-security", strict))
+            parts.append(self._encoder.encode((b"strict-transport-security", strict)))
         ids, request_id = self._shared.service.request_ids, self.request_id
         if (
             ids is not None
@@ -190,7 +239,6 @@ class HTTP2Exchange(Exchange):
         ):
             # Not `answer_field`, which would keep what never comes again.
             parts.append(encode_literal(ids.name, request_id.encode("ascii")))
-        return b"".join(parts)
 
     @property
     def is_blocked(self) -> bool:
@@ -206,13 +254,32 @@ class HTTP2Exchange(Exchange):
         )
 
     def _write_informational(self, code: int, status: bytes, headers: Any) -> asyncio.Future[None]:
+        if code == 101 and self.upgrades:
+            return self._accept(headers)
         if code == 101:
             # RFC 9113 section 8.6: HTTP/2 "does not support the 101 (Switching Protocols)".
             raise ValueError("a 101 answer cannot be sent over HTTP/2: nothing can be upgraded")
         fields = [field for field in _checked(headers) if field.kind not in (LENGTH, DROPPED)]
-        block = b"".join([self._encoder.begin(), status, *[field.literal for field in fields]])
+        begin = self._encoder.begin()
+        block = b"".join([begin, status, *[field.literal for field in fields]])
         if code == 100:
             self.expects_continue = False
+        self._sender.send_head(self._out, block, ends=False)
+        return self._sender.room(self._out)
+
+    def _accept(self, headers: Any) -> asyncio.Future[None]:
+        """Write what a WebSocket's 101 is over HTTP/2: a 200 whose body has no end yet."""
+        fields = [
+            field
+            for field in _checked(headers)
+            if field.kind not in (LENGTH, DROPPED) and field.name != NOT_IN_ANSWER
+        ]
+        dated = any(field.kind == DATE for field in fields)
+        block = self._encode(_statuses[200], fields, None, dated)
+        self.status = 200
+        self.state = OPEN
+        self._remaining = UPGRADED
+        self.bytes_sent += len(block)
         self._sender.send_head(self._out, block, ends=False)
         return self._sender.room(self._out)
 
@@ -238,6 +305,8 @@ class HTTP2Exchange(Exchange):
         if remaining is not None:
             if remaining == UNSAID:
                 self._break("write() was called before write_headers()")
+            if remaining == UPGRADED:
+                self._break("the request is a WebSocket by now: write to what it was detached to")
             if size > remaining:
                 self._break("Tried to write more data than Content-Length")
             self._remaining = remaining - size
@@ -255,6 +324,8 @@ class HTTP2Exchange(Exchange):
             return
         remaining = self._remaining
         if remaining and not self._bodiless:
+            if remaining == UPGRADED:
+                return
             if remaining == UNSAID:
                 self._break("finish() was called before write_headers()")
             self._break(f"Tried to write {remaining} bytes less than Content-Length")
@@ -262,8 +333,24 @@ class HTTP2Exchange(Exchange):
         self._close_callback = None
         if not self._out.complete:
             self._out.trailers = self._trailers
-            self._sender.finish(self._out)
+            self._sender.end(self._out)
         self._owner.exchange_done(self)
+
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        return self._sender.output.local_address()
+
+    def detach(self) -> IOStream:
+        """Take the stream of a WebSocket away from HTTP; see `detach_to`.
+
+        Raises:
+            HTTPOutputError: It is any other request, or was not accepted.
+            StreamClosedError: The stream is over.
+        """
+        stream = IOStream(max_buffer_size=self._shared.service.limits.max_buffer_size)
+        self._owner.detach(self, stream)
+        return stream
 
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body.

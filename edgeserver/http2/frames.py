@@ -37,6 +37,8 @@ __all__ = [
     "SETTINGS",
     "WINDOW_UPDATE",
     "data_header",
+    "ending",
+    "headers_header",
     "render_frame",
     "render_goaway",
     "render_headers",
@@ -93,11 +95,23 @@ def data_header(size: int, stream_id: int, *, ends: bool) -> bytes:
     return FRAME_HEADER.pack(size >> 8, size & 255, DATA, END_STREAM if ends else 0, stream_id)
 
 
+def ending(size: int, stream_id: int) -> bytes:
+    """Return what stands before the last `size` bytes of DATA of a stream."""
+    return FRAME_HEADER.pack(size >> 8, size & 255, DATA, END_STREAM, stream_id)
+
+
+def headers_header(size: int, stream_id: int) -> bytes:
+    """Return what stands before a whole header block of `size` bytes that DATA follows."""
+    return FRAME_HEADER.pack(size >> 8, size & 255, HEADERS, END_HEADERS, stream_id)
+
+
 def render_headers(stream_id: int, block: bytes, *, ends: bool) -> bytes:
     """Return the frames of a header block, with CONTINUATION where it is long."""
     flags = END_STREAM if ends else 0
-    if len(block) <= MAX_FRAME_BYTES:
-        return render_frame(HEADERS, flags | END_HEADERS, stream_id, block)
+    size = len(block)
+    if size <= MAX_FRAME_BYTES:
+        flags |= END_HEADERS
+        return FRAME_HEADER.pack(size >> 8, size & 255, HEADERS, flags, stream_id) + block
     parts = [render_frame(HEADERS, flags, stream_id, block[:MAX_FRAME_BYTES])]
     for start in range(MAX_FRAME_BYTES, len(block), MAX_FRAME_BYTES):
         part = block[start : start + MAX_FRAME_BYTES]

@@ -14,6 +14,7 @@ from typing import Final
 from edgeserver.http.grammar import FIELD_VALUE_MARKS, HOST, TARGET_MARKS, TOKEN, is_token
 from edgeserver.http2.errors import PROTOCOL_ERROR, StreamError
 from edgeserver.http2.hpack.tables import Field
+from edgeserver.http2.priority import parse_priority
 from edgeserver.support.escape import escape
 
 __all__ = ["RequestHead", "check_trailers", "parse_request_list"]
@@ -54,10 +55,20 @@ class RequestHead:
         lines: All fields in order where a name repeats, else None.
         length: What `content-length` says; -1 where there is none.
         protocol: What extended CONNECT asks for (RFC 8441); empty for all other requests.
+        priority: Urgency, and whether it takes turns, of the `priority` field; None without one.
         list_bytes: The size of the list without its path, as limits count it.
     """
 
-    __slots__ = ("fields", "length", "lines", "list_bytes", "method", "protocol", "target")
+    __slots__ = (
+        "fields",
+        "length",
+        "lines",
+        "list_bytes",
+        "method",
+        "priority",
+        "protocol",
+        "target",
+    )
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class RequestHead:
         lines: list[Field] | None,
         length: int,
         protocol: str,
+        priority: tuple[int, bool] | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -74,6 +86,7 @@ class RequestHead:
         self.lines = lines
         self.length = length
         self.protocol = protocol
+        self.priority = priority
         self.list_bytes = 0
 
     def at(self, path: bytes) -> RequestHead:
@@ -84,7 +97,13 @@ class RequestHead:
         """
         target = _parse_path(self.method, path)
         other = RequestHead(
-            self.method, target, self.fields, self.lines, self.length, self.protocol
+            self.method,
+            target,
+            self.fields,
+            self.lines,
+            self.length,
+            self.protocol,
+            self.priority,
         )
         other.list_bytes = self.list_bytes
         return other
@@ -219,7 +238,10 @@ def _assemble(
         fields[b"cookie"] = cookie
         lines = [(name, cookie if name == b"cookie" else value) for name, value in lines]
     repeats = lines if len(lines) != len(fields) else None
-    return RequestHead(method, target, fields, repeats, _read_length(lines, fields), protocol)
+    length = _read_length(lines, fields)
+    said = fields.get(b"priority")
+    priority = None if said is None else parse_priority(said)
+    return RequestHead(method, target, fields, repeats, length, protocol, priority)
 
 
 def _read_length(lines: list[Field], fields: dict[bytes, bytes]) -> int:

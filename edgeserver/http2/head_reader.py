@@ -13,17 +13,58 @@ from __future__ import annotations
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
+from edgeserver.http2.errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, HTTP2Error
 from edgeserver.http2.head import RequestHead, check_trailers, parse_request_list
-from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD, Decoder
-from edgeserver.http2.hpack.primitives import decode_string
+from edgeserver.http2.hpack.decoder import FIELD_OVERHEAD, Decoder, ListTooLongError
+from edgeserver.http2.hpack.huffman import HuffmanError, huffman_decode
+from edgeserver.http2.hpack.primitives import HPACKError
+from edgeserver.http2.hpack.tables import Field
+from edgeserver.http2.limits import MAX_CONTINUATIONS
 
-__all__ = ["HeadReader"]
+__all__ = ["HeadReader", "PendingBlock"]
 
 MAX_KNOWN: Final = 32
 """Most blocks that a connection knows, whole and cut."""
 
 MAX_KNOWN_BYTES: Final = 512
 """Most bytes of one of them."""
+
+
+class PendingBlock:
+    """A header block of which CONTINUATION is still to come.
+
+    Args:
+        stream_id: Whose it is.
+        content: What HEADERS has of it.
+        ends: Whether it ends its stream.
+
+    Attributes:
+        stream_id: The same.
+        content: What has come of it.
+        ends: The same.
+    """
+
+    __slots__ = ("_frames", "content", "ends", "stream_id")
+
+    def __init__(self, stream_id: int, content: bytes, *, ends: bool) -> None:
+        self.stream_id = stream_id
+        self.content = bytearray(content)
+        self.ends = ends
+        self._frames = 0  # how many CONTINUATION it has
+
+    def add(self, payload: bytes, most: int) -> None:
+        """Add what a CONTINUATION has, before anything of it is decoded.
+
+        Raises:
+            HTTP2Error: It is more than `most` bytes, or came in too many pieces.
+        """
+        self.content += payload
+        self._frames += 1
+        if len(self.content) > most or self._frames > MAX_CONTINUATIONS:
+            raise HTTP2Error(
+                ENHANCE_YOUR_CALM,
+                f"a header block of more than {most} bytes or {MAX_CONTINUATIONS} CONTINUATION",
+            )
 
 
 class HeadReader:
@@ -49,8 +90,7 @@ class HeadReader:
         """Return the head that `block` says.
 
         Raises:
-            HPACKError: It cannot be decoded.
-            ListTooLongError: It says so much that the table's state is lost.
+            HTTP2Error: It cannot be decoded, or says so much that the table's state is lost.
             HTTPInputError: It is longer than allowed (431).
             StreamError: It is malformed.
         """
@@ -64,31 +104,48 @@ class HeadReader:
                 key = block[:start] + block[end:]
                 template = self._templates.get(key)
                 if template is not None:
-                    path, _ = decode_string(block, start)
+                    path = self._decode_path(block, start, end)
                     if template.list_bytes + len(path) <= self._max_list_bytes:
-                        return template.at(path)
+                        head = template.at(path)
+                        self._keep(self._blocks, block, head)
+                        return head
         return self._decode(block, key)
+
+    @staticmethod
+    def _decode_path(block: bytes, start: int, end: int) -> bytes:
+        """Return the string of which `find_path` has told where it stands."""
+        text = block[start + 1 : end]
+        if block[start] & 128:
+            try:
+                return huffman_decode(text)
+            except HuffmanError as error:
+                raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
+        return text
+
+    @staticmethod
+    def _keep(known: dict[bytes, RequestHead], key: bytes, head: RequestHead) -> None:
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[key] = head
 
     def skip(self, block: bytes) -> None:
         """Decode `block` for the table's sake alone.
 
         Raises:
-            HPACKError: It cannot be decoded.
-            ListTooLongError: It says so much that the table's state is lost.
+            HTTP2Error: It cannot be decoded, or says so much that the table's state is lost.
         """
-        self._decoder.decode(block)
+        self._list(block)
         self._forget_if_changed()
 
     def read_trailers(self, block: bytes) -> None:
         """Accept `block` as the trailer section of a request.
 
         Raises:
-            HPACKError: It cannot be decoded.
-            ListTooLongError: It says so much that the table's state is lost.
+            HTTP2Error: It cannot be decoded, or says so much that the table's state is lost.
             HTTPInputError: It is longer than allowed (431).
             StreamError: It is malformed.
         """
-        listed = self._decoder.decode(block)
+        listed = self._list(block)
         self._forget_if_changed()
         if self._decoder.too_long:
             raise _too_long()
@@ -96,22 +153,33 @@ class HeadReader:
 
     def _decode(self, block: bytes, key: bytes) -> RequestHead:
         decoder = self._decoder
-        listed = decoder.decode(block)
+        listed = self._list(block)
         changed = self._forget_if_changed()
         if decoder.too_long:
             raise _too_long()
         head = parse_request_list(listed)
         if not changed and len(block) <= MAX_KNOWN_BYTES:
-            known = self._templates if key else self._blocks
-            if len(known) >= MAX_KNOWN:
-                known.clear()
             if key:
                 size = sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in listed])
                 head.list_bytes = size - len(head.target)
-                known[key] = head
-            else:
-                known[block] = head
+                self._keep(self._templates, key, head)
+            self._keep(self._blocks, block, head)
         return head
+
+    def _list(self, block: bytes) -> list[Field]:
+        """Return the fields that `block` says.
+
+        Raises:
+            HTTP2Error: It cannot be decoded, or says so much that the table's state is lost.
+        """
+        try:
+            return self._decoder.decode(block)
+        except HPACKError as error:
+            raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
+        except ListTooLongError:
+            raise HTTP2Error(
+                ENHANCE_YOUR_CALM, "a header list of more than twice max_header_size"
+            ) from None
 
     def _forget_if_changed(self) -> bool:
         if self._decoder.generation == self._generation:

@@ -12,6 +12,7 @@ __all__ = [
     "IDLE_FRAMES",
     "IDLE_FRAMES_PER_ANSWER",
     "IDLE_FRAMES_PER_S",
+    "IDLE_FRAMES_PER_WRITE",
     "KEPT_PRIORITIES",
     "MAX_BLOCK_BYTES",
     "MAX_CONTINUATIONS",
@@ -44,6 +45,9 @@ IDLE_FRAMES_PER_S: Final = 100.0
 
 IDLE_FRAMES_PER_ANSWER: Final = 10
 """How many of them an answered request brings back."""
+
+IDLE_FRAMES_PER_WRITE: Final = 2
+"""How many a message to a WebSocket does: its stream and its connection may get credit for it."""
 
 KEPT_PRIORITIES: Final = 100
 """Streams that are not open yet of which a priority is remembered."""

@@ -23,7 +23,8 @@ class Outgoing:
         window: How many bytes of DATA the peer takes on it.
 
     Attributes:
-        pieces: DATA that waits, in order.
+        only: All DATA that waits, where that is one piece that nothing was added to; else empty.
+        pieces: DATA that waits, in order; None where there is none, or `only` one piece.
         position: How many bytes of the first of them have left.
         queued: How many bytes of it.
         sent: How many bytes of DATA have left.
@@ -41,6 +42,7 @@ class Outgoing:
         "complete",
         "ended",
         "incremental",
+        "only",
         "pieces",
         "position",
         "queued",
@@ -57,6 +59,7 @@ class Outgoing:
     def __init__(self, stream_id: int, window: int) -> None:
         self.stream_id = stream_id
         self.window = window
+        self.only = b""
         self.pieces: deque[bytes] | None = None
         self.position = 0
         self.queued = 0
@@ -70,9 +73,28 @@ class Outgoing:
         self.seen = 0
         self.since_s = 0.0
 
+    def add(self, data: bytes) -> None:
+        """Have `data` wait behind what waits."""
+        self.queued += len(data)
+        if self.pieces is not None:
+            self.pieces.append(data)
+        elif self.only:
+            self.pieces = deque((self.only, data))
+            self.only = b""
+        else:
+            self.only = data
+
+    def line_up(self) -> deque[bytes]:
+        """Return what waits, as pieces to be taken from."""
+        if self.pieces is None:
+            self.pieces = deque((self.only,)) if self.only else deque()
+            self.only = b""
+        return self.pieces
+
     def drop(self) -> None:
         """Let nothing more leave, and nobody wait."""
         self.complete = self.ended = True
+        self.only = b""
         self.pieces = None
         self.queued = 0
         self.release()

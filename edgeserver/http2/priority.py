@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from edgeserver.http2.limits import KEPT_PRIORITIES
 from edgeserver.http2.outgoing import DEFAULT_URGENCY
 
-__all__ = ["parse_priority"]
+__all__ = ["EarlyPriorities", "parse_priority"]
 
 MOST_BYTES: Final = 256
 """What is longer says nothing."""
@@ -33,3 +34,22 @@ def parse_priority(value: bytes) -> tuple[int, bool]:
         elif key == b"i":
             incremental = said == b"?1" or item == b"i"
     return urgency, incremental
+
+
+class EarlyPriorities:
+    """What a peer has said of streams that it has not opened yet."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[int, bytes] = {}
+
+    def keep(self, stream_id: int, value: bytes) -> None:
+        """Remember the priority of a stream, if there is room."""
+        if stream_id in self._values or len(self._values) < KEPT_PRIORITIES:
+            # One byte more than any that says something.
+            self._values[stream_id] = value[: MOST_BYTES + 1]
+
+    def take(self, stream_id: int) -> bytes | None:
+        """Return what was said of a stream, and forget it; None where nothing was."""
+        return self._values.pop(stream_id, None)

@@ -10,7 +10,6 @@ at its stream until the turn's end, so that END_STREAM stands in its last frame.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Final, Protocol
 
 from edgeserver.http.batching import Flushed, WriteBatch
@@ -19,6 +18,8 @@ from edgeserver.http2.frames import (
     MAX_FRAME_BYTES,
     MAX_WINDOW,
     data_header,
+    ending,
+    headers_header,
     render_headers,
 )
 from edgeserver.http2.outgoing import Outgoing
@@ -85,7 +86,6 @@ class FrameSender(Flushed):
         listener: SentListener,
     ) -> None:
         self.output = OutputBuffer(transport, loop, batch, ready)
-        self.output.corked = True  # this one says when it flushes
         self.window = DEFAULT_WINDOW
         self.first_window = DEFAULT_WINDOW
         self.waiting: dict[int, Outgoing] = {}
@@ -103,66 +103,125 @@ class FrameSender(Flushed):
     def send(self, frame: bytes) -> None:
         """Have a frame leave that no window holds back."""
         if not self._closed:
-            self.output.send(frame)
+            self.output.collect(frame)
             self.flush_soon()
 
     def send_head(self, out: Outgoing, block: bytes, *, ends: bool) -> None:
         """Have a header block leave; `ends` says that nothing follows it."""
         if self._closed:
             return
-        self.output.send(render_headers(out.stream_id, block, ends=ends))
-        self.flush_soon()
+        self.output.collect(render_headers(out.stream_id, block, ends=ends))
+        if not (self._corked or self._planned):
+            self.flush_soon()
         if ends:
             self._complete(out)
+
+    def begin(self, out: Outgoing, block: bytes, data: bytes) -> asyncio.Future[None]:
+        """Have a header block leave, and its first DATA; see `write`."""
+        size = len(block)
+        if size > MAX_FRAME_BYTES or self._closed or out.complete:
+            self.send_head(out, block, ends=False)
+            return self.write(out, data)
+        self.output.collect(headers_header(size, out.stream_id) + block)
+        out.add(data)
+        self._queued += len(data)
+        self.waiting[out.stream_id] = out
+        if not (self._corked or self._planned):
+            self.flush_soon()
+        return self.room(out)
+
+    def send_whole(self, out: Outgoing, block: bytes, data: bytes) -> bool:
+        """Have a whole short answer leave, head and DATA and end; say whether it could.
+
+        Nobody is told: whoever writes it knows. It could not, and nothing was done, where a window,
+        the transport or others stand in its way.
+        """
+        size = len(data)
+        if not self._takes_at_once(out, size) or len(block) > MAX_FRAME_BYTES or self._closed:
+            return False
+        stream_id = out.stream_id
+        self.output.collect(
+            b"".join((headers_header(len(block), stream_id), block, ending(size, stream_id), data))
+        )
+        self._plan_answer()
+        out.sent += size
+        out.window -= size
+        self.window -= size
+        out.ended = out.complete = True
+        if out.waiters is not None:
+            self._blocked.pop(stream_id, None)
+            out.release()
+        return True
+
+    def _takes_at_once(self, out: Outgoing, size: int) -> bool:
+        """Tell whether `size` bytes can be one last frame now, and wait for no other stream's."""
+        return (
+            size <= MAX_FRAME_BYTES
+            and size <= out.window
+            and size <= self.window
+            and self._queued == out.queued
+            and not self.output.paused
+        )
 
     def write(self, out: Outgoing, data: bytes) -> asyncio.Future[None]:
         """Have DATA leave; return a future that is done when more may be written."""
         size = len(data)
         if size and not (out.complete or self._closed):
-            if out.pieces is None:
-                out.pieces = deque()
-            out.pieces.append(data)
-            out.queued += size
+            out.add(data)
             self._queued += size
             self.waiting[out.stream_id] = out
-            self.flush_soon()
+            if not (self._corked or self._planned):
+                self.flush_soon()
         return self.room(out)
 
-    def finish(self, out: Outgoing) -> None:
-        """Have the stream end after what was written."""
+    def end(self, out: Outgoing) -> bool:
+        """Have the stream end after what was written; say whether it has, at once.
+
+        Then `answer_sent` is not called: whoever ends it knows.
+        """
         if out.complete or out.ended or self._closed:
-            return
+            return False
         out.ended = True
         size = out.queued
         if (
-            size <= MAX_FRAME_BYTES
-            and size <= out.window
-            and size <= self.window
-            and not out.trailers
+            not out.trailers
             and not self.output.paused
-            and (size == self._queued or not size)
+            and (not size or self._takes_at_once(out, size))
         ):
             self._send_all(out, size)
         else:
             self.waiting[out.stream_id] = out
-        self.flush_soon()
+        self._plan_answer()
+        return out.complete
+
+    def finish(self, out: Outgoing) -> None:
+        """Have the stream end after what was written, and be told when it has."""
+        if self.end(out):
+            self._listener.answer_sent(out.stream_id)
 
     def _send_all(self, out: Outgoing, size: int) -> None:
         """Send all of a short answer at once: nothing stands in its way, and nobody before it."""
-        output = self.output
-        output.send(data_header(size, out.stream_id, ends=True))
-        if out.pieces is not None:
-            for piece in out.pieces:
-                output.send(piece[out.position :] if out.position else piece)
+        stream_id = out.stream_id
+        if out.only and not out.position:
+            self.output.collect(ending(size, stream_id) + out.only)
+        else:
+            self.output.collect(ending(size, stream_id))
+            for piece in out.line_up():
+                self.output.collect(piece[out.position :] if out.position else piece)
                 out.position = 0
+        if size:
+            out.only = b""
             out.pieces = None
             out.queued = out.position = 0
             out.sent += size
             out.window -= size
             self.window -= size
             self._queued -= size
-            self.waiting.pop(out.stream_id, None)
-        self._complete(out)
+            self.waiting.pop(stream_id, None)
+        out.complete = True
+        if out.waiters is not None:
+            self._blocked.pop(stream_id, None)
+            out.release()
 
     def drop(self, out: Outgoing) -> None:
         """Let nothing more leave of a stream."""
@@ -192,6 +251,14 @@ class FrameSender(Flushed):
     def flush_soon(self) -> None:
         """Have what waits leave before the event loop's next turn."""
         if not (self._corked or self._planned):
+            self._planned = True
+            self._batch.flush_soon(self, self.output.loop)
+
+    def _plan_answer(self) -> None:
+        """Have an answer that is complete leave so, or count it where others wait for it."""
+        if self._planned:
+            self._batch.answers += 1
+        elif not self._corked:
             self._planned = True
             self._batch.flush_soon(self, self.output.loop)
 
@@ -259,8 +326,7 @@ class FrameSender(Flushed):
         return room
 
     def _send_data(self, out: Outgoing, room: int) -> None:
-        pieces = out.pieces
-        assert pieces is not None, "something waits"
+        pieces = out.line_up()
         parts = []
         left = room
         while left:
@@ -280,17 +346,17 @@ class FrameSender(Flushed):
         self.window -= room
         self._queued -= room
         ends = out.ended and not out.queued and not out.trailers
-        self.output.send(data_header(room, out.stream_id, ends=ends))
-        self.output.send(parts[0] if len(parts) == 1 else b"".join(parts))
+        self.output.collect(data_header(room, out.stream_id, ends=ends))
+        self.output.collect(parts[0] if len(parts) == 1 else b"".join(parts))
         if ends:
             self.waiting.pop(out.stream_id, None)
             self._complete(out)
 
     def _end(self, out: Outgoing) -> None:
         if out.trailers:
-            self.output.send(render_headers(out.stream_id, out.trailers, ends=True))
+            self.output.collect(render_headers(out.stream_id, out.trailers, ends=True))
         else:
-            self.output.send(data_header(0, out.stream_id, ends=True))
+            self.output.collect(data_header(0, out.stream_id, ends=True))
         self._complete(out)
 
     # What the peer says of its windows.
@@ -304,7 +370,11 @@ class FrameSender(Flushed):
 
     def room(self, out: Outgoing) -> asyncio.Future[None]:
         """Return a future that is done when more may be written to a stream."""
-        if not self.is_full(out) or out.complete:
+        if out.complete or not (
+            out.queued > STREAM_HELD or self._queued > CONNECTION_HELD or self.output.paused
+        ):
+            return self._ready  # mostly; else it is looked at closely
+        if not self.is_full(out):
             return self._ready
         waiter = self.output.loop.create_future()
         if out.waiters is None:

@@ -14,6 +14,7 @@ from edgeserver.http2.hpack.encoder import encode_literal
 from edgeserver.http2.limits import CONNECTION_CREDIT, STREAM_CREDIT
 from edgeserver.http2.settings import (
     DEFAULT_WINDOW,
+    ENABLE_CONNECT_PROTOCOL,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
@@ -49,14 +50,14 @@ class HTTP2Shared:
         self.strict_transport = (
             None if value is None else answer_field("strict-transport-security", value).value
         )
-        self.preface = _render_preface(service.limits)
+        self.preface = _render_preface(service.limits, service.serves_websockets)
         self.date_block = b""
         self._second = -1  # that `date_block` says
         service.clock.on_date.append(self._set_date)
         service.on_limits.append(self._set_limits)
 
     def _set_limits(self, limits: HTTPLimits) -> None:
-        self.preface = _render_preface(limits)
+        self.preface = _render_preface(limits, self.service.serves_websockets)
 
     def _set_date(self, date_s: float) -> None:
         second = int(date_s)
@@ -65,18 +66,15 @@ class HTTP2Shared:
             self.date_block = encode_literal(b"date", format_timestamp(second).encode("ascii"))
 
 
-def _render_preface(limits: HTTPLimits) -> bytes:
+def _render_preface(limits: HTTPLimits, serves_websockets: bool) -> bytes:
     """Return the first frames of a connection."""
-    return render_frame(
-        SETTINGS,
-        0,
-        0,
-        render_settings(
-            [
-                (MAX_CONCURRENT_STREAMS, limits.max_streams),
-                (INITIAL_WINDOW_SIZE, STREAM_CREDIT),
-                (MAX_HEADER_LIST_SIZE, limits.max_header_size),
-                (NO_RFC7540_PRIORITIES, 1),
-            ]
-        ),
-    ) + render_window_update(0, CONNECTION_CREDIT - DEFAULT_WINDOW)
+    entries = [
+        (MAX_CONCURRENT_STREAMS, limits.max_streams),
+        (INITIAL_WINDOW_SIZE, STREAM_CREDIT),
+        (MAX_HEADER_LIST_SIZE, limits.max_header_size),
+        (NO_RFC7540_PRIORITIES, 1),
+    ]
+    if serves_websockets:
+        entries.append((ENABLE_CONNECT_PROTOCOL, 1))
+    settings = render_frame(SETTINGS, 0, 0, render_settings(entries))
+    return settings + render_window_update(0, CONNECTION_CREDIT - DEFAULT_WINDOW)

@@ -23,11 +23,16 @@ class _Guard:
 
 
 class Unreleased:
-    """The exchanges of one connection."""
+    """The exchanges of one connection.
 
-    __slots__ = ("_guards",)
+    Attributes:
+        used: Whether there ever was one: most connections need not ask further.
+    """
+
+    __slots__ = ("_guards", "used")
 
     def __init__(self) -> None:
+        self.used = False
         self._guards: weakref.WeakSet[_Guard] | None = None  # most connections never have one
 
     def __len__(self) -> int:
@@ -37,5 +42,6 @@ class Unreleased:
         """Count `exchange`, which was reset, as long as somebody has it."""
         if self._guards is None:
             self._guards = weakref.WeakSet()
+            self.used = True
         exchange.guard = guard = _Guard()
         self._guards.add(guard)

@@ -67,6 +67,10 @@ class HTTPServerConnectionDelegate:
     Where it has a true `keeps_limits`, nothing behind it replaces the limit of a body's bytes: a
     request that declares more is refused before the delegate hears of it. Else it is refused after
     `headers_received`, in which `set_max_body_size` may have allowed more.
+
+    Where it has a true `serves_websockets`, clients that speak HTTP/2 are told that they may ask
+    for WebSockets there (RFC 8441): such a request `upgrades`, and is answered and detached as in
+    HTTP/1.1. Without it they are not told, and open an HTTP/1.1 connection for each.
     """
 
     def start_request(

@@ -107,6 +107,7 @@ class ErrorLog:
         self._has_level = has_level
         self._is_json = format == "json"
         self._is_configured = False
+        self._configured_level = logging.NOTSET  # what an operator's file says
         self._handler: StderrHandler | None = None
         stream = sys.stderr if stream is None else stream
         if stream is not None:  # it was closed at start
@@ -138,12 +139,27 @@ class ErrorLog:
         if config is not None:
             apply_log_config(config, path)
             self._is_configured = True
+            self._configured_level = logger.level
             if self._has_level or logger.level == logging.NOTSET:
                 logger.setLevel(self._level)
             if logger.hasHandlers():
                 return
         logger.setLevel(self._level)
         self._take(logger)
+
+    def set_level(self, level: str, *, is_asked: bool) -> None:
+        """Have lines from another level on.
+
+        Args:
+            level: The least level that lines have.
+            is_asked: Whether somebody asked for it: else that of an operator's file goes before.
+        """
+        self._level = level
+        logger = logging.getLogger(OURS)
+        if not is_asked and self._configured_level != logging.NOTSET:
+            logger.setLevel(self._configured_level)
+        else:
+            logger.setLevel(level)
 
     def settle(self) -> None:
         """Called once the application was imported: it may have set up logging itself.

@@ -281,6 +281,7 @@ class LineWriter:
                         break
             except (OSError, ValueError) as error:  # ValueError: the stream was closed
                 self._fail(error)
+                left = _from_line(left if lines is None else lines, left)
             with self._changed:
                 if lines is not None:
                     self._pending_bytes += len(left) - len(lines)
@@ -329,6 +330,21 @@ class LineWriter:
     def _tell(self, what: str) -> None:
         if self._warn is not None:
             self._warn(f"{self._name} log: {escape(what, 500)}")
+
+
+def _from_line(lines: bytes, left: bytes) -> bytes:
+    """Return what is to be written after a failure: no line goes on behind what others write.
+
+    A disk that is full takes the beginning of a line, and another process may be next. The line is
+    written again, and the piece of it stands by itself.
+
+    Args:
+        lines: What was to be written.
+        left: What of that was not.
+    """
+    written = len(lines) - len(left)
+    begun = lines.rfind(b"\n", 0, written) + 1
+    return left if begun == written else b"\n" + lines[begun:]
 
 
 def check_log(flag: str, path: str) -> None:

@@ -43,6 +43,9 @@ KILL_GRACE_S = 1.0
 _CHANGEABLE = (
     "trust",
     "tls_request",
+    "audit",
+    "access",
+    "logging",
     "workers",
     "start_timeout_s",
     "worker_timeout_s",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_loop",
     "load_contexts",
+    "open_audit_log",
     "policy_lines",
     "policy_of",
     "prepare",
@@ -85,6 +86,7 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
         if before is not None and before.audit == plan.audit:
             opened = before.server_options.get("audit_log")
         _prepare_audit(plan, plan.audit, opened)
+    _follow_audit(plan)
     _prepare_logs(plan)
     if plan.echo is not None:
         _prepare_echo(plan, plan.echo)
@@ -171,7 +173,16 @@ def _tls_options(request: TLSRequest) -> dict[str, Any]:
     if request.development:
         from edgeserver.tls.devcerts import ensure_dev_certificates
 
-        made = ensure_dev_certificates(DEV_DIRECTORY)
+        try:
+            made = ensure_dev_certificates(DEV_DIRECTORY)
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise ConfigurationError(
+                f"--dev-tls: {DEV_DIRECTORY}: {error.__cause__.strerror}; start it in a directory"
+                " that this user may write to, or make them elsewhere with edgeserver certs dev"
+                " --out DIR, and give --certfile and --keyfile"
+            ) from error
         options |= {"certfile": str(made.certfile), "keyfile": str(made.keyfile)}
     if request.password_file is not None:
         options["password"] = _PasswordFile(request.password_file)
@@ -304,16 +315,30 @@ def _watch_stale(values: Mapping[str, Any]) -> None:
 
 def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
     """Open the audit log: a wrong path stops the start and not the first request."""
-    log = opened or _open_audit_log(request)
-    plan.server_options["audit_log"] = log
+    plan.server_options["audit_log"] = opened or open_audit_log(request)
     plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
-    plan.on_reload.append(lambda server: log.reopen())
-    plan.on_reopen.append(lambda server: log.reopen())
-    plan.on_stop.append(lambda server: log.close())
-    plan.on_abort.append(lambda: log.flush(1.0))
 
 
-def _open_audit_log(request: AuditRequest) -> AuditLog:
+def _follow_audit(plan: ServePlan) -> None:
+    """Have the audit log opened again and closed in time, which a reload may exchange."""
+
+    def do(what: str, *args: float) -> None:
+        log = plan.server_options.get("audit_log")
+        if log is not None:
+            getattr(log, what)(*args)
+
+    plan.on_reload.append(lambda server: do("reopen"))
+    plan.on_reopen.append(lambda server: do("reopen"))
+    plan.on_stop.append(lambda server: do("close"))
+    plan.on_abort.append(lambda: do("flush", 1.0))
+
+
+def open_audit_log(request: AuditRequest) -> AuditLog:
+    """Return the audit log that is asked for.
+
+    Raises:
+        ConfigurationError: Its file cannot be opened.
+    """
     from edgeserver.audit.log import AuditLog
 
     try:

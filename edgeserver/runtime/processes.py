@@ -188,6 +188,7 @@ def run_workers(
     shared_queue: bool,
     on_ready: Callable[[str], None],
     say: Callable[[str], None],
+    waits_for_change: bool = False,
     configuration: Reconfigured | None = None,
     manager: ServiceManager | None = None,
     operators: Operators | None = None,
@@ -205,11 +206,14 @@ def run_workers(
         shared_queue: Whether all places have the same sockets.
         on_ready: Called once, when all serve, with what the first worker said of itself.
         say: Prints one line for the operator.
+        waits_for_change: Whether a worker that cannot start ends nothing.
         manager: The service manager that is told of start, reload, life and end, if there is one.
         operators: Has the admin listener listen, if there is one; workers count then.
         configuration: What is read again by HUP and USR2; None where there is nothing to read.
     """
-    supervisor = Supervisor(count, limits, shared_queue=shared_queue)
+    supervisor = Supervisor(
+        count, limits, shared_queue=shared_queue, waits_for_change=waits_for_change
+    )
     parent = _Parent(
         supervisor,
         body,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from edgeserver.config.bind import render_bind
 from edgeserver.config.effective import changes
 from edgeserver.config.file import MAX_FILE_BYTES
-from edgeserver.errors import EdgeServerError
+from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.runtime.link import SharedText
 from edgeserver.runtime.plan import PlannedListener, ServePlan
 from edgeserver.runtime.prepare import prepare
@@ -52,6 +52,21 @@ def open_listener(
     listener.sockets = open_sockets(
         listener.bind, backlog=plan.backlog, reuse_port=plan.reuse_port, activated=activated
     )
+
+
+def _open_later(plan: ServePlan, listener: PlannedListener) -> None:
+    """Open the sockets of one that was not there at the start.
+
+    Raises:
+        EdgeServerError: They cannot be had.
+    """
+    if listener.bind.systemd is not None:
+        raise ConfigurationError(
+            f"--bind {render_bind(listener.bind)}: systemd passes its sockets when the service"
+            " starts, and none later; restart the service (clients wait in the socket's queue"
+            " meanwhile)"
+        )
+    open_listener(plan, listener)
 
 
 class PlanInForce:
@@ -105,7 +120,7 @@ class PlanInForce:
         prepare(new, old)
         known = {each.bind for each in (*old.listeners, *old.redirects)}
         self.queues.change(
-            (*new.listeners, *new.redirects), lambda listener: open_listener(new, listener)
+            (*new.listeners, *new.redirects), lambda listener: _open_later(new, listener)
         )
         for listener in (*new.listeners, *new.redirects):
             if listener.bind not in known:

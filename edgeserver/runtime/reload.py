@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeserver.config.effective import changes
-from edgeserver.config.model import Applies, settings_of
+from edgeserver.config.model import Applies, setting, settings_of
 from edgeserver.config.origins import Problem, WrongConfiguration
+from edgeserver.logs.writer import check_log
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.runtime.examine import examine
 from edgeserver.runtime.plan import PlannedListener, ServePlan, TLSRequest
-from edgeserver.runtime.prepare import load_contexts, policy_of, respelled
+from edgeserver.runtime.prepare import load_contexts, open_audit_log, policy_of, respelled
 
 if TYPE_CHECKING:
+    from edgeserver.audit.log import AuditLog
     from edgeserver.httpserver import HTTPServer
     from edgeserver.tcpserver import Listener as ServedListener
 
@@ -120,7 +122,11 @@ def adopt(old: ServePlan, new: ServePlan) -> None:
         ConfigurationError: Something is wrong with a file by now; nothing has changed.
     """
     policy, contexts, own = _build(old, new)
+    audit, ended = _open_logs(old, new), old.server_options.get("audit_log")
+    if ended is not None and ended is not audit:
+        ended.close()
     old.take_over(new)
+    old.server_options["audit_log"] = audit
     if policy is not None:
         old.server_options["trust"] = policy
     if contexts is not None:
@@ -130,6 +136,20 @@ def adopt(old: ServePlan, new: ServePlan) -> None:
             listener.trust = trust
         if tls is not None:
             listener.tls = tls
+
+
+def _open_logs(old: ServePlan, new: ServePlan) -> AuditLog | None:
+    """Return the audit log that is to be, opened where it is another; try the access log.
+
+    Raises:
+        ConfigurationError: A file cannot be opened.
+    """
+    if new.access is not None and new.access != old.access and new.access.target != "-":
+        check_log(setting("access-log").flag, new.access.target)
+    if new.audit == old.audit:
+        log: AuditLog | None = old.server_options.get("audit_log")
+        return log
+    return None if new.audit is None else open_audit_log(new.audit)
 
 
 _Contexts = dict[str, Any] | None

@@ -41,6 +41,9 @@ __all__ = [
 SERVED_S: Final = 5.0
 """A worker that has served for so long is replaced at once, however it ended."""
 
+KILLED_S: Final = 1.0
+"""So is one that has served for so long and was killed by somebody else."""
+
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 30.0
 
@@ -233,6 +236,7 @@ class Supervisor:
         limits: What they are held to.
         shared_queue: Whether all places accept from the same queue. Where each has its own, what is
             queued at a place that goes is to be accepted by others first.
+        waits_for_change: Whether a worker that cannot start ends nothing: SIGUSR2 tries again.
         jitter: Gives numbers from 0 to 1.
     """
 
@@ -242,10 +246,13 @@ class Supervisor:
         limits: Limits,
         *,
         shared_queue: bool = True,
+        waits_for_change: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._limits = limits
         self._shared_queue = shared_queue
+        self._waits_for_change = waits_for_change
+        self._awaits_change = False  # whether nobody serves before that
         self._jitter = jitter
         self._places = {number: _Place(number) for number in range(1, count + 1)}
         self._workers: dict[int, _Worker] = {}  # by process id, until it was reaped
@@ -416,6 +423,8 @@ class Supervisor:
             self._tell_reloading("SIGHUP: reloading")
         elif number == signal.SIGUSR1:
             self._pass_on(signal.SIGUSR1)
+        elif number == signal.SIGUSR2 and self._awaits_change:
+            self._begin_again(now_s)
         elif number == signal.SIGUSR2:
             self._on_roll_signal()
         elif number == signal.SIGTTIN:
@@ -578,19 +587,37 @@ class Supervisor:
         refused = worker.stage == STARTING and code in (EXIT_USAGE, EXIT_START)
         if self._said is None or (refused and not self._is_anybody_serving()):
             # It has said why; a second try would say the same.
+            if self._waits_for_change:
+                self._awaits_change = True
+                self._say(f"{worker} {how}; nothing serves before a source changes (--reload)")
+                return
             self._exit_code = code if code in (EXIT_USAGE, EXIT_START) else EXIT_START
             self._stop(now_s)
             return
-        if worker.stage == SERVING and now_s - worker.served_s >= SERVED_S:
+        # Whoever kills a process from outside says nothing about the application.
+        was_killed = code == -signal.SIGKILL
+        served_s = now_s - worker.served_s if worker.stage == SERVING else 0.0
+        if served_s >= SERVED_S:
             place.short_lives, delay_s = 0, 0.0
+        elif was_killed and served_s >= KILLED_S:
+            delay_s = 0.0
         else:
-            # Whoever kills a process from outside says nothing about the application.
-            delay_s = self._delay(place, counts=code != -signal.SIGKILL)
+            delay_s = self._delay(place, counts=not was_killed)
         place.due_s = now_s + delay_s
         if delay_s > FIRST_DELAY_S and self._is_anybody_serving():
             self._actions.append(Drop(place.number))  # clients go to the others
         when = f"in {delay_s:g} s" if delay_s else "at once"
         self._say(f"{worker} {how}; starting it again {when}")
+
+    def _begin_again(self, now_s: float) -> None:
+        """Start who could not be started; something has changed."""
+        self._awaits_change = False
+        self._say("SIGUSR2: starting again")
+        if self._announced:
+            self._actions.append(Rolled(done=True))
+        for place in self._places.values():
+            if place.is_empty and (self._said is not None or place.number == 1):
+                place.due_s = now_s
 
     def _delay(self, place: _Place, *, counts: bool) -> float:
         """Return how long a place stays empty after a worker that has not served for long."""

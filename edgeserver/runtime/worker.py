@@ -19,9 +19,7 @@ from typing import Any
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.logs.access import AccessLog
-from edgeserver.logs.sampling import SLOW_S
 from edgeserver.logs.setup import ErrorLog, reopen_files
-from edgeserver.logs.writer import AppendedFile
 from edgeserver.operate.sampling import Sampler
 from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
@@ -30,6 +28,7 @@ from edgeserver.runtime.link import ParentLink
 from edgeserver.runtime.loading import add_app_dir
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
+from edgeserver.runtime.outputs import Outputs
 from edgeserver.runtime.plan import HTTP2_MODES, Hook, PlannedListener, ServePlan
 from edgeserver.runtime.reload import put_in_force, reread
 from edgeserver.runtime.slowloop import watch_loop
@@ -124,14 +123,15 @@ def _run(
     kind, delegate = prepare_application(plan)
     errors.settle()
     keep_freed_memory()
-    log = _open_access_log(plan, kind, link)
+    outputs = Outputs(plan, kind, 1 if link is None else link.place, errors)
+    plan.on_reload.append(lambda server: outputs.reopen())
+    plan.on_reopen.append(lambda server: outputs.reopen())
     plan.on_reopen.append(lambda server: reopen_files())
     plan.on_abort.append(lambda: errors.finish(ABORT_S))
     # What the imports left lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    logs = {"access": log, "error": errors, "audit": plan.server_options.get("audit_log")}
-    process = _Process(plan, delegate, log, start, link, manager, logs)
+    process = _Process(plan, delegate, outputs, start, link, manager)
 
     def ready() -> None:
         start.end()
@@ -140,40 +140,8 @@ def _run(
     try:
         _run_loop(process.serve(ready), _loop_factory(plan.loop))
     finally:
-        if log is not None:
-            log.close()
+        outputs.close()
     return EXIT_OK
-
-
-def _open_access_log(plan: ServePlan, kind: str, link: ParentLink | None) -> AccessLog | None:
-    """Return the access log that is wanted, if there is to be one."""
-    access = plan.access
-    # Tornado applications log themselves, so they are asked for.
-    if access is None or (kind == "tornado" and not access.is_asked):
-        return None
-    stream: Any = sys.stdout
-    if access.target != "-":
-        stream = AppendedFile(access.target, required=False)
-        if stream.failure is not None:  # it could be at the first start
-            gen_log.error(
-                "access log %s: %s; requests are not logged before SIGUSR1 finds it",
-                escape(access.target),
-                stream.failure.strerror,
-            )
-    elif stream is None:  # it was closed at start
-        return None
-    slow_s = plan.server_options.get("slow_request")
-    log = AccessLog(
-        stream,
-        access.format,
-        sample=access.sample,
-        slow_s=SLOW_S if slow_s is None else slow_s,
-        worker=1 if link is None else link.place,
-        coloured=plan.coloured and access.target == "-",
-    )
-    plan.on_reload.append(lambda server: log.reopen())
-    plan.on_reopen.append(lambda server: log.reopen())
-    return log
 
 
 class _Start:
@@ -219,17 +187,17 @@ class _Process:
         self,
         plan: ServePlan,
         delegate: Any,
-        log: AccessLog | None,
+        outputs: Outputs,
         start: _Start,
         link: ParentLink | None,
         manager: ServiceManager | None,
-        logs: dict[str, Any],
     ) -> None:
         self._plan = plan
         self._delegate = delegate
         self._lifecycle = Lifecycle(delegate)
-        self._log = log
-        self._logs = {name: each for name, each in logs.items() if each is not None}
+        self._outputs = outputs
+        self._counter: _RequestCounter | None = None  # where there is a limit of requests
+        self._redirecting: list[HTTPServer] = []
         self._start = start
         self._link = link
         self._manager = manager
@@ -260,7 +228,7 @@ class _Process:
             # What the parent has read, certificates for one, may be old by now.
             await self._run_each([self._reread_lists, *self._plan.on_reload], server, "at start")
         server.resume_accepting(by=_STARTING)
-        redirecting = self._start_redirects()
+        redirecting = self._redirecting = self._start_redirects()
         self._hear_signals(server)
         if self._link is not None:
             loop.add_reader(self._link.lifeline, self._on_parent_gone, self._link.lifeline)
@@ -283,7 +251,7 @@ class _Process:
         """Return what puts the counts of this process where its parent finds them."""
         if link.row is None:
             return None
-        return Sampler(link.row, servers, logs=self._logs)
+        return Sampler(link.row, servers, dropped=lambda: self._outputs.dropped)
 
     def _listen(self, server: HTTPServer, listener: PlannedListener) -> None:
         """Have the server accept on the sockets of a listener."""
@@ -346,7 +314,7 @@ class _Process:
                     idle_connection_timeout=REDIRECT_IDLE_S,
                     body_timeout=REDIRECT_IDLE_S,
                     max_body_size=sys.maxsize,  # never read: it is answered at the head
-                    access_log=self._log,
+                    access_log=self._outputs.access,
                 )
             servers[port].add_sockets(listener.sockets)
         return list(servers.values())
@@ -363,9 +331,9 @@ class _Process:
 
     def _make_server(self) -> HTTPServer:
         """Return the server; a wrong setting that only it knows is a `ConfigurationError`."""
-        log: Callable[[Any], None] | None = self._log
+        log: Callable[[Any], None] | None = self._outputs.access
         if self._link is not None and self._plan.max_requests:
-            log = _RequestCounter(self._plan.max_requests, self._link, log)
+            log = self._counter = _RequestCounter(self._plan.max_requests, self._link, log)
         gate, delegate = self._plan.gate, self._delegate
         if gate is not None:
             delegate = gate(delegate)
@@ -401,8 +369,7 @@ class _Process:
                 self._loop.call_soon_threadsafe(self._begin_stop, name)
             return
         try:
-            if self._log is not None:
-                self._log.flush(ABORT_S)
+            self._outputs.flush(ABORT_S)
             for hook in self._plan.on_abort:
                 hook()
         finally:
@@ -456,13 +423,28 @@ class _Process:
         """Put in force what is said now; return how much has failed then, None where nothing is."""
         try:
             plan = self._reread()
-            await put_in_force(server, self._served, self._plan, plan)
+            opened = self._outputs.open(plan)
+            try:
+                await put_in_force(server, self._served, self._plan, plan)
+            except BaseException:
+                self._outputs.discard(opened)
+                raise
         except EdgeServerError as error:
             for line in self._plan.spell(str(error)).split("\n"):
                 gen_log.error("SIGHUP: %s", line)
             return None
+        self._outputs.put_in_force(opened, server, lambda log: self._take_access(log, server))
         self._plan.take_over(plan)
         return await self._run_each(self._plan.on_reload, server, "SIGHUP")
+
+    def _take_access(self, log: AccessLog | None, server: HTTPServer) -> None:
+        """Have another access log hear of what ends."""
+        if self._counter is None:
+            server.set_access_log(log)
+        else:
+            self._counter.log = log
+        for each in self._redirecting:
+            each.set_access_log(log)
 
     def _reread(self) -> ServePlan:
         """Return the plan that is to be in force.
@@ -505,15 +487,15 @@ class _RequestCounter:
         self._left = round(count * (1 + JITTER * (2 * random.random() - 1)))
         self._count = count
         self._link = link
-        self._log = log
+        self.log = log
 
     def __call__(self, exchange: Any) -> None:
         """Count an exchange that has ended, and pass it on."""
         self._left -= 1
         if self._left == 0:
             self._link.renew(f"it has served about {self._count} requests (--max-requests)")
-        if self._log is not None:
-            self._log(exchange)
+        if self.log is not None:
+            self.log(exchange)
 
 
 async def _report_waiting(servers: list[HTTPServer]) -> None:

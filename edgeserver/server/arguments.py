@@ -13,7 +13,6 @@ from edgeserver.audit.log import AuditLog
 from edgeserver.config.rate import parse_rate
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.server.shedding import Shedding
 from edgeserver.support.validate import require_count, require_seconds
 
 __all__ = [
@@ -24,7 +23,7 @@ __all__ = [
     "known_http2",
     "known_protocol",
     "limits_given",
-    "shedding_of",
+    "shedding_options",
     "slow_limit",
     "trust_of",
 ]
@@ -45,19 +44,21 @@ def slow_limit(slow_request: Any) -> float | None:
     return limit_s
 
 
-def shedding_of(max_in_flight: Any, client_rate: Any, client_connections: Any) -> Shedding | None:
-    """Return what a server bounds of its requests; None where it bounds nothing."""
+def shedding_options(
+    max_in_flight: Any, client_rate: Any, client_connections: Any
+) -> dict[str, Any]:
+    """Return the arguments of a `Shedding` that bounds these; empty where none is bounded."""
     if max_in_flight is None and client_rate is None and client_connections is None:
-        return None
+        return {}
     if max_in_flight is not None:
         require_count("max_in_flight", max_in_flight, "requests")
     if client_connections is not None:
         require_count("client_connections", client_connections, "connections")
-    return Shedding(
-        max_in_flight=max_in_flight,
-        rate=None if client_rate is None else parse_rate("client_rate", client_rate),
-        max_connections=client_connections,
-    )
+    return {
+        "max_in_flight": max_in_flight,
+        "rate": None if client_rate is None else parse_rate("client_rate", client_rate),
+        "max_connections": client_connections,
+    }
 
 
 def check_timeout(timeout: Any) -> None:

@@ -23,6 +23,9 @@ __all__ = ["ClientCounts", "ConnectionGate", "CountedHandshake", "DetachedCounts
 NOBODY: Final = b""
 """The key of a connection that counts for no client."""
 
+PER_CLIENT: Final = "max-connections-per-client"
+"""Why a connection is closed, as counters say it: the setting."""
+
 SWEEP_FROM: Final = 64
 """Clients with detached connections that are remembered before it is looked who still has any."""
 
@@ -72,14 +75,20 @@ class ClientCounts:
         most: How many one client may have.
         exempt: Whether the connections of an address, such as a listed proxy's, are not counted.
         refusals: What writes the log lines.
+        on_refusal: Called with the setting, for each connection that is closed.
     """
 
-    __slots__ = ("_detached", "_exempt", "_open", "_refusals", "most")
+    __slots__ = ("_detached", "_exempt", "_on_refusal", "_open", "_refusals", "most")
 
     def __init__(
-        self, most: int, exempt: Callable[[str], bool], refusals: RefusalLog | None = None
+        self,
+        most: int,
+        exempt: Callable[[str], bool],
+        refusals: RefusalLog | None = None,
+        on_refusal: Callable[[str], object] | None = None,
     ) -> None:
         self.most = most
+        self._on_refusal = on_refusal
         self._exempt = exempt
         self._refusals = RefusalLog() if refusals is None else refusals
         self._open: dict[bytes, int] = {}
@@ -109,6 +118,8 @@ class ClientCounts:
             refused = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
             refused.set_protocol(asyncio.Protocol())  # whoever asks has not begun, and never will
             refused.abort()
+            if self._on_refusal is not None:
+                self._on_refusal(PER_CLIENT)
             self._refusals.warn(
                 f"connection from {escape(name)} closed: it has {self.most} open already"
                 f" ({spelled('max_connections_per_client')})",
@@ -117,6 +128,19 @@ class ClientCounts:
             return None
         if key:
             self._open[key] = count + 1
+        return key
+
+    def adopt(self, name: str | None) -> bytes:
+        """Count a connection in that was there before anybody counted; return its client's key.
+
+        Args:
+            name: The peer, or whom its PROXY prelude names.
+        """
+        if not name or name.startswith(UNIX) or self._exempt(name):
+            return NOBODY
+        key = address_key(name)
+        if key:
+            self._open[key] = self._open.get(key, 0) + 1
         return key
 
     def leave(self, key: bytes) -> None:
@@ -150,6 +174,22 @@ class ConnectionGate:
         if key:
             self._keys[connection] = key
         return key is not None
+
+    def set_most(self, most: int) -> None:
+        """Have a client have so many from now on; those that are open stay."""
+        self._clients.most = most
+
+    def adopt(self, connection: object, info: Any) -> None:
+        """Count a connection in that was there before this gate, if it is anybody's.
+
+        Args:
+            connection: The connection.
+            info: Its ends, a `ConnectionInfo`.
+        """
+        source = None if info.prelude is None else info.prelude.source
+        key = self._clients.adopt(source or info.peer)
+        if key:
+            self._keys[connection] = key
 
     def leave(self, connection: object) -> None:
         """Count a connection out, if it was counted in."""

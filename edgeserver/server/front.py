@@ -45,6 +45,7 @@ class Front:
 
     Attributes:
         keeps_limits: The delegate's.
+        serves_websockets: The delegate's.
         take_request: The delegate's, with what stands before it; None where it has none.
         count_shed: Called with the setting by which a request was refused; None where nobody asks.
     """
@@ -58,6 +59,7 @@ class Front:
         access_log: Callable[[Any], None] | None,
     ) -> None:
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
+        self.serves_websockets = bool(getattr(delegate, "serves_websockets", False))
         self.on_close = delegate.on_close
         self.take_request: Callable[[object, Any], None] | None = None
         self._start = delegate.start_request

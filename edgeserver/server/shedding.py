@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from edgeserver.config.rate import Rate
@@ -95,14 +95,18 @@ class RateTable:
     __slots__ = ("_free_s", "_interval_s", "_most", "_slack_s")
 
     def __init__(self, rate: Rate, most: int = MOST_CLIENTS) -> None:
-        self._interval_s = rate.interval_s
-        self._slack_s = (rate.burst - 1) * rate.interval_s
         self._most = most
+        self.set_rate(rate)
         # When each has nothing to wait for; whoever asked last stands last.
         self._free_s: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._free_s)
+
+    def set_rate(self, rate: Rate) -> None:
+        """Give each client another share from now on; what they had of the one before counts."""
+        self._interval_s = rate.interval_s
+        self._slack_s = (rate.burst - 1) * rate.interval_s
 
     def ask(self, key: bytes, now_s: float) -> float:
         """Count a request, and return 0; where it is one too many, seconds until one is not.
@@ -145,10 +149,10 @@ class ClientConnections:
         most: How many one client may have.
     """
 
-    __slots__ = ("_detached", "_direct", "_last", "_most", "_open")
+    __slots__ = ("_detached", "_direct", "_last", "_open", "most")
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._open: dict[bytes, int] = {}
         self._direct: dict[object, bytes] = {}  # connections that are a client's own
         self._last: dict[object, bytes] = {}  # whose request came last on a proxy's
@@ -178,7 +182,7 @@ class ClientConnections:
             return True
         if not key:
             return True
-        if self.count(key) >= self._most:
+        if self.count(key) >= self.most:
             return False
         self._open[key] = self._open.get(key, 0) + 1
         if not is_proxys:
@@ -233,6 +237,35 @@ class Shedding:
         self._clock = clock
         # The requests that are served, and for whom each counts as a connection.
         self._served: dict[object, bytes] = {}
+
+    def change(
+        self,
+        *,
+        max_in_flight: int | None,
+        rate: Rate | None,
+        max_connections: int | None,
+    ) -> None:
+        """Bound other numbers from now on; what was counted stays.
+
+        Args:
+            max_in_flight: As for the constructor, like the others.
+            rate: Where there is none, what clients had is forgotten.
+            max_connections: Where there is none, whose connections there are is.
+        """
+        self._most = math.inf if max_in_flight is None else max_in_flight
+        if rate is None or self._rates is None:
+            self._rates = None if rate is None else RateTable(rate)
+        else:
+            self._rates.set_rate(rate)
+        if max_connections is not None and self.connections is not None:
+            self.connections.most = max_connections
+            return
+        self.connections = None if max_connections is None else ClientConnections(max_connections)
+        self._served = dict.fromkeys(self._served, NOBODY)  # nobody has counted these in
+
+    def adopt(self, exchanges: Iterable[object]) -> None:
+        """Count requests in that were in flight before anybody counted."""
+        self._served.update(dict.fromkeys(exchanges, NOBODY))
 
     @property
     def in_flight(self) -> int:

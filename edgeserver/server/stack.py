@@ -86,10 +86,7 @@ class ProtocolStack:
         self._believed: dict[Listener, TrustSource] = {}
         self._prelude_modes: dict[TrustSource, str] = {}  # under which preludes may be spoken
         self._gate: ConnectionGate | None = None
-        if max_per_client is not None:
-            gate = ConnectionGate(ClientCounts(max_per_client, self._may_speak))
-            self._gate = service.clients = gate
-            tls.watch_ends(gate.leave)
+        self.set_client_limit(max_per_client)
         self._refusals = RefusalLog()
         self._unspoken = RefusalLog()
 
@@ -130,6 +127,29 @@ class ProtocolStack:
             self.policy = policy
         else:
             listener.trust = policy
+
+    def set_client_limit(self, most: int | None) -> ConnectionGate | None:
+        """Let one client have so many connections from now on, those that are open counted in.
+
+        Args:
+            most: How many; None for no limit.
+
+        Returns:
+            Who counts, None where nobody does.
+        """
+        if most is None:
+            self._gate = None
+        elif self._gate is not None:
+            self._gate.set_most(most)
+        else:
+            count_shed = self._service.count_shed
+            counts = ClientCounts(most, self._may_speak, on_refusal=count_shed)
+            self._gate = ConnectionGate(counts)
+            self._tls.watch_ends(self._gate.leave)
+            for connection in self._service.connections.open:
+                self._gate.adopt(connection, connection.admission.info)
+        self._service.clients = self._gate
+        return self._gate
 
     def prepare(self, listener: Listener) -> None:
         """Make ready what the connections of `listener` need.

@@ -46,6 +46,11 @@ __all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketConnection"]
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
 
+JOIN_BELOW: Final = 16 * 1024
+"""A message up to this many bytes is one write with its head; a longer one is not copied."""
+
+_TEXT: Final = 0x80 | int(Opcode.TEXT)  # of one frame
+_BINARY: Final = 0x80 | int(Opcode.BINARY)
 _CONTROL: Final = int(Opcode.CLOSE)  # and beyond. Source: RFC 6455 section 5.5.
 
 INVALID_DATA: Final = 1007
@@ -182,14 +187,26 @@ class WebSocketConnection(Detached):
         Raises:
             StreamClosedError: The WebSocket is closed, or closing.
         """
-        protocol = self._protocol
-        if self._transport is None or protocol.state is not State.OPEN:
+        protocol, transport = self._protocol, self._transport
+        if transport is None or protocol.state is not State.OPEN:
             raise closed_error()
-        if isinstance(message, str):
-            protocol.send_text(message.encode())
+        is_text = isinstance(message, str)
+        data = message.encode() if isinstance(message, str) else message
+        if protocol.extensions:  # they may compress it
+            if is_text:
+                protocol.send_text(data)
+            else:
+                protocol.send_binary(data)
+            self._write()
         else:
-            protocol.send_binary(message)
-        self._write()
+            # What the sans-IO layer would make of it, which has nothing else to say now: `_write`
+            # has followed whatever it was told.
+            head = _frame_head(_TEXT if is_text else _BINARY, len(data))
+            if len(data) <= JOIN_BELOW:
+                transport.write(head + data)
+            else:  # not writelines: asyncio's own, up to 3.13, never says when its buffer is full
+                transport.write(head)
+                transport.write(data)
         if self._writing_paused:
             waiter = self._loop.create_future()
             self._writers.append(waiter)
@@ -533,3 +550,19 @@ class WebSocketConnection(Detached):
         self._frames.clear()
         self._assembler.stop()
         self._count_held()
+
+
+def _frame_head(first: int, size: int) -> bytes:
+    """Return what stands before the payload of a frame from a server, which masks nothing.
+
+    Args:
+        first: The first byte: whether it is the last frame of its message, and the opcode.
+        size: How long the payload is.
+
+    Source: RFC 6455 section 5.2.
+    """
+    if size < 126:
+        return bytes((first, size))
+    if size < 1 << 16:
+        return bytes((first, 126, *size.to_bytes(2, "big")))
+    return bytes((first, 127, *size.to_bytes(8, "big")))

@@ -26,6 +26,7 @@ from edgeserver.httpserver import HTTPServer
 from edgeserver.iostream import IOStream, closed_error
 from edgeserver.proxyheaders import TrustPolicy
 from tests import inside
+from tests.http2.bridge import bridging
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -48,10 +49,14 @@ def ssl_options(authority, tmp_path_factory):
 
 
 class Site:
-    """One application served over one scheme, and its clients."""
+    """One application served over one scheme, and its clients; over TLS they speak HTTP/2.
 
-    def __init__(self, scheme, ssl_options, authority):
+    With `http2`, its WebSockets are streams of HTTP/2.
+    """
+
+    def __init__(self, scheme, ssl_options, authority, *, http2=False):
         self.scheme = scheme
+        self.http2 = http2
         self.ssl_options = ssl_options if scheme == "https" else None
         self.client_context = pki.client_context(authority) if scheme == "https" else None
         self.server = None
@@ -76,22 +81,31 @@ class Site:
     def client(self):
         if not self.clients:
             verify = self.client_context or False
-            self.clients.append(httpx.AsyncClient(verify=verify, base_url=self.url("")))
+            self.clients.append(httpx.AsyncClient(verify=verify, http2=True, base_url=self.url("")))
         return self.clients[0]
 
     async def connect(self):
+        if self.client_context is not None:
+            self.client_context.set_alpn_protocols(["http/1.1"])  # httpx asks for HTTP/2
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.client_context)
 
     @contextlib.asynccontextmanager
     async def websocket(self, path="/", **options):
         scheme = "wss" if self.scheme == "https" else "ws"
         request = HTTPRequest(self.url(path, scheme), ssl_options=self.client_context)
-        socket = await tornado.websocket.websocket_connect(request, **options)
-        yield socket
-        open_still = socket.close_code is None
-        socket.close()
-        while open_still and await socket.read_message() is not None:
-            pass
+        async with contextlib.AsyncExitStack() as stack:
+            if self.client_context is not None:
+                self.client_context.set_alpn_protocols(["h2" if self.http2 else "http/1.1"])
+            if self.http2:
+                bridge = await stack.enter_async_context(bridging())
+                bridge.target, bridge.context = self.port, self.client_context
+                request = HTTPRequest(f"ws://127.0.0.1:{bridge.port}{path}")
+            socket = await tornado.websocket.websocket_connect(request, **options)
+            yield socket
+            open_still = socket.close_code is None
+            socket.close()
+            while open_still and await socket.read_message() is not None:
+                pass
 
     async def aclose(self):
         for client in self.clients:
@@ -110,6 +124,13 @@ class Site:
 def site(request, ssl_options, authority):
     """Return a `Site`, to be closed by the loop's own end."""
     return Site(request.param, ssl_options, authority)
+
+
+@pytest.fixture(params=["http", "https", "h2"])
+def web_site(request, ssl_options, authority):
+    """Return a `Site` for WebSockets, over each version of HTTP."""
+    http2 = request.param == "h2"
+    return Site("https" if http2 else request.param, ssl_options, authority, http2=http2)
 
 
 @pytest.fixture
@@ -239,7 +260,8 @@ async def test_flush_and_chunked_answers(site, quiet):
 
     site.serve([("/", Slow)])
     async with site.client.stream("GET", "/") as answer:
-        assert answer.headers["transfer-encoding"] == "chunked"
+        chunked = answer.headers.get("transfer-encoding") == "chunked"
+        assert chunked == (site.scheme == "http")  # HTTP/2 has frames
         pieces = answer.aiter_raw()
         assert await anext(pieces) == b"first"
         arrived.set()
@@ -361,7 +383,8 @@ async def test_error_pages(site, caplog):
             answer = await site.client.get(path)
             assert (answer.status_code, answer.text) == (status, f"page of {status}")
     answer = await site.client.get("/403")
-    assert answer.reason_phrase == "Because"
+    # HTTP/2 has no reasons.
+    assert answer.reason_phrase == ("Because" if site.scheme == "http" else "Forbidden")
     assert (await site.client.get("/none")).status_code == 404
     assert (await site.client.post("/403")).status_code == 405
     assert not [r for r in caplog.records if r.name.startswith("edgeserver")]
@@ -521,17 +544,17 @@ class WebEcho(tornado.websocket.WebSocketHandler):
 
 
 @on_both_loops
-async def test_websocket_echo(site, quiet):
+async def test_websocket_echo(web_site, quiet):
     """Messages go both ways, text and binary, from none to a mebibyte."""
-    site.serve([("/", WebEcho)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", WebEcho)])
+    async with web_site.websocket() as socket:
         for message in ("", "text ü", b"\x00\xff", "x" * 2**20, b"y" * 2**20):
             await socket.write_message(message, binary=isinstance(message, bytes))
             assert await socket.read_message() == message
 
 
 @on_both_loops
-async def test_websocket_closed_by_the_server(site, quiet):
+async def test_websocket_closed_by_the_server(web_site, quiet):
     """Code and reason of the handler's close reach the client, after what was sent before."""
 
     class Closing(tornado.websocket.WebSocketHandler):
@@ -539,8 +562,8 @@ async def test_websocket_closed_by_the_server(site, quiet):
             self.write_message(b"x" * 100_000, binary=True)
             self.close(4001, "server says")
 
-    site.serve([("/", Closing)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Closing)])
+    async with web_site.websocket() as socket:
         await socket.write_message("close")
         assert len(await socket.read_message()) == 100_000
         assert await socket.read_message() is None
@@ -548,7 +571,7 @@ async def test_websocket_closed_by_the_server(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_closed_by_the_client(site, quiet):
+async def test_websocket_closed_by_the_client(web_site, quiet):
     """Code and reason of the client's close reach the handler."""
     ended = asyncio.get_running_loop().create_future()
 
@@ -556,14 +579,14 @@ async def test_websocket_closed_by_the_client(site, quiet):
         def on_close(self):
             ended.set_result((self.close_code, self.close_reason))
 
-    site.serve([("/", Closed)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Closed)])
+    async with web_site.websocket() as socket:
         socket.close(4002, "client says")
         assert await ended == (4002, "client says")
 
 
 @on_both_loops
-async def test_websocket_compression_and_pings(site, quiet):
+async def test_websocket_compression_and_pings(web_site, quiet):
     """Compressed messages and pings pass, however small and many."""
     pongs = asyncio.Event()
 
@@ -578,8 +601,8 @@ async def test_websocket_compression_and_pings(site, quiet):
         def get_compression_options(self):
             return {}
 
-    site.serve([("/", Compressed)], {"websocket_ping_interval": 30})
-    async with site.websocket(compression_options={}) as socket:
+    web_site.serve([("/", Compressed)], {"websocket_ping_interval": 30})
+    async with web_site.websocket(compression_options={}) as socket:
         for number in range(200):
             socket.write_message(f"{number}" * 100)
         for number in range(200):
@@ -588,7 +611,7 @@ async def test_websocket_compression_and_pings(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_after_a_coroutine_prepare(site, quiet):
+async def test_websocket_after_a_coroutine_prepare(web_site, quiet):
     """The connection may be detached after the request's end was reported."""
 
     class Late(WebEcho):
@@ -599,8 +622,8 @@ async def test_websocket_after_a_coroutine_prepare(site, quiet):
         def select_subprotocol(self, subprotocols):
             return subprotocols[-1]
 
-    site.serve([("/", Late)])
-    async with site.websocket(subprotocols=["a", "b"]) as socket:
+    web_site.serve([("/", Late)])
+    async with web_site.websocket(subprotocols=["a", "b"]) as socket:
         assert socket.selected_subprotocol == "b"
         await socket.write_message("late")
         assert await socket.read_message() == "late"
@@ -624,7 +647,7 @@ async def test_websocket_bytes_sent_with_the_handshake(site, quiet):
 
 
 @on_both_loops
-async def test_websocket_client_vanishes(site, quiet):
+async def test_websocket_client_vanishes(web_site, quiet):
     """A WebSocket whose client goes away hears of it, and writing to it raises Tornado's error."""
     opened = asyncio.Event()
     wrote = asyncio.get_running_loop().create_future()
@@ -638,20 +661,20 @@ async def test_websocket_client_vanishes(site, quiet):
                 self.write_message("too late")
             wrote.set_result(None)
 
-    site.serve([("/", Lost)])
-    async with site.websocket() as socket:
+    web_site.serve([("/", Lost)])
+    async with web_site.websocket() as socket:
         await opened.wait()
         socket.protocol.stream.close()
         await wrote
 
 
 @on_both_loops
-async def test_websockets_survive_the_servers_end(site, quiet):
+async def test_websockets_survive_the_servers_end(web_site, quiet):
     """`close_all_connections` leaves WebSockets to the application."""
-    site.serve([("/", WebEcho)])
-    async with site.websocket() as socket:
-        site.server.stop()
-        await site.server.close_all_connections()
+    web_site.serve([("/", WebEcho)])
+    async with web_site.websocket() as socket:
+        web_site.server.stop()
+        await web_site.server.close_all_connections()
         await socket.write_message("still there")
         assert await socket.read_message() == "still there"
 

@@ -430,7 +430,7 @@ def test_tls_flags_are_tls_options(certificate: Path) -> None:
     pem = str(certificate)
     plan = _prepared(
         "--certfile", pem, "--keyfile", pem, "--ca-certs", pem, "--cert-reqs", "optional",
-        "--tls-policy", "modern", "--handshake-timeout", "3",
+        "--tls-policy", "modern", "--handshake-timeout", "3", "--tickets", "1",
         "--tls-host", f"localhost={pem}:{pem}",
     )  # fmt: skip
     served = _served(plan)
@@ -443,6 +443,7 @@ def test_tls_flags_are_tls_options(certificate: Path) -> None:
             "cert_reqs": "optional",
             "policy": "modern",
             "handshake_timeout": 3.0,
+            "tickets": 1,
             "alpn": ["h2", "http/1.1", "http/1.0"],
             "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
         }

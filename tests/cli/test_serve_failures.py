@@ -58,6 +58,17 @@ def test_what_no_worker_can_start(
         assert_one_line(process.err, part)
 
 
+def test_certificates_that_cannot_be_made(app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written the fix is one that `serve` has."""
+    (app_dir / "certs").write_text("in the way")
+    monkeypatch.chdir(app_dir)
+    arguments = ["serve", "main:hello", "--bind", "https://127.0.0.1:0", "--dev-tls"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "--dev-tls: certs: ")
+    assert "edgeserver certs dev --out DIR, and give --certfile and --keyfile" in result.stderr
+
+
 def assert_one_line(text: str, part: str) -> None:
     """Check that an error is one line of ours that says something."""
     assert text.startswith("edgeserver: ")

@@ -85,20 +85,28 @@ class Page:
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return found["result"].get("value")
 
+    def wait_for(self, expression: str) -> Any:
+        """Return what the promise of an expression comes to."""
+        found = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
     def _wait_for_load(self, before: int) -> None:
         while self._loaded == before:
             self._receive()
 
 
 @contextmanager
-def browsing(directory: Path) -> Iterator[Page]:
-    """Run a browser for the length of a test; without one the test is skipped."""
+def browsing(directory: Path, *more: str) -> Iterator[Page]:
+    """Run a browser for the length of a test, with `more` flags; without one it is skipped."""
     program = next((path for name in NAMES if (path := shutil.which(name))), None)
     if program is None:
         pytest.skip("Chromium is not installed")
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     process = subprocess.Popen(
-        [program, *arguments, "--remote-debugging-port=0", f"--user-data-dir={directory}"],
+        [program, *arguments, *more, "--remote-debugging-port=0", f"--user-data-dir={directory}"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -463,6 +463,7 @@ def haproxy_http(
     certificate: Path | None = None,
     keepalive: bool = False,
     http2: bool = False,
+    send_proxy: bool = False,
 ) -> Iterator[Proxy]:
     """Run HAProxy in http mode, naming the client in a header.
 
@@ -476,6 +477,7 @@ def haproxy_http(
         certificate: One file with chain and key, to take https instead of http.
         keepalive: Whether connections to the backend are kept for whoever asks next.
         http2: Whether to speak HTTP/2 to the backend.
+        send_proxy: Whether a PROXY prelude of version 2 comes first.
     """
     frontend = "mode http\n  option httplog"
     lines = f"mode http\n  http-reuse {'always' if keepalive else 'never'}\n  "
@@ -493,7 +495,48 @@ def haproxy_http(
         frontend=frontend,
         backend_lines=lines,
         bind_options=_ssl_bind(certificate, "http/1.1"),
-        server_options=" proto h2" if http2 else "",
+        server_options=f"{' proto h2' * http2}{' send-proxy-v2' * send_proxy}",
+    ) as proxy:
+        yield proxy
+
+
+_NGHTTPX = """\
+frontend=127.0.0.1,{port};no-tls
+frontend=127.0.0.1,{control_port};no-tls;healthmon
+backend={address};;proto=h2
+add-x-forwarded-for=yes
+workers=1
+errorlog-file={home}/error.log
+"""
+
+
+@contextmanager
+def nghttpx(directory: Path, backend: Address) -> Iterator[Proxy]:
+    """Run nghttpx, which speaks HTTP/2 to the backend and names the client in X-Forwarded-For."""
+    binary = shutil.which("nghttpx", path=SEARCH_PATH) or _missing(
+        "nghttpx", "apt-get install nghttp2-proxy"
+    )
+
+    def configure(home: Path, port: int, control_port: int) -> str:
+        return _NGHTTPX.format(
+            home=home, port=port, control_port=control_port, address=f"{backend[0]},{backend[1]}"
+        )
+
+    def is_ready(home: Path, pid: int, control_port: int) -> bool:
+        try:
+            shown = exchange(("127.0.0.1", control_port), b"GET / HTTP/1.0\r\n\r\n")
+        except OSError:
+            return False
+        return shown.startswith(b"HTTP/1.1 200 ")
+
+    with _running(
+        *_start(
+            "nghttpx",
+            directory,
+            command=lambda home: [binary, f"--conf={home}/conf"],
+            configure=configure,
+            is_ready=is_ready,
+        )
     ) as proxy:
         yield proxy
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,6 +147,56 @@ def test_a_wrong_reload_changes_nothing_and_a_good_one_all(site: Path) -> None:
         assert "Traceback" not in process.err
 
 
+def test_logs_and_rates_change_in_place(site: Path) -> None:
+    """Every worker writes to other files, and sheds; what is wrong changes nothing in any."""
+    path = site / "edge.toml"
+    logs = (
+        'access-log = "access.log"\naccess-log-format = "json"\nlog-level = "warning"\n'
+        '[audit]\naudit-log = "audit.jsonl"\n'
+    )
+    changed = FILE.replace('access-log = "off"\n', logs)
+    with configured(site) as (process, (public, private)):
+        path.write_text(changed.replace("audit.jsonl", "absent/audit.jsonl"))
+        process.send(signal.SIGHUP)
+        process.wait_for("SIGHUP: nothing was changed")
+        assert not (site / "access.log").exists()
+
+        path.write_text(changed)
+        process.send(signal.SIGHUP)
+        _until(lambda: httpx.get(public) and _workers_in(site / "access.log") == {1, 2})
+        _until(lambda: (site / "audit.jsonl").read_text() != "")
+        assert "SIGHUP: reloaded" not in process.err  # it is below the level by now
+
+        (site / "access.log").rename(site / "old.log")
+        path.write_text(changed + '[limits]\nclient-rate = "1/h"\nmax-in-flight = 9\n')
+        process.send(signal.SIGHUP)
+        _until(lambda: [httpx.get(public).status_code for _ in range(8)] == [429] * 8)
+        assert (site / "access.log").exists()
+
+        path.write_text(FILE)
+        process.send(signal.SIGHUP)
+        _until(lambda: [httpx.get(public).status_code for _ in range(8)] == [200] * 8)
+        before = (site / "access.log").read_text()
+        assert set(clients_at(public)) == set(clients_at(private))
+        assert (site / "access.log").read_text() == before
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Traceback" not in process.err
+
+
+def _until(holds: Callable[[], object]) -> None:
+    """Look again and again until something holds."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline_s
+
+
+def _workers_in(log: Path) -> set[int]:
+    """Return which workers have written to a log."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return {json.loads(line)["worker"] for line in lines}
+
+
 def _differences(site: Path) -> str:
     """Return what differs between what runs and what is configured."""
     command = python("-m", "edgeserver", "config", "--config", "edge.toml", "--running")
@@ -223,6 +275,25 @@ def test_a_source_that_changes(site: Path) -> None:
         process.wait_for("importing configured failed with SyntaxError")
         process.wait_for("the roll is given up, and the old workers stay")
         assert clients_at(url, least=1)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_a_source_that_is_wrong_at_first(site: Path) -> None:
+    """`--reload` waits for it to be put right."""
+    source = site / "configured.py"
+    source.write_text("def (\n")
+    command = python("-m", "edgeserver", "serve", "--config", "edge.toml", "--reload")
+    with running(command, site) as process:
+        process.wait_for("nothing serves before a source changes (--reload)")
+        for number in range(100):  # the watch may begin a moment later
+            source.write_text(APPLICATION + "#" * number)
+            try:
+                process.wait_for("SIGUSR2: starting again", patience_s=2.0)
+                break
+            except AssertionError:
+                continue
+        process.wait_for("serving configured:app")
         process.send(signal.SIGTERM)
         assert process.wait() == 0
 

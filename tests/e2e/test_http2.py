@@ -1,25 +1,26 @@
-"""HTTP/2 with real clients and a real proxy: curl, nghttp, h2load, httpx, HAProxy."""
+"""HTTP/2 with real clients and real proxies: curl, nghttp, h2load, httpx, HAProxy, nghttpx."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h2.connection
 import h2.events
 import pytest
 import tornado.web
+from websockets.asyncio.client import connect
 
 from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.proxyheaders import TrustPolicy
-from tests.e2e.proxies import haproxy_http
+from tests.e2e.asker import Asker
+from tests.e2e.proxies import haproxy_http, nghttpx
 from tests.e2e.site import address_of, answer, fetch, program, serve
+from tests.http2.bridge import H2Client
 from tests.loops import on_both_loops
 
 BODY = bytes(range(256)) * 4096
@@ -148,62 +149,6 @@ async def test_h2load_loses_nothing(secure: bool, pair: Any) -> None:
     assert b"400 succeeded, 0 failed, 0 errored, 0 timeout" in shown
 
 
-class Asker:
-    """A client that keeps eight requests in flight until it is told that it is enough.
-
-    Args:
-        reader: What the server sends.
-        writer: Where the client sends.
-    """
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.connection = h2.connection.H2Connection()
-        self.connection.initiate_connection()
-        self.open: set[int] = set()
-        self.answered = 0
-        self.last = 2**31
-
-    def ask(self) -> None:
-        """Ask for more, as long as the server takes it."""
-        while len(self.open) < 8 and self.last == 2**31:
-            stream = self.connection.get_next_available_stream_id()
-            fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
-            self.connection.send_headers(stream, fields, end_stream=True)
-            self.open.add(stream)
-        self.writer.write(self.connection.data_to_send())
-
-    async def keep_asking(self) -> None:
-        """Ask until the server closes; whatever it has not answered may be asked elsewhere."""
-        self.ask()
-        while data := await self.reader.read(65536):
-            while data:
-                size = 9 + int.from_bytes(data[:3], "big")
-                if len(data) < size:
-                    data += await self.reader.read(65536)
-                    continue
-                self.take(data[:size])
-                data = data[size:]
-            self.ask()
-
-    def take(self, frame: bytes) -> None:
-        """Act on a frame; on GOAWAY by hand, since the library takes every one for the end."""
-        if frame[3] == 7:
-            last, code = struct.unpack_from(">II", frame, 9)
-            assert code == 0
-            if last != 2**31 - 1:
-                self.last = last
-                self.open = {each for each in self.open if each <= last}
-            return
-        for event in self.connection.receive_data(frame):
-            if isinstance(event, h2.events.StreamEnded):
-                self.open.discard(event.stream_id)
-                self.answered += 1
-            elif isinstance(event, h2.events.StreamReset):
-                assert event.stream_id > self.last
-            assert not isinstance(event, h2.events.ConnectionTerminated)
-
-
 @on_both_loops
 async def test_a_drain_loses_nothing() -> None:
     """All that a client asks for while a server stops is answered, or said not to have been."""
@@ -243,3 +188,93 @@ async def test_behind_haproxy(tmp_path: Path) -> None:
             told = await asyncio.gather(*(fetch(proxy.address, source=ip) for ip in clients))
             assert [json.loads(each.body) for each in told] == [[ip, "HTTP/2"] for ip in clients]
             assert server.open_connections < len(clients)
+
+
+async def test_behind_nghttpx(tmp_path: Path) -> None:
+    """Another proxy that has many clients on one connection; each is itself."""
+    trust = TrustPolicy(["127.0.0.1"])
+    async with serve(whose, http2="only", trust=trust) as server:
+        with nghttpx(tmp_path, address_of(server)) as proxy:
+            clients = [f"127.0.0.{number}" for number in range(2, 12)]
+            told = await asyncio.gather(*(fetch(proxy.address, source=ip) for ip in clients))
+            assert [json.loads(each.body) for each in told] == [[ip, "HTTP/2"] for ip in clients]
+
+
+async def test_a_prelude_before_http2(tmp_path: Path) -> None:
+    """The client that a PROXY prelude names is that of each request of its connection."""
+    trust = TrustPolicy(["127.0.0.1"])
+    async with serve(whose, http2="only", trust=trust, proxy_protocol="v2") as server:
+        with haproxy_http(
+            tmp_path, backend=address_of(server), http2=True, send_proxy=True
+        ) as proxy:
+            told = [await fetch(proxy.address, source=f"127.0.0.{last}") for last in (5, 6, 5)]
+    assert [json.loads(each.body)[0] for each in told] == ["127.0.0.5", "127.0.0.6", "127.0.0.5"]
+
+
+async def test_a_websocket_through_haproxy(tmp_path: Path) -> None:
+    """It asks us in HTTP/2 for what its client has asked it in HTTP/1.1."""
+    versions = []
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        versions.append(scope["http_version"])
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    async with serve(ASGIAdapter(echo, lifespan="off"), http2="only") as server:
+        with haproxy_http(tmp_path, backend=address_of(server), http2=True) as proxy:
+            async with connect(f"ws://127.0.0.1:{proxy.port}/ws") as client:
+                for message in ("hello", "x" * 200_000):
+                    await client.send(message)
+                    assert await client.recv() == message
+            assert client.close_code == 1000
+    assert versions == ["2"]
+
+
+async def grpc(scope: Any, receive: Any, send: Any) -> None:
+    """Answer each message of a stream at once, and say how it went in trailers."""
+    fields = [(b"content-type", b"application/grpc")]
+    start = {"type": "http.response.start", "status": 200, "headers": fields, "trailers": True}
+    await send(start)
+    more = True
+    while more:
+        message = await receive()
+        more = message["more_body"]
+        if message["body"]:
+            piece = message["body"].upper()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    trailers = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
+    await send({"type": "http.response.trailers", "headers": trailers})
+
+
+@pytest.mark.parametrize("ending", ["trailers", "data"])
+async def test_a_call_that_streams_both_ways(ending: str) -> None:
+    """As gRPC does: an answer to each message before the next, trailers from both sides."""
+    async with serve(ASGIAdapter(grpc, lifespan="off"), http2=True) as server:
+        client = await H2Client.connect(address_of(server)[1])
+        await client.settle()
+        pseudo = {":method": "POST", ":scheme": "http", ":path": "/a.B/Call", ":authority": "a"}
+        fields = [("te", "trailers"), ("content-type", "application/grpc")]
+        client.h2.send_headers(1, [*pseudo.items(), *fields])
+        got: list[Any] = []
+        for message in (b"one", b"two"):
+            await client.send(1, message)
+            got.append((await next_of(client, h2.events.DataReceived)).data)
+        if ending == "trailers":
+            client.h2.send_headers(1, [("x-checksum", "7")], end_stream=True)
+        else:
+            client.h2.end_stream(1)
+        client.flush()
+        trailers = (await next_of(client, h2.events.TrailersReceived)).headers
+        await client.close()
+    assert got == [b"ONE", b"TWO"]
+    assert dict(trailers) == {"grpc-status": "0", "grpc-message": ""}
+
+
+async def next_of(client: H2Client, kind: type[Any]) -> Any:
+    """Return the next event of a kind."""
+    while not isinstance(event := await client.events.get(), kind):
+        assert event is not None
+    return event

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.processes import Process, is_alive, python, running, serving, url_of
+from tests.e2e.asker import Asker
 from tests.e2e.site import Client, connected
 
 APPLICATION = """
@@ -113,6 +114,18 @@ class Load:
                 await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 self.note((await client.answer()).body)
 
+    async def multiplex(self) -> None:
+        """Ask over HTTP/2, for several things at a time, as long as the server lets it live."""
+        while not self.over.is_set():
+            reader, writer = await asyncio.open_connection(*self.address)
+            asker = Asker(reader, writer, self.over)
+            try:
+                await asker.keep_asking()
+            finally:
+                writer.close()
+            self.answered += asker.answered
+            self.lost += [f"stream {each}" for each in asker.open]
+
     async def run(self, kind: str) -> None:
         """Go on as a client of one kind; whatever goes wrong is a lost request."""
         while not self.over.is_set():
@@ -126,7 +139,7 @@ class Load:
 async def loaded(process: Process) -> AsyncIterator[Load]:
     """Put a server under a mixed load."""
     load = Load(_address(process))
-    kinds = ("keep", "pause", "pause", "connect", "connect", "post", "wait")
+    kinds = ("keep", "pause", "pause", "connect", "connect", "post", "wait", "multiplex")
     tasks = [asyncio.create_task(load.run(kind)) for kind in kinds]
     try:
         async with asyncio.timeout(120):
@@ -327,6 +340,7 @@ def test_the_parent_stays_small(site: Path) -> None:
         "def look(*_, queues, **__):\n"
         "    queues.close()\n"
         "    print('has', [n for n in ('asyncio', 'uvloop', 'rolling') if n in sys.modules])\n"
+        "    print('warmed', 'cryptography.x509' in sys.modules)\n"
         "    return 0\n"
         "processes.run_workers = look\n"
         "from edgeserver.cli import main; main(sys.argv[1:])"
@@ -335,3 +349,4 @@ def test_the_parent_stays_small(site: Path) -> None:
     with running(command, site) as process:
         assert process.wait() == 0
         assert "has []" in process.out
+        assert "warmed True" in process.out

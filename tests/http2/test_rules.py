@@ -166,6 +166,23 @@ async def test_frames_on_a_stream_that_is_over() -> None:
     assert talk.goaways == [(3, CLOSED)]
 
 
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        pytest.param(frame(PRIORITY, 0, 1, b"1234"), SIZE, id="too short"),
+        pytest.param(frame(PRIORITY, 0, 1, number(1) + b"\1"), PROTOCOL, id="of itself"),
+    ],
+)
+async def test_a_wrong_priority_of_a_stream_that_is_over(broken: bytes, code: int) -> None:
+    """It is an error of the stream, said once."""
+    talk = Talk()
+    stream = talk.ask()
+    talk.receive(broken, broken)
+    assert talk.answer(stream).reset == code
+    assert len(talk.frames(RST_STREAM)) == 1
+    assert not talk.goaways
+
+
 async def test_frames_that_cross_our_reset_mean_nothing() -> None:
     """But their blocks are decoded: the table must stay what the peer thinks it is."""
     talk = Talk()
@@ -187,6 +204,16 @@ async def test_a_stream_that_was_skipped() -> None:
     talk.ask()
     talk.receive(frame(HEADERS, 5, 3, b"\x82"))
     assert talk.goaways == [(5, PROTOCOL)]
+
+
+async def test_a_stream_that_was_served_long_ago() -> None:
+    """However many came after it, it is closed, and was not skipped."""
+    talk = Talk()
+    first = talk.ask()
+    for _ in range(300):
+        talk.ask()
+    talk.receive(frame(HEADERS, 5, first, b"\x82"))
+    assert talk.goaways == [(601, CLOSED)]
 
 
 MALFORMED: dict[str, list[tuple[str, str]]] = {
@@ -268,6 +295,19 @@ async def test_a_path_is_judged_in_blocks_that_are_known(known: bool) -> None:
         talk.receive(frame(HEADERS, 5, 2 * number_ + 1, block(path)))
     assert [request.head.path for request in talk.app.requests] == ["/good"] * known + ["/also"]
     assert [each.stream for each in talk.frames(RST_STREAM)] == [3 if known else 1]
+
+
+async def test_a_block_that_comes_again_means_what_the_table_says_now() -> None:
+    """The very same bytes are another request once the table has changed, and the same before."""
+    talk = Talk()
+    path = b"\x04\x02/p"
+    insert = b"\x82\x86" + path + b"\x41\x01%b"  # the authority enters the table
+    again = b"\x82\x86\xbe" + path  # the newest of the table
+    for number_, block in enumerate([insert % b"a", again, again, insert % b"b", again, again]):
+        talk.receive(frame(HEADERS, 5, 2 * number_ + 1, block))
+    hosts = [request.connection.fields[b"host"] for request in talk.app.requests]
+    assert hosts == [b"a", b"a", b"a", b"b", b"b", b"b"]
+    assert {request.head.path for request in talk.app.requests} == {"/p"}
 
 
 @pytest.mark.parametrize("header_bytes", [200, 64 * 1024])

@@ -1,5 +1,6 @@
 """Lines on their way out: nothing is lost that there is room for, and nobody ever waits."""
 
+import errno
 import io
 import os
 import socket
@@ -114,6 +115,32 @@ def test_a_disk_that_has_room_again(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
     writer.close(5)
     os.close(room)
+
+
+def test_a_disk_that_is_full_within_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is written again, whole, once there is room; its piece stands by itself."""
+    room, write = [6], os.write
+
+    def write_some(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        size = write(descriptor, data[: room[0]])
+        room[0] -= size
+        return size
+
+    file = AppendedFile(tmp_path / "log")
+    writer = _writer(file, threaded=False)
+    monkeypatch.setattr(os, "write", write_some)
+    writer.put(b"one\ntwo\nthree\n")
+    writer.put(b"four\n")
+    room[0] = 2
+    writer.put(b"five\n")
+    room[0] = 100
+    assert writer.flush(0)
+    file.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines == ["one", "tw", "t", "two", "three", "four", "five"]
+    assert not writer.dropped
 
 
 def test_rotation_loses_nothing(tmp_path: Path) -> None:

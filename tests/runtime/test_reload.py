@@ -161,6 +161,26 @@ def test_a_roll_takes_nearly_everything() -> None:
         reread(plan, FILE.replace("[listening]", "[listening]\nbacklog = 7").encode(), "roll")
 
 
+def test_a_roll_to_a_socket_of_systemds(directory: Path) -> None:
+    """Descriptors come at the start: the line says so, and how to get it; nothing has changed."""
+    path = directory / "edge.toml"
+    path.write_text(FILE)
+    plan = SettingSources({}, "edge.toml", {}).read()
+    prepare(plan)
+    for listener in plan.listeners:
+        open_listener(plan, listener)
+    force = PlanInForce(plan, lambda line: None)
+    try:
+        path.write_text(FILE.replace('"127.0.0.1:0"', '"127.0.0.1:0", "systemd:web"'))
+        with pytest.raises(
+            ConfigurationError, match="bind systemd:web: systemd passes its sockets when the"
+        ):
+            force.reread()
+        assert force.plan is plan
+    finally:
+        force.close()
+
+
 def test_who_is_started_later() -> None:
     """Has what is in force now: policies, contexts, times."""
     plan = plan_of(FILE)

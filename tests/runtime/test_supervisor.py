@@ -35,7 +35,9 @@ class Talk:
     what was said; `said` all that the operator was told, `told` all that the service manager was.
     """
 
-    def __init__(self, count: int = 2, *, shared: bool = True, **limits: Any) -> None:
+    def __init__(
+        self, count: int = 2, *, shared: bool = True, waits: bool = False, **limits: Any
+    ) -> None:
         self.now_s = 1000.0
         self.said: list[str] = []
         self.rolls: list[bool] = []
@@ -43,7 +45,13 @@ class Talk:
         self.beating = True
         self.fails: str | None = None
         self._limits = Limits(**{"stop_timeout_s": 30.0, **limits})
-        self._supervisor = Supervisor(count, self._limits, shared_queue=shared, jitter=lambda: 0.5)
+        self._supervisor = Supervisor(
+            count,
+            self._limits,
+            shared_queue=shared,
+            waits_for_change=waits,
+            jitter=lambda: 0.5,
+        )
         self._did: list[Action] = []
         self._pids = iter(range(101, 1000))
         self._take(self._supervisor.begin(self.now_s))
@@ -198,11 +206,24 @@ def test_kills_from_outside_are_no_crash_loop() -> None:
     talk.ends(102, -9)
     for pid in range(103, 110):
         talk.ready(pid)
-        talk.passes(1)
+        talk.passes(0.9)
         talk.ends(pid, -9)
         assert talk.said[-1].endswith("was killed by signal 9; starting it again in 0.5 s")
         talk.passes(0.5)
     assert talk.did == [Start(2)] * 8
+
+
+def test_who_is_killed_after_a_second_is_replaced_at_once() -> None:
+    """That one has served; one that ends by itself so early still has to wait."""
+    talk = serving()
+    talk.passes(1)
+    talk.ends(102, -9)
+    assert talk.did == [Start(2)]
+    assert talk.said[-1] == "worker 2 (pid 102) was killed by signal 9; starting it again at once"
+    talk.ready(103)
+    talk.passes(1)
+    talk.ends(103, 1)
+    assert talk.said[-1].endswith("ended with code 1; starting it again in 0.5 s")
 
 
 def test_crashes_of_different_workers_do_not_add_up() -> None:
@@ -225,6 +246,39 @@ def test_the_queue_of_an_empty_place_is_closed() -> None:
     talk.ready(104)
     talk.ends(104, 1)
     assert Drop(2) in talk.did
+
+
+@pytest.mark.parametrize("code", [2, 3, -11])
+def test_a_start_that_fails_while_sources_are_watched(code: int) -> None:
+    """Nothing ends: a change has it tried again, as often as it takes; TERM still ends it."""
+    talk = Talk(2, waits=True)
+    for pid in (101, 102):
+        talk.ends(pid, code)
+        assert talk.said[-1].endswith("; nothing serves before a source changes (--reload)")
+        talk.passes(60)
+        assert Exit(3) not in talk.did
+        talk.asks(signal.SIGUSR2)
+        assert talk.did == [Start(1)]
+    talk.ready(103).ready(104)
+    assert Announce("wsgi") in talk.did
+    talk.asks(signal.SIGUSR2)
+    assert talk.said[-1] == "SIGUSR2: replacing the workers, one after the other"
+
+
+def test_workers_that_cannot_start_again_while_sources_are_watched() -> None:
+    """It holds after they have served, too, for all of them."""
+    talk = serving(waits=True)
+    for pid in (101, 102):
+        talk.ends(pid, 1)
+    talk.passes(1)
+    for pid in (103, 104):
+        talk.ends(pid, 3)
+    assert talk.said[-1].endswith("; nothing serves before a source changes (--reload)")
+    assert StopListening() not in talk.did
+    talk.passes(60)
+    talk.asks(signal.SIGUSR2)
+    assert talk.did == [Start(1), Start(2)]
+    assert talk.rolls == [True]
 
 
 def test_a_replacement_that_cannot_start() -> None:

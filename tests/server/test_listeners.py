@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.httpserver import HTTPServer
 from edgeserver.netutil import bind_sockets
 from edgeserver.proxyheaders import TrustPolicy
-from tests.e2e.site import address_of, connected, fetch, serve, tell
+from edgeserver.support.counters import ROW_BYTES, CounterRow
+from tests.e2e.site import address_of, answer, connected, fetch, serve, tell
 from tests.loops import on_both_loops
 from tests.tls import pki
 
@@ -88,6 +90,25 @@ async def test_a_proxy_of_one_listener_is_no_single_client() -> None:
             assert (await second.ask(LIE)).seen["ip"] == "203.0.113.9"
 
 
+async def test_trust_of_a_port() -> None:
+    """`listen` and `bind` take it as `add_sockets` does, in whatever order they are called."""
+    server = HTTPServer(tell)
+    server.listen(0, "127.0.0.1", trust=LOCAL)
+    server.bind(0, "127.0.0.1", trust=LOCAL)
+    server.bind(0, "127.0.0.1")
+    server.bind(0, "127.0.0.1", trust=TrustPolicy.off())
+    server.start()
+    server.bind(0, "127.0.0.1", trust=LOCAL)
+    try:
+        seen = [await client_at(address_of(server, number)) for number in range(5)]
+        assert [ip == "203.0.113.9" for ip in seen] == [True, True, False, False, True]
+        with pytest.raises(TypeError, match="is not a TrustPolicy"):
+            server.listen(0, "127.0.0.1", trust=["127.0.0.1"])
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
 async def test_what_is_no_policy() -> None:
     """A list in its place is told what to write."""
     server = HTTPServer(tell)
@@ -126,6 +147,56 @@ async def test_another_number_of_connections() -> None:
         async with connected(address_of(server)) as second:
             assert (await second.ask()).status == 200
             assert server.max_connections == 3
+
+
+async def test_shedding_comes_and_goes() -> None:
+    """Bounds that a server did not have count from now on, what is in flight then too."""
+    release = asyncio.Event()
+
+    async def app(request: Any) -> None:
+        if request.path == "/held":
+            await release.wait()
+        answer(request, "done")
+
+    ended: list[Any] = []
+    async with serve(app) as server, connected(address_of(server)) as first:
+        await first.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+        while not server.requests_in_flight:
+            await asyncio.sleep(0)
+        server.set_access_log(ended.append)
+        server.set_limits(max_in_flight=1)
+        assert (await fetch(address_of(server))).status == 503
+        server.set_limits(max_in_flight=None, client_rate="1/h")
+        assert [(await fetch(address_of(server))).status for _ in range(2)] == [200, 429]
+        with pytest.raises(ConfigurationError, match="max_connections_per_client"):
+            server.set_limits(client_rate=None, max_connections_per_client=0)
+        assert (await fetch(address_of(server))).status == 429
+        server.set_limits(client_rate=None)
+        assert server.shed == {}
+        release.set()
+        assert (await first.answer()).status == 200
+        assert (await fetch(address_of(server))).status == 200
+        server.set_access_log(None)
+        assert (await fetch(address_of(server))).status == 200
+    assert [each.status for each in ended] == [503, 200, 429, 429, 200, 200]
+    assert max(each.duration_s for each in ended) < 3600  # nobody had asked when it began
+
+
+async def test_connections_that_are_open_count() -> None:
+    """A limit of one client's connections holds for those from before, and goes again."""
+    async with serve() as server, connected(address_of(server)) as first:
+        await first.ask()
+        row = CounterRow(bytearray(ROW_BYTES))
+        server.count_into(row)
+        server.set_limits(max_connections_per_client=1)
+        with pytest.raises((ConnectionError, EOFError)):
+            await fetch(address_of(server))
+        assert row.read() == {("shed_total", "max-connections-per-client"): 1}
+        server.set_limits(max_connections_per_client=2)
+        assert (await fetch(address_of(server))).status == 200
+        server.set_limits(max_connections_per_client=None)
+        async with connected(address_of(server)) as second, connected(address_of(server)) as third:
+            assert [(await each.ask()).status for each in (first, second, third)] == [200] * 3
 
 
 @pytest.mark.parametrize(

@@ -214,3 +214,29 @@ def test_nothing_is_kept_of_who_has_left() -> None:
         connections.closed(f"proxy {number}")
         assert connections.count(key) == 0
     assert connections.known == 0
+
+
+def test_other_bounds_while_requests_are_served() -> None:
+    """What was counted stays, but for what is bounded no more."""
+    now = [0.0]
+    shedding = Shedding(max_in_flight=1, rate=Rate(1, 1.0, 1), clock=lambda: now[0])
+    first, second, third = (Exchange(by_proxy=True) for _ in range(3))
+    assert shedding.enter("a", first) is None
+    assert shedding.enter("b", second) == (CLIENT_RATE, 1)
+    shedding.change(max_in_flight=2, rate=Rate(1, 1.0, 2), max_connections=None)
+    assert shedding.enter("b", second) is None
+    assert shedding.enter("c", third) == (CLIENT_RATE, 1)
+    shedding.change(max_in_flight=2, rate=None, max_connections=None)
+    assert shedding.enter("c", third) == (IN_FLIGHT, 5)
+    shedding.change(max_in_flight=3, rate=None, max_connections=1)
+    assert shedding.enter("c", third) is None  # the others came before anybody counted
+    assert shedding.enter("d", Exchange(by_proxy=True)) == (IN_FLIGHT, 5)
+    shedding.change(max_in_flight=9, rate=None, max_connections=1)
+    assert shedding.enter("d", Exchange(by_proxy=True)) == (CLIENT_CONNECTIONS, 5)
+    shedding.change(max_in_flight=9, rate=None, max_connections=None)
+    shedding.change(max_in_flight=9, rate=None, max_connections=1)
+    for each in (first, second, third):
+        shedding.leave(each)
+    assert shedding.in_flight == 0
+    shedding.adopt([first])
+    assert shedding.in_flight == 1

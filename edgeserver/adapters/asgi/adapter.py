@@ -7,7 +7,7 @@ only the delegate interface.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from edgeserver.adapters.asgi.application import Application, ASGICallable, Call
 from edgeserver.adapters.asgi.handshake import is_handshake, may_be_handshake, what_is_lacking
@@ -58,6 +58,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
     """
 
     keeps_limits = True
+    serves_websockets = True
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             info = self._connections[server_conn] = ScopeBasis(request_conn)
         if may_be_handshake(request_conn.fields):
             return self._choose(info, request_conn)
-        return HTTPCycle(self.application, info, request_conn)
+        return _as_delegate(HTTPCycle(self.application, info, request_conn))
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the application with a request that has no body."""
@@ -144,7 +145,7 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
                 escape(peer),
                 lacking,
             )
-        return HTTPCycle(self.application, info, connection)
+        return _as_delegate(HTTPCycle(self.application, info, connection))
 
     def where_is(self, request_conn: HTTPConnection) -> str:
         """Return where the application is with a request, in words; empty if it is not known."""
@@ -199,6 +200,10 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
                 task.cancel()
             # A task may refuse to be cancelled; the end does not wait for it.
             await asyncio.wait(pending, timeout=1)
+
+
+def _as_delegate(cycle: HTTPCycle) -> HTTPMessageDelegate:
+    return cast(HTTPMessageDelegate, cycle)  # by what it has; see there
 
 
 def _checked_root_path(root_path: object) -> str:

@@ -40,7 +40,7 @@ def what_is_lacking(connection: HTTPConnection) -> str:
         return ""
     if connection.method != "GET":
         return f"its method is {escape(connection.method)}, and GET is the only one"
-    if connection.version != "HTTP/1.1":
+    if connection.version != "HTTP/1.1" and not _is_extended_connect(connection):
         return (
             f"it came in {connection.version}: have the proxy ask in HTTP/1.1"
             " (nginx: proxy_http_version 1.1)"
@@ -71,11 +71,18 @@ def find_flaw(connection: HTTPConnection) -> tuple[int, str] | None:
     raw = connection.raw
     versions = [value for name, value in raw if name == b"sec-websocket-version"]
     if versions != [VERSION]:
-        return 426, "Sec-WebSocket-Version is to be 13 (RFC 6455 section 4.4)"
+        # A 426 is owed an Upgrade, which HTTP/2 has not.
+        status = 400 if _is_extended_connect(connection) else 426
+        return status, "Sec-WebSocket-Version is to be 13 (RFC 6455 section 4.4)"
     keys = [value for name, value in raw if name == b"sec-websocket-key"]
     if len(keys) != 1 or not _is_key(keys[0]):
         return 400, "Sec-WebSocket-Key is to be 16 bytes in base64, once (RFC 6455 section 4.1)"
     return None
+
+
+def _is_extended_connect(connection: HTTPConnection) -> bool:
+    """Tell whether it came over HTTP/2, where nothing else upgrades. Source: RFC 8441."""
+    return connection.version == "HTTP/2" and connection.upgrades
 
 
 def _names_websocket(connection: HTTPConnection) -> bool:

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final
+from types import MethodType
+from typing import Any, Final
 
 from edgeserver.adapters.asgi.application import Application
+from edgeserver.adapters.asgi.calls import receive, run_call, send
 from edgeserver.adapters.asgi.messages import (
     Message,
     to_bytes,
@@ -49,13 +51,12 @@ from edgeserver.adapters.leaving import comes_of_leaving, describe, why_cut
 from edgeserver.httputil import (
     HTTPConnection,
     HTTPHeaders,
-    HTTPMessageDelegate,
     RequestStartLine,
     ResponseStartLine,
 )
 from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
+from edgeserver.support.tasks import notify_all, start_task
 
 __all__ = ["UNHEARD_SENDS", "HTTPCycle"]
 
@@ -71,8 +72,11 @@ UNHEARD_SENDS: Final = 64
 USUALLY_EMPTY: Final = frozenset(("GET", "HEAD", "OPTIONS", "DELETE", "TRACE", "CONNECT"))
 
 
-class HTTPCycle(HTTPMessageDelegate):
+class HTTPCycle:
     """The life of one request: what the server tells it, and what the application does.
+
+    It is an `HTTPMessageDelegate` by what it has: compiled, a class of its own is laid out as a
+    struct, and one that inherits from what is not compiled is not.
 
     Args:
         application: What is called.
@@ -206,42 +210,46 @@ class HTTPCycle(HTTPMessageDelegate):
         """Called when the server stops: a call that goes on is told as if its client had left."""
         if not self.gone:
             self._why_gone = "the server stops"
+        self._unheard = UNHEARD_SENDS  # nobody has time for an application that does not listen
         self._leave()
 
     def serves(self, connection: object) -> bool:
         """Return whether it is the call for a request."""
         return self._connection is connection
 
-    # What the application calls.
+    # What the application calls, by `calls.receive` and `calls.send`.
 
-    async def receive(self) -> Message:
+    def next_message(self) -> Message | None:
         """Return the next piece of the body, or `http.disconnect` once all is over."""
-        while True:
-            if self.gone or self.stage == DONE:
-                self._told = True
-                return {"type": "http.disconnect"}
-            if self._body is not None:
-                body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-                self._body = None
-                self._connection.release(self._body_bytes)
-                self._body_bytes = 0
-                self._ended = self._complete
-                self._release()
-                return {"type": "http.request", "body": body, "more_body": not self._complete}
-            if self._complete and not self._ended:
-                self._ended = True
-                return {"type": "http.request", "body": b"", "more_body": False}
+        if self.gone or self.stage == DONE:
+            self._told = True
+            return {"type": "http.disconnect"}
+        if self._body is not None:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body = None
+            self._connection.release(self._body_bytes)
+            self._body_bytes = 0
+            self._ended = self._complete
             self._release()
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting = True
-            if self._waiters is None:
-                self._waiters = [waiter]
-            else:
-                self._waiters.append(waiter)
-            await waiter
+            return {"type": "http.request", "body": body, "more_body": not self._complete}
+        if self._complete and not self._ended:
+            self._ended = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return None
 
-    async def send(self, message: Message) -> None:
-        """Take a message of the application; done when it may send more.
+    def news(self) -> asyncio.Future[None]:
+        """Return a future that is done when `next_message` may have one."""
+        self._release()
+        waiter: asyncio.Future[None] = self._info.loop.create_future()
+        self._waiting = True
+        if self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+    def take(self, message: Any) -> Awaitable[object] | None:
+        """Take a message of the application; return what it waits for before it sends more.
 
         Raises:
             MessageError: It is not allowed, or not allowed now; the message says why.
@@ -264,48 +272,53 @@ class HTTPCycle(HTTPMessageDelegate):
             self.stage = STARTED
             if line is None and has_no_body(self._start_line[1]):
                 self.stage = BODILESS
-        elif FRESH < stage < TRAILING and kind == "http.response.body":
-            body = message.get("body", b"")
-            if type(body) is not bytes:
-                body = to_bytes(kind, "body", body)
-            more = message.get("more_body", False)
-            if stage == STREAMING:
-                written = self._connection.write(body)
-            elif stage == DROPPING:
-                self._drop(body)
-                written = self._connection.write(b"")
-            else:
-                if stage == BODILESS:
-                    self._drop(body)
-                    body = b""
-                whole = not more and self._trailers is None
-                written = self._begin(body, whole)
-                if whole:
-                    return
-            if not more:
-                self._end_body()
-            if not written.done():
-                await written
-            elif self.gone:
-                await self._unheard_by(written)
-        else:
-            await self._send_other(kind, message)
-
-    def _begin(self, body: bytes, whole: bool) -> asyncio.Future[None]:
-        """Write the head with the first piece of the body; complete the answer if that is all."""
+            return None
+        if not FRESH < stage < TRAILING or kind != "http.response.body":
+            return self._take_other(kind, message)
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            body = to_bytes(kind, "body", body)
+        if message.get("more_body"):
+            return self._take_piece(body, more=True)
+        if stage != STARTED or self._trailers is not None:
+            return self._take_piece(body, more=False)
+        # The whole answer, as nearly all are.
         connection = self._connection
         try:
-            written = connection.write_headers(self._start_line, self._fields, body, whole=whole)
+            connection.write_headers(self._start_line, self._fields, body, whole=True)
         except (ValueError, TypeError, AttributeError) as error:
             raise wrong_fields("http.response.start", error) from error
-        if not whole:
-            self.stage = STREAMING if self.stage == STARTED else DROPPING
-            return written
         self.stage = DONE
         connection.finish()
         if self._waiting:
             self._complete_answer()
-        return written
+        return None
+
+    def _take_piece(self, body: bytes, *, more: bool) -> Awaitable[object] | None:
+        """Take a piece of the body of an answer that is not one piece."""
+        connection, stage = self._connection, self.stage
+        if stage == STREAMING:
+            written = connection.write(body)
+        elif stage == DROPPING:
+            self._drop(body)
+            written = connection.write(b"")
+        else:
+            if stage == BODILESS:
+                self._drop(body)
+                body = b""
+            whole = not more and self._trailers is None
+            try:
+                written = connection.write_headers(
+                    self._start_line, self._fields, body, whole=whole
+                )
+            except (ValueError, TypeError, AttributeError) as error:
+                raise wrong_fields("http.response.start", error) from error
+            self.stage = STREAMING if stage == STARTED else DROPPING
+        if not more:
+            self._end_body()
+        if not written.done():
+            return written
+        return self._go_on_unheard(written) if self.gone else None
 
     def _drop(self, piece: bytes) -> None:
         """Take a piece of a body that the status does not have, and say so once."""
@@ -337,18 +350,18 @@ class HTTPCycle(HTTPMessageDelegate):
         finally:
             self._complete_answer()
 
-    async def _send_other(self, kind: str, message: Message) -> None:
+    def _take_other(self, kind: Any, message: Any) -> Awaitable[object] | None:
         """Take what is neither the start nor a piece of the body in its place."""
         stage = self.stage
         if stage == DONE:
-            if self.gone:
-                await self._unheard_by(None)
-        elif kind == "http.response.early_hint":
+            return self._go_on_unheard(None) if self.gone else None
+        if kind == "http.response.early_hint":
             self._hint(message)
         elif kind == "http.response.trailers" and stage == TRAILING:
             self._take_trailers(kind, message)
         else:
             raise out_of_order(kind, stage)
+        return None
 
     def _hint(self, message: Message) -> None:
         """Send a 103 with the links of an early hint; after the head it is too late for one.
@@ -379,58 +392,44 @@ class HTTPCycle(HTTPMessageDelegate):
         self._trailers = None
         self._end_body()
 
-    async def _unheard_by(self, written: asyncio.Future[None] | None) -> None:
-        """Count what was written for a client that has left; see the module.
+    def _go_on_unheard(self, written: asyncio.Future[None] | None) -> Awaitable[object] | None:
+        """Count what was written for a client that has left; return the turn that it waits.
 
         Raises:
             StreamClosedError: It was one too many.
         """
         if written is not None and (written.cancelled() or written.exception() is None):
-            return  # only its half is closed: it still reads
+            return None  # only its half is closed: it still reads
         self._unheard += 1
         if self._unheard >= UNHEARD_SENDS:
             raise closed_error()
-        await asyncio.sleep(0)
+        return asyncio.sleep(0)
 
-    # The call.
+    # The call; see `calls.Running`.
 
     def _call(self) -> None:
         self._called = True
-        task = start_task(self._run(), self._info.loop)
+        task = start_task(run_call(self), self._info.loop)
         if not task.done():
             # The event loop keeps only weak references to tasks.
             self.task = task
             self._application.calls.add(self)
             self._connection.set_close_callback(self._leave)
 
-    async def _run(self) -> None:
+    def enter(self) -> Awaitable[None]:
+        """Call the application."""
         application = self._application
-        try:
-            self.scope = scope = self._info.make_scope(
-                self._connection, application.state, application.root_path
-            )
-            await application.app(scope, self.receive, self.send)
-        except (Exception, asyncio.CancelledError) as error:
-            if is_being_cancelled():
-                self._cut()
-                raise
-            self._fail(error)
-        except BaseException:  # the process ends
-            self._cut()
-            raise
-        else:
-            if self.stage != DONE:
-                self._left_open()
-        finally:
-            if self.task is not None:
-                application.calls.discard(self)
+        scope = self.scope = self._info.make_scope(
+            self._connection, application.state, application.root_path
+        )
+        return application.app(scope, MethodType(receive, self), MethodType(send, self))
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """End the connection in the middle of the answer."""
         if self.stage != DONE:
             self._connection.abort()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
         if self.gone and comes_of_leaving(error, told=self._told):
             # "Servers must be prepared to catch this exception if they raised it and should not
@@ -447,8 +446,10 @@ class HTTPCycle(HTTPMessageDelegate):
         if self.stage != DONE or not self._connection.status:
             self._answer_failure()
 
-    def _left_open(self) -> None:
-        """Act on an application that returned before its answer was complete."""
+    def returned(self) -> None:
+        """Act on an application that may have returned before its answer was complete."""
+        if self.stage == DONE:
+            return
         if self.gone:
             self.stage = DONE
             self._connection.abort()
@@ -456,6 +457,11 @@ class HTTPCycle(HTTPMessageDelegate):
         what = "starting" if self.stage == FRESH else "completing"
         app_log.error("The application returned without %s its answer: %s", what, self)
         self._answer_failure()
+
+    def ended(self) -> None:
+        """Forget the call."""
+        if self.task is not None:
+            self._application.calls.discard(self)
 
     def _answer_failure(self) -> None:
         answer_failure(self._connection)

@@ -33,7 +33,16 @@ WEBSOCKET_ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
+KEPT_TARGET: Final = 256
+"""A target of up to so many characters is kept, since the next request may have it again."""
+
 _NOTHING: Final[dict[str, Any]] = {}
+
+_EXTENSIONS: Final[dict[str, Any]] = {
+    "http.response.early_hint": _NOTHING,
+    "http.response.trailers": _NOTHING,
+    "edgeserver": None,
+}
 
 
 class ScopeBasis:
@@ -56,6 +65,7 @@ class ScopeBasis:
         "_extensions",
         "_has_ids",
         "_resolved",
+        "_target",
         "_template",
         "client",
         "loop",
@@ -64,15 +74,16 @@ class ScopeBasis:
     )
 
     def __init__(self, connection: HTTPConnection) -> None:
-        context = connection.context
-        self.client: tuple[str, int] = (context.peer, context.peer_port or 0)
-        self.peer: tuple[str, int | None] = self.client
-        if context.peer_port is None:
-            self.peer = (context.peer, None)
+        info = connection.context.info
+        host, port = info.peer, info.peer_port
+        self.peer: tuple[str, int | None] = (host, port)
+        self.client: tuple[str, int] = (host, port or 0)
         self.server = _server(connection.local_address)
         self.loop = asyncio.get_running_loop()
         # The client that `client` and the template show; most requests of a connection share it.
         self._resolved: Any = None
+        # The target that the template shows: a request that repeats the one before has the same.
+        self._target = ""
         # The keys in the specification's order; what differs from request to request replaces.
         self._template: Scope = {
             "type": "http",
@@ -91,13 +102,9 @@ class ScopeBasis:
             "extensions": None,
         }
         # What `extensions` holds, and what its "edgeserver" does; both are copied.
-        self._extensions: dict[str, Any] = {
-            "http.response.early_hint": _NOTHING,
-            "http.response.trailers": _NOTHING,
-            "edgeserver": None,
-        }
-        if context.tls is not None:
-            self._extensions["tls"] = _tls_extension(context.tls)
+        self._extensions = _EXTENSIONS
+        if info.tls is not None:
+            self._extensions = {**_EXTENSIONS, "tls": _tls_extension(info.tls)}
         self._edge: dict[str, Any] = {"peer": self.peer, "client": None, "explain": None}
         # All requests of a server have ids, or none has.
         self._has_ids = connection.request_id is not None
@@ -112,25 +119,20 @@ class ScopeBasis:
             state: What the lifespan left; the scope gets a copy.
             root_path: Where the application is mounted, without a slash at the end.
         """
+        # The template shows the last request; what this one has alike need not be said again.
         resolved = connection.client
         if resolved is not self._resolved:
             self._resolve(resolved)
-        scope = self._template.copy()
-        path, _, query = connection.target.partition("?")
-        if path[0] != "/":
-            path = _path_of(path)
-        # A target is ASCII; naming that encoding would take longer.
-        raw_path = path.encode()
-        if "%" in path:
-            path = unquote(path)
-        if root_path:
-            path = root_path + path
-            raw_path = root_path.encode() + raw_path
-            scope["root_path"] = root_path
-        scope["path"] = path
-        scope["raw_path"] = raw_path
-        if query:
-            scope["query_string"] = query.encode()
+        target = connection.target
+        if target is self._target:
+            scope = self._template.copy()
+        elif len(target) <= KEPT_TARGET:
+            _aim(self._template, target, root_path)
+            self._target = target
+            scope = self._template.copy()
+        else:
+            scope = self._template.copy()
+            _aim(scope, target, root_path)
         method = connection.method
         if method != "GET":
             scope["method"] = method if method in METHODS else method.upper()
@@ -160,6 +162,24 @@ class ScopeBasis:
             self.client = (client_name(resolved.remote_ip), resolved.port or 0)
         self._template["client"] = self.client
         self._edge["client"] = resolved
+
+
+def _aim(scope: Scope, target: str, root_path: str) -> None:
+    """Have a scope show a request's target."""
+    path, _, query = target.partition("?")
+    if path[0] != "/":
+        path = _path_of(path)
+    # A target is ASCII; naming that encoding would take longer.
+    raw_path = path.encode()
+    if "%" in path:
+        path = unquote(path)
+    if root_path:
+        path = root_path + path
+        raw_path = root_path.encode() + raw_path
+        scope["root_path"] = root_path
+    scope["path"] = path
+    scope["raw_path"] = raw_path
+    scope["query_string"] = query.encode() if query else b""
 
 
 def _path_of(target: str) -> str:

@@ -14,6 +14,7 @@ The states:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from websockets.datastructures import Headers
@@ -22,6 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from edgeserver.adapters.asgi.application import Application
+from edgeserver.adapters.asgi.calls import run_call, send
 from edgeserver.adapters.asgi.handshake import VERSION, find_flaw
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.messages import (
@@ -49,7 +51,7 @@ from edgeserver.httputil import (
 )
 from edgeserver.iostream import closed_error
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import is_being_cancelled, notify_all, start_task
+from edgeserver.support.tasks import notify_all, start_task
 from edgeserver.websocket.connection import ABNORMAL, INTERNAL_ERROR, WebSocketConnection
 
 __all__ = ["WebSocketCycle"]
@@ -157,7 +159,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         if self._accepted.status_code != 101:
             self._refuse(self._accepted.status_code, str(self._protocol.handshake_exc))
             return
-        task = start_task(self._run(), self._info.loop)
+        task = start_task(run_call(self), self._info.loop)
         if not task.done():
             self.task = task
             self._application.calls.add(self)
@@ -254,7 +256,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             if kind != "websocket.close":
                 raise closed_error()  # as one that the client has closed
         elif self._denial is not None:
-            await self._denial.send(to_http(kind, message))
+            await send(self._denial, to_http(kind, message))
         elif state == DENIED:
             raise unexpected(kind, "after 'websocket.close'", "nothing")
         elif self._gone:
@@ -275,7 +277,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
             denial = HTTPCycle(self._application, self._info, self._connection)
-            await denial.send(to_http(kind, message))
+            await send(denial, to_http(kind, message))
             self._denial = denial
             self._state = DENIED
             notify_all(self._waiters)
@@ -333,28 +335,12 @@ class WebSocketCycle(HTTPMessageDelegate):
             raise MessageError(f"{kind!r}: {error}") from error
         self._state = CLOSED
 
-    # The call.
+    # The call; see `calls.Running`.
 
-    async def _run(self) -> None:
-        application = self._application
-        try:
-            self.scope = scope = self._make_scope()
-            await application.app(scope, self.receive, self.send)
-        except (Exception, asyncio.CancelledError) as error:
-            if is_being_cancelled():
-                self._end(INTERNAL_ERROR)
-                raise
-            self._fail(error)
-        except BaseException:  # the process ends
-            self._end(INTERNAL_ERROR)
-            raise
-        else:
-            self._left_open()
-        finally:
-            if self._state in (OPEN, CLOSED):
-                self._websocket.let_go()
-            if self.task is not None:
-                application.calls.discard(self)
+    def enter(self) -> Awaitable[None]:
+        """Call the application."""
+        self.scope = scope = self._make_scope()
+        return self._application.app(scope, self.receive, self.send)
 
     def _make_scope(self) -> Scope:
         application = self._application
@@ -373,7 +359,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         extensions[DENIAL] = {}
         return scope
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Act on an exception of the application."""
         why = self._why_closed()
         if why and comes_of_leaving(error, told=self._told_end):
@@ -394,12 +380,23 @@ class WebSocketCycle(HTTPMessageDelegate):
             return f"it was closed with {self._websocket.close_code}"
         return ""
 
-    def _left_open(self) -> None:
+    def returned(self) -> None:
         """Act on an application that returned."""
         unanswered = self._state == ASKED and not self._gone
         if unanswered or (self._denial is not None and self._denial.stage != DONE):
             app_log.error("The application returned without answering the handshake: %s", self)
         self._end(NORMAL)
+
+    def cut(self) -> None:
+        """Close a WebSocket whose call is cancelled."""
+        self._end(INTERNAL_ERROR)
+
+    def ended(self) -> None:
+        """Forget the call, and what has come for it."""
+        if self._state in (OPEN, CLOSED):
+            self._websocket.let_go()
+        if self.task is not None:
+            self._application.calls.discard(self)
 
     def _end(self, code: int) -> None:
         """End what the application has left open."""

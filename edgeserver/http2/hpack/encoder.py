@@ -48,6 +48,10 @@ _static_fields: Final[dict[Field, bytes]] = {
 }
 
 
+_references: Final = [encode_integer(index, 7, 128) for index in range(len(STATIC) + 127)]
+"""How a field is written that stands in a table, by its index; of the table's first, as always."""
+
+
 def _encode_name(name: bytes, bits: int, first: int) -> bytes:
     index = _name_indices.get(name, 0)
     if index:
@@ -70,14 +74,19 @@ def encode_status(code: int) -> bytes:
 
 
 class Encoder:
-    """The encoder of one connection: which fields the peer's table holds."""
+    """The encoder of one connection: which fields the peer's table holds.
 
-    __slots__ = ("_entries", "_room", "_table_bytes", "_told_bytes")
+    Attributes:
+        resized: Whether the next block has to `begin`: the table's size has changed.
+    """
+
+    __slots__ = ("_entries", "_room", "_table_bytes", "_told_bytes", "resized")
 
     def __init__(self) -> None:
         self._table_bytes = MAX_TABLE_BYTES
         self._told_bytes = MAX_TABLE_BYTES  # what the peer thinks that is
         self._room = MAX_TABLE_BYTES
+        self.resized = False
         self._entries: dict[Field, int] = {}  # by field, which one it was
 
     def limit_table(self, size: int) -> None:
@@ -87,6 +96,7 @@ class Encoder:
             self._entries.clear()
             self._room = size
             self._table_bytes = size
+            self.resized = True
 
     def begin(self) -> bytes:
         """Return what a block begins with: mostly nothing, else that the table's size has changed.
@@ -95,16 +105,19 @@ class Encoder:
         """
         if self._told_bytes == self._table_bytes:
             return b""
+        self.resized = False
         self._told_bytes = self._table_bytes
         # Size 0 first: it empties the peer's table, as this one was emptied.
         return b"\x20" + encode_integer(self._table_bytes, 5, 0x20)
 
-    def encode(self, name: bytes, value: bytes) -> bytes:
+    def encode(self, field: Field) -> bytes:
         """Return a field whose name is one of `INDEXED_NAMES`, for the block that is being made."""
-        field = (name, value)
-        place = self._entries.get(field)
+        entries = self._entries
+        place = entries.get(field)
         if place is not None:
-            return encode_integer(len(STATIC) - 1 + len(self._entries) - place, 7, 128)
+            # At most 4 KiB of entries of 32 bytes and more: `_references` has them all.
+            return _references[len(STATIC) - 1 + len(entries) - place]
+        name, value = field
         known = _static_fields.get(field)
         if known is not None:
             return known

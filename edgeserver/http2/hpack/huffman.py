@@ -20,7 +20,7 @@ __all__ = ["HuffmanError", "huffman_decode", "huffman_encode"]
 EOS: Final = 256
 """The symbol that may not stand in a string."""
 
-Row = list[tuple[int, bytes] | None]
+Row = list[tuple[int, bytes]]
 
 
 class HuffmanError(ValueError):
@@ -43,7 +43,12 @@ def _grow_tree() -> list[list[int]]:
 
 
 _tree: Final = _grow_tree()
-_rows: Final[dict[int, Row]] = {}
+
+NOWHERE: Final = len(_tree)
+"""Stands for the node behind EOS: nothing leads away from it, and nothing may end there."""
+
+_rows: Final[list[Row]] = [*[[] for _ in _tree], [(NOWHERE, b"")] * 256]
+"""By node; empty until it is met."""
 
 
 def _find_ends() -> frozenset[int]:
@@ -63,8 +68,8 @@ def _find_ends() -> frozenset[int]:
 _ends: Final = _find_ends()
 
 
-def _make_row(start: int) -> Row:
-    row: Row = []
+def _make_row(start: int) -> None:
+    row = _rows[start]
     for byte in range(256):
         node = start
         symbols = bytearray()
@@ -75,9 +80,7 @@ def _make_row(start: int) -> Row:
             if node < 0:
                 symbols.append(-1 - node)
                 node = 0
-        row.append(None if node < 0 else (node, bytes(symbols)))
-    _rows[start] = row
-    return row
+        row.append((NOWHERE if node < 0 else node, bytes(symbols)))
 
 
 def huffman_decode(data: bytes) -> bytes:
@@ -86,22 +89,32 @@ def huffman_decode(data: bytes) -> bytes:
     Raises:
         HuffmanError: It holds EOS, or its padding is wrong.
     """
-    node = 0
+    rows = _rows
     parts: list[bytes] = []
+    node = 0
+    try:
+        for byte in data:
+            node, symbols = rows[node][byte]
+            parts.append(symbols)
+    except IndexError:  # of a row that nothing has needed before
+        _make_rows(data)
+        return huffman_decode(data)
+    if node in _ends:
+        return b"".join(parts)
+    if node == NOWHERE:
+        # "A Huffman-encoded string literal containing the EOS symbol MUST be treated as a
+        # decoding error."
+        raise HuffmanError("the symbol EOS in a string")
+    raise HuffmanError("a string with wrong padding")
+
+
+def _make_rows(data: bytes) -> None:
+    """Make the rows that `data` needs."""
+    node = 0
     for byte in data:
-        row = _rows.get(node)
-        if row is None:
-            row = _make_row(node)
-        step = row[byte]
-        if step is None:
-            # "A Huffman-encoded string literal containing the EOS symbol MUST be treated as a
-            # decoding error."
-            raise HuffmanError("the symbol EOS in a string")
-        node, symbols = step
-        parts.append(symbols)
-    if node not in _ends:
-        raise HuffmanError("a string with wrong padding")
-    return b"".join(parts)
+        if not _rows[node]:
+            _make_row(node)
+        node = _rows[node][byte][0]
 
 
 def huffman_encode(data: bytes) -> bytes:

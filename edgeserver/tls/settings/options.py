@@ -39,6 +39,9 @@ __all__ = [
 DEFAULT_ALPN = ("http/1.1", "http/1.0")
 """What is offered over TLS unless somebody says more. Source: IANA's registry of protocol ids."""
 
+DEFAULT_TICKETS = 2
+"""OpenSSL's own number: browsers open more than one connection. Source: RFC 9149 section 1."""
+
 _TORNADO_KEYS = ("ssl_version", "certfile", "keyfile", "cert_reqs", "ca_certs", "ciphers")
 _HOST_KEYS = (
     *_TORNADO_KEYS,
@@ -48,6 +51,7 @@ _HOST_KEYS = (
     "policy",
     "crl",
     "client_auth",
+    "tickets",
 )
 _SERVER_KEYS = (
     "hosts",
@@ -59,7 +63,7 @@ _SERVER_KEYS = (
     "reload",
 )
 SSL_OPTION_KEYS = (*_HOST_KEYS, *_SERVER_KEYS)
-"""Every key of an `ssl_options` dict; a host's own dict takes the first twelve."""
+"""Every key of an `ssl_options` dict; a host's own dict takes the first thirteen."""
 
 
 class MissingCertfileError(TLSConfigurationError, KeyError):
@@ -108,10 +112,12 @@ class TLSOptions:
         cert_reqs: Whether clients are asked for a certificate.
         ca_certs: The PEM file of authorities that sign client certificates.
         crl: The PEM (or DER) file of revoked client certificates.
-        ciphers: TLS 1.2 cipher suites in OpenSSL's notation.
+        ciphers: TLS 1.2 cipher suites in OpenSSL's notation, best first; None for ours, of which
+            the client chooses.
         alpn: The protocols offered to a client, best first; empty for no ALPN.
         min_version: The lowest version: TLS 1.2 or 1.3.
         max_version: The highest version; only Tornado's `ssl_version` lowers it.
+        tickets: How many session tickets a full handshake of TLS 1.3 gives; 0 to 4.
         hosts: Settings per host name, each complete: what a host leaves out it has inherited.
         unknown_sni: `"default"`: an unknown name gets the default certificate; `"reject"`: alert
             112 for a name that neither a host nor the default certificate covers.
@@ -132,6 +138,7 @@ class TLSOptions:
     alpn: tuple[str, ...] = DEFAULT_ALPN
     min_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
     max_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    tickets: int = DEFAULT_TICKETS
     hosts: Mapping[str, TLSOptions] = field(default_factory=lambda: MappingProxyType({}))
     unknown_sni: str = "default"
     handshake_timeout: float = 10.0

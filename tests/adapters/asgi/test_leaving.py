@@ -88,6 +88,33 @@ async def test_a_body_that_the_server_refuses(caplog):
     assert "since the server has answered 413: POST /upload" in records[0].getMessage()
 
 
+async def test_an_endless_answer_that_the_server_ends(caplog):
+    """An application that never listens is told by its next message, not by its 64th."""
+    caplog.set_level(logging.INFO)
+    sent = []
+    left = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            sent.append(1)
+            await left.wait()
+            await asyncio.sleep(0)
+
+    async with serving(app) as served:
+        reader, writer = await served.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"x")
+        reset(writer)
+        await until(lambda: served.connection is None)
+        left.set()
+        await served.adapter.shutdown()
+        assert len(sent) <= 2
+        assert not served.adapter.calls
+    assert "The answer was not completed" in one_line(caplog)
+
+
 async def test_a_request_that_the_server_ends(caplog):
     """A call that is told to end since the server stops says so, not that its client left."""
     caplog.set_level(logging.INFO)

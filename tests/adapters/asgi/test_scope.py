@@ -86,6 +86,31 @@ async def test_targets(target, path, raw_path, query):
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw_path, query)
 
 
+async def test_targets_change_from_request_to_request_of_a_connection():
+    """Each request has its own, whatever those before had, and did to their scopes."""
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope["path"], scope["raw_path"], scope["query_string"]))
+        scope["path"] = scope["query_string"] = "changed"
+        await answer(send)
+
+    long = "/" + "a" * 300
+    one = "GET {} HTTP/1.1\r\nHost: h\r\n\r\n"
+    asked = ["/a?b", "/a?b", "/c", f"{long}?q", "/c", "/%41"]
+    async with serving(app) as served:
+        await served.ask("".join(map(one.format, asked)).encode() + GET)
+    assert seen == [
+        ("/a", b"/a", b"b"),
+        ("/a", b"/a", b"b"),
+        ("/c", b"/c", b""),
+        (long, long.encode(), b"q"),
+        ("/c", b"/c", b""),
+        ("/A", b"/%41", b""),
+        ("/", b"/", b""),
+    ]
+
+
 async def test_other_methods_and_versions():
     """The asterisk form keeps its asterisk, HTTP/1.0 its version, any method its name."""
     scopes = await scopes_of(

@@ -1,8 +1,12 @@
-"""The `websocket` connection scope over real sockets, against the client of `websockets`."""
+"""The `websocket` connection scope over real sockets, against the client of `websockets`.
+
+Each conversation is held over HTTP/1.1, and again over a stream of HTTP/2.
+"""
 
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import logging
 import os
 
@@ -16,12 +20,33 @@ from edgeserver.errors import StreamClosedError
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.websocket.settings import HELD_MESSAGES
 from tests.adapters import inside
-from tests.adapters.asgi.serving import serving, split
+from tests.adapters.asgi import serving as http1
+from tests.adapters.asgi.serving import split
 from tests.adapters.serving import STEP_S, hang_up, reset, until
+from tests.http2.bridge import bridging
 from tests.loops import on_both_loops
 
 ACCEPT = {"type": "websocket.accept"}
 CLOSE = {"type": "websocket.close"}
+
+
+@contextlib.asynccontextmanager
+async def over_http2(app, **options):
+    """Serve `app` behind a bridge that speaks HTTP/2 to it."""
+    async with bridging() as bridge, http1.serving(app, **options) as served:
+        bridge.target = served.port
+        yield dataclasses.replace(served, port=bridge.port)
+
+
+serving = None  # that of a test's version
+
+
+@pytest.fixture(autouse=True, params=["HTTP/1.1", "HTTP/2"])
+def version(request, monkeypatch):
+    """Serve over HTTP/1.1, then over HTTP/2."""
+    over = over_http2 if request.param == "HTTP/2" else http1.serving
+    monkeypatch.setitem(globals(), "serving", over)
+    return request.param
 
 
 def handshake(**changes):
@@ -182,7 +207,7 @@ class TestMessages:
 
 @on_both_loops
 class TestHandshakes:
-    async def test_the_scope(self):
+    async def test_the_scope(self, version):
         """The scope has the keys of the table; client and scheme are the resolved ones."""
         scopes = []
 
@@ -198,7 +223,7 @@ class TestHandshakes:
         [scope] = scopes
         assert scope["type"] == "websocket"
         assert scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
-        assert scope["http_version"] == "1.1"
+        assert scope["http_version"] == version.removeprefix("HTTP/")
         assert scope["client"] == ("203.0.113.5", 0)
         proof = scope["extensions"]["edgeserver"]["explain"]()
         assert scope["scheme"] == {"https": "wss", "http": "ws"}[proof.resolved.protocol]
@@ -239,7 +264,7 @@ class TestHandshakes:
         ],
     )
     async def test_other_upgrades_are_plain_requests(self, request_):
-        """A server may ignore an Upgrade: the application answers over HTTP."""
+        """A server may ignore an Upgrade of HTTP/1.1: the application answers over HTTP."""
 
         async def app(scope, receive, send):
             assert scope["type"] in ("http", "websocket")
@@ -251,7 +276,7 @@ class TestHandshakes:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"plain"})
 
-        async with serving(app) as served:
+        async with http1.serving(app) as served:
             status, _, body = split(await served.ask(request_))
         assert (status, body) == (200, b"plain") or status == 426
 

@@ -16,7 +16,7 @@ def encode(encoder: Encoder, fields: list[Field]) -> bytes:
     parts = [encoder.begin()]
     for name, value in fields:
         known = name in INDEXED_NAMES
-        parts.append(encoder.encode(name, value) if known else encode_literal(name, value))
+        parts.append(encoder.encode((name, value)) if known else encode_literal(name, value))
     return b"".join(parts)
 
 
@@ -69,8 +69,8 @@ def test_a_peer_that_wants_no_table_is_told_so() -> None:
     encoder.limit_table(0)
     assert encoder.begin() == b"\x20\x20"
     assert encoder.begin() == b""
-    encoder.encode(b"vary", b"a")
-    assert len(encoder.encode(b"vary", b"a")) > 1
+    encoder.encode((b"vary", b"a"))
+    assert len(encoder.encode((b"vary", b"a"))) > 1
 
 
 @pytest.mark.parametrize("name", [b"set-cookie", b"authorization", b"proxy-authenticate"])

@@ -8,6 +8,7 @@ import pytest
 
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.tls import ssl_options_to_context
+from edgeserver.tls.settings.options import parse_ssl_options
 from tests.tls import pki
 from tests.tls.shake import shake_hands
 
@@ -46,7 +47,6 @@ def test_defaults(tmp_path):
     for option in (
         ssl.OP_NO_COMPRESSION,
         ssl.OP_NO_RENEGOTIATION,
-        ssl.OP_CIPHER_SERVER_PREFERENCE,
     ):
         assert context.options & option
     assert not context.options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
@@ -56,13 +56,57 @@ def test_defaults(tmp_path):
         assert suite["protocol"] == "TLSv1.3" or suite["kea"] == "kx-ecdhe"
 
 
-def test_the_servers_preference_decides(tmp_path):
-    """A client that prefers AES-256 in TLS 1.2 gets the server's first choice."""
-    context = ssl_options_to_context(pki.write_pair(tmp_path, pki.make_leaf(ROOT)))
+AES128, AES256, CHACHA = (
+    f"ECDHE-ECDSA-{name}"
+    for name in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+)
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "offered", "chosen"),
+    [
+        pytest.param(None, (CHACHA, AES128), CHACHA, id="a-phone"),
+        pytest.param(None, (AES256, AES128), AES256, id="aes-256-first"),
+        pytest.param(f"{AES128}:{AES256}", (AES256, AES128), AES128, id="a-list-of-our-own"),
+    ],
+)
+def test_whose_order_of_ciphers_counts(tmp_path, ciphers, offered, chosen):
+    """Among our own suites the client chooses; a list that somebody has written has an order."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    context = ssl_options_to_context({**pair, "ciphers": ciphers})
     client = only(ssl.TLSVersion.TLSv1_2)
-    client.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256")
-    ends = shake_hands(context, client)
-    assert ends.server.cipher()[0] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    client.set_ciphers(":".join(offered))
+    assert shake_hands(context, client).server.cipher()[0] == chosen
+
+
+@pytest.mark.parametrize("tickets", [0, 1, 4])
+def test_the_number_of_tickets(tmp_path, tickets):
+    """It is what was asked for, for a host what it has asked for itself."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    assert ssl_options_to_context({**pair, "tickets": tickets}).num_tickets == tickets
+    hosts = {"a.example": pair, "b.example": {**pair, "tickets": 3}}
+    options = parse_ssl_options({**pair, "tickets": tickets, "hosts": hosts})
+    assert [each.tickets for each in options.hosts.values()] == [tickets, 3]
+
+
+@pytest.mark.parametrize("tickets", [-1, 5, True, "2", 1.5], ids=repr)
+def test_a_number_of_tickets_that_is_none(tmp_path, tickets):
+    """It is refused with the key and the bounds."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    with pytest.raises(TLSConfigurationError, match=r'"tickets"=.*0 .*4'):
+        ssl_options_to_context({**pair, "tickets": tickets})
+
+
+def test_without_tickets_nobody_resumes(tmp_path):
+    """A client of TLS 1.3 that was given none has nothing to come back with."""
+    pair = pki.write_pair(tmp_path, pki.make_leaf(ROOT))
+    found = []
+    for tickets in (0, 2):
+        ends = shake_hands(
+            ssl_options_to_context({**pair, "tickets": tickets}), only(ssl.TLSVersion.TLSv1_3)
+        )
+        found.append(ends.client.session is not None and ends.client.session.has_ticket)
+    assert found == [False, True]
 
 
 def test_modern_is_tls_13_only(tmp_path):
