@@ -46,9 +46,6 @@ __all__ = ["ABNORMAL", "INTERNAL_ERROR", "WebSocketConnection"]
 ABNORMAL: Final = 1006
 """What is reported where no Close frame came. Source: RFC 6455 section 7.1.5."""
 
-JOIN_BELOW: Final = 16 * 1024
-"""A message up to this many bytes is one write with its head; a longer one is not copied."""
-
 _TEXT: Final = 0x80 | int(Opcode.TEXT)  # of one frame
 _BINARY: Final = 0x80 | int(Opcode.BINARY)
 _CONTROL: Final = int(Opcode.CLOSE)  # and beyond. Source: RFC 6455 section 5.5.
@@ -201,12 +198,8 @@ class WebSocketConnection(Detached):
         else:
             # What the sans-IO layer would make of it, which has nothing else to say now: `_write`
             # has followed whatever it was told.
-            head = _frame_head(_TEXT if is_text else _BINARY, len(data))
-            if len(data) <= JOIN_BELOW:
-                transport.write(head + data)
-            else:  # not writelines: asyncio's own, up to 3.13, never says when its buffer is full
-                transport.write(head)
-                transport.write(data)
+            # One write: two cost more, even of 64 KiB.
+            transport.write(_frame_head(_TEXT if is_text else _BINARY, len(data)) + data)
         if self._writing_paused:
             waiter = self._loop.create_future()
             self._writers.append(waiter)
