@@ -86,7 +86,7 @@ def check(process: Running, workload: Workload) -> None:
     Raises:
         CheckFailed: Naming what came instead.
     """
-    if workload.app != "app":
+    if workload.app not in ("app", "reader"):
         return
     try:
         if workload.http2:

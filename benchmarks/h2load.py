@@ -65,7 +65,7 @@ def _commands(
         body = directory / "body"
         body.write_bytes(b"x" * workload.body_bytes)
         command += ["-d", str(body), "-H", f":method: {dict(fields)[b':method'].decode()}"]
-    command += ["-D", str(seconds)]
+    command += ["-n", str(workload.total)] if workload.total else ["-D", str(seconds)]
     if not workload.varied:
         target = dict(fields)[b":path"].decode()
         return [[*command, "-c", str(workload.connections), base + target]]

@@ -81,6 +81,13 @@ async def _send_many(length: int, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+async def reader(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer a request when its body has come."""
+    while (await receive()).get("more_body", False):
+        pass
+    await app(scope, receive, send)
+
+
 async def beside(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answer one target with as many bytes as asked for, in pieces, and all others with few."""
     if scope["path"] == common.LARGE_TARGET:

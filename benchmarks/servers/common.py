@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--no-http2", action="store_true", help="edgeserver: HTTP/1 alone")
     options.add_argument("--closes", action="store_true", help="every request says it is the last")
     options.add_argument("--backlog", type=int, default=BACKLOG, help="edgeserver: of its socket")
-    options.add_argument("--app", choices=("app", "echo", "stream", "beside"), default="app")
+    apps = ("app", "reader", "echo", "stream", "beside")
+    options.add_argument("--app", choices=apps, default="app")
     return options
 
 

@@ -19,6 +19,7 @@ import asgi_app
 app = asgi_app.app
 echo = asgi_app.echo
 stream = asgi_app.stream
+reader = asgi_app.reader
 beside = asgi_app.beside
 trusted = [common.HOST, *common.PROXIES]
 proxied_app = wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted)

@@ -10,7 +10,7 @@ and the keys of a handshake "are not used".
 from __future__ import annotations
 
 import base64
-import os
+import secrets
 from typing import Final
 
 from edgeserver.errors import HTTPInputError
@@ -53,5 +53,5 @@ def as_handshake(head: RequestHead, *, served: bool) -> list[Field]:
         *[line for line in lines if line[0] != KEY],
         (b"connection", b"Upgrade"),
         (b"upgrade", b"websocket"),
-        (KEY, base64.b64encode(os.urandom(16))),
+        (KEY, base64.b64encode(secrets.token_bytes(16))),
     ]

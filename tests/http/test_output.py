@@ -127,6 +127,26 @@ async def test_a_long_turn_of_quick_answers_is_cut(monkeypatch: pytest.MonkeyPat
     assert [talk.transport.writes for talk, _ in talks] == [1] * 25
 
 
+async def test_answers_of_one_connection_are_quick_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many answers of one output are not taken for one that is slow: the next still wait."""
+    now = 1.0
+    monkeypatch.setattr(batching, "perf_counter", lambda: now)
+    talks = requests_of_one_server(4)
+    batch = talks[0][0].service.batch
+    talks[0][1].answer(b"1")
+    batch.answers += 100  # of an HTTP/2 connection, whose sender says so
+    now += FLUSH_WITHIN_S * 2
+    talks[1][1].answer(b"2")
+    assert [talk.transport.writes for talk, _ in talks] == [1, 1, 0, 0]
+    talks[2][1].answer(b"3")
+    talks[3][1].answer(b"4")
+    assert [talk.transport.writes for talk, _ in talks] == [1, 1, 0, 0]
+    await talks[0][0].turn(1)
+    assert [talk.transport.writes for talk, _ in talks] == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize("end", ["eof", "close", "drain", "abort"])
 async def test_what_is_held_is_not_lost_at_the_end(end: str) -> None:
     """An answer of this turn reaches the transport before the connection ends in the same turn."""

@@ -49,6 +49,34 @@ async def test_a_long_body_in_frames() -> None:
     assert talk.service.connections.in_flight == 0
 
 
+@pytest.mark.parametrize("window", [65535, 10])
+@pytest.mark.parametrize("paused", [False, True], ids=["at once", "paused"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])
+async def test_an_answer_in_hand(whole: bool, paused: bool, window: int) -> None:
+    """Its DATA ends the stream: nothing empty follows, whatever has stood in its way."""
+    app = App()
+
+    def answer(request: Any) -> None:
+        if paused:
+            talk.connection.pause_writing()
+        fields = [(b"content-length", b"20")]
+        request.connection.write_headers(HEAD, fields, b"x" * 20, whole=whole)
+        request.connection.finish()
+
+    app.on_finish = answer
+    talk = Talk(app=app)
+    talk.receive(settings_frame(_4=window))
+    stream = talk.ask()
+    if paused:
+        talk.connection.resume_writing()
+    grant(talk, stream, 1000)
+    assert talk.answer(stream).body == b"x" * 20
+    frames = talk.frames(DATA)
+    assert [each.flags for each in frames] == [0] * (len(frames) - 1) + [1]
+    assert all(each.payload for each in frames)
+    assert talk.service.connections.in_flight == 0
+
+
 async def test_a_first_window_that_changes() -> None:
     """What streams may send changes by the difference, below nothing, too."""
     talk, (connection,) = begun(window=3000)

@@ -206,6 +206,16 @@ async def test_a_stream_that_was_skipped() -> None:
     assert talk.goaways == [(5, PROTOCOL)]
 
 
+async def test_a_stream_that_was_served_long_ago() -> None:
+    """However many came after it, it is closed, and was not skipped."""
+    talk = Talk()
+    first = talk.ask()
+    for _ in range(300):
+        talk.ask()
+    talk.receive(frame(HEADERS, 5, first, b"\x82"))
+    assert talk.goaways == [(601, CLOSED)]
+
+
 MALFORMED: dict[str, list[tuple[str, str]]] = {
     "no method": [(":scheme", "http"), (":path", "/"), (":authority", "a")],
     "no scheme": [(":method", "GET"), (":path", "/"), (":authority", "a")],
@@ -285,6 +295,19 @@ async def test_a_path_is_judged_in_blocks_that_are_known(known: bool) -> None:
         talk.receive(frame(HEADERS, 5, 2 * number_ + 1, block(path)))
     assert [request.head.path for request in talk.app.requests] == ["/good"] * known + ["/also"]
     assert [each.stream for each in talk.frames(RST_STREAM)] == [3 if known else 1]
+
+
+async def test_a_block_that_comes_again_means_what_the_table_says_now() -> None:
+    """The very same bytes are another request once the table has changed, and the same before."""
+    talk = Talk()
+    path = b"\x04\x02/p"
+    insert = b"\x82\x86" + path + b"\x41\x01%b"  # the authority enters the table
+    again = b"\x82\x86\xbe" + path  # the newest of the table
+    for number_, block in enumerate([insert % b"a", again, again, insert % b"b", again, again]):
+        talk.receive(frame(HEADERS, 5, 2 * number_ + 1, block))
+    hosts = [request.connection.fields[b"host"] for request in talk.app.requests]
+    assert hosts == [b"a", b"a", b"a", b"b", b"b", b"b"]
+    assert {request.head.path for request in talk.app.requests} == {"/p"}
 
 
 @pytest.mark.parametrize("header_bytes", [200, 64 * 1024])

@@ -388,3 +388,58 @@ async def test_a_smaller_window_holds_for_them_too() -> None:
     assert talk.answer(stream).body == b""
     talk.receive(settings(_4=65535))
     assert talk.answer(stream).body == b"x" * 10
+
+
+def handshakes(talk: Talk) -> bytes:
+    """Return the request for another WebSocket."""
+    return talk.request("/ws", method="CONNECT", ends=False, protocol="websocket")
+
+
+async def test_websockets_that_are_reset_at_once() -> None:
+    """They count as resets, and as streams for as long as an application has them."""
+    talk = Talk(app=WebApp(), max_resets=20, max_streams=5)
+    for _ in range(30):
+        request = handshakes(talk)
+        talk.receive(request, frame(RST_STREAM, 0, talk.next_id - 2, number(CANCEL)))
+    await talk.turn()
+    assert [code for _, code in talk.goaways] == [11]
+    assert len(talk.app.requests) <= 5
+    assert talk.ending
+
+
+async def test_the_good_manners_of_a_client_are_no_resets() -> None:
+    """One that resets its half once the server has ended the other does nothing wrong."""
+    talk = Talk(app=WebApp(), max_resets=3, max_streams=100)
+    for _ in range(10):
+        talk.receive(handshakes(talk))
+        stream = talk.next_id - 2
+        talk.app.takers[-1].transport.write_eof()
+        assert talk.answer(stream).ended
+        talk.receive(frame(RST_STREAM, 0, stream, number(CANCEL)))
+    assert not talk.goaways
+
+
+async def test_more_than_its_credit() -> None:
+    """A peer that sends on while nobody reads loses its stream, and what it has sent is let go."""
+    talk, taker, stream, transport = opened()
+    transport.pause_reading()
+    for _ in range(STREAM_CREDIT // 16384 + 1):
+        talk.data(stream, b"x" * 16384)
+    await talk.turn()
+    assert (talk.answer(stream).reset, taker.heard) == (3, ["reset"])
+    assert talk.service.budget.held == 0
+    assert talk.answer(talk.ask()).body == b"ok"
+
+
+async def test_a_peer_that_never_accepts_the_end() -> None:
+    """Closed while the windows are shut, a stream is cut after the write timeout."""
+    talk, taker, stream, transport = opened(write_timeout=10)
+    talk.receive(settings(_4=0))
+    transport.write(b"last words")
+    transport.close()
+    talk.data(stream, b"thrown away")
+    for _ in range(3):
+        await talk.later(6)
+        talk.connection.check_deadlines(asyncio.get_running_loop().time())
+    await talk.turn()
+    assert (talk.answer(stream).reset, taker.data, taker.heard) == (CANCEL, b"", ["reset"])

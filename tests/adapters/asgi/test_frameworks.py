@@ -1,4 +1,6 @@
-"""Real applications, over HTTP and HTTPS: Starlette, FastAPI, Django; real clients: httpx, curl.
+"""Real applications, over HTTP/1.1 and, with TLS, HTTP/2: Starlette, FastAPI, Django.
+
+The clients are real ones too: httpx, curl.
 
 FastAPI is imported where it is tested, which takes a while; Django has a process of its own.
 """
@@ -26,9 +28,10 @@ class TestStarlette:
         app = starlette_site.make_application()
         async with serving(app, lifespan="on", server=server) as served:
             base = f"{'https' if server else 'http'}://127.0.0.1:{served.port}"
-            async with httpx.AsyncClient(base_url=base, verify=verify) as client:
+            async with httpx.AsyncClient(base_url=base, verify=verify, http2=True) as client:
                 page = await client.get("/?x=1")
                 assert page.json() == {"url": f"{base}/?x=1", "client": "127.0.0.1"}
+                assert page.http_version == ("HTTP/2" if server else "HTTP/1.1")
                 assert page.headers["x-tag"] == "1"
                 assert (await client.post("/upload", content=b"x" * 500_000)).text == "500000"
                 assert (await client.get("/stream")).text.startswith("000" * 100 + "001")
@@ -106,9 +109,13 @@ async def test_fastapi(caplog, tls):
     async with serving(app, lifespan="on", server=server) as served:
         secure = "s" if server else ""
         address = f"127.0.0.1:{served.port}"
-        async with httpx.AsyncClient(base_url=f"http{secure}://{address}", verify=verify) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http{secure}://{address}", verify=verify, http2=True
+        ) as client:
             good = await client.get("/items/5")
             bad = await client.get("/items/x")
+        if server:
+            verify.set_alpn_protocols(["http/1.1"])  # httpx has asked for HTTP/2
         extra = {"ssl": verify} if server else {}
         async with connect(f"ws{secure}://{address}/double/21", **extra) as client:
             answer = json.loads(await asyncio.wait_for(client.recv(), STEP_S))
@@ -165,7 +172,7 @@ def test_django(tmp_path, tls):
     (tmp_path / "django_site.py").write_text(DJANGO)
     options = [f"--{name}={path}" for name, path in server.get("ssl_options", {}).items()]
     with running_serve(tmp_path, "django_site:app", *options) as process:
-        with httpx.Client(base_url=url_of(process), verify=verify) as client:
+        with httpx.Client(base_url=url_of(process), verify=verify, http2=True) as client:
             assert client.get("/secure").text == str(bool(server))
             assert client.post("/sync", content=b"abc").text == "127.0.0.1 3"
             assert client.get("/async?q=%C3%BC").text == "\u00fc"

@@ -1,4 +1,4 @@
-"""Real applications, over HTTP and HTTPS: wsgiref's validator, Flask and Django."""
+"""Real applications, over HTTP/1.1 and, with TLS, HTTP/2: wsgiref's validator, Flask and Django."""
 
 import asyncio
 import hashlib
@@ -212,7 +212,7 @@ async def site(request: pytest.FixtureRequest, scheme: str, tmp_path: Path) -> A
         verify = client_context(ca)
     async with (
         serving(app, **options) as port,
-        httpx.AsyncClient(verify=verify, trust_env=False) as client,
+        httpx.AsyncClient(verify=verify, http2=True, trust_env=False) as client,
     ):
         yield Site(client, f"{scheme}://localhost:{port}/")
 
