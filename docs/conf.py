@@ -51,9 +51,19 @@ man_pages = [
 ]
 
 
+_COLON = "\ue000"
+
+
+def hide_colons(app, what, name, obj, options, lines):
+    """Keep the first line of a property whole: else what is before a colon is taken for a type."""
+    if what in ("property", "attribute", "data") and lines:
+        lines[0] = lines[0].replace(": ", f"{_COLON} ")
+
+
 def separate_code_spans(app, what, name, obj, options, lines):
     """Let a word end right after a code span, as in Markdown: `Future`s."""
-    lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
+    shown = [line.replace(_COLON, ":") for line in lines]
+    lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in shown]
 
 
 def show_constructor(app, what, name, obj, options, signature, return_annotation):
@@ -68,4 +78,5 @@ def show_constructor(app, what, name, obj, options, signature, return_annotation
 def setup(app):
     """Connect what prepares docstrings and signatures."""
     app.connect("autodoc-process-signature", show_constructor)
-    app.connect("autodoc-process-docstring", separate_code_spans)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)  # before napoleon's
+    app.connect("autodoc-process-docstring", separate_code_spans, priority=600)

@@ -24,7 +24,7 @@ _FOR_LISTS = ("x-forwarded-for", "forwarded")
 class Chain:
     """A request that goes through proxies to the server; each step returns a new one.
 
-    A forged request through one proxy that appends, as nginx's `$proxy_add_x_forwarded_for`:
+    A forged request through one proxy that appends, as nginx's `$proxy_add_x_forwarded_for`::
 
         Chain("203.0.113.9", headers=["X-Forwarded-For: 6.6.6.6"]).through("10.0.0.5")
 
