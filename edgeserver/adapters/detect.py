@@ -164,6 +164,7 @@ class _Closable(HTTPServerConnectionDelegate):
 
     def __init__(self, delegate: Any) -> None:
         self.start_request = delegate.start_request  # type: ignore[method-assign]  # no frame in between
+        self.serves_websockets = bool(getattr(delegate, "serves_websockets", False))
 
 
 def _is_tornados(app: object) -> bool:

@@ -147,9 +147,20 @@ def test_a_delegate_is_called_itself() -> None:
 def test_a_delegate_need_not_hear_of_the_end() -> None:
     """`start_request` is the object's own; an `on_close` that does nothing is added."""
     given = OnlyStarts()
-    delegate = delegate_for(given)
+    delegate: Any = delegate_for(given)
     assert delegate.start_request == given.start_request
     assert delegate.on_close(object()) is None
+    assert not delegate.serves_websockets
+
+
+def test_a_delegate_may_say_that_it_serves_websockets() -> None:
+    """So does what stands before it."""
+
+    class Detaching(OnlyStarts):
+        serves_websockets = True
+
+    delegate: Any = delegate_for(Detaching())
+    assert delegate.serves_websockets
 
 
 @pytest.mark.parametrize("given", [None, 7, object()], ids=["None", "number", "object"])
