@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmarks.hostile import run_hostile
 from benchmarks.idle import raise_file_limit, run_idle
 from benchmarks.instructions import own_versions, run_instructions
 from benchmarks.linear import run_linear
-from benchmarks.model import HERE, BenchmarkError, Server
+from benchmarks.model import HERE, BenchmarkError, Server, Suite
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.streaming import run_streaming
 from benchmarks.tables import (
@@ -48,6 +49,10 @@ DISTRIBUTIONS = (
 )
 
 
+# What serves by this package, and not by its wheel.
+OWN_SCRIPTS = ("serve_edgeserver.py", "serve_edgeserver_asgi.py")
+
+
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
@@ -63,6 +68,7 @@ def read_flags() -> argparse.Namespace:
     parts = f"parts: {','.join(PARTS)}; {groups}"
     add("--only", type=_parts, default=list(PARTS), help=parts)
     add("--servers", type=_names, help="only these servers (a suite's references always join)")
+    add("--before", type=Path, help="another checkout: its edgeserver beside this one, and nobody")
     add("--rounds", type=int, default=7, help="interleaved rounds (7)")
     add("--repeats", type=int, default=1, help="runs of each load in a round, in turns (1)")
     add("--seconds", type=int, default=2, help="length of one run of the load (2)")
@@ -72,6 +78,8 @@ def read_flags() -> argparse.Namespace:
     add("--output", type=Path, help="directory for the report (benchmarks/results)")
     add("--quick", action="store_true", help="a smoke run: one round of 1 s, figures mean nothing")
     chosen = flags.parse_args()
+    if chosen.before is not None and not (chosen.before / "edgeserver").is_dir():
+        flags.error(f"--before: {chosen.before} does not hold edgeserver/")
     for name in chosen.only:
         if name not in PARTS:
             flags.error(f"--only: no part {name!r}; there are {', '.join((*PARTS, *GROUPS))}")
@@ -111,13 +119,28 @@ class Selection:
         )
 
 
+def beside(tree: Path) -> tuple[Suite, ...]:
+    """Return the suites with edgeserver alone, from this checkout and from `tree`."""
+    suites = []
+    for suite in SUITES:
+        own = tuple(s for s in suite.servers if s.script in OWN_SCRIPTS and not s.compiled)
+        before = tuple(
+            replace(s, name=f"{s.name}-before", about=f"{s.about}, of {tree}", home=str(tree))
+            for s in own
+        )
+        if own:
+            names = tuple(s.name for s in before)
+            suites.append(replace(suite, servers=own + before, references=names, targets=()))
+    return tuple(suites)
+
+
 def run(flags: argparse.Namespace) -> dict[str, Any]:
     if flags.only != ["instructions"]:
         environment.need_programs()
     raise_file_limit()
     python = environment.make_environment(flags.python, say)
     compiled = {server.name for suite in SUITES for server in suite.servers if server.compiled}
-    if flags.servers is None or compiled.intersection(flags.servers):
+    if flags.before is None and (flags.servers is None or compiled.intersection(flags.servers)):
         environment.make_compiled(python, say)
     plan = Plan(
         python,
@@ -152,7 +175,7 @@ def measure_all(flags: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "suites": {},
         "idle": {},
     }
-    for suite in SUITES:
+    for suite in SUITES if flags.before is None else beside(flags.before.resolve()):
         if suite.name in flags.only:
             chosen = selection.of(suite.servers, suite.references)
             rounds = Rounds(suite, chosen, plan)
@@ -199,7 +222,8 @@ def main() -> int:
     except BenchmarkError as error:
         say(f"benchmarks: {error}")
         return 2 if isinstance(error, environment.NotReady) else 1
-    text = report.render_report(results, SUITES)
+    suites = SUITES if flags.before is None else beside(flags.before.resolve())
+    text = report.render_report(results, suites)
     flags.output.mkdir(parents=True, exist_ok=True)
     python = results["environment"]["python"].split()[-1]
     stem = flags.output / f"{'quick-' if flags.quick else ''}python-{python}"

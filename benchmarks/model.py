@@ -29,7 +29,8 @@ class Server:
     A script takes `PORT` and the options of `servers/common.py`, serves on 127.0.0.1, and answers
     every target with 13 bytes of text/plain (or `--answer-bytes` of them), `/client` with the
     address that it takes for the client's. `resolves` says whether it reads that from the head,
-    where it does so whatever the workload is; `compiled`, whether it runs what `make wheel` makes.
+    where it does so whatever the workload is; `compiled`, whether it runs what `make wheel` makes;
+    `home`, the directory whose edgeserver it runs, where that is another than this checkout's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Server:
     parses: bool = True
     resolves: bool | None = None
     compiled: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True)

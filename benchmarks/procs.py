@@ -111,6 +111,7 @@ class Running:
                 **os.environ,
                 "TMPDIR": self._home.name,
                 **({"PYTHONPATH": str(compiled_home(python))} if server.compiled else {}),
+                **({"PYTHONPATH": server.home} if server.home else {}),
                 **(environment or {}),
             },
             start_new_session=True,

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from edgeserver.adapters.callback import RequestCallback
 from edgeserver.adapters.detect import delegate_for
 from edgeserver.audit.log import AuditLog
+from edgeserver.audit.samples import ChainSamples
 from edgeserver.config.model import library_default
 from edgeserver.http.limits import HTTPLimits
 from edgeserver.http.request_ids import RequestIds
@@ -636,6 +637,21 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def count_into(self, counters: CounterRow) -> None:
         """Have refusals, and what is shed for want of room, counted in `counters` from now on."""
         self._service.counters = counters
+
+    def sample_chains(self, samples: ChainSamples | None = None) -> ChainSamples:
+        """Return what looks at some of the requests, and have it look at the next ones.
+
+        Args:
+            samples: What this has returned before; None for the first time.
+        """
+        if samples is None:
+            samples = ChainSamples(self._end_samples, self._service.own_audit_log)
+        self._service.audit_log = samples
+        return samples
+
+    def _end_samples(self) -> None:
+        """Called when enough requests were looked at."""
+        self._service.audit_log = self._service.own_audit_log
 
     @property
     def held_bytes(self) -> int:

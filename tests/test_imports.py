@@ -39,7 +39,7 @@ LAYERS = (
 ONLY = {
     "adapters": {"httputil", "iostream", "websocket", "support", "errors"},
     "http1": {"http", "httputil", "iostream", "transport", "support", "errors"},
-    "http": {"config", "httputil", "iostream", "support", "errors"},
+    "http": {"config", "httputil", "iostream", "transport", "support", "errors"},
     "httputil": {"support", "errors"},
     "proxyheaders": {"support", "errors"},
     "tls": {"support", "errors"},

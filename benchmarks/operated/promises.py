@@ -98,10 +98,22 @@ async def stuck(site: Site) -> str:
     return "; ".join(results)
 
 
+async def trickle(port: int) -> None:
+    """Be 2,000 clients that each send a byte of a head a second, until somebody kills us."""
+
+    async def one() -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        with contextlib.suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await asyncio.sleep(1)
+
+    await asyncio.gather(*(one() for _ in range(SLOW_CLIENTS)))
+
+
 async def slow(site: Site) -> str:
-    """2,000 clients send a byte of a head a second, beside one that asks over fresh connections."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """2,000 slow clients, beside one that asks over fresh connections."""
 
     async def neighbour(port: int) -> float:
         times = []
@@ -111,23 +123,16 @@ async def slow(site: Site) -> str:
             times.append((time.perf_counter() - begun_s) * 1000)
         return statistics.quantiles(times, n=100)[98]
 
-    async def trickle(port: int) -> None:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nX: ")
-        with contextlib.suppress(OSError):
-            while not writer.is_closing():
-                writer.write(b"x")
-                await asyncio.sleep(1)
-
     async with _running(site, "--no-access-log") as (_, port):
         await neighbour(port)
         alone_ms = await neighbour(port)
-        clients = [asyncio.create_task(trickle(port)) for _ in range(SLOW_CLIENTS)]
-        await asyncio.sleep(3)
+        # In a process of their own: the neighbour would wait for them in this one.
+        command = (sys.executable, "-m", "benchmarks.operated.promises", "--trickle", str(port))
+        clients = await asyncio.create_subprocess_exec(*command)
+        await asyncio.sleep(5)
         beside_ms = await neighbour(port)
-        for each in clients:
-            each.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        clients.kill()
+        await clients.wait()
     return f"p99 {alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside {SLOW_CLIENTS:,}"
 
 
@@ -253,7 +258,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PROMISES))
     parser.add_argument("--python", default=sys.executable, help="of the server")
+    parser.add_argument("--trickle", type=int, metavar="PORT", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if args.trickle:
+        asyncio.run(trickle(args.trickle))
+        return
     for name in args.only.split(","):
         with tempfile.TemporaryDirectory(prefix="promises-") as directory:
             site = Site(Path(directory), os.path.abspath(args.python))

@@ -138,7 +138,9 @@ SELECT row_number() OVER () AS number, * FROM (
   SELECT at_peer, tail, said, conn, is_peer, max_by(who, requests) AS who,
     max_by(claims, requests) AS claims, any_value(schemes) AS schemes, any_value(kind) AS kind,
     sum(requests)::BIGINT AS requests, sum(settled)::BIGINT AS settled, min(first) AS first,
-    max(last) AS last, {paths}, count(DISTINCT subject) AS addresses, max(requests) AS most
+    max(last) AS last, {paths}, max(requests) AS most,
+    -- without ports each head is an address of its own
+    CASE WHEN bool_or(port <> '') THEN approx_count_distinct(subject) ELSE count(*) END AS addresses
   FROM tagged WHERE plain GROUP BY at_peer, tail, said, conn, is_peer
   HAVING count(*) >= {_LEAST})"""
 

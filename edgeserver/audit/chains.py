@@ -16,7 +16,13 @@ from edgeserver.audit.aggregate import Head
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.addresses import UnusableClaim, parse_address, parse_peer
 from edgeserver.proxyheaders.explanation.codes import Code
-from edgeserver.proxyheaders.networks import PRESETS, NetworkTable, Rule, parse_network
+from edgeserver.proxyheaders.networks import (
+    PRESETS,
+    NetworkTable,
+    Rule,
+    expand_preset,
+    parse_network,
+)
 from edgeserver.proxyheaders.results import UNVERIFIED
 from edgeserver.support.escape import escape
 
@@ -216,7 +222,7 @@ class ChainAudit:
             (parse_network(text), Rule(entry))
             for entry in policy.proxies
             if entry != "unix:"
-            for text in PRESETS.get(entry, (entry,))
+            for text in expand_preset(entry)
         ]
         unix = Rule("unix:") if "unix:" in policy.proxies else None
         self._table = NetworkTable(self._networks, unix)

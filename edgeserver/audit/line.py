@@ -57,7 +57,6 @@ def render_audit_line(
             says in X-Request-ID, whoever sent it.
     """
     peer = provenance.hops[0] if provenance.hops else None
-    resolved = provenance.resolved
     line: dict[str, Any] = {
         "v": 2,
         "time": _time(now),
@@ -79,6 +78,13 @@ def render_audit_line(
     line["head"], cut = _head(pairs, policy)
     if cut:
         line["head_cut"] = cut
+    _add_decision(line, provenance)
+    return _encode(line)
+
+
+def _add_decision(line: dict[str, Any], provenance: Provenance) -> None:
+    """Write who the client is, and why."""
+    resolved = provenance.resolved
     line |= {
         "client": resolved.remote_ip,
         "scheme": resolved.protocol,
@@ -94,7 +100,6 @@ def render_audit_line(
         line["declared"] = resolved.declared.as_dict()
     if provenance.unseen:
         line["unseen"] = provenance.unseen
-    return _encode(line)
 
 
 def _shown(value: bytes | str, limit: int = DEFAULT_LIMIT) -> str:

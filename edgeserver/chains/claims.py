@@ -124,7 +124,9 @@ def _pool(
 ) -> list[tuple[str, ...]]:
     """Return what is tried in one field, each as its lines."""
     usable: list[tuple[str, ...]] = [(text,) for text in literals if _sendable(name, text)]
-    if name in (PATH, HOST, METHOD):
+    if name == METHOD:
+        return [*dict.fromkeys([*usable, ("POST",), ("BREW",)])]
+    if name in (PATH, HOST):
         return usable
     if name == "connection":
         return [(each,) for each in names if each != "connection"]

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple, cast
 from edgeserver.chains.model import (
     ALWAYS,
     CLIENT,
+    HOST,
+    METHOD,
+    PATH,
     AddField,
     AllOf,
     AnyOf,
@@ -21,6 +24,7 @@ from edgeserver.chains.model import (
     Connection,
     DropAll,
     DropField,
+    DropUnderscored,
     Field,
     ForgetNominated,
     Guard,
@@ -45,7 +49,7 @@ from edgeserver.chains.model import (
     Way,
     Where,
 )
-from edgeserver.chains.patterns import MAX_SUBJECT, compile_pattern
+from edgeserver.chains.patterns import MAX_SUBJECT, compile_pattern, is_of_every_address
 from edgeserver.proxyheaders.addresses import Address, UnusableClaim, parse_address, parse_peer
 
 __all__ = [
@@ -329,6 +333,14 @@ def _passes(test: Test, state: _State) -> bool:
         doubt = Doubt(f"what a sender can make of {_DESCRIBED[predicate.kind]}", test.where)
         flipped = state.oracle.choose((value, predicate, text), 2, doubt, sure=True)
         return held != bool(flipped)
+    if held and _asks_request_line(value):
+        # every request has these: one that fails the test need not be among those tried
+        doubt = Doubt(f"what a sender can make of {_DESCRIBED[predicate.kind]}", test.where)
+        return bool(state.oracle.choose((value, predicate, text), 2, doubt, sure=True)) is False
+    if inexact and _holds_address(value) and not is_of_every_address(predicate.text):
+        # no few addresses stand for all that a pattern may match
+        doubt = Doubt(f"which addresses pass {_DESCRIBED[predicate.kind]}", test.where)
+        return held != bool(state.oracle.choose((value, predicate, text), 2, doubt, sure=True))
     return held
 
 
@@ -380,6 +392,20 @@ def reads_fields(value: Value) -> bool:
     if isinstance(value, Join):
         return any(map(reads_fields, value.parts))
     return isinstance(value, Variable | Lookup)
+
+
+def _asks_request_line(value: Value) -> bool:
+    """Return whether the path, the host or the method is in a value."""
+    if isinstance(value, Join):
+        return any(map(_asks_request_line, value.parts))
+    return isinstance(value, Field) and value.name in (PATH, HOST, METHOD)
+
+
+def _holds_address(value: Value) -> bool:
+    """Return whether the address of who connects is in a value."""
+    if isinstance(value, Join):
+        return any(map(_holds_address, value.parts))
+    return isinstance(value, Connection) and value.name != "scheme"
 
 
 def _may_be_guessed(value: Value) -> bool:
@@ -469,6 +495,12 @@ def _drop_field(op: DropField, state: _State, step: Step) -> None:
             state.writers[name] = step
 
 
+def _drop_underscored(op: DropUnderscored, state: _State, step: Step) -> None:
+    for name in [name for name in state.head if "_" in name and name[0] not in ":?"]:
+        state.writers[name] = step
+        del state.head[name]
+
+
 def _drop_all(op: DropAll, state: _State, step: Step) -> None:
     for name in [*state.head]:
         if name[0] not in ":?":  # what stands for the request line stays
@@ -556,6 +588,7 @@ _DO: dict[type, Callable[[Any, _State, Step], bool | None]] = {
     AddField: _add_field,
     AppendToField: _append,
     DropField: _drop_field,
+    DropUnderscored: _drop_underscored,
     DropAll: _drop_all,
     ForgetNominated: _forget_nominated,
     SetVariable: _set_variable,

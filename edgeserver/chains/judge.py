@@ -28,7 +28,7 @@ from edgeserver.chains.names import url_path
 from edgeserver.chains.slicing import slice_way, tests_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.addresses import parse_peer
-from edgeserver.proxyheaders.networks import Network, parse_network
+from edgeserver.proxyheaders.networks import Network, expand_preset, parse_network
 from edgeserver.proxyheaders.proxyprotocol.model import Prelude
 
 __all__ = [
@@ -186,9 +186,9 @@ class Judge:
         self.policy = policy
         self._slices: dict[tuple[int, frozenset[str], bool], tuple[Way, frozenset[str]]] = {}
         self._path_asked: dict[int, bool] = {}  # of ways in `_slices`, which stay
-        listed = [*_networks_of(self.hops), *map(_peer_network, policy.proxies)]
-        narrow = [each for each in listed if each is not None and not _is_wide(each)]
-        self.wide = [each for each in listed if each is not None and _is_wide(each)]
+        listed = [*_networks_of(self.hops), *_peer_networks(policy.proxies)]
+        narrow = [each for each in listed if not _is_wide(each)]
+        self.wide = [each for each in listed if _is_wide(each)]
         stranger = _outside(_STRANGERS, narrow)
         self.forged = _outside(_FORGED, narrow)
         self.strangers = [stranger, *(first_address(each) for each in lan)]
@@ -571,9 +571,7 @@ def _unlike(ways: list[Way]) -> Iterator[Way]:
 def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
     """Yield every range that the hops compare addresses with, and their own addresses."""
     for hop in hops:
-        network = _peer_network(hop.address)
-        if network is not None:
-            yield network
+        yield from _peer_networks([hop.address])
         seen: set[int] = set()
         for way in hop.ways:
             if way.prelude is not None:
@@ -595,9 +593,11 @@ def _connection_tests(way: Way) -> Iterator[Test]:
             yield test
 
 
-def _peer_network(text: str) -> Network | None:
-    """Return an address or range of a peer, or None for a Unix socket."""
-    return None if text.startswith("unix:") else parse_network(text)
+def _peer_networks(entries: Iterable[str]) -> Iterator[Network]:
+    """Yield the ranges of a policy's entries; a Unix socket has none."""
+    for entry in entries:
+        if not entry.startswith("unix:"):
+            yield from map(parse_network, expand_preset(entry))
 
 
 def _is_wide(network: Network) -> bool:

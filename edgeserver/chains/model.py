@@ -36,6 +36,7 @@ __all__ = [
     "Connection",
     "DropAll",
     "DropField",
+    "DropUnderscored",
     "Field",
     "ForgetNominated",
     "Guard",
@@ -305,6 +306,11 @@ class DropField:
 
 
 @dataclass(frozen=True, slots=True)
+class DropUnderscored:
+    """Remove the fields with an underscore in their names."""
+
+
+@dataclass(frozen=True, slots=True)
 class DropAll:
     """Remove every field that came with the request."""
 
@@ -369,6 +375,7 @@ Op = (
     | AddField
     | AppendToField
     | DropField
+    | DropUnderscored
     | DropAll
     | ForgetNominated
     | SetVariable

@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import Any
 
-__all__ = ["MAX_SUBJECT", "compile_pattern", "sample_pattern"]
+__all__ = ["MAX_SUBJECT", "compile_pattern", "is_of_every_address", "sample_pattern"]
 
 MAX_SUBJECT = 256
 """How long a text may be that a pattern is tried on, in characters."""
@@ -119,3 +119,18 @@ def _sample_set(items: Any) -> str:
     if operation == "RANGE":
         return chr(argument[0])
     return {"CATEGORY_DIGIT": "1", "CATEGORY_SPACE": " "}.get(str(argument), "a")
+
+
+def is_of_every_address(text: str) -> bool:
+    """Return whether a pattern is passed by all addresses of a family, or by none of it.
+
+    Such as `^[0-9.]+$`, which tells IPv4 from IPv6. Of others that is not decided.
+    """
+    found = _LETTERS_ALONE.fullmatch(text)
+    if found is None:
+        return False
+    letters = {each for each in "0123456789abcdef:." if re.match(f"[{found[1]}]", each)}
+    return letters >= set("0123456789.") and (":" not in letters or letters >= set("abcdef"))
+
+
+_LETTERS_ALONE = re.compile(r"\^\[((?:0-9|a-f|A-F|[:.])+)\][+*]\$")

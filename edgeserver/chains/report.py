@@ -6,7 +6,7 @@ know how a report is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -15,9 +15,18 @@ from edgeserver.chains.codes import CODES
 from edgeserver.chains.evaluate import Doubt, Oracle, Request, Scope, run_way
 from edgeserver.chains.fixes import fix_line, keep_out_line
 from edgeserver.chains.judge import Case, Entry, Judge, Trial, Verdict, worst_client, worst_scheme
-from edgeserver.chains.model import ProxyHop, RealIp, Step, Way, Where
+from edgeserver.chains.model import (
+    Connection,
+    ProxyHop,
+    RealIp,
+    Refuse,
+    Step,
+    Test,
+    Way,
+    Where,
+)
 from edgeserver.chains.names import display_name, url_path
-from edgeserver.chains.slicing import unknowns_of
+from edgeserver.chains.slicing import tests_of, unknowns_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, render_network
 
@@ -176,7 +185,7 @@ def make_report(
         entries=entries,
         findings=kept[:MAX_FINDINGS],
         uses={hop.name: [*maker.uses(hop)] for hop in hops},
-        assumptions=[*_assumptions(hops)],
+        assumptions=[*_assumptions(judge)],
         strangers=tuple(judge.strangers),
         more_findings=max(0, len(kept) - MAX_FINDINGS),
     )
@@ -531,10 +540,18 @@ def _placed(doubts: list[Doubt], ways: Sequence[Way]) -> list[Doubt]:
     ]
 
 
-def _assumptions(hops: Iterable[ProxyHop]) -> Iterator[tuple[str, Where]]:
+def _deciding(judge: Judge, way: Way) -> Iterator[Test]:
+    """Yield the tests of who connects that decide what a field which the app reads is set to."""
+    names = {judge.policy.source, judge.policy.proto or judge.policy.source}
+    for name in sorted(names):
+        kept = [step for step in judge.slice_of(way, name).steps if not isinstance(step.op, Refuse)]
+        yield from (test for test in tests_of(kept) if isinstance(test.value, Connection))
+
+
+def _assumptions(judge: Judge) -> Iterator[tuple[str, Where]]:
     """Yield what is taken for granted: that none but proxies connect from the ranges believed."""
     seen: set[str] = set()
-    for hop in hops:
+    for hop in judge.hops:
         for way in hop.ways:
             places: list[tuple[Network, Where]] = []
             if way.prelude is not None:
@@ -542,11 +559,13 @@ def _assumptions(hops: Iterable[ProxyHop]) -> Iterator[tuple[str, Where]]:
             for step in way.steps:
                 if isinstance(step.op, RealIp):
                     places += [(each, step.where) for each in step.op.ranges.networks]
+            for test in _deciding(judge, way):
+                places += [(each, test.where) for each in test.predicate.ranges.networks]
             for network, where in places:
                 text = render_network(network)
                 if network.prefix and text not in seen and len(seen) < 20:
                     seen.add(text)
                     yield f"none but proxies connect from {text}", where
-    sends = [way for hop in list(hops)[-1:] for way in hop.ways if way.sends_prelude]
+    sends = [way for hop in judge.hops[-1:] for way in hop.ways if way.sends_prelude]
     if sends:
         yield "the app's listener reads the PROXY prelude", sends[0].where

@@ -18,6 +18,7 @@ from edgeserver.chains.model import (
     Connection,
     DropAll,
     DropField,
+    DropUnderscored,
     Field,
     ForgetNominated,
     Guard,
@@ -147,6 +148,8 @@ def _matters(step: Step, needed: set[str]) -> bool:
             if op.prefix
             else (op.name in needed)
         )
+    if isinstance(op, DropUnderscored):
+        return any("_" in name and name[0] not in "$@:?" for name in needed)
     if isinstance(op, SetVariable):
         return f"${op.name}" in needed
     if isinstance(op, SetClient):

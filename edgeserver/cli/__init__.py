@@ -6,6 +6,7 @@ Decides only the list below. A subcommand's module is imported when it is used, 
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import importlib.util
@@ -47,6 +48,14 @@ _SUBCOMMANDS = {
     "tls": _Subcommand("edgeserver.cli.tls", "tls", "Check certificates, keys and TLS endpoints."),
     "certs": _Subcommand("edgeserver.cli.certs", "certs", "Make certificates for development."),
 }
+
+_WITHIN = {
+    "run": "serve",
+    "start": "serve",
+    **{name: f"audit {name}" for name in ("explain", "probe", "echo", "logs", "ranges")},
+    **{name: f"ctl {name}" for name in ("reload", "status", "stop")},
+}
+"""What people type for a command whose name is another, or stands in a group."""
 
 
 @contextmanager
@@ -99,6 +108,10 @@ class LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             if ":" in cmd_name:  # an application, as other servers take it
                 ctx.fail(f"{cmd_name} is not a command; write edgeserver serve {cmd_name}")
+            near = difflib.get_close_matches(cmd_name, _SUBCOMMANDS, n=1, cutoff=0.7)
+            meant = _WITHIN.get(cmd_name) or (near[0] if near else None)
+            if meant is not None and not ctx.resilient_parsing:
+                ctx.fail(f"no such command {cmd_name!r}; did you mean edgeserver {meant}?")
             return None
         where = _SUBCOMMANDS[cmd_name]
         command = getattr(importlib.import_module(where.module), where.attribute)

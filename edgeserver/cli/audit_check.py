@@ -68,6 +68,10 @@ __all__ = ["audit_check"]
 _TOOL = "edgeserver audit check"
 _LABELS = {"error": "error", "warning": "warn", "info": "info"}
 _DAY_S = 86400
+_FLAGS = re.compile(
+    "--(config|listener|trust-file|trust|reachable|lan|server|source|proto-header|max-hops"
+    r"|product-version|log-name|log-format)\b"
+)
 
 
 class Found(NamedTuple):
@@ -281,8 +285,7 @@ class _Told:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ConfigurationError):
-            text = re.sub(r"--(config|listener|trust-file|trust|reachable|lan|server|source|proto-header|max-hops|"
-                          r"product-version|log-name|log-format)\b", r"\1", str(error))  # fmt: skip
+            text = _FLAGS.sub(r"\1", str(error))
             raise ConfigurationError(f"{self._where}: {text}") from error
 
 

@@ -41,7 +41,7 @@ from edgeserver.cli.terminal import is_terminal
 from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_config
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
-from edgeserver.proxyheaders.networks import Network, parse_network
+from edgeserver.proxyheaders.networks import Network, expand_preset, parse_network
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
@@ -162,7 +162,7 @@ def check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"reading configurations needs {' and '.join(missing)}, which is not installed; "
+            f"reading configurations needs {' and '.join(missing)}, not installed here; "
             "run: pip install 'edgeserver[audit]'"
         )
 
@@ -314,7 +314,7 @@ def _first_of(entry: str) -> str:
     if entry == "unix:":
         return entry
     try:
-        return first_address(parse_network(entry))
+        return first_address(parse_network(expand_preset(entry)[0]))
     except TrustConfigurationError:
         return ""
 

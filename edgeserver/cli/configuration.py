@@ -14,6 +14,7 @@ import click
 
 from edgeserver.cli.failures import reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.options import complete_files
 from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, apply_effective, contradictions
 from edgeserver.config.effective import Effective, render
 from edgeserver.config.origins import MOST_PROBLEMS, Problem, WrongConfiguration
@@ -27,7 +28,7 @@ __all__ = ["check", "config", "differences"]
 
 
 @click.command()
-@click.argument("file", required=False)
+@click.argument("file", required=False, shell_complete=complete_files)
 @click.option("--import", "imports", is_flag=True, help="Import the application, too.")
 def check(file: str | None, imports: bool) -> None:
     """Say everything that is wrong with a configuration, and with what it names.
@@ -46,7 +47,7 @@ def check(file: str | None, imports: bool) -> None:
         click.echo(_render(problem))
     if len(problems) > MOST_PROBLEMS:
         click.echo(f"and {len(problems) - MOST_PROBLEMS} more like these")
-    what = "the environment" if sources.path is None else escape(sources.path)
+    what = "the environment, as no FILE was named" if sources.path is None else escape(sources.path)
     errors = sum(each.is_error for each in problems)
     if errors:
         click.echo(f"{what}: {_count(errors, 'error')}", err=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ["explain_flag"]
 
 _SAME = {
-    "--trust 10.0.0.5 names your proxies": "--forwarded-allow-ips --proxy-headers"
+    "--trust 10.0.0.5, which names your proxies": "--forwarded-allow-ips --proxy-headers"
     " --no-proxy-headers --proxy-allow-ips --forwarded-allow",
     "--trust 10.0.0.5 --bind :8000,proxy=any": "--proxy-protocol",
     "--bind unix:PATH": "--uds --unix-socket",
@@ -32,16 +32,27 @@ _SAME = {
     "--max-requests N": "--limit-max-requests --max-requests-jitter --limit-max-requests-jitter",
     "--max-lifetime 1d": "--workers-lifetime",
     "--max-memory 512M": "--workers-max-rss",
-    "--max-connections N": "--limit-concurrency --worker-connections --backpressure",
+    "--max-in-flight N for requests, --max-connections N for connections": "--limit-concurrency",
+    "--max-connections N": "--worker-connections --backpressure",
     "--max-header-size BYTES": "--h11-max-incomplete-event-size --http1-buffer-size"
     " --limit-request-line --limit-request-field-size --h11-max-incomplete-size",
     "--max-header-fields N": "--limit-request-fields",
     "--no-access-log": "--disable-redirect-access-to-syslog --no-access-log-file",
-    "--access-log, on standard output, and --access-log-format json": "--access-logfile"
-    " --access-logformat --log-access-format --access-log-fmt --access-file",
+    "--access-log -|FILE|off": "--access-logfile --access-file",
+    "--access-log-format text|json|combined": "--access-logformat --log-access-format"
+    " --access-log-fmt",
+    "standard error, which systemd or a container keeps": "--error-logfile --log-file"
+    " --capture-output",
+    "--admin ADDRESS, with /metrics for Prometheus": "--statsd-host --statsd-prefix",
     "--root-path PATH": "--url-path-prefix --root",
     "--threads N": "--blocking-threads --worker-threads",
-    "--interface auto|callback|asgi|wsgi|tornado": "--worker-class -k --worker-type",
+    "seen from the application, or said with --interface": "--worker-class -k --worker-type",
+    "not needed: HTTP is our own, WebSockets are there": "--http --ws",
+    "HTTP/2: HTTP/3 is not spoken": "--quic-bind",
+    "the application's: no Server is sent, and Date always is": "--header --server-header"
+    " --no-server-header --date-header --no-date-header",
+    "seen from the terminal and NO_COLOR": "--use-colors --no-use-colors",
+    "known to systemd or the container that started it": "--pid -p --pidfile",
     "--loop auto|uvloop|asyncio": "--event-loop --runtime-mode",
     "--ws-max-size BYTES": "--websocket-max-message-size",
     "--ws-ping-interval SECONDS": "--websocket-ping-interval",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgeserver.config.model import Kind, Setting, settings_of
 from edgeserver.config.values import parse_duration, parse_value
@@ -16,6 +17,8 @@ from edgeserver.config.values import parse_duration, parse_value
 __all__ = [
     "SECONDS",
     "Seconds",
+    "complete_directories",
+    "complete_files",
     "make_option",
     "options_of",
     "spell_flag",
@@ -80,6 +83,28 @@ _TYPES: dict[Kind, Callable[[Setting], Any]] = {
 """What parses the value of each kind that is not a plain text."""
 
 
+def complete_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Have the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_directories(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Have the shell complete the name of a directory."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+_COMPLETED = {
+    "directory": complete_directories,
+    "file": complete_files,
+    "output": complete_files,
+}
+"""How a shell completes the value of each kind that is a path."""
+
+
 class _Flag(click.Option):
     """A flag that complaints call by its long name alone."""
 
@@ -107,6 +132,7 @@ def make_option(setting: Setting) -> click.Option:
         metavar=setting.placeholder or None,
         type=make_type(setting) if make_type else None,
         multiple=setting.many,
+        shell_complete=_COMPLETED.get(setting.kind),
         help=help_text,
     )
 

@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 import click
 
+from edgeserver.cli.foreign import explain_flag
 from edgeserver.cli.run_options import RunOptions
 from edgeserver.cli.serve import execute, open_plan, serve
 from edgeserver.config.model import SETTINGS, Setting
@@ -28,7 +29,13 @@ __all__ = ["run"]
 _FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9-]*[a-z0-9])\b")
 
 
-def run(app: Any, **settings: Unpack[RunOptions]) -> None:
+def run(
+    app: Any,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    **settings: Unpack[RunOptions],
+) -> None:
     """Serve an application until a signal ends it, as `edgeserver serve` does.
 
     The program forks: call it in the main thread, before anything has started a thread or a loop,
@@ -37,6 +44,8 @@ def run(app: Any, **settings: Unpack[RunOptions]) -> None:
     Args:
         app: The application, of any kind; or its name, `"MODULE:ATTR"`, which each worker imports
             for itself, so that SIGUSR2 takes new code.
+        host: The address to listen on, as other servers take it; `bind` says it in one.
+        port: Its port; 8000 where only `host` is given.
         **settings: Every setting of the command by its flag's name, with underscores:
             `bind="0.0.0.0:8000"`, `workers=4`, `max_body_size="10M"`, `access_log="off"`,
             `trust=["10.0.0.5"]`. What is repeatable takes a list; None is as if it were not given.
@@ -51,6 +60,9 @@ def run(app: Any, **settings: Unpack[RunOptions]) -> None:
     """
     target = app if isinstance(app, str) else _name(app)
     arguments = [word for name, value in settings.items() for word in _words(name, value)]
+    for flag, said in (("--host", host), ("--port", port)):
+        if said is not None:
+            arguments.append(f"{flag}={said}")
     with _spelled_as_arguments():
         values = _parse([*arguments, "--", target if isinstance(app, str) else "program:app"])
         plan = open_plan(target, values, app=None if isinstance(app, str) else app)
@@ -74,8 +86,12 @@ def _words(name: str, value: object) -> Iterator[str]:
     """
     setting = SETTINGS.get(name.replace("_", "-"))
     if setting is None or setting.key != name or not setting.has_flag:
+        meant = explain_flag(f"--{name.replace('_', '-')}")
         near = difflib.get_close_matches(name, [each.key for each in SETTINGS.values()], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ", see edgeserver serve --help"
+        if meant:
+            hint = f"; edgeserver serve has {meant}"
+        else:
+            hint = f"; did you mean {near[0]}?" if near else ", see edgeserver serve --help"
         raise TypeError(f"run() has no setting {name!r}{hint}")
     if value is None:
         return
@@ -129,6 +145,8 @@ def _spelled_as_arguments() -> Iterator[None]:
 def _spell(match: re.Match[str]) -> str:
     """Return the argument that a flag is."""
     setting = SETTINGS.get(match[2])
+    if match[2] in ("host", "port"):
+        return match[2]
     if setting is None:
         return match[0]
     if setting.kind in ("switch", "toggle"):

@@ -17,6 +17,7 @@ import click
 
 from edgeserver.cli.failures import CommandFailure, reported
 from edgeserver.cli.flags import GROUPS, GroupedCommand, add_flags
+from edgeserver.cli.nextsteps import find_applications
 from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, flags_said
 from edgeserver.cli.terminal import is_coloured
 from edgeserver.runtime.plan import ServePlan
@@ -40,8 +41,13 @@ Examples:
 """
 
 
+def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the applications of the directory; nothing of it is imported."""
+    return [each for each in find_applications(".") if each.startswith(incomplete)]
+
+
 @click.command(cls=GroupedCommand, epilog=_EXAMPLES)
-@click.argument("target", metavar="MODULE:ATTR", required=False)
+@click.argument("target", metavar="MODULE:ATTR", required=False, shell_complete=_complete_target)
 def serve(target: str | None, **values: Any) -> None:
     """Run the application that MODULE:ATTR, or the configuration, names.
 

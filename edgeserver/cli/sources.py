@@ -15,7 +15,7 @@ import click
 
 from edgeserver.cli.flags import APPLY_ORDER, apply_flags
 from edgeserver.cli.flags.listening import OwnListener
-from edgeserver.cli.options import spell_flag
+from edgeserver.cli.options import complete_files, spell_flag
 from edgeserver.config.effective import Effective, merge, values_of
 from edgeserver.config.environment import config_file, parse_env_file
 from edgeserver.config.file import MAX_FILE_BYTES, check_rights, load_config_file, parse_file
@@ -32,11 +32,13 @@ CONFIG_OPTIONS = (
     click.Option(
         ["--config"],
         metavar="FILE",
+        shell_complete=complete_files,
         help="A TOML file of these settings; a flag counts before it. [default: EDGESERVER_CONFIG]",
     ),
     click.Option(
         ["--env-file"],
         metavar="FILE",
+        shell_complete=complete_files,
         help="For development: lines NAME=VALUE for what the environment does not say.",
     ),
     click.Option(["--host"], metavar="HOST", hidden=True),

@@ -308,7 +308,11 @@ class _Reader:
         else:
             what = "table" if isinstance(value, dict | list) else "key"
             near = difflib.get_close_matches(name[:_SHOWN].lower(), [*TABLES, LISTENER], n=1)
-            hint = f"did you mean [{near[0]}]?" if near else f"there are {', '.join(TABLES)}"
+            hint = (
+                f"did you mean [{near[0]}]?"
+                if near
+                else f"there are {', '.join((*TABLES, LISTENER))}"
+            )
             text = f'unknown {what} "{shown}"; {hint}'
         self._complain((name,), text)
 
@@ -317,6 +321,10 @@ def _explain_unknown(name: str, table: str) -> str:
     """Return what is said of a key that is none, with the nearest that is one."""
     shown = f'unknown key "{escape(name, _SHOWN)}"'
     plain = name[:_SHOWN].replace("_", "-").lower()
+    if plain in ("host", "port"):
+        return f'{shown}; write bind = "HOST:PORT"' + (
+            "" if table == LISTENER else " in [listening]"
+        )
     known = SETTINGS.get(plain)
     if known is None and plain.startswith("no-") and plain[3:] in SETTINGS:
         return f"{shown}; write {plain[3:]} = false"

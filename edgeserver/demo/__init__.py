@@ -54,7 +54,7 @@ def _respond(request: Any) -> tuple[int, bytes, str]:
     name = request.path.removeprefix("/how-to/")
     document = read_document(name) if name in DOCUMENTS else None
     if request.path != "/" and document is None:
-        return _refuse(404, "there is only / here", as_json=as_json)
+        return _refuse(404, "there is / here, and what it links to", as_json=as_json)
     if request.method not in ("GET", "HEAD"):
         return _refuse(405, "only GET and HEAD are answered", as_json=as_json)
     if document is not None:

@@ -27,6 +27,22 @@ _MOST_HOPS = 12
 _VERDICTS = {"client": "the client", "trusted": "trusted proxy", "ignored": "ignored claim"}
 _CLASSES = {"client": "client-hop", "trusted": "trusted", "ignored": "ignored"}
 
+_LOOPBACK = (
+    "<p>You ask from this server's own machine, which is listed as a proxy here "
+    "(<code>--trust loopback</code>). So you play the proxy: what you write last in "
+    "X-Forwarded-For is believed. A stranger is not; the example <b>Forged, straight at the "
+    "server</b> shows it.</p>\n"
+)
+
+_TLS_NAMES = {
+    "version": "Version",
+    "cipher": "Cipher",
+    "sni": "Server name (SNI)",
+    "alpn": "Protocol (ALPN)",
+    "resumed": "Resumed",
+    "ja4": "JA4",
+}
+
 _text = html.escape
 
 
@@ -44,7 +60,7 @@ def render_page(known: dict[str, Any], form: Form | None, answer: dict[str, Any]
         lead = f"is the client, a program on this machine, over {client['scheme']}"
     address = client["address"] if proof is None else proof["client"]
     whatif = _what_if(form, answer, address)
-    why = "" if proof is None else _section("Why this client", *_proof(proof))
+    why = "" if proof is None else _section("Why this client", *_proof(proof), _own_machine(proof))
     # What was just asked for comes first.
     sections = [whatif, why] if form is not None else [why, whatif]
     return "".join(
@@ -87,7 +103,8 @@ def _details(known: dict[str, Any]) -> list[str]:
         ("Scheme", known["client"]["scheme"]),
         ("Peer", known["peer"] or "unknown"),
     ]
-    secure = _table(tls.items()) if tls else "<p>None on this connection.</p>\n"
+    named = ((_TLS_NAMES.get(name, name), value) for name, value in (tls or {}).items())
+    secure = _table(named) if tls else "<p>None on this connection.</p>\n"
     return [
         '<div class="columns">\n',
         _section("Connection", _table(connection)),
@@ -115,6 +132,12 @@ def _proof(proof: dict[str, Any]) -> list[str]:
         f"<code>{_text(proof['reason'])}</code>.</p>\n",
         _findings(proof["findings"]),
     ]
+
+
+def _own_machine(proof: dict[str, Any]) -> str:
+    """Return why a claim from this machine counts, where it does."""
+    hops = proof["hops"]
+    return _LOOPBACK if hops and "(loopback)" in (hops[0]["rule"] or "") else ""
 
 
 def _hop(hop: dict[str, Any]) -> str:

@@ -69,13 +69,14 @@ td, code { overflow-wrap: anywhere; }
 .findings .error { border-color: var(--bad); }
 .findings b { font-family: ui-monospace, monospace; font-size: .9rem; }
 .findings span { display: block; color: var(--soft); font-size: .9rem; }
-form { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 14rem), 1fr));
+form { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr));
   gap: .75rem 1.25rem; }
 label { display: block; font-size: .85rem; color: var(--soft); }
 label.wide { grid-column: 1 / -1; }
 input, select, textarea { display: block; width: 100%; margin-top: .2rem; padding: .45rem .6rem;
   color: var(--ink); background: var(--ground); border: 1px solid var(--soft);
   border-radius: .35rem; }
+input, select { height: 2.4rem; text-overflow: ellipsis; }
 button { justify-self: start; padding: .5rem 1.2rem; font: 600 .95rem system-ui, sans-serif;
   color: var(--card); background: var(--accent); border: 0; border-radius: .35rem; }
 :focus-visible { outline: .15rem solid var(--accent); outline-offset: .1rem; }

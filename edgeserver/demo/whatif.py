@@ -16,9 +16,9 @@ from edgeserver.support.escape import escape
 __all__ = ["EXAMPLES", "RULES", "Form", "answer_form", "read_form"]
 
 RULES = {
-    "trust": "believe the proxies listed here",
-    "xheaders": "believe everybody (Tornado's xheaders)",
-    "off": "believe nobody: read no header",
+    "trust": "believe the listed proxies",
+    "xheaders": "believe all (xheaders)",
+    "off": "believe nobody",
 }
 """The kinds of rules that can be tried."""
 

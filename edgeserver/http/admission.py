@@ -15,15 +15,14 @@ from typing import Any
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
-from edgeserver.http.protocols import Auditor, BoundTrust, Trust
+from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, Trust
 from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
 from edgeserver.support.escape import escape
-from edgeserver.support.loggers import app_log
 from edgeserver.support.spelling import spelled
 
-__all__ = ["Admission", "NoRoomError", "close_delegate", "too_long"]
+__all__ = ["Admission", "NoRoomError", "too_long"]
 
 
 class NoRoomError(Exception):
@@ -49,6 +48,7 @@ class Admission:
         "_bound",
         "_client",
         "_fields",
+        "_resolver",
         "_server_conn",
         "_service",
         "_trust",
@@ -59,6 +59,7 @@ class Admission:
     )
 
     info: ConnectionInfo
+    _resolver: FindsClients  # that policy's, once there is one
 
     def __init__(
         self,
@@ -119,14 +120,22 @@ class Admission:
         if trust is not None:
             bound = self._bound
             if bound is None or trust is not self._trust:
-                bound = self._bind(trust)
-            client = self._client
-            if client is not None and exchange.fields is self._fields:
+                bound = self._bind(trust, exchange)
+            client, fields = self._client, exchange.fields
+            if client is not None and fields is self._fields:
                 bound.count(client)
                 if self._visible is not None:
                     exchange.fields = self._visible
             else:
-                client = self._resolve(exchange, bound)
+                lines = exchange.lines
+                client = self._resolver.resolve(lines, fields if lines is None else None)
+                if bound.strip is not None:
+                    hidden = bound.strip.among(fields)
+                    if hidden:
+                        exchange.hide_fields(hidden)
+                if fields is self._fields:
+                    self._client = client
+                    self._visible = None if exchange.fields is fields else exchange.fields
             exchange.client = client
             exchange.bound = bound
             exchange.remote_ip = client.remote_ip
@@ -143,30 +152,10 @@ class Admission:
         take_request(self._server_conn, exchange)
         return None
 
-    def remember(self, fields: dict[bytes, bytes]) -> None:
+    def remember(self, fields: dict[bytes, bytes] | None) -> None:
         """Decide only once on these very fields: the connection's next heads may repeat them."""
         self._fields = fields
-        self._client = None
-
-    def forget(self) -> None:
-        """Remember no fields."""
-        self._fields = self._client = self._visible = None
-
-    def _resolve(self, exchange: Exchange, bound: BoundTrust) -> Any:
-        """Return whose request it is, and hide from the application what nobody vouches for."""
-        fields, lines = exchange.fields, exchange.lines
-        if lines is None:
-            client = bound.resolver.resolve(fields.items(), fields)
-        else:
-            client = bound.resolver.resolve(lines, None)
-        if bound.strip is not None:
-            hidden = bound.strip.among(fields)
-            if hidden:
-                exchange.hide_fields(hidden)
-        if fields is self._fields:
-            self._client = client
-            self._visible = None if exchange.fields is fields else exchange.fields
-        return client
+        self._client = self._visible = None
 
     def _make_delegate(self, exchange: Exchange, body_size: int) -> HTTPMessageDelegate:
         service = self._service
@@ -200,14 +189,16 @@ class Admission:
             request_id=exchange.request_id,
         )
 
-    def _bind(self, trust: Trust) -> BoundTrust:
-        """Return the policy in force, bound to this connection."""
+    def _bind(self, trust: Trust, exchange: Exchange) -> BoundTrust:
+        """Return the policy in force, bound to this connection, of which this is a request."""
         info = self.info
         self._trust = trust
         self._client = None
         bound = self._bound = trust.bind(
             peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
         )
+        bound.begin(exchange.head_pairs)
+        self._resolver = bound.resolver
         return bound
 
     def _decompress(self, delegate: HTTPMessageDelegate, exchange: Exchange) -> HTTPMessageDelegate:
@@ -220,15 +211,6 @@ class Admission:
             exchange.max_body_size = limits.max_body_size
         exchange.replace_fields(consume_encoding(raw))
         return DecompressingDelegate(delegate, exchange, limits.chunk_size, self._service.turns)
-
-
-def close_delegate(delegate: HTTPMessageDelegate) -> None:
-    """Tell a delegate that its request will not be complete."""
-    on_close: Callable[[], object] = delegate.on_connection_close
-    try:
-        on_close()
-    except Exception:
-        app_log.error("Uncaught exception", exc_info=True)
 
 
 def too_long(length: int, most: int) -> HTTPInputError:

@@ -54,16 +54,17 @@ class WriteBatch:
     Attributes:
         write_timeout_s: The same, for each output.
         answers: How many answers wait in these outputs besides the first of each, to be added to.
+        direct: How many more answers leave at once.
     """
 
-    __slots__ = ("_direct", "_since_s", "_unflushed", "answers", "write_timeout_s")
+    __slots__ = ("_since_s", "_unflushed", "answers", "direct", "write_timeout_s")
 
     def __init__(self, write_timeout_s: float) -> None:
         self.write_timeout_s = write_timeout_s
         self._unflushed: list[Flushed] = []  # in the order in which they came
         self._since_s = 0.0  # when the first of them came
         self.answers = 0
-        self._direct = 0  # how many more answers leave at once
+        self.direct = 0
 
     def flush_soon(self, output: Flushed, loop: asyncio.AbstractEventLoop) -> None:
         """Have `output` flushed before `loop` waits again."""
@@ -74,10 +75,10 @@ class WriteBatch:
             waited_s = now - self._since_s
             if waited_s > FLUSH_WITHIN_S:
                 if waited_s > SLOW_ANSWER_S * (len(unflushed) + self.answers):
-                    self._direct = DIRECT_AFTER_SLOW
+                    self.direct = DIRECT_AFTER_SLOW
                 self.flush_all()
-        elif self._direct:
-            self._direct -= 1
+        elif self.direct:
+            self.direct -= 1
             output.flush()
         else:
             unflushed.append(output)

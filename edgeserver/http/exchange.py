@@ -16,7 +16,7 @@ from edgeserver.httputil.context import ConnectionContext, ConnectionInfo
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
 from edgeserver.httputil.interfaces import Detached, HTTPConnection
 from edgeserver.iostream import IOStream
-from edgeserver.support.held import HeldBudget
+from edgeserver.support.held import HeldBudget, HeldShare
 from edgeserver.support.loggers import app_log
 
 __all__ = ["DONE", "FRESH", "OPEN", "Exchange", "ExchangeOwner"]
@@ -44,10 +44,6 @@ class ExchangeOwner(Protocol):
         """Called when nobody waits for the answer any more: the application is to be told."""
         ...
 
-    def limit_body(self, max_bytes: int) -> None:
-        """Called with another limit of the body that is being read."""
-        ...
-
     def time_body(self, timeout_s: float) -> None:
         """Called with another time limit of the body that is being read."""
         ...
@@ -56,32 +52,12 @@ class ExchangeOwner(Protocol):
         """Return whether more of the body is to come, and would be taken."""
         ...
 
-    def hold(self, size: int) -> None:
-        """Called when `size` bytes more are held for the request; fewer, where negative."""
-        ...
-
-    def room_to_hold(self) -> asyncio.Future[None] | None:
-        """Return what to wait for before more is held; None where there is room."""
-        ...
-
-    def held_budget(self) -> HeldBudget:
-        """Return the sum of what the server holds."""
+    def held_share(self) -> HeldShare:
+        """Return what is held for the request."""
         ...
 
     def complain(self, text: str, *args: object) -> None:
         """Log that the client has broken a rule."""
-        ...
-
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        ...
-
-    def raw_stream(self, exchange: Exchange) -> Any:
-        """Return the bytes below HTTP; None where nobody has them."""
-        ...
-
-    def new_stream(self) -> IOStream:
-        """Return a stream for `detach`, within the server's limits."""
         ...
 
     def detach(self, exchange: Exchange, protocol: Any) -> None:
@@ -188,7 +164,7 @@ class Exchange(HTTPConnection):
     @property
     def local_address(self) -> Any:
         """The address that the connection came in on; None once it is gone."""
-        return self._owner.local_address()
+        raise NotImplementedError  # each version of HTTP says how
 
     # What the application sees of the head.
 
@@ -226,21 +202,21 @@ class Exchange(HTTPConnection):
     def hold(self, size: int) -> None:
         """Count bytes of the body as held; see `HTTPConnection.hold`."""
         if self.state != DONE:
-            self._owner.hold(size)
+            self._owner.held_share().count(size)
 
     def release(self, size: int) -> None:
         """Count bytes as held no longer; see `HTTPConnection.release`."""
         if self.state != DONE:
-            self._owner.hold(-size)
+            self._owner.held_share().count(-size)
 
     def room_to_hold(self) -> asyncio.Future[None] | None:
         """Return what to wait for before more is held; see `HTTPConnection.room_to_hold`."""
-        return None if self.state == DONE else self._owner.room_to_hold()
+        return None if self.state == DONE else self._owner.held_share().room()
 
     @property
     def budget(self) -> HeldBudget:
         """The sum of what the server holds; for who keeps messages after `detach_to`."""
-        return self._owner.held_budget()
+        return self._owner.held_share().budget
 
     # How far the answer is.
 
@@ -305,8 +281,6 @@ class Exchange(HTTPConnection):
     def set_max_body_size(self, max_body_size: int) -> None:
         """Replace the limit of the body's bytes, for this request only."""
         self.max_body_size = max_body_size
-        if self.state != DONE:
-            self._owner.limit_body(max_body_size)
 
     def set_body_timeout(self, timeout: float) -> None:
         """Replace the limit of the body's seconds, for this request only."""
@@ -317,7 +291,7 @@ class Exchange(HTTPConnection):
     @property
     def stream(self) -> Any:
         """The connection's bytes below HTTP: `socket`, `write`, `close`, `closed`; or None."""
-        return self._owner.raw_stream(self)
+        return None  # a version of HTTP says more whose connections serve one request at a time
 
     def detach(self) -> IOStream:
         """Take the connection away from HTTP, with the bytes that came after this request.
@@ -325,9 +299,7 @@ class Exchange(HTTPConnection):
         Raises:
             StreamClosedError: The connection is closed, or serves another request by now.
         """
-        stream = self._owner.new_stream()
-        self._owner.detach(self, stream)
-        return stream
+        raise NotImplementedError  # each version of HTTP says how
 
     def detach_to(self, protocol: Detached) -> None:
         """Take the connection away from HTTP; see `HTTPConnection.detach_to`."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from typing import Any, Final
 
 from edgeserver.http.batching import Flushed, WriteBatch
 from edgeserver.iostream import closed_error
 from edgeserver.support.addresses import peer_of
+from edgeserver.transport.lingering import Closing
 
 __all__ = ["JOIN_BELOW", "JOIN_LIMIT", "NEVER", "OutputBuffer", "failed_future"]
 
@@ -38,13 +39,13 @@ class OutputBuffer(Flushed):
         loop: The event loop.
         transport: The transport; None once it is lost or handed on.
         corked: Whether output is only collected for now.
+        planned: Whether it is flushed before the event loop's next turn.
         paused: Whether the transport wants no more for now.
         deadline: When the peer has taken nothing for too long, in loop seconds.
     """
 
     __slots__ = (
         "_batch",
-        "_flush_planned",
         "_pieces",
         "_ready",
         "_size",
@@ -54,6 +55,7 @@ class OutputBuffer(Flushed):
         "deadline",
         "loop",
         "paused",
+        "planned",
         "transport",
     )
 
@@ -69,11 +71,11 @@ class OutputBuffer(Flushed):
         self._batch = batch
         self._ready = ready
         self.corked = False
+        self.planned = False
         self.paused = False
         self.deadline = NEVER
         self._pieces: list[bytes] | None = None  # what has not been given to the transport
-        self._size = 0  # the bytes of them
-        self._flush_planned = False  # whether the batch has this output
+        self._size = 0  # the bytes of them, while there are any
         self._waiters: list[asyncio.Future[None]] | None = None  # who waits until it goes on
         self._stalled_size = 0  # what the transport held when it was last looked at
 
@@ -88,51 +90,89 @@ class OutputBuffer(Flushed):
         """
         if self.transport is not None:
             pieces = self._pieces
+            size = len(data)
             if pieces is None:
                 self._pieces = [data]
             else:
                 pieces.append(data)
-            self._size = size = self._size + len(data)
+                size += self._size
+            self._size = size
             if size > JOIN_BELOW:
                 if size > JOIN_LIMIT or not self.corked:
                     self.flush()
-            elif not (self.corked or self._flush_planned):
-                self._flush_planned = True
+            elif not (self.planned or (self.corked and self._batch.direct)):
+                self.planned = True
                 self._batch.flush_soon(self, self.loop)
         return self._waiter() if self.paused else self._ready
+
+    def collect(self, data: bytes) -> None:
+        """Keep `data` until `flush`, or until it is much: the caller says when it leaves."""
+        if self.transport is not None:
+            pieces = self._pieces
+            size = len(data)
+            if pieces is None:
+                self._pieces = [data]
+            else:
+                pieces.append(data)
+                size += self._size
+            self._size = size
+            if size > JOIN_LIMIT:
+                self.flush()
 
     def uncork(self) -> None:
         """End a stretch in which output was only collected."""
         self.corked = False
-        if self._pieces is not None and not self._flush_planned:
-            self._flush_planned = True
+        if self._pieces is not None and not self.planned:
+            self.planned = True
             self._batch.flush_soon(self, self.loop)
 
     def flush(self) -> None:
         """Give the transport all that is held."""
-        self._flush_planned = False
-        pieces = self._pieces
-        if pieces is None:
+        self.planned = False
+        pieces, transport = self._pieces, self.transport
+        if pieces is None or transport is None:
             return
         self._pieces = None  # and not a list of its own for each idle connection
-        size, self._size = self._size, 0
-        transport = self.transport
-        if transport is None:
-            return
         if len(pieces) == 1:
             transport.write(pieces[0])
-        elif size <= JOIN_LIMIT:
+        elif self._size <= JOIN_LIMIT:
             transport.write(b"".join(pieces))
         else:
             # Not writelines: asyncio's own, up to 3.13, never says when its buffer is full.
             for data in pieces:
                 transport.write(data)
 
+    def close(self) -> None:
+        """Close once the peer has taken all that was written, for which it has its time."""
+        if self.transport is not None:
+            self.flush()
+            self.watch()
+            self.transport.close()
+
+    def linger(self, above: asyncio.Protocol) -> None:
+        """Close so that the peer receives all that was written, even if it is still sending.
+
+        A socket closed with unread input makes the kernel send a reset, which destroys what the
+        peer has not read yet. `Closing` only closes our half, and drains the peer's for a while.
+
+        Args:
+            above: Who is told of the end.
+        """
+        if self.transport is not None:
+            self.flush()
+            self.deadline = NEVER  # what is left to write is watched there
+            last = Closing(above, self.loop, patience_s=self._batch.write_timeout_s)
+            last.take_over(self.transport, unread=True, always=True)
+
     def abort(self) -> None:
         """Close at once; output that the peer has not taken is lost."""
         if self.transport is not None:
             self.flush()
             self.transport.abort()
+
+    def local_address(self) -> Any:
+        """Return the address that the connection came in on; None once it is gone."""
+        return None if self.transport is None else self.transport.get_extra_info("sockname")
 
     def render_peer(self) -> str:
         """Return the peer's address, for the log."""

@@ -58,18 +58,27 @@ class FindsClients(Protocol):
     """What finds the client of each request of one connection."""
 
     def resolve(
-        self, raw: Collection[tuple[bytes, bytes]], fields: dict[bytes, bytes] | None
+        self, raw: Collection[tuple[bytes, bytes]] | None, fields: dict[bytes, bytes] | None
     ) -> Any:
-        """Return who the client of a request is; never raises."""
+        """Return who the client of a request is; never raises.
+
+        Args:
+            raw: The lines of its head; None where `fields` are all of them.
+            fields: The same by name, where no name repeats; else None.
+        """
         ...
 
 
 class BoundTrust(Protocol):
     """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
 
+    def begin(self, raw: Collection[tuple[bytes, bytes]]) -> None:
+        """Called once, with the connection's first request, before its client is asked for."""
+        ...
+
     @property
     def resolver(self) -> FindsClients:
-        """What is asked for each request; another may be put in its place at any time."""
+        """What finds the client of each request; it stays the same."""
         ...
 
     @property

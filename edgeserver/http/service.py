@@ -25,7 +25,7 @@ from edgeserver.http.protocols import (
     Trust,
 )
 from edgeserver.http.request_ids import RequestIds
-from edgeserver.http.tally import RequestTally
+from edgeserver.http.tally import QUICK_S, RequestTally
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
@@ -92,6 +92,8 @@ class HTTPService:
         closes_each: Whether it is the last, whatever its head has said.
         plain_answers: Whether an answer has nothing added to it by a rule of the server.
         adds_lines: Whether an answer may have lines of the server's own.
+        own_audit_log: What the server was given as `audit_log`, which for moments is another that
+            hands on to it.
         timed: Whether it is asked when each request began and ended: for a log, or the tally.
         tally: How many requests have ended, to be added to where no log hears of them either;
             None where one does, or nobody asks.
@@ -130,6 +132,7 @@ class HTTPService:
         self.believed = TrustSource(trust)
         self.access_log = access_log
         self.audit_log = audit_log
+        self.own_audit_log = audit_log
         self.request_ids = request_ids
         self.strict_transport = strict_transport
         self.protocol = protocol
@@ -306,8 +309,13 @@ class HTTPService:
         if self.counters is not None:
             self.counters.add("shed_total", reason)
 
-    def note_full(self) -> None:
-        """Say, now and then, that bodies are refused because so much is held."""
+    def turn_away(self) -> str:
+        """Count, and say now and then, that a body is refused because so much is held already.
+
+        Returns:
+            What its client is told.
+        """
+        self.count_shed("max-held")
         now = time.monotonic()
         if now >= self._next_warning_s:
             self._next_warning_s = now + WARNING_EVERY_S
@@ -318,6 +326,7 @@ class HTTPService:
                 self.budget.max_bytes,
                 spelled("max_held"),
             )
+        return f"no room for more bodies at present ({spelled('max_held')}): try again"
 
     def complain(
         self,
@@ -351,6 +360,22 @@ class HTTPService:
                 " logged one by one",
                 missed,
             )
+
+    def count_ended(self, exchange: Exchange) -> None:
+        """Have an exchange counted and logged whose answer is complete; only where it is `timed`.
+
+        The same as `log_access`, without a call for each request where no log hears of it.
+        """
+        tally = self.tally
+        if tally is None:
+            self.log_access(exchange)
+            return
+        duration_s = time.perf_counter() - exchange.started_s
+        tally.seconds += duration_s
+        if duration_s > QUICK_S or exchange.status != 200:
+            tally.add_rare(exchange.status, duration_s)
+        else:
+            tally.ok += 1
 
     def log_access(self, exchange: Exchange) -> None:
         """Have an exchange counted and logged that has ended; once."""

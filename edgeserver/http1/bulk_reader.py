@@ -9,7 +9,6 @@ It must not know what the body is for, nor what follows it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from edgeserver.http1.body_reader import BodyReader
@@ -29,13 +28,12 @@ def make_bulk_buffer() -> memoryview:
 class BulkTaker(Protocol):
     """Who is told of what is read, and of everything else."""
 
-    @property
-    def closing(self) -> bool:
-        """Whether nothing more is read of the body."""
+    def bulk_received(self, bulk: BulkReader) -> None:
+        """Called when `bulk` has read something; what nobody has taken of it then is gone."""
         ...
 
-    def bulk_received(self, bulk: BulkReader, data: memoryview) -> None:
-        """Called with what `bulk` has read; it is gone when this returns."""
+    def give_piece(self, body: BodyReader, piece: bytes) -> bool:
+        """Give the application a piece of `body`; say whether it takes more at once."""
         ...
 
     def eof_received(self) -> bool:
@@ -64,44 +62,48 @@ class BulkReader(asyncio.BufferedProtocol):
         buffer: Where the loop reads to; whatever is in it is taken before the loop goes on.
     """
 
-    __slots__ = ("_body", "_buffer", "_connection")
+    __slots__ = ("_body", "_buffer", "_connection", "_unread")
 
     def __init__(self, connection: BulkTaker, body: BodyReader, buffer: memoryview) -> None:
         self._connection = connection
         self._body = body
         self._buffer = buffer
+        self._unread = buffer[:0]  # what was read and nobody has taken
+
+    def take_over(self, transport: asyncio.Transport) -> None:
+        """Read from `transport` in the connection's place."""
+        transport.set_protocol(self)
+
+    def make_way(self, transport: asyncio.Transport | None, connection: asyncio.Protocol) -> None:
+        """Have `connection` read again, unless somebody else reads already."""
+        if transport is not None and transport.get_protocol() is self:
+            transport.set_protocol(connection)
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more of the body is to be read."""
         return not self._body.bulk_size
 
-    def give_pieces(
-        self,
-        data: memoryview,
-        most: int,
-        turns: TurnBudget,
-        give: Callable[[BodyReader, bytes], None],
-    ) -> int:
-        """Give the application what it takes of `data`; return how many bytes that were.
+    def give_pieces(self, most: int, turns: TurnBudget) -> None:
+        """Give the application what it takes of what was read.
 
         Args:
-            data: What was read.
             most: Most bytes of a piece.
             turns: How long pieces may be given.
-            give: Gives one to the application, which may answer, wait or fail then.
         """
         body = self._body
-        size = len(data)
-        taken = 0
-        while taken < size and body.bulk_size and body.held is None:
-            if self._connection.closing or (taken and turns.spent()):
-                break
-            piece = bytes(data[taken : taken + most])
-            taken += len(piece)
+        goes_on = True
+        while goes_on and len(self._unread) and body.bulk_size:
+            piece = bytes(self._unread[:most])
+            self._unread = self._unread[len(piece) :]
             body.take_bulk(len(piece))
-            give(body, piece)
-        return taken
+            goes_on = self._connection.give_piece(body, piece) and not turns.spent()
+
+    def take_rest(self) -> bytes:
+        """Return what was read and nobody has taken; whoever has it goes on with it."""
+        rest = bytes(self._unread)
+        self._unread = self._buffer[:0]
+        return rest
 
     # What the transport says.
 
@@ -116,8 +118,10 @@ class BulkReader(asyncio.BufferedProtocol):
         return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand over what was read."""
-        self._connection.bulk_received(self, self._buffer[:nbytes])
+        """Have what was read taken."""
+        self._unread = self._buffer[:nbytes]
+        self._connection.bulk_received(self)
+        self._unread = self._buffer[:0]
 
     def eof_received(self) -> bool:
         """Pass it on."""

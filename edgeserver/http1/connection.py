@@ -2,19 +2,18 @@
 
 Decides what is read when, who is told of it, and what follows an answer, a refusal, a failure, a
 peer that is late or gone. It owns the parts that know how: `OutputBuffer`, `RequestReader`,
-`BodyReader`, `Admission` and the present `HTTP1Exchange`. It must not know how a head is parsed or
-an answer framed, nor what TLS or an application is.
+`BodyReader`, `Admission`, the present `HTTP1Exchange` and its `Delivery`. It must not know how a
+head is parsed or an answer framed, nor what TLS or an application is.
 
 The states, and what leads from one to the next:
 
-- Between requests `exchange`, `body` and `_delegate` are None. `_begin` leads out of it, with each
+- Between requests `exchange`, `body` and `_delivery` are None. `_begin` leads out of it, with each
   valid head.
 - `exchange` is set until the answer is complete (`exchange_done`), cannot become so
   (`exchange_broken`), or is a refusal (`_answer_and_close`). Only then the next head is looked at.
-- `body` is set while a body is read, or an application's awaitable is pending (`body.held`). An
-  answer that is complete before its request is ends the connection.
-- `_delegate` is set from `headers_received` until it has heard one of `finish` and
-  `on_connection_close`.
+- `body` is set until a body was read. An answer that is complete before that ends the connection.
+- `_delivery` is set while a delegate has yet to hear one of `finish` and `on_connection_close`; it
+  is `held` while the application's awaitable is pending.
 - One loop, `_run`, goes through the input by offset and is never entered twice; what is written
   while it runs goes out in one piece when it rests (`_rest`). `_scheduled` is set while it is
   planned: input that comes meanwhile is only kept.
@@ -25,38 +24,31 @@ The states, and what leads from one to the next:
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from edgeserver.errors import HTTPInputError
-from edgeserver.http.admission import Admission, NoRoomError, close_delegate
-from edgeserver.http.exchange import FRESH, Exchange
+from edgeserver.http.admission import Admission, NoRoomError
+from edgeserver.http.delivery import Delivery
+from edgeserver.http.exchange import Exchange
 from edgeserver.http.input_errors import as_input_error, is_input_error
 from edgeserver.http.output import NEVER, OutputBuffer
 from edgeserver.http.service import TrustSource
-from edgeserver.http.tally import QUICK_S
 from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
 from edgeserver.http1.exchange import HTTP1Exchange, unread_exchange
 from edgeserver.http1.framing import parse_body_length
 from edgeserver.http1.head import Fields, Head, RawFields
-from edgeserver.http1.raw_stream import RawStream
-from edgeserver.http1.refusal import log_refusal, refusal_bytes
+from edgeserver.http1.refusal import log_refusal, render_refusal
 from edgeserver.http1.request_reader import RequestReader
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionContext, is_nameless
-from edgeserver.httputil.interfaces import HTTPMessageDelegate
-from edgeserver.httputil.startlines import RequestStartLine
-from edgeserver.iostream import IOStream, closed_error
-from edgeserver.support.held import HeldBudget, HeldShare
+from edgeserver.iostream import closed_error
+from edgeserver.support.held import HeldShare
 from edgeserver.support.loggers import app_log
-from edgeserver.support.spelling import spelled
-from edgeserver.support.tasks import begin_waiting
 from edgeserver.transport.handover import replace_layer
-from edgeserver.transport.lingering import Closing
 
 __all__ = ["HTTP1Connection"]
 
@@ -79,31 +71,14 @@ class HTTP1Connection(asyncio.Protocol):
         requests: What has come of it, and the heads in that.
         admission: Who gives requests to the application.
         exchange: The present request's; None between requests, and once the answer is complete.
-        body: What reads the body of the present request, or waits for the application.
+        body: What reads the body of the present request; None where it has none, or has come.
         deadline: When waiting for the peer's bytes ends, in loop seconds.
     """
 
-    __slots__ = (
-        "_bulk",
-        "_closing",
-        "_connection_context",
-        "_delegate",
-        "_eof",
-        "_inside",
-        "_prelude",
-        "_request_context",
-        "_scheduled",
-        "_service",
-        "_share",
-        "_shared",
-        "admission",
-        "body",
-        "deadline",
-        "exchange",
-        "output",
-        "requests",
-        "transport",
-    )
+    __slots__ = ("_bulk", "_closing", "_connection_context", "_delivery", "_eof", "_inside",
+                 "_prelude", "_request_context", "_scheduled", "_service", "_share", "_shared",
+                 "admission", "body", "deadline", "exchange", "output", "requests",
+                 "transport")  # fmt: skip
 
     output: OutputBuffer
     _connection_context: Context  # what each request's own is a copy of
@@ -116,7 +91,7 @@ class HTTP1Connection(asyncio.Protocol):
         believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
-        self.requests = RequestReader(shared)
+        self.requests = RequestReader(shared, self)
         self.exchange: HTTP1Exchange | None = None
         self.body: BodyReader | None = None
         self.deadline = NEVER
@@ -124,7 +99,7 @@ class HTTP1Connection(asyncio.Protocol):
         self._service = shared.service
         self._prelude = prelude
         self.admission = Admission(shared.service, self, misdirected, believed)
-        self._delegate: HTTPMessageDelegate | None = None  # who hears the present request
+        self._delivery: Delivery | None = None  # to who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
         self._scheduled = False  # whether `_run` is planned
@@ -161,20 +136,19 @@ class HTTP1Connection(asyncio.Protocol):
             else:
                 self._run()
             return
-        if (self.exchange or self._delegate) is None and not self._closing:
+        if (self.exchange or self._delivery) is None and not self._closing:
             head = requests.read_segment(data)
             if head is not None:
-                if requests.has_changed:
-                    self._remember_fields()
                 context = self._connection_context.copy()
                 output = self.output
                 output.corked = self._inside = True
                 try:
                     context.run(self._begin, head)
                 finally:
-                    self._inside = False
-                    output.uncork()
-                if self.exchange is None and self._delegate is None and not self._closing:
+                    output.corked = self._inside = False
+                    if not output.planned:
+                        output.uncork()
+                if (self.exchange or self._delivery) is None and not self._closing:
                     self.deadline = self._service.clock.idle_deadline
                 else:
                     self._request_context = context
@@ -191,7 +165,7 @@ class HTTP1Connection(asyncio.Protocol):
             return False
         self.output.flush()  # a transport that is told to close takes nothing more
         body = self.body
-        if self._scheduled or (body is not None and body.held is not None):
+        if self._scheduled or self._is_held():
             return transport.can_write_eof()
         if body is not None and body.decoder is not None:
             self._truncated()
@@ -221,17 +195,18 @@ class HTTP1Connection(asyncio.Protocol):
             return
         if self._closing and isinstance(exc, TimeoutError):
             self._complain_of_writing()
-        exchange, delegate = self.exchange, self._delegate
+        exchange, delivery = self.exchange, self._delivery
         self.transport = None  # whoever is told now finds the connection closed
         if exchange is not None:
             exchange.end()
-        if delegate is not None:
-            self._in_request(close_delegate, delegate)
+        if delivery is not None:
+            self._in_request(delivery.close)
         elif exchange is not None:
             self._in_request(exchange.tell_closed)
         if exchange is not None:
             self._service.log_access(exchange)
-        self._leave(None)
+        self._leave()
+        self._service.closed(self)
 
     # The loop.
 
@@ -248,7 +223,7 @@ class HTTP1Connection(asyncio.Protocol):
         self.output.corked = True
         while (
             self._next_request()
-            if self.exchange is None and self._delegate is None
+            if self.exchange is None and self._delivery is None
             else self._next_piece()
         ):
             if self._closing or self.transport is None:
@@ -272,8 +247,8 @@ class HTTP1Connection(asyncio.Protocol):
         """Set what is waited for, now that the loop can go no further."""
         if self._closing or self.transport is None or self._scheduled:
             return
-        if self.exchange is None and self._delegate is None:
-            requests = self.requests
+        requests = self.requests
+        if self.exchange is None and self._delivery is None:
             if requests.buffer or self._eof or requests.paused or self.output.paused:
                 self._rest_between()
                 return
@@ -281,30 +256,37 @@ class HTTP1Connection(asyncio.Protocol):
             if self._service.draining:
                 self.shut()
             return
-        body = self.body
-        decoder, held = (None, None) if body is None else (body.decoder, body.held)
-        if decoder is not None and held is None and self._eof:
+        body, delivery = self.body, self._delivery
+        held = delivery is not None and delivery.held is not None
+        is_reading = body is not None and body.decoder is not None
+        if is_reading and not held and self._eof:
             self._truncated()
             return
-        if body is None or decoder is None or not body.pending:
+        if body is None or not is_reading or not body.pending:
             if not self._eof:
                 self.deadline = NEVER
-            elif held is None and self.exchange is not None:
+            elif not held and self.exchange is not None:
                 self._owe_answer(self.exchange)
-        elif self._bulk is None and not self.requests.untaken:
-            self._consider_bulk()
-        requests = self.requests
-        waits = bool(requests.buffer) and requests.has_too_much
-        if held is not None:
-            waits = waits or self._bulk is not None
-        elif decoder is not None:
-            waits = False
-        if waits:
-            self._held_share().count_untaken(requests.untaken)
+        elif (
+            self._bulk is None
+            and body.bulk_size > BULK_BODY
+            and not requests.untaken
+            and self.admission.info.tls is None
+        ):
+            self._bulk = BulkReader(self, body, self._shared.bulk_buffer())
+            self._bulk.take_over(self.transport)
+        if (held and self._bulk is not None) or (
+            requests.buffer and requests.has_too_much and (held or not is_reading)
+        ):
+            self.held_share().count_untaken(requests.untaken)
             requests.pause(self.transport)
         elif requests.paused:
-            self._held_share().count_untaken(0)
+            self.held_share().count_untaken(0)
             requests.resume(self.transport)
+
+    def _is_held(self) -> bool:
+        """Return whether the application takes no more for now."""
+        return self._delivery is not None and self._delivery.held is not None
 
     def _rest_between(self) -> None:
         """Wait for the next request, or the rest of its head; close where none may come."""
@@ -366,13 +348,7 @@ class HTTP1Connection(asyncio.Protocol):
         protocol = make(first, self._prelude, self.admission.believed)
         if protocol is None:
             return False
-        paused = self.output.paused
-        self.requests.resume(transport)
-        self.transport = None
-        self.deadline = NEVER
-        self.output.release()
-        self._closing = True
-        self.requests.drop()
+        paused = self._leave()
         self._service.handed_over(self)
         replace_layer(transport, protocol, first, paused)
         return True
@@ -404,10 +380,12 @@ class HTTP1Connection(asyncio.Protocol):
             self.let_go()
             return
         except Exception as error:
-            self._application_failed(error)
+            self.application_failed(error)
             return
         if delegate is not None:
-            self._give_head(delegate, exchange)
+            delivery = self._delivery = Delivery(delegate, self, self.output.loop)
+            if delivery.give_head(exchange):
+                self._head_taken()
 
     def _read_framing(self, lines: RawFields | None, fields: Fields) -> int | None:
         """Return the length of the body, or None where the head was refused."""
@@ -419,27 +397,10 @@ class HTTP1Connection(asyncio.Protocol):
             return None
         return length
 
-    def _give_head(self, delegate: HTTPMessageDelegate, exchange: HTTP1Exchange) -> None:
-        self._delegate = delegate
-        try:
-            start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
-            waiting = delegate.headers_received(start_line, exchange.headers)
-        except Exception as error:
-            self._application_failed(error)
-            return
-        if waiting is not None:
-            self._wait(waiting, self._head_taken)
-        else:
-            self._head_taken()
-
-    def _remember_fields(self) -> None:
+    def fields_kept(self, fields: Fields | None) -> None:
         """Called when other fields are kept, or none: the next head may repeat them."""
-        self.requests.has_changed = False
-        fields = self.requests.kept_fields
-        if fields is None:
-            self.admission.forget()
-        else:
-            self.admission.remember(fields)
+        self.admission.remember(fields)
+        if fields is not None:
             self._shared.keeping.add(self)
 
     def forget_fields_since(self, idle_deadline: float) -> bool:
@@ -448,7 +409,7 @@ class HTTP1Connection(asyncio.Protocol):
             return False
         # A connection that answers, or is closed, waits for nothing: its deadline is far.
         self.requests.forget_fields()
-        self.admission.forget()
+        self.admission.remember(None)
         return True
 
     # Its body is read.
@@ -461,27 +422,17 @@ class HTTP1Connection(asyncio.Protocol):
             return
         if exchange is None or self._closing:
             return  # answered already, or detached
-        limits = self._service.limits
-        most = exchange.max_body_size
         try:
-            body.begin(limits, limits.max_body_size if most is None else most)
+            timeout = exchange.begin_body(body, has_come=self.requests.untaken > 0)
         except HTTPInputError as error:
             self._refuse(error)
             return
-        if exchange.expects_continue and exchange.state == FRESH:
-            exchange.expects_continue = False
-            if not self.requests.untaken:
-                self.output.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        timeout = exchange.body_timeout
-        if timeout is None:
-            timeout = limits.body_timeout
         self.deadline = NEVER if timeout is None else self.output.loop.time() + timeout
 
     def _next_piece(self) -> bool:
         """Give the application the next piece of the body; say whether to go on."""
         body = self.body
-        held = None if body is None else body.held  # a local: what is called below may change it
-        if body is None or body.decoder is None or held is not None:
+        if body is None or body.decoder is None or self._is_held():
             return False
         requests, service = self.requests, self._service
         start = requests.position
@@ -494,115 +445,69 @@ class HTTP1Connection(asyncio.Protocol):
             return False
         taken = requests.position > start  # before the delegate drops it all
         if piece:
-            self._in_request(self._deliver, body, piece)
+            self._in_request(self.give_piece, body, piece)
         elif not body.pending:
             self._in_request(self._end_request)
-        return taken and body.held is None
+        return taken and not self._is_held()
 
-    def _deliver(self, body: BodyReader, piece: bytes) -> None:
-        """Give the delegate a piece, and the end where that was the last."""
-        delegate = self._delegate
-        if delegate is None:
-            return
-        try:
-            waiting = delegate.data_received(piece)
-        except Exception as error:
-            self._application_failed(error)
-            return
-        if waiting is not None:
-            self._wait(waiting, self._piece_taken)
-        elif not body.pending and body.decoder is not None:
+    def give_piece(self, body: BodyReader, piece: bytes) -> bool:
+        """Give the application a piece, and the end where that was the last; see `BulkTaker`."""
+        delivery = self._delivery
+        if delivery is None or not delivery.give_piece(piece):
+            return False
+        if not body.pending:
             self._end_request()
+        return not self.closing
 
-    def _piece_taken(self) -> None:
-        """Called when the application has taken the piece that it had an awaitable for."""
-        body = self.body
-        if body is not None and body.decoder is not None and not body.pending:
-            self._end_request()
-
-    def _wait(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
-        """Read no more of the body until `waiting` is done, then `go_on`."""
-        try:
-            future = begin_waiting(waiting, self.output.loop)
-        except TypeError as error:  # neither None nor awaitable
-            self._application_failed(error)
-            return
-        if future is None:
-            go_on()
-            return
-        if self.body is None:
-            self.body = BodyReader(0)
-        self.body.hold(future, functools.partial(self._waited, go_on))
-
-    def _waited(self, go_on: Callable[[], None], error: BaseException | None) -> None:
+    def application_ready(self, error: BaseException | None) -> None:
         """Called when what the application waited for is done, or has failed."""
-        if error is None:
-            self._in_request(go_on)
-        else:
-            self._in_request(self._application_failed, error)
+        body = self.body
+        if error is not None:
+            self._in_request(self.application_failed, error)
+        elif body is None or body.decoder is None:
+            self._in_request(self._head_taken)
+        elif not body.pending:
+            self._in_request(self._end_request)
         if self.transport is not None:
             self._run()
 
     def _end_request(self) -> None:
         """Tell the delegate that its request is complete."""
-        delegate = self._end_reading()
-        if delegate is None:
+        delivery = self._end_reading()
+        if delivery is None:
             return
         if self.exchange is None:
-            close_delegate(delegate)  # it has answered already
+            delivery.close()  # it has answered already
             return
-        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
-        try:
-            finish()
-        except Exception as error:
-            self._delegate = delegate
-            self._application_failed(error)
+        error = delivery.finish()
+        if error is not None:
+            self._delivery = delivery
+            self.application_failed(error)
 
-    def _end_reading(self) -> HTTPMessageDelegate | None:
-        """Forget the request that was being read; return who has yet to hear of its end."""
-        delegate, self._delegate = self._delegate, None
+    def _end_reading(self) -> Delivery | None:
+        """Forget the request that was being read; return whose delegate has yet to hear its end."""
+        delivery, self._delivery = self._delivery, None
         body, self.body = self.body, None
         if body is not None:
             body.end()
-        return delegate
+        if delivery is not None:
+            delivery.held = None
+        return delivery
 
-    # Long bodies, in bulk.
-
-    def _consider_bulk(self) -> None:
-        """Have the rest of a long body read by a `BulkReader`."""
-        body = self.body
-        if (
-            body is not None
-            and body.bulk_size > BULK_BODY
-            and self.transport is not None
-            and self.admission.info.tls is None
-        ):
-            self.requests.drop()
-            self._bulk = BulkReader(self, body, self._shared.bulk_buffer())
-            self.transport.set_protocol(self._bulk)
-
-    def bulk_received(self, bulk: BulkReader, data: memoryview) -> None:
-        """Called with what the `BulkReader` has read; it is gone when this returns."""
+    def bulk_received(self, bulk: BulkReader) -> None:
+        """Called when the `BulkReader` has read something; it is gone when this returns."""
         service = self._service
         self.output.corked = True
-        taken = self._in_request(
-            bulk.give_pieces, data, service.limits.chunk_size, service.turns, self._deliver
-        )
-        if taken < len(data):
-            self.output.corked = False
-            self._end_bulk()
-            self.data_received(bytes(data[taken:]))
-            return
-        if bulk.has_ended:
-            self._end_bulk()
+        self._in_request(bulk.give_pieces, service.limits.chunk_size, service.turns)
+        rest = bulk.take_rest()
+        if rest or bulk.has_ended:
+            self._bulk = None
+            bulk.make_way(self.transport, self)
         self.output.uncork()
-        self._rest()
-
-    def _end_bulk(self) -> None:
-        bulk, self._bulk = self._bulk, None
-        transport = self.transport
-        if transport is not None and transport.get_protocol() is bulk:
-            transport.set_protocol(self)
+        if rest:
+            self.data_received(rest)
+        else:
+            self._rest()
 
     # What the exchange asks; see `ExchangeOwner`.
 
@@ -610,28 +515,17 @@ class HTTP1Connection(asyncio.Protocol):
         """Called when an answer is complete: close, or make room for the next request."""
         service, answered = self._service, self.exchange
         if service.timed:
-            tally = service.tally
-            if tally is None:
-                service.log_access(exchange)
-            else:
-                # What `RequestTally.add` does, without a call for each request.
-                duration_s = perf_counter() - exchange.started_s
-                tally.seconds += duration_s
-                status = exchange.status
-                if duration_s > QUICK_S or status != 200:
-                    tally.add_rare(status, duration_s)
-                else:
-                    tally.ok += 1
+            service.count_ended(exchange)
         self.exchange = None
         if self._share is not None:
             self._give_back()
         if self.body is not None and self.body.pending:
             # RFC 9112 section 9.3: "a server MUST read the entire request message body or close
             # the connection after sending its response".
-            delegate = self._end_reading()
-            if delegate is not None:
+            delivery = self._end_reading()
+            if delivery is not None:
                 # Not at once: the delegate may be in the middle of hearing of its body.
-                self.output.loop.call_soon(close_delegate, delegate)
+                self.output.loop.call_soon(delivery.close)
             self.linger()
         elif (answered is not None and not answered.keep_alive) or service.closes_each:
             if self.requests.buffer and self.requests.untaken and not self._eof:
@@ -666,11 +560,6 @@ class HTTP1Connection(asyncio.Protocol):
         """Called when nobody waits for the answer any more: tell the application."""
         self._in_request(exchange.tell_closed)
 
-    def limit_body(self, max_bytes: int) -> None:
-        """Replace the limit of the body that is being read."""
-        if self.body is not None:
-            self.body.limit(max_bytes)
-
     def time_body(self, timeout_s: float) -> None:
         """Replace the time limit of the body that is being read."""
         if self.body is not None and self.body.decoder is not None:
@@ -678,20 +567,7 @@ class HTTP1Connection(asyncio.Protocol):
 
     def awaits_body(self) -> bool:
         """Return whether more of the body is to come, and would be taken."""
-        body = self.body
-        return body is not None and body.pending and body.held is None
-
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        return None if self.transport is None else self.transport.get_extra_info("sockname")
-
-    def raw_stream(self, exchange: Exchange) -> RawStream | None:
-        """Return the bytes below HTTP for `exchange`, or None once it has been detached."""
-        return None if self.transport is None else RawStream(self, self.output, exchange)
-
-    def new_stream(self) -> IOStream:
-        """Return a stream for `detach`."""
-        return IOStream(max_buffer_size=self._service.limits.max_buffer_size)
+        return self.body is not None and self.body.pending and not self._is_held()
 
     def detach(self, exchange: Exchange, protocol: Any) -> None:
         """Hand the transport to `protocol`; see `HTTPConnection.detach_to`."""
@@ -699,38 +575,23 @@ class HTTP1Connection(asyncio.Protocol):
         if transport is None or self.exchange is not exchange or self._closing:
             raise closed_error()
         self.output.flush()
-        leftover = self.requests.rest()
-        paused = self.output.paused
-        self.requests.resume(transport)
+        leftover = self.requests.rest() if self._bulk is None else self._bulk.take_rest()
         self._service.log_access(exchange)
-        self._leave(protocol)
+        paused = self._leave()
+        self._service.detached(self, protocol)
         replace_layer(transport, protocol, leftover, paused)
 
     # What is held.
 
-    def hold(self, size: int) -> None:
-        """Count `size` bytes more as held for the present request; fewer, where it is negative."""
-        self._held_share().count(size)
-
-    def room_to_hold(self) -> asyncio.Future[None] | None:
-        """Return what to wait for before more is held; None where there is room."""
-        return self._held_share().room()
-
-    def held_budget(self) -> HeldBudget:
-        """Return the sum of what the server holds."""
-        return self._service.budget
-
-    def let_go(self) -> None:
-        """Refuse a body for which there is no room, before it begins or once it has waited."""
-        self._service.note_full()
-        self._service.count_shed("max-held")
-        setting = spelled("max_held")
-        self._answer_and_close(503, f"no room for more bodies at present ({setting}): try again")
-
-    def _held_share(self) -> HeldShare:
+    def held_share(self) -> HeldShare:
+        """Return what is held for the present request."""
         if self._share is None:
             self._share = HeldShare(self._service.budget, self)
         return self._share
+
+    def let_go(self) -> None:
+        """Refuse a body for which there is no room, before it begins or once it has waited."""
+        self._answer_and_close(503, self._service.turn_away())
 
     def _give_back(self) -> None:
         """Let the present request hold nothing: it has ended."""
@@ -750,29 +611,24 @@ class HTTP1Connection(asyncio.Protocol):
         log_refusal(error, self._service, self.admission.info, now_s, version)
 
     def _answer_and_close(self, status: int, reason: str) -> None:
-        exchange = self.exchange
-        line = b"" if self.admission.info.tls is None else self._shared.strict_transport_line
-        ids = self._service.request_ids
-        if ids is not None and exchange is not None and exchange.request_id is not None:
-            line += ids.line(exchange.request_id)
-        answer = refusal_bytes(status, reason, exchange, line)
+        exchange, info = self.exchange, self.admission.info
+        answer = render_refusal(status, reason, exchange, self._shared, info)
         if exchange is None and self._service.timed:
-            info, sent = self.admission.info, len(answer)
-            unread = unread_exchange(self, self.output, self._shared, info, status, sent)
+            unread = unread_exchange(self, self.output, self._shared, info, status, len(answer))
             self._service.log_access(unread)
         self._end_exchange()
-        delegate = self._end_reading()
+        delivery = self._end_reading()
         self.requests.drop()
         if answer:
             self.output.send(answer)
-        if delegate is not None:
-            self._in_request(close_delegate, delegate)
+        if delivery is not None:
+            self._in_request(delivery.close)
         if exchange is not None and exchange.until_close:
             self.abort()
         else:
             self.linger()
 
-    def _application_failed(self, error: BaseException) -> None:
+    def application_failed(self, error: BaseException) -> None:
         """End the connection after an exception of the delegate."""
         if is_input_error(error):
             refusal = as_input_error(error)
@@ -782,17 +638,17 @@ class HTTP1Connection(asyncio.Protocol):
             self._log_refusal(refusal)  # a second answer would be taken for the next request's
         elif not isinstance(error, asyncio.CancelledError):
             app_log.error("Uncaught exception", exc_info=error)
-        delegate = self._end_reading()
-        if delegate is not None:
-            close_delegate(delegate)
+        delivery = self._end_reading()
+        if delivery is not None:
+            delivery.close()
         self.exchange_broken()
 
     def _truncated(self) -> None:
         """End a connection whose peer stopped in the middle of a body."""
-        delegate = self._end_reading()
+        delivery = self._end_reading()
         self.exchange_broken()
-        if delegate is not None:
-            self._in_request(close_delegate, delegate)
+        if delivery is not None:
+            self._in_request(delivery.close)
 
     def _owe_answer(self, exchange: HTTP1Exchange) -> None:
         """Go on with the answer to a peer that has closed its half, as long as it gets on.
@@ -900,7 +756,7 @@ class HTTP1Connection(asyncio.Protocol):
             self.deadline = min(self.deadline, self._service.clock.idle_deadline)
 
     def _is_idle(self) -> bool:
-        idle = self.exchange is None and self._delegate is None and not self._closing
+        idle = self.exchange is None and self._delivery is None and not self._closing
         return idle and not self.requests.untaken
 
     def shut(self) -> None:
@@ -909,27 +765,18 @@ class HTTP1Connection(asyncio.Protocol):
             return
         self._closing = True
         self.deadline = NEVER
-        self.output.flush()
-        self.output.watch()
-        self.transport.close()
+        self.output.close()
 
     def linger(self) -> None:
-        """Close so that the peer receives the output, even if it is still sending.
-
-        A socket closed with unread input makes the kernel send a reset, which destroys what the
-        peer has not read yet. `Closing` only closes our half, and drains the peer's for a while.
-        """
-        if self.transport is None or self._closing:
+        """Close so that the peer receives the output, even if it is still sending."""
+        if self._closing or self.transport is None:
             return
         if self._eof:
             self.shut()
             return
         self._closing = True
         self.deadline = NEVER
-        self.output.flush()
-        self.output.deadline = NEVER  # what is left to write is watched there
-        last = Closing(self, self.output.loop, patience_s=self._service.limits.write_timeout)
-        last.take_over(self.transport, unread=True, always=True)
+        self.output.linger(self)
 
     def abort(self) -> None:
         """Close at once; output that the peer has not taken is lost."""
@@ -937,8 +784,10 @@ class HTTP1Connection(asyncio.Protocol):
             self._closing = True
             self.output.abort()
 
-    def _leave(self, stream: Any) -> None:
-        """Leave the server: the connection is lost, or goes on as `stream` if that is not None."""
+    def _leave(self) -> bool:
+        """Let the transport go, lost or somebody else's; say whether it takes no more for now."""
+        paused = self.output.paused
+        self.requests.resume(self.transport)
         self.transport = None
         self.deadline = NEVER
         self.output.release()
@@ -950,7 +799,4 @@ class HTTP1Connection(asyncio.Protocol):
         self._end_reading()
         self.requests.drop()
         self._request_context = None
-        if stream is None:
-            self._service.closed(self)
-        else:
-            self._service.detached(self, stream)
+        return paused

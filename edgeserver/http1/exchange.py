@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http.exchange import DONE, FRESH, OPEN, Exchange, ExchangeOwner
@@ -18,6 +18,7 @@ from edgeserver.http.semantics import parse_expect_continue
 from edgeserver.http1.body_reader import BodyReader
 from edgeserver.http1.framing import CHUNKED, parse_connection
 from edgeserver.http1.head import Head
+from edgeserver.http1.raw_stream import Closable, RawStream
 from edgeserver.http1.response_head import (
     cached_field,
     cached_length,
@@ -33,8 +34,9 @@ from edgeserver.http1.response_head import (
 from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
+from edgeserver.iostream import IOStream
 
-__all__ = ["HTTP1Exchange", "unread_exchange"]
+__all__ = ["HTTP1Exchange", "HTTP1Owner", "unread_exchange"]
 
 KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
 """The values of Connection that nearly every client sends, and that change nothing."""
@@ -64,6 +66,10 @@ FRAMING: Final = framing_names(
 """Fields that the server reads, or writes itself; Transfer-Encoding is its own alone."""
 
 
+class HTTP1Owner(ExchangeOwner, Closable, Protocol):
+    """What an exchange asks of a connection that serves it alone."""
+
+
 class HTTP1Exchange(Exchange):
     """Where the answer to one HTTP/1.1 request is written; nothing reaches that of another.
 
@@ -80,7 +86,8 @@ class HTTP1Exchange(Exchange):
 
     Attributes:
         keep_alive: Whether the connection may serve another request after this one.
-        plain: Whether this is HTTP/1.1 without body or HEAD: its answer is framed as it says.
+        plain: Whether this is HTTP/1.1 without body or HEAD, and not the last request of the
+            connection: its answer is framed as it says.
         body: The same.
         sent_before: What `bytes_sent` was when it was last looked whether the answer gets on.
         expects_continue: Whether the client waits for a 100 before it sends the body.
@@ -96,7 +103,7 @@ class HTTP1Exchange(Exchange):
 
     def __init__(
         self,
-        owner: ExchangeOwner,
+        owner: HTTP1Owner,
         output: OutputBuffer,
         shared: HTTP1Shared,
         info: ConnectionInfo,
@@ -142,7 +149,8 @@ class HTTP1Exchange(Exchange):
             is_chunked = body is not None and body.length == CHUNKED
             self.keep_alive = keep_alive and not close and not is_chunked
         else:
-            self.keep_alive = not close
+            if close:
+                self.keep_alive = self.plain = False
             # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
             # in an HTTP/1.0 request."
             self.upgrades = b"upgrade" in fields
@@ -150,7 +158,7 @@ class HTTP1Exchange(Exchange):
                 self.expects_continue = parse_expect_continue(fields[b"expect"])
         if self.method == "CONNECT":
             # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
-            self.keep_alive = False
+            self.keep_alive = self.plain = False
         elif self.method == "HEAD":
             self.plain = False
 
@@ -210,7 +218,6 @@ class HTTP1Exchange(Exchange):
         if (
             remaining is None
             or not self.plain
-            or not self.keep_alive
             or code == 304
             or not self._shared.service.plain_answers
         ):
@@ -225,7 +232,7 @@ class HTTP1Exchange(Exchange):
             size = len(chunk)
             if self._framing or size > JOIN_BELOW:
                 head = b"".join(parts)
-                self.bytes_sent += len(head)
+                self.bytes_sent = len(head)
                 self._output.send(head)
                 return self.write(chunk)
             if remaining is not None:
@@ -234,7 +241,7 @@ class HTTP1Exchange(Exchange):
                 self._remaining = remaining - size
             parts.append(chunk)
         data = b"".join(parts)
-        self.bytes_sent += len(data)
+        self.bytes_sent = len(data)
         return self._output.send(data)
 
     def _refuse_head(self) -> asyncio.Future[None]:
@@ -362,6 +369,61 @@ class HTTP1Exchange(Exchange):
         self._close_callback = None
         self._owner.exchange_done(self)
 
+    # The body of the request.
+
+    def begin_body(self, body: BodyReader, *, has_come: bool) -> float | None:
+        """Have the body read from now on, and sent by a client that waits for a 100.
+
+        Args:
+            body: What reads it.
+            has_come: Whether it was sent without waiting.
+
+        Returns:
+            In how many seconds it has to be there; None where it may take any time.
+
+        Raises:
+            HTTPInputError: It declares more than it may have (413).
+        """
+        limits, most = self._shared.service.limits, self.max_body_size
+        body.begin(limits, limits.max_body_size if most is None else most)
+        if self.expects_continue and self.state == FRESH:
+            self.expects_continue = False
+            if not has_come:
+                self._output.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return limits.body_timeout if self.body_timeout is None else self.body_timeout
+
+    def set_max_body_size(self, max_body_size: int) -> None:
+        """Replace the limit of the body's bytes, for this request only."""
+        self.max_body_size = max_body_size
+        if self.body is not None:
+            self.body.limit(max_body_size)
+
+    # What is below HTTP.
+
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        return self._output.local_address()
+
+    @property
+    def stream(self) -> Any:
+        """The connection's bytes: `socket`, `write`, `close`, `closed`; None once it is gone."""
+        if self._output.transport is None:
+            return None
+        return RawStream(cast(HTTP1Owner, self._owner), self._output, self)
+
+    def detach(self) -> IOStream:
+        """Take the connection away from HTTP, with the bytes that came after this request.
+
+        Raises:
+            StreamClosedError: The connection is closed, or serves another request by now.
+        """
+        stream = IOStream(max_buffer_size=self._shared.service.limits.max_buffer_size)
+        self._owner.detach(self, stream)
+        return stream
+
+    # The answer.
+
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body, where its framing has a place for them.
 
@@ -389,7 +451,7 @@ class HTTP1Exchange(Exchange):
         """Honour the application's `Connection`: close is ours to say, other options pass."""
         close, others = split_connection(value)
         if close:
-            self.keep_alive = False
+            self.keep_alive = self.plain = False
         if others:
             parts.append(encode_field("Connection", others))
 
@@ -441,7 +503,7 @@ class HTTP1Exchange(Exchange):
 
 
 def unread_exchange(
-    owner: ExchangeOwner,
+    owner: HTTP1Owner,
     output: OutputBuffer,
     shared: HTTP1Shared,
     info: ConnectionInfo,

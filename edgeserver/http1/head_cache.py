@@ -67,7 +67,6 @@ class HeadCache:
             self.forget()
             self._wait = min(wait * 2, LONGEST_WAIT)
             return wait
-        self.forget()
         if (
             head[3] is None
             # Only what means the same beside every request line: Host is required by the version,
@@ -79,7 +78,11 @@ class HeadCache:
         ):
             self.tail = data[data.index(b"\r\n") :]
             self.fields = head[4]
+            self._line = b""
+            self._head = None
             self._wait = wait or 1
+        else:
+            self.forget()
         return 0
 
     def read(self, data: bytes) -> Head | None:

@@ -17,7 +17,7 @@ from edgeserver.http.exchange import DONE, Exchange
 from edgeserver.http.output import OutputBuffer
 from edgeserver.iostream import closed_error
 
-__all__ = ["RawStream"]
+__all__ = ["Closable", "RawStream"]
 
 
 class Closable(Protocol):

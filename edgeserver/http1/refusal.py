@@ -14,17 +14,22 @@ from edgeserver.http.exchange import FRESH, Exchange
 from edgeserver.http.input_errors import render_rfc
 from edgeserver.http.service import HTTPService
 from edgeserver.http1.response_head import plain_answer
+from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.preludes import explain_prelude
 
-__all__ = ["log_refusal", "refusal_bytes"]
+__all__ = ["log_refusal", "render_refusal"]
 
 RETRY_AFTER: Final = b"Retry-After: 5\r\n"
 """Said with each 503: in so many seconds whoever waited for room has got it, or has let go."""
 
 
-def refusal_bytes(
-    status: int, reason: str, exchange: Exchange | None, strict_transport_line: bytes
+def render_refusal(
+    status: int,
+    reason: str,
+    exchange: Exchange | None,
+    shared: HTTP1Shared,
+    info: ConnectionInfo,
 ) -> bytes:
     """Return the answer that refuses a request; empty where an answer has begun already.
 
@@ -32,11 +37,15 @@ def refusal_bytes(
         status: The status code.
         reason: One line, ASCII, already escaped.
         exchange: The request; None where its head could not be read.
-        strict_transport_line: The line of every answer on this connection, or nothing.
+        shared: The lines that all answers have.
+        info: Whose connection it is.
     """
     if exchange is not None and exchange.state != FRESH:
         return b""
-    more = strict_transport_line
+    more = b"" if info.tls is None else shared.strict_transport_line
+    ids = shared.service.request_ids
+    if ids is not None and exchange is not None and exchange.request_id is not None:
+        more += ids.line(exchange.request_id)
     if status == 503:
         more += RETRY_AFTER
     answer = plain_answer(status, reason, more)

@@ -7,7 +7,7 @@ complete, and whether the transport gives more. It must not know delegates, nor 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http1.head import Fields, Head, check_partial_head, parse_head, parse_lines
@@ -16,10 +16,18 @@ from edgeserver.http1.shared import HTTP1Shared
 from edgeserver.support.preludes import LONGEST_START, is_v2_part, prelude_version
 from edgeserver.support.spelling import spelled
 
-__all__ = ["HELD_INPUT", "RequestReader"]
+__all__ = ["HELD_INPUT", "FieldsKeeper", "RequestReader"]
 
 HELD_INPUT: Final = 64 * 1024
 """Bytes of input kept while nobody takes them; beyond that reading pauses."""
+
+
+class FieldsKeeper(Protocol):
+    """Who decides on the fields of a head only once where the next one repeats them."""
+
+    def fields_kept(self, fields: Fields | None) -> None:
+        """Called when other fields are kept for the next head; with None where none are."""
+        ...
 
 
 class RequestReader:
@@ -27,6 +35,7 @@ class RequestReader:
 
     Args:
         shared: What all connections share.
+        owner: Who is told which fields are kept.
 
     Attributes:
         buffer: What has come and has not been let go.
@@ -35,29 +44,28 @@ class RequestReader:
             behind `position` where nothing of it was seen yet.
         paused: Whether the transport is not to give more.
         begun: Whether a head has come; before that it may turn out that something else is spoken.
-        has_changed: Whether `kept_fields` has changed since somebody set this to False.
     """
 
     __slots__ = (
         "_cache",
         "_keep_after",
+        "_owner",
         "_shared",
         "_skipped",
         "begun",
         "buffer",
         "checked",
-        "has_changed",
         "paused",
         "position",
     )
 
-    def __init__(self, shared: HTTP1Shared) -> None:
+    def __init__(self, shared: HTTP1Shared, owner: FieldsKeeper) -> None:
         self._shared = shared
+        self._owner = owner
         self.buffer: bytes | bytearray = b""
         self.position = 0
         self.checked = 0
         self.paused = False
-        self.has_changed = False
         self.begun = False
         self._skipped = False  # whether an empty line before the present head was ignored
         self._keep_after = 1  # a client that asks only once leaves nothing behind
@@ -244,4 +252,4 @@ class RequestReader:
             cache = self._cache = HeadCache()
             self.begun = True
         self._keep_after = cache.replace(data, head)
-        self.has_changed = True
+        self._owner.fields_kept(cache.fields)

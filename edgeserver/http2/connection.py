@@ -118,7 +118,6 @@ from edgeserver.http2.unreleased import Unreleased
 from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.support.preludes import explain_prelude, is_part, prelude_version
-from edgeserver.transport.lingering import Closing
 
 __all__ = ["HTTP2Connection"]
 
@@ -575,7 +574,7 @@ class HTTP2Connection(asyncio.Protocol):
                 admission.remember(fields)
             elif self._kept_fields is not None:
                 self._kept_fields = None
-                admission.forget()
+                admission.remember(None)
         self.deadline = NEVER
         if self._priorities is not None:
             # What has come beforehand is newer than the field. Source: RFC 9218 section 7.
@@ -991,10 +990,6 @@ class HTTP2Connection(asyncio.Protocol):
     def _now(self) -> float:
         return self.sender.output.loop.time()
 
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        return None if self.transport is None else self.transport.get_extra_info("sockname")
-
     # Deadlines; see `ServedConnection`.
 
     @property
@@ -1127,8 +1122,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._closing = True
         self.deadline = NEVER
         self.sender.close()
-        self.sender.output.watch()
-        self.transport.close()
+        self.sender.output.close()
 
     def linger(self) -> None:
         """Close so that the peer receives the output, even if it is still sending."""
@@ -1140,9 +1134,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._closing = True
         self.deadline = NEVER
         self.sender.close()
-        self.sender.output.deadline = NEVER  # what is left to write is watched there
-        last = Closing(self, self.sender.output.loop, patience_s=self._service.limits.write_timeout)
-        last.take_over(self.transport, unread=True, always=True)
+        self.sender.output.linger(self)
 
     def abort(self) -> None:
         """Close at once; output that the peer has not taken is lost."""

@@ -31,6 +31,7 @@ from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.httputil.context import ConnectionInfo
+from edgeserver.iostream import IOStream
 
 __all__ = ["VERSION", "HTTP2Exchange"]
 
@@ -334,6 +335,22 @@ class HTTP2Exchange(Exchange):
             self._out.trailers = self._trailers
             self._sender.end(self._out)
         self._owner.exchange_done(self)
+
+    @property
+    def local_address(self) -> Any:
+        """The address that the connection came in on; None once it is gone."""
+        return self._sender.output.local_address()
+
+    def detach(self) -> IOStream:
+        """Take the stream of a WebSocket away from HTTP; see `detach_to`.
+
+        Raises:
+            HTTPOutputError: It is any other request, or was not accepted.
+            StreamClosedError: The stream is over.
+        """
+        stream = IOStream(max_buffer_size=self._shared.service.limits.max_buffer_size)
+        self._owner.detach(self, stream)
+        return stream
 
     def set_trailers(self, fields: Any) -> None:
         """Have `fields` follow the body.

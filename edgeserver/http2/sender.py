@@ -86,7 +86,6 @@ class FrameSender(Flushed):
         listener: SentListener,
     ) -> None:
         self.output = OutputBuffer(transport, loop, batch, ready)
-        self.output.corked = True  # this one says when it flushes
         self.window = DEFAULT_WINDOW
         self.first_window = DEFAULT_WINDOW
         self.waiting: dict[int, Outgoing] = {}
@@ -104,14 +103,14 @@ class FrameSender(Flushed):
     def send(self, frame: bytes) -> None:
         """Have a frame leave that no window holds back."""
         if not self._closed:
-            self.output.send(frame)
+            self.output.collect(frame)
             self.flush_soon()
 
     def send_head(self, out: Outgoing, block: bytes, *, ends: bool) -> None:
         """Have a header block leave; `ends` says that nothing follows it."""
         if self._closed:
             return
-        self.output.send(render_headers(out.stream_id, block, ends=ends))
+        self.output.collect(render_headers(out.stream_id, block, ends=ends))
         if not (self._corked or self._planned):
             self.flush_soon()
         if ends:
@@ -123,7 +122,7 @@ class FrameSender(Flushed):
         if size > MAX_FRAME_BYTES or self._closed or out.complete:
             self.send_head(out, block, ends=False)
             return self.write(out, data)
-        self.output.send(headers_header(size, out.stream_id) + block)
+        self.output.collect(headers_header(size, out.stream_id) + block)
         out.add(data)
         self._queued += len(data)
         self.waiting[out.stream_id] = out
@@ -141,7 +140,7 @@ class FrameSender(Flushed):
         if not self._takes_at_once(out, size) or len(block) > MAX_FRAME_BYTES or self._closed:
             return False
         stream_id = out.stream_id
-        self.output.send(
+        self.output.collect(
             b"".join((headers_header(len(block), stream_id), block, ending(size, stream_id), data))
         )
         self._plan_answer()
@@ -204,11 +203,11 @@ class FrameSender(Flushed):
         """Send all of a short answer at once: nothing stands in its way, and nobody before it."""
         stream_id = out.stream_id
         if out.only and not out.position:
-            self.output.send(ending(size, stream_id) + out.only)
+            self.output.collect(ending(size, stream_id) + out.only)
         else:
-            self.output.send(ending(size, stream_id))
+            self.output.collect(ending(size, stream_id))
             for piece in out.line_up():
-                self.output.send(piece[out.position :] if out.position else piece)
+                self.output.collect(piece[out.position :] if out.position else piece)
                 out.position = 0
         if size:
             out.only = b""
@@ -347,17 +346,17 @@ class FrameSender(Flushed):
         self.window -= room
         self._queued -= room
         ends = out.ended and not out.queued and not out.trailers
-        self.output.send(data_header(room, out.stream_id, ends=ends))
-        self.output.send(parts[0] if len(parts) == 1 else b"".join(parts))
+        self.output.collect(data_header(room, out.stream_id, ends=ends))
+        self.output.collect(parts[0] if len(parts) == 1 else b"".join(parts))
         if ends:
             self.waiting.pop(out.stream_id, None)
             self._complete(out)
 
     def _end(self, out: Outgoing) -> None:
         if out.trailers:
-            self.output.send(render_headers(out.stream_id, out.trailers, ends=True))
+            self.output.collect(render_headers(out.stream_id, out.trailers, ends=True))
         else:
-            self.output.send(data_header(0, out.stream_id, ends=True))
+            self.output.collect(data_header(0, out.stream_id, ends=True))
         self._complete(out)
 
     # What the peer says of its windows.

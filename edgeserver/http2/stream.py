@@ -7,10 +7,9 @@ the other streams.
 The states, and what leads from one to the next:
 
 - `reading` until the request's END_STREAM has come.
-- `_delegate` is set from `headers_received` until it has heard one of `finish` and
-  `on_connection_close`.
-- `held` is set while an application's awaitable is pending; what comes meanwhile waits in
-  `_untaken`, at most as much as the credit that the peer has.
+- `_delivery` is set while a delegate has yet to hear one of `finish` and `on_connection_close`; it
+  is `held` while the application's awaitable is pending. What comes meanwhile waits in `_untaken`,
+  at most as much as the credit that the peer has.
 - `tunnel` is set from the handshake of a WebSocket on, `is_detached` from when it was accepted and
   handed over: what comes is its then, and the stream is over when both directions have ended.
 - `is_over` once the answer has left, or the stream was reset: the connection forgets it then.
@@ -21,12 +20,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final, Protocol, TypeVar
 
 from edgeserver.errors import HTTPInputError, HTTPOutputError
-from edgeserver.http.admission import Admission, NoRoomError, close_delegate, too_long
+from edgeserver.http.admission import Admission, NoRoomError, too_long
+from edgeserver.http.delivery import Delivery
 from edgeserver.http.exchange import DONE, FRESH, Exchange
 from edgeserver.http.input_errors import as_input_error, is_input_error, render_rfc
 from edgeserver.http.semantics import parse_expect_continue
@@ -42,12 +42,9 @@ from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
 from edgeserver.http2.tunnel import Tunnel
 from edgeserver.httputil.context import ConnectionInfo
-from edgeserver.httputil.interfaces import HTTPMessageDelegate
-from edgeserver.httputil.startlines import RequestStartLine
-from edgeserver.iostream import IOStream, closed_error
-from edgeserver.support.held import HeldBudget, HeldShare
+from edgeserver.iostream import closed_error
+from edgeserver.support.held import HeldShare
 from edgeserver.support.loggers import app_log
-from edgeserver.support.tasks import begin_waiting
 
 __all__ = ["Stream", "StreamHost"]
 
@@ -80,10 +77,6 @@ class StreamHost(Protocol):
         """Called when something was written to a stream that is HTTP's no more."""
         ...
 
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        ...
-
 
 class Stream:
     """One request; the owner of its exchange.
@@ -107,15 +100,14 @@ class Stream:
         tunnel: What a WebSocket is handed, or one that is asked for; None for other requests.
         untold: How many the application has taken of which the peer has not been told.
         withheld: How many the connection has no credit for until the application takes them.
-        held: What the application waits for before it takes more; None where it takes it.
         deadline: When the body has to be there, in loop seconds.
     """
 
     __slots__ = (
         "_begun",
         "_context",
-        "_delegate",
         "_delivered",
+        "_delivery",
         "_host",
         "_info",
         "_inside",
@@ -129,7 +121,6 @@ class Stream:
         "credit",
         "deadline",
         "exchange",
-        "held",
         "is_detached",
         "is_over",
         "out",
@@ -162,7 +153,6 @@ class Stream:
         self.credit = STREAM_CREDIT
         self.untold = 0
         self.withheld = 0
-        self.held: asyncio.Future[Any] | None = None
         self.deadline = NEVER
         self._share: HeldShare | None = None  # what is held for the request
         self._host = host
@@ -171,7 +161,7 @@ class Stream:
         self._info = info
         self._context = context
         self._inside = False  # whether that is entered
-        self._delegate: HTTPMessageDelegate | None = None  # who hears the request
+        self._delivery: Delivery | None = None  # to who hears the request
         self._begun = False  # whether the delegate takes the body
         self._length = UNKNOWN_LENGTH  # of the body, as declared
         self._received = 0  # how much of it has come
@@ -238,10 +228,12 @@ class Stream:
             self.let_go()
             return
         except Exception as error:
-            self._application_failed(error)
+            self.application_failed(error)
             return
         if delegate is not None:
-            self._give_head(delegate)
+            delivery = self._delivery = Delivery(delegate, self, self._sender.output.loop)
+            if delivery.give_head(exchange):
+                self._head_taken()
 
     def _begin_handshake(self, head: RequestHead) -> bool:
         """Have the application see the handshake of a WebSocket; say whether it is one."""
@@ -265,23 +257,9 @@ class Stream:
             return False
         return True
 
-    def _give_head(self, delegate: HTTPMessageDelegate) -> None:
-        exchange = self.exchange
-        self._delegate = delegate
-        try:
-            start_line = RequestStartLine(exchange.method, exchange.target, exchange.version)
-            waiting = delegate.headers_received(start_line, exchange.headers)
-        except Exception as error:
-            self._application_failed(error)
-            return
-        if waiting is not None:
-            self._hold(waiting, self._head_taken)
-        else:
-            self._head_taken()
-
     def _head_taken(self) -> None:
         """Called when the application has taken the head."""
-        if self.is_over or self._delegate is None:
+        if self.is_over or self._delivery is None:
             return
         exchange = self.exchange
         if exchange.state == DONE:
@@ -322,16 +300,16 @@ class Stream:
         self._received += size
         if 0 <= self._length < self._received:
             raise self._wrong_length()
-        if self._delegate is None:
+        if self._delivery is None:
             return  # answered already: nobody takes it, and the peer gets no credit for more
         if self._untaken is None:
-            if self._begun and self.held is None and size <= self._service.limits.chunk_size:
+            if self._takes_more() and size <= self._service.limits.chunk_size:
                 self.in_request(self._give, data)
                 return
             self._untaken = bytearray()
         self._untaken += data
-        self.hold(size)
-        if self._begun and self.held is None:
+        self.held_share().count(size)
+        if self._takes_more():
             self.in_request(self._deliver)
 
     def end(self) -> None:
@@ -347,8 +325,12 @@ class Stream:
             return
         if self._length >= 0 and self._received != self._length:
             raise self._wrong_length()
-        if self._begun and self.held is None:
+        if self._takes_more():
             self.in_request(self._deliver)
+
+    def _takes_more(self) -> bool:
+        """Return whether the application takes the next piece, or the end, at once."""
+        return self._begun and self._delivery is not None and self._delivery.held is None
 
     def _wrong_length(self) -> StreamError:
         return StreamError(
@@ -361,21 +343,21 @@ class Stream:
     def _deliver(self) -> None:
         """Give the application what waits, and the end where that was the last."""
         most = self._service.limits.chunk_size
-        while self._untaken and self.held is None and self._delegate is not None:
+        while self._untaken and self._takes_more():
             piece = bytes(self._untaken[:most])
             del self._untaken[:most]
-            self.hold(-len(piece))
+            self.held_share().count(-len(piece))
             self._give(piece)
         if not self._untaken:
             self._untaken = None
             ended = not self.reading or self.tunnel is not None  # a handshake has no body
-            if ended and self.held is None and self._begun:
+            if ended and self._takes_more():
                 self._end_request()
 
     def _give(self, piece: bytes) -> None:
         """Give the delegate a piece."""
-        delegate = self._delegate
-        if delegate is None:
+        delivery = self._delivery
+        if delivery is None:
             return
         size = len(piece)
         self._delivered += size
@@ -383,90 +365,59 @@ class Stream:
         if self._delivered > most:
             self.refuse(too_much(most))
             return
-        try:
-            waiting = delegate.data_received(piece)
-        except Exception as error:
-            self._application_failed(error)
-            return
-        if waiting is None:
+        if delivery.give_piece(piece):
             self._host.give_credit(self, size)
-        else:
+        elif delivery.held is not None:
             self._owed += size
-            self._hold(waiting, self._piece_taken)
 
-    def _piece_taken(self) -> None:
-        """Called when the application has taken the piece that it had an awaitable for."""
-        size, self._owed = self._owed, 0
-        if size:
-            self._host.give_credit(self, size)
-        if self.held is None:
-            self._deliver()
-
-    def _hold(self, waiting: Awaitable[None], go_on: Callable[[], None]) -> None:
-        """Give the application no more until `waiting` is done, then `go_on`."""
-        try:
-            future = begin_waiting(waiting, self._sender.output.loop)
-        except TypeError as error:  # neither None nor awaitable
-            self._application_failed(error)
-            return
-        if future is None:
-            go_on()
-            return
-        self.held = future
-
-        def done(future: asyncio.Future[Any]) -> None:
-            error = asyncio.CancelledError() if future.cancelled() else future.exception()
-            if self.held is not future:
-                if error is not None and not isinstance(error, asyncio.CancelledError):
-                    if is_input_error(error):
-                        return  # what is left of a body that nobody reads any more
-                    app_log.error("Uncaught exception", exc_info=error)
-                return
-            self.held = None
-            if error is None:
-                self.in_request(go_on)
-            else:
-                self.in_request(self._application_failed, error)
-
-        future.add_done_callback(done)
+    def application_ready(self, error: BaseException | None) -> None:
+        """Called when what the application waited for is done, or has failed."""
+        if error is not None:
+            self.in_request(self.application_failed, error)
+        elif not self._begun:
+            self.in_request(self._head_taken)
+        else:
+            size, self._owed = self._owed, 0
+            if size:
+                self._host.give_credit(self, size)
+            self.in_request(self._deliver)
 
     def _end_request(self) -> None:
         """Tell the delegate that its request is complete."""
-        delegate = self._end_reading()
-        if delegate is None:
+        delivery = self._end_reading()
+        if delivery is None:
             return
         if self.is_over or self.exchange.state == DONE:
-            close_delegate(delegate)  # it has answered already
+            delivery.close()  # it has answered already
             return
-        finish: Callable[[], object] = delegate.finish  # whatever an application's returns
-        try:
-            finish()
-        except Exception as error:
-            self._delegate = delegate
-            self._application_failed(error)
+        error = delivery.finish()
+        if error is not None:
+            self._delivery = delivery
+            self.application_failed(error)
 
-    def _end_reading(self) -> HTTPMessageDelegate | None:
-        """Give nobody more of the request; return who has yet to hear of its end."""
-        delegate, self._delegate = self._delegate, None
-        self.held = None
+    def _end_reading(self) -> Delivery | None:
+        """Give nobody more of the request; return whose delegate has yet to hear its end."""
+        delivery, self._delivery = self._delivery, None
         self._untaken = None
         self.deadline = NEVER
-        return delegate
+        if delivery is not None:
+            delivery.held = None
+        return delivery
 
     # What the exchange asks; see `ExchangeOwner`.
 
     def awaits_body(self) -> bool:
         """Return whether more of the body is to come, and would be taken."""
-        return self.reading and self.held is None
+        return self.reading and (self._delivery is None or self._delivery.held is None)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Called when an answer is complete, though it may not have left."""
         if self._share is not None:
             self._give_back()
-        delegate = self._end_reading()
-        if delegate is not None:
+        delivery = self._end_reading()
+        if delivery is not None:
             # Not at once: the delegate may be in the middle of hearing of its body.
-            self._sender.output.loop.call_soon(close_delegate, delegate)
+            self._sender.output.loop.call_soon(delivery.close)
         if not self.is_over:
             self.sent()
 
@@ -489,34 +440,19 @@ class Stream:
             return
         # Who breaks it knows, and need not be told; its delegate may be in the middle of a call.
         self.exchange.set_close_callback(None)
-        delegate = self._end_reading()
-        if delegate is not None:
-            self._sender.output.loop.call_soon(close_delegate, delegate)
+        delivery = self._end_reading()
+        if delivery is not None:
+            self._sender.output.loop.call_soon(delivery.close)
         self._host.reset_stream(self, INTERNAL_ERROR)
 
     def exchange_left(self, exchange: Exchange) -> None:
         """Called when nobody waits for the answer any more: tell the application."""
         self.in_request(exchange.tell_closed)
 
-    def limit_body(self, max_bytes: int) -> None:
-        """Called with another limit of the body; it is asked when a piece is given."""
-
     def time_body(self, timeout_s: float) -> None:
         """Replace the time limit of the body that is being read."""
         if self._begun and self.reading:
             self.deadline = self._sender.output.loop.time() + timeout_s
-
-    def local_address(self) -> Any:
-        """Return the address that the connection came in on; None once it is gone."""
-        return self._host.local_address()
-
-    def raw_stream(self, exchange: Exchange) -> Any:
-        """Return nothing: what is below is not this request's alone."""
-        return None
-
-    def new_stream(self) -> IOStream:
-        """Return a stream for `detach`."""
-        return IOStream(max_buffer_size=self._service.limits.max_buffer_size)
 
     def detach(self, exchange: Exchange, protocol: Any) -> None:
         """Hand an accepted WebSocket to `protocol`; see `HTTPConnection.detach_to`.
@@ -540,9 +476,9 @@ class Stream:
         exchange.set_close_callback(None)
         exchange.end()
         self._give_back()
-        delegate = self._end_reading()
-        if delegate is not None:
-            self._sender.output.loop.call_soon(close_delegate, delegate)
+        delivery = self._end_reading()
+        if delivery is not None:
+            self._sender.output.loop.call_soon(delivery.close)
         tunnel.attach(protocol)
 
     # What the tunnel says; see `TunnelOwner`.
@@ -569,28 +505,15 @@ class Stream:
 
     # What is held.
 
-    def hold(self, size: int) -> None:
-        """Count `size` bytes more as held for the request; fewer, where it is negative."""
-        self._held_share().count(size)
-
-    def room_to_hold(self) -> asyncio.Future[None] | None:
-        """Return what to wait for before more is held; None where there is room."""
-        return self._held_share().room()
-
-    def _held_share(self) -> HeldShare:
+    def held_share(self) -> HeldShare:
+        """Return what is held for the request."""
         if self._share is None:
             self._share = HeldShare(self._service.budget, self)
         return self._share
 
-    def held_budget(self) -> HeldBudget:
-        """Return the sum of what the server holds."""
-        return self._service.budget
-
     def let_go(self) -> None:
         """Refuse a body for which there is no room, before it begins or once it has waited."""
-        self._service.note_full()
-        self._service.count_shed("max-held")
-        self.answer(503, "no room for more bodies at present (max_held): try again")
+        self.answer(503, self._service.turn_away())
 
     def _give_back(self) -> None:
         """Let the request hold nothing: it has ended."""
@@ -618,7 +541,7 @@ class Stream:
         if self.is_over:
             return
         exchange = self.exchange
-        delegate = self._end_reading()
+        delivery = self._end_reading()
         if exchange.state == FRESH:
             body = reason.encode("ascii", "replace") + b"\n"
             fields = [
@@ -635,19 +558,19 @@ class Stream:
             self.exchange_done(exchange)
         else:
             self._host.reset_stream(self, PROTOCOL_ERROR if status != 503 else INTERNAL_ERROR)
-        if delegate is not None:
-            self.in_request(close_delegate, delegate)
+        if delivery is not None:
+            self.in_request(delivery.close)
 
-    def _application_failed(self, error: BaseException) -> None:
+    def application_failed(self, error: BaseException) -> None:
         """End the stream after an exception of the delegate."""
         if is_input_error(error) and not self.is_over:
             self.refuse(as_input_error(error))
             return
         if not isinstance(error, asyncio.CancelledError):
             app_log.error("Uncaught exception", exc_info=error)
-        delegate = self._end_reading()
-        if delegate is not None:
-            close_delegate(delegate)
+        delivery = self._end_reading()
+        if delivery is not None:
+            delivery.close()
         if not self.is_over:
             self.exchange_broken()
 
@@ -670,11 +593,11 @@ class Stream:
         exchange.end()
         self._sender.drop(self.out)
         self._give_back()
-        delegate = self._end_reading()
+        delivery = self._end_reading()
         if self.tunnel is not None:
             self.tunnel.lost(ConnectionResetError("the stream was reset, or its connection lost"))
-        if delegate is not None:
-            self.in_request(close_delegate, delegate)
+        if delivery is not None:
+            self.in_request(delivery.close)
         elif not was_done:
             self.in_request(exchange.tell_closed)
         self._service.log_access(exchange)

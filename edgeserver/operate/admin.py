@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from edgeserver.operate.audited import live_audit, render_live_page
 from edgeserver.operate.endpoint import AdminRefusal, AdminRequest, Answer
 from edgeserver.operate.metrics import NotInstalledError, render_metrics
 from edgeserver.operate.report import Facts, ServerReport
@@ -19,7 +20,7 @@ __all__ = ["COMMANDS", "PATHS", "Admin"]
 COMMANDS: Final = ("reload", "roll", "drain")
 """What can be asked for with POST, over the Unix socket only."""
 
-PATHS: Final = ("/live", "/ready", "/metrics", "/status", "/config")
+PATHS: Final = ("/live", "/ready", "/metrics", "/status", "/audit", "/config")
 """What can be read."""
 
 
@@ -50,6 +51,7 @@ class Admin:
             "/ready": self._ready,
             "/metrics": self._metrics,
             "/status": self._status,
+            "/audit": self._audit,
             "/config": self._config,
         }
 
@@ -107,6 +109,14 @@ class Admin:
         if "text/html" in request.accept:
             return Answer(body=render_status_page(status), content_type="text/html; charset=utf-8")
         return Answer(body=status)
+
+    def _audit(self, request: AdminRequest) -> Answer:
+        facts = self._facts()
+        value = live_audit(facts, self._report(False))
+        if "text/html" in request.accept:
+            body = render_live_page(value, version=facts.version)
+            return Answer(body=body, content_type="text/html; charset=utf-8")
+        return Answer(body=value)
 
     def _config(self, request: AdminRequest) -> Answer:
         if not request.is_local:

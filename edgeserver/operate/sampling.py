@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from edgeserver.audit.samples import ChainSamples
 from edgeserver.config.trust import describe_policy
 from edgeserver.http.tally import UNKNOWN, RequestTally
 from edgeserver.support.counters import OTHER, TEXT_BYTES, CounterRow
@@ -21,6 +22,9 @@ __all__ = ["SampledServer", "Sampler"]
 
 DESCRIBE_EVERY_S: Final = 5.0
 """How often a worker tells of itself in words, while nothing is the matter."""
+
+PEERS: Final = 20
+"""How many of the peers that connect most are named."""
 
 NAMED: Final = 10
 """How many of the requests in flight are named."""
@@ -64,6 +68,10 @@ class SampledServer(Protocol):
         """Have what is refused and shed counted there."""
         ...
 
+    def sample_chains(self, samples: ChainSamples | None = None) -> ChainSamples:
+        """Return what looks at some requests, and have it look at the next ones."""
+        ...
+
     def in_flight(self) -> list[str]:
         """Return the requests in flight as people read them."""
         ...
@@ -96,6 +104,8 @@ class Sampler:
         self._tallies = [each.keep_tally() for each in servers]
         self._handshakes = [each.tls.keep_tally() for each in servers]
         self._described_s = 0.0
+        self._chains = servers[0].sample_chains()
+        self._ended = 0  # requests of the main server, when a window was opened
         for each in servers:
             each.count_into(row)
 
@@ -117,6 +127,7 @@ class Sampler:
         for number, server in enumerate(self._servers):
             self._sample_tls(number, server)
         self._sample_findings()
+        self._sample_chains()
         for name, count in self._dropped().items():
             self._rise("log_lines_dropped_total", name, value=count)
         now_s = self._clock()
@@ -187,6 +198,13 @@ class Sampler:
         for code, count in policy.finding_counts.items():
             self._rise("findings_total", code, value=count)
 
+    def _sample_chains(self) -> None:
+        ended = sum(self._tallies[0].statuses().values())
+        for (family, label), amount in self._chains.take(ended - self._ended).items():
+            self._row.add(family, label, amount=amount)
+        self._ended = ended
+        self._servers[0].sample_chains(self._chains)
+
     # In words.
 
     def _describe(self) -> None:
@@ -207,8 +225,17 @@ class Sampler:
             "findings": [each.as_dict() for each in policy.warnings],
             "certificates": [each.as_dict() for each in statuses],
             "waiting": self._waiting(),
+            "peers": [
+                {
+                    "address": address,
+                    "listed": each.listed,
+                    "claims": each.claims,
+                    "requests": round(each.requests),
+                }
+                for address, each in self._chains.peers.most(PEERS)
+            ],
         }
-        for name in ("certificates", "findings", "policy", "waiting"):
+        for name in ("certificates", "findings", "policy", "waiting", "peers"):
             data = json.dumps(said).encode("ascii")
             if len(data) <= TEXT_BYTES:
                 break

@@ -30,22 +30,18 @@ class ConnectionPolicy:
         peer: The other end, judged where the policy judges peers.
 
     Attributes:
-        resolver: What finds the client of each request.
+        resolver: What finds the client of each request; it stays the same.
         strip: The names that the application does not get to see; None if it sees all.
     """
 
-    __slots__ = ("_peer", "_reasons", "_rules", "_told", "resolver", "strip")
+    __slots__ = ("_peer", "_rules", "_told", "resolver", "strip")
 
     def __init__(self, rules: Rules, peer: Peer) -> None:
         self._rules = rules
         self._peer = peer
-        self._reasons = rules.tally.reasons
         # Codes of findings about the proxy's setup that a log has been told.
         self._told = _NOTHING
-        # Asked for each request whose fields differ: one call, not two.
         self.resolver: Resolver = make_resolver(rules, peer)
-        if rules.on_claims is not None and peer.author is None and rules.mode != "tornado":
-            self.resolver = _FirstResolver(self, self.resolver)
         self.strip: StripSet | None = strip_of(rules, peer)
 
     @property
@@ -65,7 +61,17 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        return any(each.code not in STANDING for each in self._prove(raw).findings)
+        return any(each.code not in STANDING for each in self.prove(raw).findings)
+
+    def begin(self, raw: RawPairs) -> None:
+        """Called with a connection's first request: what is claimed in that is told."""
+        rules, peer = self._rules, self._peer
+        if rules.on_claims is None or peer.author is not None or rules.mode == "tornado":
+            return
+        claimed = rules.claims.among([name for name, _ in raw])
+        # Behind a prelude that names nobody there is nobody whom to list.
+        if claimed and (peer.prelude is None or peer.source):
+            rules.on_claims(client_name((peer.source or peer.address).text), claimed)
 
     def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is; never raises, never changes its arguments.
@@ -78,7 +84,7 @@ class ConnectionPolicy:
 
     def count(self, resolved: Resolved) -> None:
         """Count one more request with fields of which `resolve` said `resolved`."""
-        self._reasons[resolved.reason] += 1
+        self._rules.tally.reasons[resolved.reason] += 1
 
     def explain(self, raw: RawPairs) -> Provenance:
         """Return the whole proof of what `resolve` answers for the same pairs.
@@ -86,7 +92,7 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        proof = self._prove(raw)
+        proof = self.prove(raw)
         self._rules.tally.count_findings(proof.findings)
         return proof
 
@@ -96,7 +102,7 @@ class ConnectionPolicy:
         Args:
             raw: The pairs captured when the request was resolved.
         """
-        proof = self._prove(raw)
+        proof = self.prove(raw)
         told = self._told
         findings = tuple([each for each in proof.findings if each.code not in told])
         self._told = told.union([each.code for each in findings if each.code in STANDING])
@@ -109,40 +115,12 @@ class ConnectionPolicy:
         """Decide without any memory, and keep every step in `trace`."""
         return self.resolver.decide(raw, trace)
 
-    def tell_claims(self, raw: RawPairs) -> None:
-        """Tell what is claimed in a head that somebody wrote who is not believed."""
-        rules, peer = self._rules, self._peer
-        claimed = rules.claims.among([name for name, _ in raw])
-        # Behind a prelude that names nobody there is nobody whom to list.
-        if claimed and rules.on_claims is not None and (peer.prelude is None or peer.source):
-            rules.on_claims(client_name((peer.source or peer.address).text), claimed)
+    def prove(self, raw: RawPairs) -> Provenance:
+        """Return the whole proof, which nothing counts.
 
-    def _prove(self, raw: RawPairs) -> Provenance:
+        Args:
+            raw: The pairs captured when the request was resolved.
+        """
         trace = Trace(self._rules.source_raw)
         resolved = self.resolver.decide(raw, trace)
         return explain_request(self._rules, self._peer, raw, trace, resolved)
-
-
-class _FirstResolver:
-    """The resolver of a connection's first request: what is claimed in that is told.
-
-    Args:
-        policy: The connection's; `resolver` is its own from the second request on.
-        resolver: What finds the client.
-    """
-
-    __slots__ = ("_policy", "_resolver")
-
-    def __init__(self, policy: ConnectionPolicy, resolver: Resolver) -> None:
-        self._policy = policy
-        self._resolver = resolver
-
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
-        """Return who the client is, and make way."""
-        self._policy.resolver = self._resolver
-        self._policy.tell_claims(raw)
-        return self._resolver.resolve(raw, fields)
-
-    def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
-        """Decide without any memory, and tell nobody."""
-        return self._resolver.decide(raw, trace)

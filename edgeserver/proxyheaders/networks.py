@@ -26,6 +26,7 @@ __all__ = [
     "Network",
     "NetworkTable",
     "Rule",
+    "expand_preset",
     "find_cover",
     "parse_network",
     "render_network",
@@ -97,6 +98,11 @@ class Rule:
 
     def __str__(self) -> str:
         return self.text if self.label is None else f"{self.text} ({self.label})"
+
+
+def expand_preset(entry: str) -> tuple[str, ...]:
+    """Return the ranges that an entry of a policy stands for: a preset's, or itself."""
+    return PRESETS.get(entry, (entry,))
 
 
 def parse_network(entry: str) -> Network:

@@ -64,11 +64,11 @@ Decide = Callable[[RawPairs, FieldValues | None], Resolved]
 class Resolver(Protocol):
     """What finds the client of each request of one connection."""
 
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, and count it.
 
         Args:
-            raw: The head's pairs.
+            raw: The head's pairs; None where `fields` are all of them.
             fields: The same as a dict, if no name repeats; else None.
         """
         ...
@@ -92,7 +92,7 @@ class FixedResolver:
         self._fixed = fixed
         self._reasons = rules.tally.reasons
 
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return the one answer of this connection."""
         fixed = self._fixed
         self._reasons[fixed.reason] += 1
@@ -121,7 +121,7 @@ class Memory:
             rules.caches[peer.scheme] if peer.prelude is None else DecisionCache(MAX_OWN)
         )
         # Answers that are the peer's own address, which must not be another peer's.
-        self._own: dict[FieldValues, Resolved] = {}
+        self._own: dict[FieldValues, Resolved] | None = None  # most connections have none
 
     def look(self, key: FieldValues, raw: RawPairs, decide: Decide) -> Resolved:
         """Decide what the cache does not have at hand, and remember it.
@@ -135,16 +135,19 @@ class Memory:
         resolved = None
         if cache.old:
             resolved = cache.recall(key)
-        if resolved is None and self._own:
-            resolved = self._own.get(key)
+        own = self._own
+        if resolved is None and own is not None:
+            resolved = own.get(key)
         if resolved is None:
             resolved = decide(raw, key)
             if resolved.reason in _SHARED_REASONS:
                 cache.admit(key, resolved, hash(key))
             else:
-                if len(self._own) >= MAX_OWN:
-                    self._own.clear()
-                self._own[key] = resolved
+                if own is None:
+                    own = self._own = {}
+                elif len(own) >= MAX_OWN:
+                    own.clear()
+                own[key] = resolved
         return resolved
 
     def look_long(
@@ -195,9 +198,10 @@ class PolicyResolver:
         self._source = rules.source_raw
         self._proto = rules.proto_of(author)
 
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is."""
         if fields is None:
+            raw = _pairs(raw, fields)
             lines, claimed = self._read(raw)
             if len(lines) > 1 and _LISTS.get(self._source) is not PLAIN:
                 return self._look_long(raw, None, None)
@@ -208,7 +212,7 @@ class PolicyResolver:
         if (source is not None and len(source) > MAX_KEY_BYTES) or (
             claimed is not None and len(claimed) > MAX_KEY_BYTES
         ):
-            return self._look_long(raw, source, claimed)
+            return self._look_long(_pairs(raw, fields), source, claimed)
         key = (source, claimed)
         cache = self._cache
         resolved = cache.main.get(key)
@@ -216,7 +220,7 @@ class PolicyResolver:
             if source is not None and self._fast is not None:
                 resolved = self._fast.resolve(key, source, claimed, self._peer, cache)
             if resolved is None:
-                resolved = self._memory.look(key, raw, self._decide)
+                resolved = self._memory.look(key, _pairs(raw, fields), self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -293,9 +297,9 @@ class DeclaringResolver:
         self._client = client
         self._declares = declares
 
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, and what else the proxy says."""
-        return self._with_declared(self._client.resolve(raw, fields), raw)
+        return self._with_declared(self._client.resolve(raw, fields), _pairs(raw, fields))
 
     def decide(self, raw: RawPairs, trace: Trace | None = None) -> Resolved:
         """Walk, and read the declared headers."""
@@ -340,10 +344,10 @@ class TornadoResolver:
         self._fast = rules.fast
         self._reasons = rules.tally.reasons
 
-    def resolve(self, raw: RawPairs, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
         """Return who the client of one request is, by Tornado's rules."""
         if fields is None:
-            chain, proto, single, x_scheme = read_claims(raw).joined()
+            chain, proto, single, x_scheme = read_claims(_pairs(raw, fields)).joined()
         else:
             get = fields.get
             chain = get(b"x-forwarded-for")
@@ -352,7 +356,9 @@ class TornadoResolver:
             x_scheme = get(b"x-scheme")
         if chain is not None and len(chain) > MAX_KEY_BYTES:
             return self._look_long(
-                raw, chain if single is None else None, proto if x_scheme is None else x_scheme
+                _pairs(raw, fields),
+                chain if single is None else None,
+                proto if x_scheme is None else x_scheme,
             )
         key = (chain, proto, single, x_scheme)
         resolved = self._cache.main.get(key)
@@ -367,11 +373,11 @@ class TornadoResolver:
                 or (single is not None and len(single) > MAX_KEY_BYTES)
                 or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
             ):
-                return self._look_long(raw, chain, proto)
+                return self._look_long(_pairs(raw, fields), chain, proto)
             if chain is not None and self._fast is not None:
                 resolved = self._fast.resolve(key, chain, proto, self._peer, self._cache)
             if resolved is None:
-                resolved = self._memory.look(key, raw, self._decide)
+                resolved = self._memory.look(key, _pairs(raw, fields), self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -405,6 +411,13 @@ class TornadoResolver:
         memo = self._rules.memo if trace is None else None
         outcome, scheme = decide_tornado(claims, self._rules.table, memo=memo, trace=trace)
         return self._peer.resolved(outcome, scheme)
+
+
+def _pairs(raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> RawPairs:
+    """Return the pairs of a head, of which `fields` are all where there are no others."""
+    if raw is None:
+        return () if fields is None else fields.items()
+    return raw
 
 
 def make_resolver(rules: Rules, peer: Peer) -> Resolver:

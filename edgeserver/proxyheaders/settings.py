@@ -17,6 +17,7 @@ from edgeserver.proxyheaders.networks import (
     PRESETS,
     Network,
     Rule,
+    expand_preset,
     find_cover,
     parse_network,
     render_network,
@@ -137,7 +138,7 @@ def read_entries(
             known = checked.unix.sets if checked.unix is not None else frozenset()
             checked.unix = Rule("unix:", label, sets | known)
             continue
-        for text in PRESETS.get(proxy.address, (proxy.address,)):
+        for text in expand_preset(proxy.address):
             network = parse_network(text)
             _check_width(network, proxy.address, allow_all=allow_all, checked=checked)
             preset = proxy.address if proxy.address in PRESETS else None

@@ -72,6 +72,10 @@ def _split_target(target: str) -> tuple[str, list[str]]:
         raise ConfigurationError(
             f"{shown} is a call; write {shown.removesuffix('()')} --factory, which calls it"
         )
+    if target.endswith(".toml"):
+        raise ConfigurationError(
+            f"{shown} names a configuration, not an application; write --config {shown}"
+        )
     if module_name.endswith(".py") or "/" in module_name:
         raise ConfigurationError(
             f"{shown} names a file, not a module; write {_name_module(module_name, attribute)}"
@@ -79,7 +83,9 @@ def _split_target(target: str) -> tuple[str, list[str]]:
     if not target.strip():
         raise ConfigurationError("the application's name is empty; write for example main:app")
     if not separator:
-        raise ConfigurationError(f"{shown} names no attribute; write {shown}:app, say")
+        raise ConfigurationError(
+            f"{shown} names no attribute; write {shown}:app, where app is the application in it"
+        )
     parts = attribute.split(".")
     if not all(part.isidentifier() for part in [*module_name.split("."), *parts]):
         raise ConfigurationError(f"{shown} is not MODULE:ATTR; write for example main:app")
@@ -155,6 +161,15 @@ def _call_factory(factory: object, target: str) -> object:
     shown = escape(target)
     if not callable(factory):
         raise ConfigurationError(f"--factory: {shown} cannot be called; leave out --factory")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise ConfigurationError(
+            f"--factory: {shown} cannot be called without arguments ({error}); leave out --factory"
+            " where it is the application itself"
+        ) from error
+    except ValueError:
+        pass  # no signature: calling it shows
     try:
         app = factory()
     except Exception as error:

@@ -21,8 +21,11 @@ _MODULES: Final = (
     "http.cookies",
     "importlib.metadata",
     "ssl",
+    "secrets",
     "subprocess",
     "urllib.parse",
+    "websockets.extensions.permessage_deflate",
+    "websockets.server",
     "zlib",
 )
 

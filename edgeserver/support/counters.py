@@ -16,7 +16,7 @@ from typing import Final
 
 __all__ = ["MOST_LABELS", "OTHER", "ROW_BYTES", "CounterRow"]
 
-ENTRIES: Final = 768
+ENTRIES: Final = 960
 """Numbers in a row; what has no place there is counted in one that nobody reads."""
 
 NAME_BYTES: Final = 96

@@ -119,14 +119,15 @@ class HeldShare:
         holder: Who is told to let go where there was no room in time.
 
     Attributes:
+        budget: The same.
         size: How many bytes it holds.
     """
 
-    __slots__ = ("_budget", "_holder", "_untaken", "size")
+    __slots__ = ("_holder", "_untaken", "budget", "size")
 
     def __init__(self, budget: HeldBudget, holder: Holder) -> None:
         self.size = 0
-        self._budget = budget
+        self.budget = budget
         self._holder = holder
         self._untaken = 0  # how much of `size` is input that nobody takes
 
@@ -134,9 +135,9 @@ class HeldShare:
         """Count `size` bytes more as held; fewer, where it is negative."""
         self.size += size
         if size > 0:
-            self._budget.take(size)
+            self.budget.take(size)
         else:
-            self._budget.give(-size)
+            self.budget.give(-size)
 
     def count_untaken(self, size: int) -> None:
         """Count `size` bytes of input that nobody takes for now, in place of those before."""
@@ -145,11 +146,11 @@ class HeldShare:
 
     def room(self) -> asyncio.Future[None] | None:
         """Return what to wait for before more is held; None where there is room."""
-        return self._budget.room(self._holder, self.size)
+        return self.budget.room(self._holder, self.size)
 
     def give_back(self) -> None:
         """Hold nothing, and wait for nothing."""
         size, self.size = self.size, 0
         self._untaken = 0
         if size:
-            self._budget.leave(self._holder, size)
+            self.budget.leave(self._holder, size)

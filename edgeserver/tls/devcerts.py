@@ -182,7 +182,8 @@ class _Pair:
             if path.exists() and not ours:
                 raise TLSConfigurationError(
                     f'"{path}" was not made by `edgeserver certs dev`, and is left as it is: '
-                    "choose another directory with --out, or overwrite it with --force"
+                    "choose another directory with edgeserver certs dev --out DIR, or overwrite it"
+                    " with --force"
                 )
 
     def is_good(self, *, issuer: _Pair | None = None, names: Sequence[str] = ()) -> bool:

@@ -54,6 +54,17 @@ http:
             "",
             r"map $http_x $a { '~^(a+)+\1$' $http_x; default $remote_addr; }",
         ),
+        # no dot and no beginning: 110.0.0.1 passes
+        (
+            "proxy_set_header X-Forwarded-For $a;",
+            "",
+            r"map $remote_addr $a { '~10\.' $http_x_forwarded_for; default $remote_addr; }",
+        ),
+        (
+            r"if ($remote_addr ~ ^9\.) { set $a $http_x; } proxy_set_header X-Forwarded-For $a;",
+            "set $a $remote_addr;",
+            "",
+        ),
         (
             "proxy_set_header X-Forwarded-For $a;",
             "",
@@ -210,3 +221,48 @@ def test_outer_proxy_that_does_not_append() -> None:
     judged = judge(front, back)
     assert judged.client == "spoofable"
     assert judged.trial.app_head["x-forwarded-for"] == (f"{judged.judge.forged}, 192.0.2.5",)
+
+
+@pytest.mark.parametrize(("outer_http", "inner_http", "expected"), [
+    ("", "", "right"),
+    ("", "underscores_in_headers on;", "right"),
+    ("underscores_in_headers on;", "", "right"),
+    ("underscores_in_headers on;", "underscores_in_headers on;", "cannot-tell"),
+    ("ignore_invalid_headers off;", "ignore_invalid_headers off;", "cannot-tell"),
+])  # fmt: skip
+def test_names_with_underscores(outer_http: str, inner_http: str, expected: str) -> None:
+    """`$http_x_forwarded_proto` is X_Forwarded_Proto too, where nginx takes such names."""
+    copies = (
+        "proxy_set_header X-Forwarded-Proto $http_x_forwarded_proto;"
+        "proxy_set_header X-Forwarded-For $http_x_forwarded_for;"
+    )
+    judged = judge(nginx_location(GOOD, http=outer_http), nginx_location(copies, http=inner_http))
+    assert (judged.client, judged.scheme) == ("right", expected)
+
+
+def test_a_pattern_that_tells_families_apart_is_understood() -> None:
+    """The usual map for Forwarded asks for letters alone, which every address has or has not."""
+    table = (
+        "map $remote_addr $a { '~^[0-9.]+$' $remote_addr; '~^[0-9A-Fa-f:.]+$' $remote_addr; "
+        "default $http_x_forwarded_for; }"
+    )
+    judged = judge(nginx_location("proxy_set_header X-Forwarded-For $a;", http=table))
+    assert judged.client == "right"
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("if METH_GET", "spoofable"),
+        ("if { method GET }", "spoofable"),
+        ("if { hdr(host) app.example }", "cannot-tell"),
+        ("if { path / }", "cannot-tell"),
+        ("if { path /a } or !{ path /a }", "right"),
+    ],
+)
+def test_what_every_request_has(condition: str, expected: str) -> None:
+    """A request that fails the test of a method, a host or a path is thought of, too."""
+    hop = read(
+        "haproxy", HAPROXY.format(f"http-request set-header X-Forwarded-For %[src] {condition}")
+    )
+    assert judge(hop).client == expected

@@ -265,6 +265,36 @@ def test_an_application_without_serve() -> None:
     assert (result.exit_code, "write edgeserver serve advised:app" in result.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["serv", "advised:app"], "serve"),
+        (["run", "advised:app"], "serve"),
+        (["explain", "--peer", "10.0.0.5"], "audit explain"),
+        (["reload"], "ctl reload"),
+    ],
+)
+def test_commands_are_found(typed: list[str], meant: str) -> None:
+    """A command that is typed wrongly, or belongs into a group, is named as it is written."""
+    result = CliRunner().invoke(cli, typed)
+    said = f"no such command '{typed[0]}'; did you mean edgeserver {meant}? (see edgeserver --help)"
+    assert (result.exit_code, result.output) == (2, f"edgeserver: {said}\n")
+
+
+def test_a_command_like_no_other() -> None:
+    """What resembles nothing is not guessed at."""
+    result = CliRunner().invoke(cli, ["xyzzy"])
+    assert result.output == "edgeserver: no such command 'xyzzy' (see edgeserver --help)\n"
+
+
+def test_a_flag_without_its_value() -> None:
+    """The help that is named is that of the command which has the flag."""
+    result = CliRunner().invoke(cli, ["serve", "advised:app", "-b"])
+    assert result.output == (
+        "edgeserver: option '-b' requires an argument (see edgeserver serve --help)\n"
+    )
+
+
 @pytest.mark.parametrize("flag", ["--portal", "--wokers", "--reuseport"])
 def test_flags_are_not_guessed(flag: str) -> None:
     """A flag that is spelled alike is not offered: `--portal` is not `--protocol`."""
@@ -275,13 +305,15 @@ def test_flags_are_not_guessed(flag: str) -> None:
 @pytest.mark.parametrize(
     ("flag", "answer"),
     [
-        ("--forwarded-allow-ips", "--trust 10.0.0.5 names your proxies"),
-        ("--proxy-headers", "--trust 10.0.0.5 names your proxies"),
+        ("--forwarded-allow-ips", "--trust 10.0.0.5, which names your proxies"),
+        ("--proxy-headers", "--trust 10.0.0.5, which names your proxies"),
         ("--uds", "--bind unix:PATH"),
         ("--ssl-keyfile", "--keyfile FILE"),
         ("--limit-max-requests", "--max-requests N"),
         ("--timeout-keep-alive", "--idle-connection-timeout SECONDS"),
-        ("-k", "--interface auto|callback|asgi|wsgi|tornado"),
+        ("-k", "seen from the application, or said with --interface"),
+        ("--http", "not needed: HTTP is our own, WebSockets are there"),
+        ("--access-logfile", "--access-log -|FILE|off"),
     ],
 )
 def test_flags_of_other_servers(flag: str, answer: str) -> None:

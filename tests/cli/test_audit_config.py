@@ -84,6 +84,8 @@ def test_prose_is_folded(tmp_path: Path) -> None:
         (("outer:append@192.0.2.5", WRONG, "--reachable", "front"), 0),
         (("outer:append@192.0.2.5", WRONG, "--reachable", "inner"), 1),
         ((RIGHT, "--trust", "198.51.100.1"), 0),
+        ((RIGHT, "--trust", "loopback"), 0),
+        ((RIGHT, "--trust", "private,unix:"), 0),
         ((f"{RIGHT}@192.0.2.11", "--trust", "192.0.2.10"), 1),
         (("nginx:/nowhere/nginx.conf",), 3),
         (("bind9:/etc/x",), 2),

@@ -88,10 +88,16 @@ def test_examples_of_the_help(words: tuple[str, ...]) -> None:
         ("edgeserver audit exp", {"explain"}),
         ("edgeserver serve --max-held", {"--max-held"}),
         ("edgeserver serve --loop uv", {"uvloop"}),
+        ("edgeserver serve ma", {"main:app"}),
+        ("edgeserver serve --certfile ce", {"file,ce"}),
+        ("edgeserver serve --config ed", {"file,ed"}),
+        ("edgeserver check ed", {"file,ed"}),
+        ("edgeserver serve --app-dir sr", {"dir,sr"}),
     ],
 )
-def test_completion(words: str, offered: set[str]) -> None:
-    """A shell that asks gets commands, flags and choices."""
+def test_completion(tmp_path: Path, words: str, offered: set[str]) -> None:
+    """A shell that asks gets commands, flags, choices, applications, and where files are meant."""
+    (tmp_path / "main.py").write_text("app = 1\n")
     environment = os.environ | {
         "_EDGESERVER_COMPLETE": "bash_complete",
         "COMP_WORDS": words,
@@ -100,6 +106,7 @@ def test_completion(words: str, offered: set[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from edgeserver.cli import main; main()"],
         env=environment,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

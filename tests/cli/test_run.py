@@ -75,6 +75,8 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [
+        ({"ssl_certfile": "x"}, TypeError, r"'ssl_certfile'; edgeserver serve has --certfile FILE"),
+        ({"host": "::1", "bind": ":80"}, ConfigurationError, "bind and host exclude each other"),
         ({"wokers": 2}, TypeError, r"run\(\) has no setting 'wokers'; did you mean workers\?"),
         ({"factory": "no"}, TypeError, "factory='no' is neither True nor False"),
         ({"workers": 0}, ConfigurationError, "'workers': 0 is not a whole number"),
@@ -93,7 +95,19 @@ def test_an_application_that_does_not_start(tmp_path: Path) -> None:
         ({"http2": 1}, TypeError, "http2=1 is neither True nor False"),
         ({"bind": "192.0.2.1:0"}, EdgeServerError, "^bind 192.0.2.1:0: no interface"),
     ],
-    ids=["name", "switch", "number", "bytes", "tls", "contradiction", "lone", "http2", "address"],
+    ids=[
+        "foreign",
+        "host",
+        "name",
+        "switch",
+        "number",
+        "bytes",
+        "tls",
+        "contradiction",
+        "lone",
+        "http2",
+        "address",
+    ],
 )
 def test_mistakes(settings: dict[str, Any], error: type[Exception], says: str) -> None:
     """A complaint names the argument as it was written, and what to write."""

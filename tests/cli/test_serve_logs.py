@@ -62,7 +62,8 @@ def get(process: Process, path: str = "/hello") -> tuple[int, bytes]:
         with urllib.request.urlopen(url_of(process) + path, timeout=30) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        with error:
+            return error.code, error.read()
 
 
 @pytest.mark.parametrize(
@@ -168,8 +169,9 @@ def test_both_streams_are_json(tmp_path: Path) -> None:
     with serving(tmp_path, "main:app", *flags, "--slow-request", "60") as process:
         line = json.loads(process.wait_for("listening on "))
         url = line["message"].split()[2]
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}/x", timeout=30)
+        refused.value.close()
         process.wait_for('"target":"/x"')
         process.send(signal.SIGTERM)
         assert process.wait() == 0

@@ -93,6 +93,8 @@ WRONG = [
     ('[limits]\nclient-rate = "20"', 'client-rate "20": is not a rate; write 20/s, 100/m'),
     ("[process]\nqqq = 1", "a key is a flag of serve, without its dashes"),
     ("workers = 3", 'edge.toml:1: "workers" stands in [process]; write [process] above it'),
+    ("[listening]\nport = 80", 'unknown key "port"; write bind = "HOST:PORT" in [listening]'),
+    ('[[listener]]\nbind = ":80"\nhost = "a"', 'unknown key "host"; write bind = "HOST:PORT"'),
     ("[proces]", 'unknown table "proces"; did you mean [process]?'),
     ("x = 1", 'unknown key "x"; there are application, listening'),
     ("process = 1", '"process" is a table; write [process]'),

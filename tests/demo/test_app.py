@@ -47,6 +47,18 @@ class _Text(HTMLParser):
         self.text += data
 
 
+@pytest.mark.parametrize(
+    ("proxies", "said"), [(["loopback"], True), (["10.0.0.0/8"], False)], ids=["listed", "not"]
+)
+async def test_who_asks_from_this_machine(
+    client: httpx.AsyncClient, proxies: list[str], said: bool
+) -> None:
+    """Where this machine is listed as a proxy the page says that what is forged here counts."""
+    with serve(app, tls=False, trust=TrustPolicy(proxies)) as served:
+        answer = await client.get(served.url, headers={"X-Forwarded-For": "6.6.6.6"})
+    assert ("So you play the proxy" in answer.text) is said
+
+
 async def test_json(url: str, client: httpx.AsyncClient) -> None:
     """The JSON holds client, scheme, peer, head and proof."""
     answer = await client.get(

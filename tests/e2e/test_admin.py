@@ -286,3 +286,22 @@ def _admin_inode(home: Path, inodes: set[str]) -> str:
             if name in inodes:
                 return name
     raise AssertionError("the parent does not listen there")
+
+
+def test_the_audit_of_what_comes(home: Path) -> None:
+    """Requests over a listed proxy are counted by their chain, and a browser is shown it."""
+    with serving(home, "app:app", *ADMIN, "--trust", "127.0.0.1") as process:
+        for _ in range(3):
+            get(process)
+        three = [{"hops": ["127.0.0.1"], "requests": 3.0}]
+        until(lambda: json.loads(ask(home, "/audit")[1])["chains"] == three)
+        head = b"GET /audit HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(LONG_S)
+            sock.connect(str(home / "admin.sock"))
+            sock.sendall(head)
+            got = b""
+            while data := sock.recv(65536):
+                got += data
+        assert b"<svg " in got
+        assert b"style-src &#x27;sha256-" in got

@@ -300,11 +300,16 @@ async def test_curl():
 
 
 @both_loops
-async def test_curl_does_not_trust_us():
-    """Curl says that it does not trust the authority, and so does our log."""
+async def test_a_client_does_not_trust_us():
+    """The client says that it does not trust the authority, and so does our log."""
     async with serve(protocol=Hello) as server:
+        # A curl of 2026 looks at the certificate after the handshake, and leaves in silence.
         code, _ = await curl("--cacert", ca_file("Other Root"), f"https://localhost:{server.port}/")
         assert code == 60
+    async with (
+        serve(protocol=Hello) as server,
+        s_client(server.port, "-CAfile", ca_file("Other Root"), "-verify_return_error"),
+    ):
         while not server.reasons:
             await asyncio.sleep(0)
         assert server.reasons == {"distrusted-ca": 1}

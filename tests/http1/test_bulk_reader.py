@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeserver.http1.bulk_reader import BULK_BODY, BulkReader
+from edgeserver.iostream import IOStream
 from tests.http1.conversation import App, Recorder, Talk, served
 from tests.loops import on_both_loops
 
@@ -110,6 +111,33 @@ async def test_an_answer_within_one_read_of_a_body() -> None:
     assert talk.app.requests[0].ended == ["close"]
     assert talk.statuses == [200]
     assert talk.ending
+
+
+@pytest.mark.parametrize("length", [3_000, 200_000], ids=["short", "in-bulk"])
+@pytest.mark.parametrize("held", [False, True], ids=["at-once", "while-held"])
+async def test_detach_within_one_read_of_a_body(length: int, held: bool) -> None:
+    """Who takes the connection over in the middle of a body has all of it that was not given."""
+    talk = Talk(chunk_size=1000)
+    streams: list[IOStream] = []
+
+    def take_over(request: Recorder) -> Any:
+        if held:
+            return asyncio.get_running_loop().create_future()
+        if len(request.pieces) == 2:
+            streams.append(request.connection.detach())
+        return None
+
+    talk.app.on_data = take_over
+    body = bytes(i % 251 for i in range(length))
+    talk.receive(post(length), body[:60_000], body[60_000:] + NEXT)
+    (request,) = talk.app.requests
+    given = b"".join(request.pieces)
+    if held:
+        streams.append(request.connection.detach())
+    rest = await streams[0].read_bytes(len(body) + len(NEXT) - len(given))
+    assert given + rest == body + NEXT
+    assert len(given) == (1000 if held else 2000)
+    assert len(talk.app.requests) == 1
 
 
 @pytest.mark.parametrize("how", ["eof", "lost", "timeout", "answer", "fail", "close", "refuse"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgeserver.audit.samples import MOST_SAMPLES, ChainSamples
 from edgeserver.http.tally import RequestTally
 from edgeserver.operate.sampling import DESCRIBE_EVERY_S, Sampler
 from edgeserver.proxyheaders import TrustPolicy
@@ -47,12 +48,17 @@ class FakeServer:
         self.tally = RequestTally()
         self.waiting: list[str] = []
         self.row: CounterRow | None = None
+        self.samples: ChainSamples
 
     def keep_tally(self) -> RequestTally:
         return self.tally
 
     def count_into(self, counters: CounterRow) -> None:
         self.row = counters
+
+    def sample_chains(self, samples: ChainSamples | None = None) -> ChainSamples:
+        self.samples = samples or ChainSamples(lambda: None)
+        return self.samples
 
     def in_flight(self) -> list[str]:
         return self.waiting
@@ -217,3 +223,39 @@ def test_reloads(failed: bool, result: str) -> None:
     sampled.sampler.count_reload(failed=failed)
     assert sampled.row.read()["reloads_total", result] == 1
     assert sampled.said["waiting"] == ["GET /now 1 s"]
+
+
+def _arrive(sampled: Sampled, *clients: str) -> None:
+    """Have requests of a listed proxy come, each with a client."""
+    bound = TrustPolicy(["10.0.0.5"]).bind(peer="10.0.0.5")
+    for client in clients:
+        pairs = [(b"x-forwarded-for", client.encode())]
+        sampled.server.samples.record(
+            lambda: None, "GET", "/", 0.0, pairs=pairs, bound=bound, policy=None, request_id=None
+        )
+        sampled.server.tally.add(200, 0.001)
+
+
+def test_chains_of_few_requests_are_counted() -> None:
+    """Each request counts once, whatever its client is; peers are told in words."""
+    sampled = Sampled()
+    _arrive(sampled, "203.0.113.9", "no address")
+    numbers = sampled.numbers()
+    assert numbers["audit_chains", "10.0.0.5"] == 2
+    assert numbers["audit_reasons", "first-untrusted"] == 1
+    assert numbers["audit_reasons", "malformed-boundary"] == 1
+    assert numbers["audit_shapes", "1 listed proxy, http, not verified"] == 1
+    assert sampled.numbers() == numbers
+    sampled.now_s += DESCRIBE_EVERY_S
+    sampled.sampler.sample()
+    peer = {"address": "10.0.0.5", "listed": True, "claims": False, "requests": 2}
+    assert sampled.said["peers"] == [peer]
+
+
+def test_chains_of_many_requests_are_samples() -> None:
+    """Where more come than are looked at, these stand for all that have ended since."""
+    sampled = Sampled()
+    _arrive(sampled, *["203.0.113.9"] * MOST_SAMPLES * 10)
+    assert sampled.numbers()["audit_chains", "10.0.0.5"] == MOST_SAMPLES * 10
+    _arrive(sampled, "203.0.113.9")
+    assert sampled.numbers()["audit_chains", "10.0.0.5"] == MOST_SAMPLES * 10 + 1

@@ -30,7 +30,7 @@ def decisions(trust: TrustPolicy) -> int:
 
 def own_decisions(bound: Any) -> int:
     """How many decisions a connection of a listed peer remembers for itself."""
-    return len(bound.resolver._memory._own)
+    return len(bound.resolver._memory._own or ())
 
 
 def known_entries(trust: TrustPolicy) -> list[bytes]:

@@ -57,6 +57,7 @@ def test_factory(app_dir: Path) -> None:
 
 REFUSED = [
     pytest.param("", False, ConfigurationError, "name is empty; write", id="empty"),
+    pytest.param("edge.toml", False, ConfigurationError, "write --config edge.toml", id="toml"),
     pytest.param("good_app", False, ConfigurationError, "names no attribute", id="no-colon"),
     pytest.param("good_app.py:app", False, ConfigurationError, "write good_app:app", id="file"),
     pytest.param("./a/b.py", False, ConfigurationError, "write a.b:app", id="path"),
@@ -70,6 +71,9 @@ REFUSED = [
     pytest.param("good_app:ap", False, ConfigurationError, "did you mean app?", id="attribute"),
     pytest.param(
         "factory_app:nothing", True, ConfigurationError, "cannot be called", id="factory-none"
+    ),
+    pytest.param(
+        "good_app:app", True, ConfigurationError, "leave out --factory", id="factory-application"
     ),
     pytest.param(
         "factory_app:later", True, ConfigurationError, "coroutine function", id="factory-async"

@@ -32,9 +32,6 @@ Mood = Literal["bad", "warn", "good", ""]
 MOST_ROWS: Final = 200
 """How many rows a table has, and how many findings are shown."""
 
-OPENED: Final = 3
-"""How many findings are open at first: errors and warnings."""
-
 _SEVERITIES: Final = ("error", "warning", "info")
 _MOODS: Final = ("bad", "warn", "good", "")
 _GOOD: Final = ("right", "unreachable")
@@ -141,7 +138,11 @@ def table_block(
                 ),
             )
         )
-    heads = [element("th", name, scope="col") for name in head]
+    looks = [each.look if isinstance(each, Cell) else "" for each in rows[0]]
+    heads = [
+        element("th", name, scope="col", class_="number" if look == "number" else None)
+        for name, look in zip(head, looks, strict=False)
+    ]
     table = element(
         "table",
         element("thead", element("tr", *heads)) if head else "",
@@ -161,14 +162,25 @@ def closed_block(summary: str, *content: Markup) -> Markup:
 
 
 def findings_block(
-    findings: Sequence[ShownFinding], *, title: str = "Findings", none: str = "Nothing was found."
+    findings: Sequence[ShownFinding],
+    *,
+    title: str = "Findings",
+    none: str = "Nothing was found.",
+    opened: int = 3,
 ) -> Markup:
-    """Return the findings, the worst first; those with the most to do are open."""
+    """Return the findings, the worst first.
+
+    Args:
+        findings: The findings.
+        title: What they are called.
+        none: What is said where there are none; nothing for no title either.
+        opened: How many errors and warnings are open at first.
+    """
     if not findings:
         return joined(element("h3", title), element("p", none)) if none else Markup("")
     ranked = sorted(findings, key=lambda each: _rank(each.severity))
     shown = [
-        _finding(each, is_open=number < OPENED and _rank(each.severity) < 2)
+        _finding(each, is_open=number < opened and _rank(each.severity) < 2)
         for number, each in enumerate(ranked[:MOST_ROWS])
     ]
     rest = len(ranked) - len(shown)

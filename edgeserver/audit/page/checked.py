@@ -54,7 +54,7 @@ def show_check(value: dict[str, Any], name: str) -> PageSection:
             findings_block(fresh),
             _sections(sections),
             _verdicts(sections),
-            findings_block(known, title="Known, by the baseline", none=""),
+            findings_block(known, title="Known, by the baseline", none="", opened=0),
         ),
     )
 

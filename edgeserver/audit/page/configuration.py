@@ -230,4 +230,4 @@ def _ways(entries: list[dict[str, Any]]) -> Markup:
                 ]
             )
     table = table_block("", ("connects to", "way in", "by", "client", "scheme", "tried"), rows)
-    return closed_block(f"All {counted(len(rows), 'way')} in, with their verdicts", table)
+    return closed_block(f"Ways in, with their verdicts ({len(rows):,})", table)

@@ -96,10 +96,10 @@ def render_audit_page(
     sections = []
     for source in sources:
         show = _SHOW[kind_of_report(source.value)]
-        named = {"value": source.value, "name": source.name}
+        value, name = source.value, source.name
         if hides_clients:
-            named = redact(named)
-        sections.append(show(named["value"], named["name"]))
+            value, name = redact(value, name)
+        sections.append(show(value, name))
     made = datetime.fromtimestamp(made_s, UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
     hidden = "; clients are shown as networks (/24, /48)" if hides_clients else ""
     refresh = element("meta", http_equiv="refresh", content=refresh_s) if refresh_s else ""

@@ -96,7 +96,8 @@ class Graph:
         places: The others, by name.
         routes: The ways.
         stranger: The outer end; None where the routes begin with somebody that is known.
-        shares: Whether a place says its own share.
+        requests: How many requests all routes have together, for a place to say its own; 0 where
+            nobody has counted.
     """
 
     title: str
@@ -104,7 +105,7 @@ class Graph:
     places: Mapping[str, Place]
     routes: list[Route]
     stranger: Place | None = None
-    shares: bool = False
+    requests: float = 0.0
 
 
 class Column(NamedTuple):
@@ -177,10 +178,12 @@ def _column(graph: Graph, shares: Mapping[str, float], names: Mapping[str, str])
             places[shown] = graph.stranger
         else:
             places[shown] = graph.app if shown == APP else graph.places.get(shown, Place(shown))
-    if graph.shares:
+    if graph.requests:
         for shown, place in places.items():
             if not place.note:
-                places[shown] = place._replace(note=share_words(sums[shown]))
+                count = f"{sums[shown] * graph.requests:,.0f}"
+                more = f"{count} request{'' if count == '1' else 's'}"
+                places[shown] = place._replace(note=share_words(sums[shown]), more=more)
     return Column(places, sums)
 
 

@@ -36,6 +36,9 @@ CAPTION: Final = (
     "Dashed red: past the outer proxy. A dashed box: an address that is not listed."
 )
 
+_SEVERAL: Final = ("...", "other")
+"""What stands in a chain for proxies that were not counted one by one."""
+
 _HEADLINES: Final = (
     ("forgotten-proxy", "A proxy may be missing from the trust list"),
     ("not-appending", "A proxy may pass on what clients claim"),
@@ -162,7 +165,10 @@ def _moment(seconds: float | None) -> str:
 def _is_direct(chain: tuple[str, ...], policy: LogPolicy, candidates: set[str]) -> bool:
     """Return whether a chain is a stranger alone, who is no candidate for a proxy."""
     return not chain or (
-        len(chain) == 1 and chain[0] not in candidates and not policy.lists(chain[0])
+        len(chain) == 1
+        and chain[0] not in candidates
+        and chain[0] not in _SEVERAL
+        and not policy.lists(chain[0])
     )
 
 
@@ -213,16 +219,16 @@ def chain_graph(
     places = {
         hop: Place(
             hop,
-            share_words(count / total),
-            counted(count, "request"),
-            "proxy" if policy.lists(hop) else "others" if hop in ("...", "other") else "unlisted",
+            kind="proxy" if policy.lists(hop) else "others" if hop in _SEVERAL else "unlisted",
         )
-        for hop, count in seen.items()
+        for hop in seen
     }
     stranger = Place("internet", "whoever connects", kind="stranger")
     if not routes:
         routes = [Route(())]
-    return Graph(title=title, app=app, places=places, routes=routes, stranger=stranger, shares=True)
+    return Graph(
+        title=title, app=app, places=places, routes=routes, stranger=stranger, requests=total
+    )
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -283,7 +289,7 @@ def _chains(chains: Chains, requests: float) -> Markup:
         for chain, count in chains
     ]  # fmt: skip
     return closed_block(
-        f"All {counted(len(rows), 'chain')} as counted",
+        f"Chains as counted ({len(rows):,})",
         table_block("", ("chain", "requests", "share"), rows),
     )
 

@@ -13,7 +13,6 @@ from edgeserver.audit.page.blocks import (
     Fact,
     ShownFinding,
     closed_block,
-    counted,
     figure_block,
     findings_block,
     table_block,
@@ -148,4 +147,4 @@ def _forgeries(value: dict[str, Any]) -> Markup:
             ]
         )
     table = table_block("", ("kind", "sent", "effect", "note"), rows)
-    return closed_block(f"All {counted(len(rows), 'forged request')}", table)
+    return closed_block(f"Forged requests ({len(rows):,})", table)

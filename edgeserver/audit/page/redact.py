@@ -28,12 +28,17 @@ _V4 = re.compile(r"(?<!\d)(\d{1,3}(?:\.\d{1,3}){3})(?:/(\d{1,2}))?(?![\d.])")
 _GROUPS = re.compile(r"(?:[0-9A-Fa-f]{1,4}:){3,}[0-9A-Fa-f]{0,4}|[0-9A-Fa-f:]*::[0-9A-Fa-f:]*")
 
 
-def redact(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a report with its clients' addresses mapped to networks, in keys and values."""
+def redact(value: dict[str, Any], name: str = "") -> tuple[dict[str, Any], str]:
+    """Return a report and its name with clients' addresses mapped to networks, in keys and values.
+
+    Args:
+        value: The report.
+        name: What it is called.
+    """
     kept = _proxies_of(value)
     found = _mapped(value, kept, 0)
     assert isinstance(found, dict)
-    return found
+    return found, str(_mapped(name, kept, 0))
 
 
 def _proxies_of(value: dict[str, Any]) -> frozenset[str]:

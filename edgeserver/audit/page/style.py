@@ -102,7 +102,8 @@ th, td {{ padding: .38rem 1rem .38rem 0; text-align: left; vertical-align: top;
   border-top: 1px solid var(--line); overflow-wrap: break-word; min-width: 4.5rem; }}
 thead th {{ border-top: 0; font-size: .8rem; font-weight: 600; color: var(--soft); }}
 td.mono, code, pre {{ font: .86em/1.5 ui-monospace, monospace; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.scroll + p {{ margin-top: .8rem; }}
+.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 td.bad, b.bad {{ color: var(--bad); font-weight: 600; }}
 td.warn, b.warn {{ color: var(--warn); font-weight: 600; }}
 td.good, b.good {{ color: var(--good); font-weight: 600; }}
@@ -135,7 +136,7 @@ summary {{ cursor: pointer; color: var(--soft); font-size: .92rem; }}
   table {{ display: block; }}
   tr {{ padding: .5rem 0; border-top: 1px solid var(--line); }}
   td {{ padding: .1rem 0; border: 0; overflow-wrap: anywhere; }}
-  td.number {{ text-align: left; }}
+  .number {{ text-align: left; }}
   td:empty {{ display: none; }}
   td[data-name]::before {{ content: attr(data-name) ": "; color: var(--soft);
     font: .85rem system-ui, sans-serif; }}

@@ -20,6 +20,7 @@ from edgeserver.chains.model import (
     AllOf,
     AnyOf,
     DropAll,
+    DropUnderscored,
     Guard,
     Lookup,
     Note,
@@ -104,8 +105,13 @@ _OPAQUE = split_names(
     geoip_proxy geoip_proxy_recursive
     """
 )
+# what makes nginx take fields with an underscore in their names
+_UNDERSCORED = {"underscores_in_headers": ("on",), "ignore_invalid_headers": ("off",)}
 # what answers itself: nothing is sent on
 _ANSWERS = frozenset({"empty_gif", "stub_status", "memcached_pass", "flv", "mp4", "autoindex"})
+
+
+_DROPS_UNDERSCORED = Step(DropUnderscored())
 
 
 @dataclass(frozen=True)
@@ -260,8 +266,14 @@ class _HttpReader:
         assert block.block is not None
         self._block = block.block
         self._path = path
-        self._vars = Variables(block.block, joins=joins)
         self._servers = [each for each in block.block if each.name == "server" and each.block]
+        # what one server says may count for another of its listener
+        self._underscored = any(
+            each.args == _UNDERSCORED.get(each.name)
+            for level in (block.block, *(server.block or () for server in self._servers))
+            for each in level
+        )
+        self._vars = Variables(block.block, joins=joins, underscored=self._underscored)
         self._set_in: dict[str, int] = {}
         self.skipped: list[Note] = []
         self._stranges: dict[int, list[Directive]] = {}
@@ -355,7 +367,8 @@ class _HttpReader:
             for each in _own(level)
             if each.name in ("set", "auth_request_set") and each.args
         )
-        steps = [*self._unknown(scope)]
+        steps = [] if self._underscored else [_DROPS_UNDERSCORED]
+        steps += self._unknown(scope)
         outer, inner = _Scope(scope.levels[:2], named=scope.named), scope
         steps += self._realip(outer)
         for level in scope.levels[1:]:

@@ -61,6 +61,8 @@ _BUILT_IN: dict[str, Value] = {
         CLIENT,
     ),
 }
+# the variables that nginx finds by what it parsed, and not by comparing names
+_EXACT = frozenset({_XFF, "user-agent"})
 _PATHS = frozenset({"uri", "document_uri", "request_uri"})
 _CONSTANT = split_names("server_name hostname nginx_version proxy_host proxy_port realpath_root")
 _VARYING = split_names(
@@ -84,10 +86,15 @@ class Variables:
     Args:
         directives: Those of the `http` or `stream` block: its maps and geos.
         joins: Whether `$http_name` holds all lines of a field.
+        underscored: Whether fields with an underscore in their names are taken: `$http_x_name` is
+            then `X_Name` as well as `X-Name`, whichever comes first.
     """
 
-    def __init__(self, directives: Iterable[Directive], *, joins: bool = True) -> None:
+    def __init__(
+        self, directives: Iterable[Directive], *, joins: bool = True, underscored: bool = False
+    ) -> None:
         self._joins = joins
+        self._underscored = underscored
         self._maps: dict[str, Directive] = {}
         self._made: dict[str, Value] = {}
         self._making: set[str] = set()
@@ -141,7 +148,12 @@ class Variables:
         if name.startswith("http_") and len(name) > 5:
             field = name[5:].replace("_", "-")
             joins = self._joins or field in (_XFF, "cookie")
-            return Field(field, "all" if joins else "first", received=True)
+            value = Field(field, "all" if joins else "first", received=True)
+            if not self._underscored or "-" not in field or field in _EXACT:
+                return value
+            doubt = f"${name}, which a client may send as {name[5:]} (underscores_in_headers)"
+            other = Present(name[5:], received=True)
+            return Lookup(((other, UnknownValue(doubt, where)),), value)
         if name.startswith("arg_"):
             return Field(QUERY + name[4:], received=True)
         if name.startswith("cookie_"):

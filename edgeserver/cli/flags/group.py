@@ -47,6 +47,14 @@ class GroupedCommand(click.Command):
 
     groups: Sequence[FlagGroup] = ()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, so that each complaint knows which command it is of."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each group, then one for the flags in none."""
         shown: set[str | None] = set()

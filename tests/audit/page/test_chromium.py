@@ -11,6 +11,10 @@ from tests.demo.chromium import browsing
 from tests.demo.test_chromium import LOWEST_CONTRAST, WIDEST
 
 SHOWN = "[...document.querySelectorAll('.chart')].map(e => getComputedStyle(e).display)"
+FOLDED = (
+    "[...new Set([...document.querySelectorAll('details:not([open])')]"
+    ".map(e => getComputedStyle(e, '::details-content').contentVisibility))]"
+)
 EMPTY = [
     {"entries": []},
     {"log": {}},
@@ -49,4 +53,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
         assert browser.ask(SHOWN)[:2] == ["block", "none"]
         browser.show(f"file://{tmp_path}/all.html", width=400)
         assert browser.ask(SHOWN)[:2] == ["none", "block"]
+        assert browser.ask(FOLDED) == ["hidden"]
+        browser.call("Emulation.setEmulatedMedia", media="print")
+        assert browser.ask(FOLDED) == ["visible"], "on paper nothing is folded"
         assert browser.complaints == []

@@ -14,7 +14,7 @@ APP = Place("app", kind="app")
 
 
 def _graph(*routes: Route) -> Graph:
-    return Graph(title="t", app=APP, places={}, routes=[*routes], stranger=Place("s"), shares=True)
+    return Graph(title="t", app=APP, places={}, routes=[*routes], stranger=Place("s"), requests=10)
 
 
 def test_columns_are_hops_from_the_application() -> None:
@@ -64,8 +64,17 @@ def test_long_chains_are_cut() -> None:
         ({("10.0.0.2", "10.0.0.1"): 9, ("10.0.0.1",): 1}, [("10.0.0.1",)]),
         ({("10.0.0.2", "10.0.0.1"): 1, ("10.0.0.1",): 9}, []),
         ({("203.0.113.4",): 5, ("10.0.0.1",): 5}, [()]),
+        ({("other",): 5, ("10.0.0.1",): 5}, []),
     ],
-    ids=["direct", "nobody lists", "two edges", "inner", "mostly outermost", "a stranger"],
+    ids=[
+        "direct",
+        "nobody lists",
+        "two edges",
+        "inner",
+        "mostly outermost",
+        "a stranger",
+        "others",
+    ],
 )
 def test_past_the_outer_proxy(
     chains: dict[tuple[str, ...], int], past: list[tuple[str, ...]]
