@@ -19,7 +19,7 @@ from edgeserver.cli.sources import CONFIG_OPTIONS, SettingSources, apply_effecti
 from edgeserver.config.effective import Effective, render
 from edgeserver.config.origins import MOST_PROBLEMS, Problem, WrongConfiguration
 from edgeserver.errors import ConfigurationError, EdgeServerError
-from edgeserver.runtime.examine import examine
+from edgeserver.runtime.examine import examine, examine_said
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK, EXIT_USAGE
 from edgeserver.runtime.plan import ServePlan
 from edgeserver.support.escape import escape
@@ -68,7 +68,8 @@ def find_problems(effective: Effective, *, imports: bool) -> list[Problem]:
     """
     problems = list(effective.problems)
     if effective.errors:
-        return problems  # what follows from half a configuration would be guesses
+        # What follows from half a configuration would be guesses, but for what is not there.
+        return problems + examine_said(effective)
     found = contradictions(effective)
     if found:
         return problems + found

@@ -291,7 +291,7 @@ class Exchange(HTTPConnection):
     @property
     def stream(self) -> Any:
         """The connection's bytes below HTTP: `socket`, `write`, `close`, `closed`; or None."""
-        return None  # a version of HTTP says more whose connections serve one request at a time
+        return None  # each version of HTTP says how
 
     def detach(self) -> IOStream:
         """Take the connection away from HTTP, with the bytes that came after this request.

@@ -174,6 +174,14 @@ class OutputBuffer(Flushed):
         """Return the address that the connection came in on; None once it is gone."""
         return None if self.transport is None else self.transport.get_extra_info("sockname")
 
+    def peer_socket(self) -> Any:
+        """Return what has `getpeercert` where the connection is TLS, else the socket; or None."""
+        if self.transport is None:
+            return None
+        return self.transport.get_extra_info("ssl_object") or self.transport.get_extra_info(
+            "socket"
+        )
+
     def render_peer(self) -> str:
         """Return the peer's address, for the log."""
         return "" if self.transport is None else peer_of(self.transport)

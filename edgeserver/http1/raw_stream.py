@@ -52,10 +52,7 @@ class RawStream:
     @property
     def socket(self) -> Any:
         """What has `getpeercert` where the connection is TLS, else the socket; or None."""
-        transport = self._output.transport
-        if transport is None:
-            return None
-        return transport.get_extra_info("ssl_object") or transport.get_extra_info("socket")
+        return self._output.peer_socket()
 
     def closed(self) -> bool:
         """Tell whether nothing can be written any more."""

@@ -30,6 +30,7 @@ from edgeserver.http2.hpack.tables import Field
 from edgeserver.http2.outgoing import Outgoing
 from edgeserver.http2.sender import FrameSender
 from edgeserver.http2.shared import HTTP2Shared
+from edgeserver.http2.stream_view import StreamView
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.iostream import IOStream
 
@@ -340,6 +341,12 @@ class HTTP2Exchange(Exchange):
     def local_address(self) -> Any:
         """The address that the connection came in on; None once it is gone."""
         return self._sender.output.local_address()
+
+    @property
+    def stream(self) -> Any:
+        """What is below: `socket`, `close`, `closed`; None once the connection is gone."""
+        output = self._sender.output
+        return None if output.transport is None else StreamView(output, self)
 
     def detach(self) -> IOStream:
         """Take the stream of a WebSocket away from HTTP; see `detach_to`.

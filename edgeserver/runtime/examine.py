@@ -10,17 +10,21 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from edgeserver.config.effective import Effective
 from edgeserver.config.ip_ranges import load_ranges
-from edgeserver.config.model import setting
-from edgeserver.config.origins import Problem
+from edgeserver.config.model import SETTINGS, setting
+from edgeserver.config.origins import Problem, spell
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.runtime.plan import PlannedListener, ServePlan, TLSRequest
 from edgeserver.runtime.prepare import check_loop, load_contexts, policy_of
 from edgeserver.support.escape import escape
 
-__all__ = ["examine"]
+__all__ = ["examine", "examine_said"]
 
 Spell = Callable[[str], str]
+
+_WRITTEN = ("audit-log",)
+"""Files that are named to be written, and need not be there."""
 
 _TLS_FILES = ("certfile", "keyfile", "ca-certs", "crl")
 
@@ -42,6 +46,25 @@ def examine(plan: ServePlan) -> list[Problem]:
             problems += _examine_trust(listener.trust_values, listener.spell)
         if listener.tls_request is not None:
             problems += _examine_tls(listener.tls_request, [listener], listener.spell)
+    return list(dict.fromkeys(problems))
+
+
+def examine_said(effective: Effective) -> list[Problem]:
+    """Return what is wrong with the files that are named, where what they are for is not known.
+
+    A value that is wrong leaves no plan to examine; whoever mends it should hear at once which
+    files are missing, too.
+    """
+    problems = []
+    for said in (effective.said, *map(effective.said_of, effective.listeners)):
+        for each in SETTINGS.values():
+            if each.key not in said or each.kind != "file" or each.name in _WRITTEN:
+                continue
+            value = said[each.key].value
+            for path in value if each.many else (value,):
+                why = _cannot_read(path)
+                if why:
+                    problems.append(Problem(spell(f"{each.flag} {escape(path)} {why}", said)))
     return list(dict.fromkeys(problems))
 
 
@@ -118,9 +141,16 @@ def _missing_files(request: TLSRequest) -> Iterator[str]:
     for host, files in request.options.get("hosts", {}).items():
         named += [(f"--tls-host {escape(host)}", path) for path in files.values()]
     for flag, path in named:
-        if path and not os.access(path, os.R_OK):
-            what = "cannot be read by this user" if os.path.exists(path) else "does not exist"
-            yield f"{flag} {escape(path)} {what}; name a file that is there and may be read"
+        if path and (why := _cannot_read(path)):
+            yield f"{flag} {escape(path)} {why}"
+
+
+def _cannot_read(path: str) -> str:
+    """Return why a file cannot be read, and the fix; nothing where it can."""
+    if os.access(path, os.R_OK):
+        return ""
+    what = "cannot be read by this user" if os.path.exists(path) else "does not exist"
+    return f"{what}; name a file that is there and may be read"
 
 
 def _examine_files(plan: ServePlan) -> Iterator[Problem]:

@@ -196,7 +196,7 @@ def test_targets(directory: Path, wrong: str, right: str) -> None:
     places = {"directory": str(directory), "name": directory.name}
     wrong, right = wrong.format_map(places), right.format_map(places)
     said = attempt([wrong])
-    advised = re.search(r"; write (.+?)(?:, (?:say|which)|\Z)|did you mean (\w+)", said)
+    advised = re.search(r"; write (.+?)(?:, (?:say|which|where)|\Z)|did you mean (\w+)", said)
     assert advised is not None, said
     assert (advised[1] or advised[2]) == right
     if ":" not in right:

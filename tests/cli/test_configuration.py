@@ -143,6 +143,27 @@ def test_certificates_are_opened(directory: Path) -> None:
     assert code in (0, 1), lines
 
 
+def test_files_that_are_missing_are_told_beside_a_wrong_value(directory: Path) -> None:
+    """Who mends the value would meet them one after the other."""
+    text = f"""{HEAD}
+[process]
+workers = "many"
+[proxies]
+trust-file = ["ranges.txt"]
+[[listener]]
+bind = "https://:8443"
+certfile = "a.pem"
+keyfile = "a.key"
+"""
+    (directory / "a.key").touch()
+    code, lines = check(text)
+    assert code == 2
+    whats = ("workers: many", 'trust-file[0] "ranges.txt"', "certfile a.pem")
+    assert len(lines) == len(whats)
+    for what, line in zip(whats, lines, strict=True):
+        assert what in line
+
+
 def test_the_environment_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables count, with and without a file."""
     monkeypatch.setenv("EDGESERVER_WORKES", "2")

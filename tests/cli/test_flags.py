@@ -448,7 +448,7 @@ def test_tls_flags_are_tls_options(certificate: Path) -> None:
             "hosts": {"localhost": {"certfile": pem, "keyfile": pem}},
         }
     )
-    assert len(plan.on_reload) == 1
+    assert len(plan.on_reload) == len(_prepared().on_reload) + 1
 
 
 @pytest.mark.parametrize(

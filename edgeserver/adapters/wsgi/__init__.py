@@ -243,10 +243,13 @@ class _WSGIMessage(HTTPMessageDelegate):
         self._size += len(chunk)
         if self._size <= _IN_HAND:
             return None
-        # More than was declared comes out of a compressed body.
-        stream = self._start_streaming()
         self._body = None
-        return self._feed(stream, body.take())
+        if self._adapter.buffers:
+            # HTTP/2 declares no length, and no coding that says so.
+            self._spool = SpooledBody()
+            return self._collect(self._spool, body.take())
+        # More than was declared comes out of a compressed body; or nothing was declared.
+        return self._feed(self._start_streaming(), body.take())
 
     def _collect(self, spool: SpooledBody, chunk: bytes) -> asyncio.Future[None] | None:
         """Keep a piece of a body whose length nobody knows; what is in a file is not held."""
