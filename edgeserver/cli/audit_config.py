@@ -139,6 +139,13 @@ def audit_config(
         )
         if chain is not None:
             compare_with(report, chain)
+    if not (values.get("trust") or values.get("trust_file")):
+        taken = ",".join(escape(each, 60) for each in policy.proxies)
+        click.echo(
+            f"edgeserver: without --trust the app is taken to list the proxies ({taken}); say"
+            " what it lists with --trust or --config",
+            err=True,
+        )
     code = _exit_code(report, fail_on)
     if form == "text":
         click.echo(render_text_report(report, width=report_width()), nl=False)

@@ -7,9 +7,11 @@ know what kind of application it finds.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import inspect
 import os
+import pwd
 import sys
 import sysconfig
 import traceback
@@ -59,9 +61,23 @@ def add_app_dir(app_dir: str) -> str:
         raise ConfigurationError(
             f"--app-dir {escape(app_dir)}: {error.strerror}; change to a directory that exists"
         ) from error
+    if not os.access(resolved, os.R_OK | os.X_OK):
+        raise ConfigurationError(
+            f"--app-dir {escape(app_dir)} may not be read by this user ({_user()}); give the"
+            " directory to it, or run as one who may"
+        )
     if resolved not in sys.path:
         sys.path.insert(0, resolved)
     return resolved
+
+
+def _user() -> str:
+    """Return who this process is, for people."""
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
 
 
 def _split_target(target: str) -> tuple[str, list[str]]:
@@ -112,6 +128,13 @@ def _import_module(name: str, target: str, directory: str) -> ModuleType:
         raise ConfigurationError(
             f"{escape(target)}: there is no module {missing} in {escape(directory, 500)}"
             f"{_nearest_module(missing, directory)}; --app-dir sets another directory"
+        ) from error
+    except PermissionError as error:
+        if error.errno != errno.EACCES or not str(error.filename).startswith(f"{directory}/"):
+            raise _failed(error, f"importing {name}") from error
+        raise ConfigurationError(
+            f"{escape(target)}: {escape(str(error.filename), 500)} may not be read by this user"
+            f" ({_user()}); let it read that file, or run as one who may"
         ) from error
     except SystemExit as error:
         raise StartError(f"importing {name} ended the process ({error!r})") from error

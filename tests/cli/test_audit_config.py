@@ -287,6 +287,13 @@ def test_outer_proxy_that_is_not_listed() -> None:
     assert "proxy_set_header" not in result.stdout
 
 
+def test_a_policy_that_nobody_typed_is_said() -> None:
+    """Without --trust the app is taken to list the proxies, and that is said beside the report."""
+    result = config(f"{RIGHT}@192.0.2.10")
+    assert "the app is taken to list the proxies (192.0.2.10)" in result.stderr
+    assert not config(f"{RIGHT}@192.0.2.10", "--trust", "192.0.2.10").stderr
+
+
 def test_strangers_of_the_lan() -> None:
     """What a proxy believes of a private network is no proof where that network is named."""
     path = CORPUS / "096-traefik.yml"

@@ -1,5 +1,6 @@
 """How `MODULE:ATTR` becomes an object, and what is said when it does not."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,3 +125,17 @@ def test_missing_directory(tmp_path: Path) -> None:
     """An application directory that does not exist is named."""
     with pytest.raises(ConfigurationError, match="is not a directory"):
         load_application("a:b", app_dir=str(tmp_path / "absent"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("locked", ["", "good_app.py"], ids=["directory", "module"])
+def test_what_may_not_be_read(app_dir: Path, locked: str) -> None:
+    """The path and the user are named, and no line of Python's own library."""
+    path = app_dir / locked
+    path.chmod(0)
+    try:
+        with pytest.raises(ConfigurationError, match="may not be read by this user") as caught:
+            load_application("good_app:app", app_dir=str(app_dir))
+        assert str(path) in str(caught.value)
+    finally:
+        path.chmod(0o700)

@@ -157,7 +157,9 @@ class Lifespan:
             gen_log.debug("The application takes no lifespan events")
         else:
             gen_log.info(
-                "The application takes no lifespan events: %s: %s", type(error).__name__, error
+                "The application takes no lifespan events, and need not: %s: %s",
+                type(error).__name__,
+                error,
             )
 
     def _log_end(self, task: asyncio.Task[None]) -> None:
