@@ -155,11 +155,13 @@ async def roll(directory: Path, sock: socket.socket, count: int) -> None:
     async with serving(directory, sock) as process:
         load, begun_s = Load(sock.getsockname()[1]), time.monotonic()
         assert process.stderr is not None
-        for _ in range(count):
+        for number in range(1, count + 1):
             process.send_signal(signal.SIGUSR2)
             while b"all workers were replaced" not in (line := await process.stderr.readline()):
                 if not line:
                     raise RuntimeError("the server has ended")
+            if number % 100 == 0 and number < count:
+                _report(f"{number} rolls so far", load, begun_s)
         await load.end()
     _report(f"{count} rolls", load, begun_s)
 
