@@ -330,4 +330,17 @@ async def test_detach_says_why_not() -> None:
         connection.detach()
     with pytest.raises(Exception, match="cannot be detached"):
         connection.detach_to(object())
-    assert connection.stream is None
+
+
+async def test_a_stream_is_seen_from_below_but_not_written_to() -> None:
+    """Tornado applications find the socket and the end there; bytes would break other requests."""
+    talk = Talk()
+    talk.app.on_finish = lambda request: None
+    number = talk.ask()
+    stream = talk.app.requests[0].connection.stream
+    assert not stream.closed()
+    with pytest.raises(HTTPOutputError, match="nothing can be written beside HTTP"):
+        stream.write(b"x")
+    stream.close()
+    assert stream.closed()
+    assert talk.answer(number).reset is not None
