@@ -57,7 +57,7 @@ _COLON = "\ue000"
 def hide_colons(app, what, name, obj, options, lines):
     """Keep the first line of a property whole: else what is before a colon is taken for a type."""
     if what in ("property", "attribute", "data") and lines:
-        lines[0] = lines[0].replace(": ", f"{_COLON} ")
+        lines[0] = lines[0].replace(":", _COLON)
 
 
 def separate_code_spans(app, what, name, obj, options, lines):
