@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -169,6 +170,33 @@ def test_tls_options(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found: dict[str, Any] = {}
     exec(code, found)
     HTTPServer(lambda request: None, ssl_options=found["ssl_options"])
+
+
+def test_groups_of_the_whole_process(tmp_path: Path) -> None:
+    """The configuration of OpenSSL's leaves out what scanners remark upon."""
+    (conf,) = blocks("tls", "ini")
+    (tmp_path / "openssl.cnf").write_text(conf)
+    (tmp_path / "main.py").write_text(APP)
+    authority = pki.make_ca("Root")
+    pair = pki.write_pair(tmp_path, pki.make_leaf(authority, "localhost"))
+    # Not `-m edgeserver`, which the tests fork from a process that has read its configuration.
+    start = [sys.executable, "-c", "from edgeserver.cli import main; main()", "serve", "main:app"]
+    start += ["--bind", "https://127.0.0.1:0"]
+    start += ["--certfile", pair["certfile"], "--keyfile", pair["keyfile"]]
+    with running(start, tmp_path, variables={"OPENSSL_CONF": "openssl.cnf"}) as process:
+        line = process.wait_for("listening on ")
+        port = int(re.findall(r":(\d+)", line)[0])
+        agreed = []
+        for group in ("prime256v1", "secp384r1", "secp521r1"):
+            context = pki.client_context(authority)
+            context.set_ecdh_curve(group)
+            with (
+                socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection,
+                contextlib.suppress(ssl.SSLError),
+                context.wrap_socket(connection, server_hostname="localhost"),
+            ):
+                agreed.append(group)
+    assert agreed == ["prime256v1", "secp384r1"]
 
 
 def test_a_certificate_for_development(tmp_path: Path) -> None:
