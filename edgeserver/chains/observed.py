@@ -16,7 +16,7 @@ from edgeserver.chains.claims import Head
 from edgeserver.chains.evaluate import Oracle, Request, Scope, run_way
 from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, Way, Where
 from edgeserver.chains.names import display_name
-from edgeserver.chains.report import ChainReport, Does, Fix, ReportedFinding
+from edgeserver.chains.report import DOES_WORDS, ChainReport, Does, Fix, ReportedFinding
 
 __all__ = ["Observed", "ObservedError", "compare_chain", "does_to", "parse_observed"]
 
@@ -29,13 +29,6 @@ _SEEN: dict[str, Does] = {
     "pass": "pass",
     "if-absent": "if-absent",
     "strip": "strip",
-}
-_WORDS = {
-    "append": "appended",
-    "overwrite": "set anew",
-    "pass": "passed through",
-    "if-absent": "set if absent",
-    "strip": "removed",
 }
 
 
@@ -146,10 +139,10 @@ def compare_chain(
                 f"in the chain that runs {seen.elements}"
             )
         else:
-            words = " or ".join(sorted({_WORDS[each.does] for each in said}))
+            words = " or ".join(sorted({DOES_WORDS[each.does] for each in said}))
             differs = (
                 f"{display_name(name)} is {words}, and in the chain that runs it is "
-                f"{_WORDS[seen.does]}"
+                f"{DOES_WORDS[seen.does]}"
             )
         uses = [use for hop in report.hops for use in report.uses[hop.name]]
         where = next((use.where for use in uses if use.name == name and use.where), None)

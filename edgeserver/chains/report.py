@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from edgeserver.chains.claims import Head
 from edgeserver.chains.codes import CODES
@@ -31,6 +31,7 @@ from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, render_network
 
 __all__ = [
+    "DOES_WORDS",
     "ChainReport",
     "Does",
     "EntryReport",
@@ -43,6 +44,16 @@ __all__ = [
 
 Does = Literal["append", "overwrite", "pass", "if-absent", "strip", "?"]
 What = Literal["client", "scheme"]
+
+DOES_WORDS: Final[dict[str, str]] = {
+    "append": "appended",
+    "overwrite": "set anew",
+    "pass": "passed through",
+    "if-absent": "set if absent",
+    "strip": "removed",
+    "?": "cannot tell",
+}
+"""What a proxy does to a field, in words."""
 
 MAX_FINDINGS = 500
 

@@ -12,7 +12,14 @@ from collections.abc import Iterator
 from edgeserver.chains.curl import curl_line
 from edgeserver.chains.model import ProxyHop, Way, Where
 from edgeserver.chains.names import display_name
-from edgeserver.chains.report import ChainReport, EntryReport, FieldUse, ReportedFinding
+from edgeserver.chains.report import (
+    DOES_WORDS,
+    ChainReport,
+    EntryReport,
+    FieldUse,
+    ReportedFinding,
+)
+from edgeserver.proxyheaders.explanation.render import SEVERITY_LABELS
 from edgeserver.support.escape import escape
 
 __all__ = ["render_text_report"]
@@ -20,15 +27,6 @@ __all__ = ["render_text_report"]
 MAX_SERVERS = 8
 MAX_SHOWN = 40
 
-_DOES = {
-    "append": "appended",
-    "overwrite": "set anew",
-    "pass": "passed through",
-    "if-absent": "set if absent",
-    "strip": "removed",
-    "?": "cannot tell",
-}
-_LABELS = {"error": "error", "warning": "warn", "info": "info"}
 _HEADINGS = {
     "client-spoofable": "SPOOFABLE  client",
     "scheme-spoofable": "SPOOFABLE  scheme",
@@ -123,7 +121,7 @@ def _use(use: FieldUse, uses: list[FieldUse], ways: int, width: int) -> list[str
         shown = ", ".join(escape(path, 60) for path in paths[:3])
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         place += f" on {shown}{more}"
-    head = f"  {display_name(use.name):<18} {_DOES[use.does]:<16}"
+    head = f"  {display_name(use.name):<18} {DOES_WORDS[use.does]:<16}"
     return _fold(place, head, width)
 
 
@@ -159,7 +157,7 @@ def _finding(finding: ReportedFinding, report: ChainReport, width: int) -> Itera
         if place
         else (f"{finding.code}: {_escaped(finding.detail)}")
     )
-    yield from _fold(text, f"  {_LABELS[finding.severity]:<5} ", width)
+    yield from _fold(text, f"  {SEVERITY_LABELS[finding.severity]:<5} ", width)
     trial = finding.trial
     if (
         trial is not None

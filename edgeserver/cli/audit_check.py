@@ -59,6 +59,7 @@ from edgeserver.cli.trust import build_policy, with_config
 from edgeserver.config.ip_ranges import load_ranges, written_s
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.proxyheaders.explanation.render import SEVERITY_LABELS
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 from edgeserver.support.files import read_file
@@ -66,7 +67,6 @@ from edgeserver.support.files import read_file
 __all__ = ["audit_check"]
 
 _TOOL = "edgeserver audit check"
-_LABELS = {"error": "error", "warning": "warn", "info": "info"}
 _DAY_S = 86400
 _FLAGS = re.compile(
     "--(config|listener|trust-file|trust|reachable|lan|server|source|proto-header|max-hops"
@@ -404,7 +404,7 @@ def _finding(item: Item, width: int) -> Iterator[str]:
     place = escape(str(item.where), 400)
     name = place if place.startswith("outer:") else place.rsplit("/", 1)[-1]
     at = f" {name}" if name else ""
-    head = f"{_LABELS[item.severity]:<5} "
+    head = f"{SEVERITY_LABELS[item.severity]:<5} "
     yield from _fold(f"{item.section}: {item.code}{at}: {item.detail}", head, width)
     if item.proof:
         yield f"  try   {item.proof}"

@@ -31,6 +31,7 @@ from edgeserver.cli.trust import TRUST_OPTIONS, build_policy, split_list, with_c
 from edgeserver.errors import ConfigurationError, TrustConfigurationError
 from edgeserver.proxyheaders import TrustedProxy, TrustPolicy
 from edgeserver.proxyheaders.addresses import UnusableClaim, parse_address
+from edgeserver.proxyheaders.explanation.render import SEVERITY_LABELS
 from edgeserver.proxyheaders.networks import PRESETS, Network, parse_network
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
@@ -38,7 +39,6 @@ from edgeserver.support.escape import escape
 __all__ = ["audit_logs", "log_format_of", "logged_policy", "read_log"]
 
 EXIT_CANNOT_TELL = 4
-_LABELS = {"error": "error", "warning": "warn", "info": "info"}
 _MAX_CHAINS_SHOWN = 12
 _MAX_CHANGES = 1000
 
@@ -482,7 +482,7 @@ def _render(result: Result, policy: TrustPolicy, width: int) -> Iterator[str]:
     pad = max((len(each.code) for each in result.findings), default=0)
     for each in result.findings:
         score = f" (score {each.score:.2f})" if each.score is not None else ""
-        head = f"{_LABELS[each.severity]:<5}  {each.code:<{pad}}  "
+        head = f"{SEVERITY_LABELS[each.severity]:<5}  {each.code:<{pad}}  "
         yield from _fold(f"{each.subject}  {each.detail}{score}", head, width, 9)
         if each.parts:
             parts = ", ".join(f"{name} {value:.2f}" for name, value in each.parts)

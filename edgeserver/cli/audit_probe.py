@@ -15,11 +15,13 @@ from typing import Any
 
 import click
 
+from edgeserver.chains.report import DOES_WORDS
 from edgeserver.cli.audit_report import render_one_page
 from edgeserver.cli.failures import reported
 from edgeserver.cli.options import options_of
 from edgeserver.config.model import setting, settings_of
 from edgeserver.errors import ConfigurationError
+from edgeserver.proxyheaders.explanation.render import SEVERITY_LABELS
 from edgeserver.runtime.exits import EXIT_FINDINGS, EXIT_OK
 from edgeserver.support.escape import escape
 from edgeserver.support.files import replace_file
@@ -28,15 +30,6 @@ __all__ = ["audit_echo", "audit_probe"]
 
 EXIT_CANNOT_TELL = 4
 _WIDTH = 80
-_LABELS = {"error": "error", "warning": "warn", "info": "info"}
-DOES = {
-    "append": "appended",
-    "overwrite": "set anew",
-    "pass": "passed through",
-    "if-absent": "set if absent",
-    "strip": "removed",
-    "?": "cannot tell",
-}
 EFFECTS = {
     "client": "CAME THROUGH, as the client",
     "scheme": "CAME THROUGH, as the scheme",
@@ -207,17 +200,17 @@ def _render(report: Any) -> Iterator[str]:
     for each in report.fields:
         seen = "" if each.honest is None else f"  {escape(each.honest)} arrives without it"
         if each.name in read:
-            yield from _fold(f"{DOES[each.does]}{seen}", f"  {display_name(each.name):<18} ")
+            yield from _fold(f"{DOES_WORDS[each.does]}{seen}", f"  {display_name(each.name):<18} ")
     others: dict[str, list[str]] = {}
     for each in report.fields:
         if each.name not in read:
-            others.setdefault(DOES[each.does], []).append(display_name(each.name))
+            others.setdefault(DOES_WORDS[each.does], []).append(display_name(each.name))
     for does, names in others.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield from _fold(f"{', '.join(names[:3])}{more}", f"  not read, {does}: ", 4)
     yield from _effects(report)
     for finding in report.findings:
-        head = f"{_LABELS[finding.severity]:<5} {finding.code}  "
+        head = f"{SEVERITY_LABELS[finding.severity]:<5} {finding.code}  "
         yield from _fold(finding.detail, head, 6)
         if finding.effect is not None and finding.severity != "info":
             yield f"  try   {_curl(report, finding.effect.outcome.forgery)}"

@@ -39,18 +39,9 @@ from edgeserver.audit.page.verdicts import (
     route_labels,
     verdict_words,
 )
+from edgeserver.chains.report import DOES_WORDS
 
-__all__ = ["DOES_WORDS", "show_configuration"]
-
-DOES_WORDS: Final = {
-    "append": "appended",
-    "overwrite": "set anew",
-    "pass": "passed through",
-    "if-absent": "set if absent",
-    "strip": "removed",
-    "?": "cannot tell",
-}
-"""What a proxy does to a field, in words."""
+__all__ = ["show_configuration"]
 
 _PROVED: Final = "Proved: no stranger can choose the client or the scheme"
 _CAPTION: Final = (

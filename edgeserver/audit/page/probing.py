@@ -18,12 +18,12 @@ from edgeserver.audit.page.blocks import (
     table_block,
     verdict_mood,
 )
-from edgeserver.audit.page.configuration import DOES_WORDS
 from edgeserver.audit.page.graph import Graph, Place, Route
 from edgeserver.audit.page.markup import Markup, element
 from edgeserver.audit.page.section import PageSection, count_severities
 from edgeserver.audit.page.values import flag_of, mapping_of, number_of, objects_of, text_of
 from edgeserver.audit.page.verdicts import head_rows, headline_of, route_labels, verdict_words
+from edgeserver.chains.report import DOES_WORDS
 
 __all__ = ["show_probe"]
 

@@ -7,12 +7,14 @@ decided; everything that a stranger wrote is escaped here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from edgeserver.proxyheaders.results import Finding, Resolved
 from edgeserver.support.addresses import UNIX, client_name
 from edgeserver.support.escape import escape
 
 __all__ = [
+    "SEVERITY_LABELS",
     "Hop",
     "Provenance",
     "hop_address",
@@ -22,7 +24,8 @@ __all__ = [
 ]
 
 _SHOWN_BYTES = 45
-_LABELS = {"info": "info", "warning": "warn", "error": "error"}
+SEVERITY_LABELS: Final = {"info": "info", "warning": "warn", "error": "error"}
+"""What a finding begins with on a terminal, by its severity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def render_summary(provenance: Provenance) -> str:
 
 def render_finding(finding: Finding) -> str:
     """Return one finding on one line, without its fix."""
-    return f"{_LABELS[finding.severity]}  {finding.code}: {finding.detail}"
+    return f"{SEVERITY_LABELS[finding.severity]}  {finding.code}: {finding.detail}"
 
 
 def render_provenance(provenance: Provenance) -> str:
