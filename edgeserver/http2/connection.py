@@ -118,6 +118,7 @@ from edgeserver.http2.unreleased import Unreleased
 from edgeserver.httputil.context import ConnectionContext, is_nameless
 from edgeserver.support.escape import escape
 from edgeserver.support.preludes import explain_prelude, is_part, prelude_version
+from edgeserver.support.spelling import spelled
 
 __all__ = ["HTTP2Connection"]
 
@@ -850,7 +851,10 @@ class HTTP2Connection(asyncio.Protocol):
         if not self._resets.spend(self._now()):
             # Not raised: an application may be in the middle of the call that has led here.
             self._fail(
-                HTTP2Error(ENHANCE_YOUR_CALM, "too many streams reset or refused (max_resets)")
+                HTTP2Error(
+                    ENHANCE_YOUR_CALM,
+                    f"too many streams reset or refused ({spelled('max_resets')})",
+                )
             )
 
     # Streams end.

@@ -20,6 +20,7 @@ from edgeserver.http2.hpack.huffman import HuffmanError, huffman_decode
 from edgeserver.http2.hpack.primitives import HPACKError
 from edgeserver.http2.hpack.tables import Field
 from edgeserver.http2.limits import MAX_CONTINUATIONS
+from edgeserver.support.spelling import spelled
 
 __all__ = ["HeadReader", "PendingBlock"]
 
@@ -178,7 +179,7 @@ class HeadReader:
             raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
         except ListTooLongError:
             raise HTTP2Error(
-                ENHANCE_YOUR_CALM, "a header list of more than twice max_header_size"
+                ENHANCE_YOUR_CALM, f"a header list of more than twice {spelled('max_header_size')}"
             ) from None
 
     def _forget_if_changed(self) -> bool:
@@ -210,7 +211,8 @@ def find_path(block: bytes) -> tuple[int, int]:
 
 def _too_long() -> HTTPInputError:
     return HTTPInputError(
-        "Request header fields too large (max_header_size, max_header_fields)",
+        "Request header fields too large"
+        f" ({spelled('max_header_size')}, {spelled('max_header_fields')})",
         status=431,
         rfc="RFC 6585 section 5",
     )

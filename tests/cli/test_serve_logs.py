@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.processes import Process, connect, serving, url_of
@@ -235,3 +236,6 @@ def test_flags_are_named_as_they_were_typed(tmp_path: Path) -> None:
             client.sendall(b"GET /" + b"a" * 300 + b" HTTP/1.1\r\n\r\n")
             assert b" 414 " in client.recv(1000)
         process.wait_for("over 200 bytes (--max-header-size)")
+        with httpx.Client(http1=False, http2=True, base_url=url_of(process)) as client:
+            assert client.get("/").status_code == 431
+        process.wait_for("too large (--max-header-size, --max-header-fields)")
