@@ -19,7 +19,7 @@ from edgeserver.adapters.wsgi.pool import Mailbox
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["BodyStream", "ClientDisconnectedError"]
+__all__ = ["CLOSED_EARLY", "BodyStream", "ClientDisconnectedError"]
 
 _HIGH = 256 * 1024
 """Bytes kept for the reader; beyond that the connection is asked to wait."""
@@ -32,6 +32,10 @@ _MOST_PIECES = 1024
 
 _FEW_PIECES = 256
 """Pieces left over at which the connection may go on."""
+
+
+CLOSED_EARLY = "the connection was closed before the answer was complete"
+"""What an application is told that still answers, whoever notices first that nobody hears it."""
 
 
 class ClientDisconnectedError(ConnectionResetError):

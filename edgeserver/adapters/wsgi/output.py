@@ -11,7 +11,7 @@ import functools
 import threading
 from typing import Any
 
-from edgeserver.adapters.wsgi.input import ClientDisconnectedError
+from edgeserver.adapters.wsgi.input import CLOSED_EARLY, ClientDisconnectedError
 from edgeserver.adapters.wsgi.pool import Mailbox
 from edgeserver.httputil import HTTPConnection
 
@@ -94,7 +94,7 @@ class AnswerStream:
                 if self._untaken > _HIGH:
                     self._changed.wait_for(self._may_go_on)
             if self._gone:
-                raise ClientDisconnectedError("the client closed the connection before its answer")
+                raise ClientDisconnectedError(CLOSED_EARLY)
 
     def _may_go_on(self) -> bool:
         return self._untaken <= _LOW or self._gone

@@ -19,7 +19,7 @@ from typing import Any
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe, is_gone
 from edgeserver.adapters.wsgi.head import check_fields, parse_status
-from edgeserver.adapters.wsgi.input import BodyStream, ClientDisconnectedError
+from edgeserver.adapters.wsgi.input import CLOSED_EARLY, BodyStream, ClientDisconnectedError
 from edgeserver.adapters.wsgi.output import AnswerStream
 from edgeserver.adapters.wsgi.pool import Mailbox
 from edgeserver.adapters.wsgi.spool import SpooledBody
@@ -187,11 +187,11 @@ class Run:
             if not isinstance(chunk, bytes):
                 raise _no_bytes("the body holds", chunk)
             if self._gone:
-                raise ClientDisconnectedError("the connection was closed before the answer")
+                raise ClientDisconnectedError(CLOSED_EARLY)
             if not chunk:
                 empty += 1
                 if self._half_closed and empty >= _EMPTY_PIECES:
-                    raise ClientDisconnectedError("the client closed the connection")
+                    raise ClientDisconnectedError(CLOSED_EARLY)
                 continue
             empty = 0
             if self._line is not None and self._bodiless:
