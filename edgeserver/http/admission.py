@@ -15,7 +15,7 @@ from typing import Any
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
-from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, Trust
+from edgeserver.http.protocols import Auditor, BoundTrust, Trust
 from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
@@ -48,7 +48,6 @@ class Admission:
         "_bound",
         "_client",
         "_fields",
-        "_resolver",
         "_server_conn",
         "_service",
         "_trust",
@@ -59,7 +58,6 @@ class Admission:
     )
 
     info: ConnectionInfo
-    _resolver: FindsClients  # that policy's, once there is one
 
     def __init__(
         self,
@@ -127,8 +125,7 @@ class Admission:
                 if self._visible is not None:
                     exchange.fields = self._visible
             else:
-                lines = exchange.lines
-                client = self._resolver.resolve(lines, fields if lines is None else None)
+                client = bound.resolver.resolve(exchange.lines, fields)
                 if bound.strip is not None:
                     hidden = bound.strip.among(fields)
                     if hidden:
@@ -197,8 +194,7 @@ class Admission:
         bound = self._bound = trust.bind(
             peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
         )
-        bound.begin(exchange.head_pairs)
-        self._resolver = bound.resolver
+        bound.begin(exchange.fields)
         return bound
 
     def _decompress(self, delegate: HTTPMessageDelegate, exchange: Exchange) -> HTTPMessageDelegate:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 from edgeserver.http.batching import WriteBatch
@@ -87,6 +88,8 @@ class HTTPService:
         on_tick: Called at each tick of the clock with the loop's time.
         on_limits: Called with other limits when they are set.
         turns: The time of a turn of the event loop, over all connections; from the first one on.
+        context: What each request's own context is a copy of: that of the first connection, which
+            knows nothing of any request; from then on.
         draining: Whether a connection that falls idle is closed.
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
@@ -101,6 +104,7 @@ class HTTPService:
     """
 
     turns: TurnBudget
+    context: Context
 
     def __init__(
         self,
@@ -213,6 +217,7 @@ class HTTPService:
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make what all connections of a loop share."""
         self._loop = loop
+        self.context = copy_context()
         self._ready = loop.create_future()
         self._ready.set_result(None)
         self.turns = self._turns or turns_of(loop)
@@ -231,17 +236,20 @@ class HTTPService:
         """
         if self.clients is not None and not self.clients.enter(connection, transport, prelude):
             return None
-        secure = transport.get_extra_info("sslcontext") is not None
+        tls = transport.get_extra_info("tls_info")
+        secure = tls is not None or transport.get_extra_info("sslcontext") is not None
         return ConnectionInfo(
             transport.get_extra_info("peername"),
             scheme=self.protocol or ("https" if secure else "http"),
-            tls=transport.get_extra_info("tls_info") if secure else None,
+            tls=tls,
             prelude=prelude,
         )
 
     def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave `loop` time to accept further connections before long work goes on."""
-        (self._turns or turns_of(loop)).accepted()
+        if loop is not self._loop:
+            self._enter(loop)
+        self.turns.accepted()
 
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""

@@ -153,14 +153,15 @@ class HTTP1Exchange(Exchange):
                 self.keep_alive = self.plain = False
             # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
             # in an HTTP/1.0 request."
-            self.upgrades = b"upgrade" in fields
+            if b"upgrade" in fields:
+                self.upgrades = True
             if b"expect" in fields and body is not None:
                 self.expects_continue = parse_expect_continue(fields[b"expect"])
-        if self.method == "CONNECT":
-            # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
-            self.keep_alive = self.plain = False
-        elif self.method == "HEAD":
+        if self.method in SPECIAL_METHODS:
             self.plain = False
+            if self.method == "CONNECT":
+                # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
+                self.keep_alive = False
 
     # HTTPConnection.
 
@@ -242,6 +243,10 @@ class HTTP1Exchange(Exchange):
             parts.append(chunk)
         data = b"".join(parts)
         self.bytes_sent = len(data)
+        if not self.keep_alive and self._output.corked:
+            # It leaves with the end of the connection, or when the output is uncorked.
+            self._output.collect(data)
+            return self._output.ready_future()
         return self._output.send(data)
 
     def _refuse_head(self) -> asyncio.Future[None]:
