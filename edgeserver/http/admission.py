@@ -58,6 +58,7 @@ class Admission:
     )
 
     info: ConnectionInfo
+    _bound: BoundTrust  # `_trust`, bound to this connection
 
     def __init__(
         self,
@@ -70,8 +71,7 @@ class Admission:
         self.believed = service.believed if believed is None else believed
         self._service = service
         self._server_conn = server_conn
-        self._trust: Trust | None = None  # the policy that `_bound` was made of
-        self._bound: BoundTrust | None = None  # that policy, bound to this connection
+        self._trust: Trust | None = None  # the policy in force at the last request
         self._fields: dict[bytes, bytes] | None = None  # those of a head that may be repeated
         self._client: Any = None  # who has sent them; None where that is not decided
         # What of them the application sees, where that is not all.
@@ -116,9 +116,7 @@ class Admission:
         service = self._service
         trust = self.believed.trust
         if trust is not None:
-            bound = self._bound
-            if bound is None or trust is not self._trust:
-                bound = self._bind(trust, exchange)
+            bound = self._bound if trust is self._trust else self._bind(trust, exchange)
             client, fields = self._client, exchange.fields
             if client is not None and fields is self._fields:
                 bound.count(client)
@@ -126,8 +124,9 @@ class Admission:
                     exchange.fields = self._visible
             else:
                 client = bound.resolver.resolve(exchange.lines, fields)
-                if bound.strip is not None:
-                    hidden = bound.strip.among(fields)
+                strip = bound.strip
+                if strip is not None:
+                    hidden = strip.among(fields)
                     if hidden:
                         exchange.hide_fields(hidden)
                 if fields is self._fields:
@@ -189,11 +188,11 @@ class Admission:
     def _bind(self, trust: Trust, exchange: Exchange) -> BoundTrust:
         """Return the policy in force, bound to this connection, of which this is a request."""
         info = self.info
-        self._trust = trust
         self._client = None
         bound = self._bound = trust.bind(
             peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
         )
+        self._trust = trust
         bound.begin(exchange.fields)
         return bound
 

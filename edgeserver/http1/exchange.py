@@ -228,10 +228,10 @@ class HTTP1Exchange(Exchange):
             chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
         self.status = code
         self.state = OPEN
-        self._remaining = remaining
         if chunk:
             size = len(chunk)
             if self._framing or size > JOIN_BELOW:
+                self._remaining = remaining
                 head = b"".join(parts)
                 self.bytes_sent = len(head)
                 self._output.send(head)
@@ -239,8 +239,9 @@ class HTTP1Exchange(Exchange):
             if remaining is not None:
                 if size > remaining:
                     self._too_much("Tried to write more data than Content-Length")
-                self._remaining = remaining - size
+                remaining -= size
             parts.append(chunk)
+        self._remaining = remaining
         data = b"".join(parts)
         self.bytes_sent = len(data)
         if not self.keep_alive and self._output.corked:
@@ -362,7 +363,7 @@ class HTTP1Exchange(Exchange):
         if self.state == DONE:
             return
         framing = self._framing
-        if framing == BY_LENGTH:
+        if not framing:  # BY_LENGTH, as nearly all
             if self._remaining:
                 self._too_little(self._remaining)
         elif framing == IN_CHUNKS:

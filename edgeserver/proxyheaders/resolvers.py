@@ -340,15 +340,14 @@ class TornadoResolver:
         peer: The other end.
     """
 
-    __slots__ = ("_cache", "_fast", "_memory", "_peer", "_reasons", "_rules")
+    __slots__ = ("_cache", "_memory", "_peer", "_reasons", "_rules")
 
     def __init__(self, rules: Rules, peer: Peer) -> None:
         self._rules = rules
         self._peer = peer
         self._memory: Memory | None = None
-        # These three are asked for each request.
+        # These two are asked for each request.
         self._cache = cache_of(rules, peer)
-        self._fast = rules.fast
         self._reasons = rules.tally.reasons
 
     def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
@@ -381,8 +380,9 @@ class TornadoResolver:
                 or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
             ):
                 return self._look_long(_pairs(raw, fields), chain, proto)
-            if chain is not None and self._fast is not None:
-                resolved = self._fast.resolve(key, chain, proto, self._peer, self._cache)
+            fast = self._rules.fast
+            if chain is not None and fast is not None:
+                resolved = fast.resolve(key, chain, proto, self._peer, self._cache)
             if resolved is None:
                 resolved = self._recall().look(key, _pairs(raw, fields), self._decide)
         self._reasons[resolved.reason] += 1
