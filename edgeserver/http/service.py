@@ -90,6 +90,7 @@ class HTTPService:
         turns: The time of a turn of the event loop, over all connections; from the first one on.
         context: What each request's own context is a copy of: that of the first connection, which
             knows nothing of any request; from then on.
+        ready: A future of the loop that connected last that is done already; from then on.
         draining: Whether a connection that falls idle is closed.
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
@@ -105,6 +106,7 @@ class HTTPService:
 
     turns: TurnBudget
     context: Context
+    ready: asyncio.Future[None]
 
     def __init__(
         self,
@@ -162,7 +164,6 @@ class HTTPService:
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
         self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
-        self._ready: asyncio.Future[None]  # of that loop
 
     @property
     def trust(self) -> Trust | None:
@@ -212,14 +213,14 @@ class HTTPService:
         """Return a future that is done already; one serves all writes that need not wait."""
         if loop is not self._loop:
             self._enter(loop)
-        return self._ready
+        return self.ready
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make what all connections of a loop share."""
         self._loop = loop
         self.context = copy_context()
-        self._ready = loop.create_future()
-        self._ready.set_result(None)
+        self.ready = loop.create_future()
+        self.ready.set_result(None)
         self.turns = self._turns or turns_of(loop)
 
     # Connections come and go.

@@ -95,9 +95,9 @@ class HTTP1Connection(asyncio.Protocol):
         self.body: BodyReader | None = None
         self.deadline = NEVER
         self._shared = shared
-        self._service = shared.service
+        service = self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(shared.service, self, misdirected, believed)
+        self.admission = Admission(service, self, misdirected, believed)
         self._delivery: Delivery | None = None  # to who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
@@ -118,8 +118,8 @@ class HTTP1Connection(asyncio.Protocol):
         self.admission.info = info
         self.transport = transport
         loop = asyncio.get_running_loop()
-        self.output = OutputBuffer(transport, loop, service.batch, service.ready_future(loop))
         service.opened(self, loop)
+        self.output = OutputBuffer(transport, loop, service.batch, service.ready)
         self.deadline = service.clock.idle_deadline
         if not isinstance(info.address, tuple) and is_nameless(transport):
             self.abort()

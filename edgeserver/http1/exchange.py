@@ -155,7 +155,7 @@ class HTTP1Exchange(Exchange):
             # in an HTTP/1.0 request."
             if b"upgrade" in fields:
                 self.upgrades = True
-            if b"expect" in fields and body is not None:
+            if body is not None and b"expect" in fields:
                 self.expects_continue = parse_expect_continue(fields[b"expect"])
         if self.method in SPECIAL_METHODS:
             self.plain = False

@@ -30,7 +30,7 @@ from typing import Any
 from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.timeouts import Timeouts
-from edgeserver.tls.connection.writer import CHUNK, Abortable, Bytes, TLSWriter
+from edgeserver.tls.connection.writer import CHUNK, CORKED, Abortable, Bytes, TLSWriter
 
 __all__ = ["TLSTransport"]
 
@@ -171,8 +171,10 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self.pause_writing()
         if rest:
             self._drain()
-        elif self._incoming.pending:
-            self._deliver(self._incoming.pending)
+            return
+        come = self._incoming.pending
+        if come:
+            self._deliver(come)
 
     def send_waiting(self) -> None:
         """Send what is still in the output BIO: session tickets that no answer took along."""
@@ -251,7 +253,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         """
         read = self._records.read
         writer = self._writer
-        writer.room = CHUNK + 1
+        writer.room = CORKED
         while True:
             try:
                 chunk = read(CHUNK)
