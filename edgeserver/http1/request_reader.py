@@ -142,12 +142,12 @@ class RequestReader:
             if repeating is not None:
                 self._skipped = False
                 return repeating
-        if not data.endswith(b"\r\n\r\n"):
+        if not data or data[-1] != 0x0A:
             return None
         if passing:
             self._keep_after = passing - 1
         lines = data.split(b"\r\n")
-        if not lines[0]:
+        if not lines[0] or lines[-1] or lines[-2]:
             return None
         del lines[-2:]
         try:
