@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import Any
 
 from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
 
@@ -35,7 +35,7 @@ class ConnectionInfo:
     def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
         self.address = address
         named = isinstance(address, tuple) and len(address) >= 2
-        self.peer_ip = cast(str, address[0]) if named else UNIX_IP
+        self.peer_ip: str = address[0] if named else UNIX_IP
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
