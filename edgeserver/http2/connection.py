@@ -405,11 +405,13 @@ class HTTP2Connection(asyncio.Protocol):
                 if (
                     kind == HEADERS
                     and flags == WHOLE_REQUEST
-                    and self._last_id < stream_id <= MAX_STREAM_ID
+                    and stream_id == self._last_id + 2  # which is odd, or 0
+                    and 2 < stream_id <= MAX_STREAM_ID
                     and self._settled
                 ):
                     # Nearly every frame is one of these.
-                    self._take_block(stream_id, data[start:end], True)
+                    self._last_id = stream_id
+                    self._take_request(stream_id, data[start:end], True)
                 else:
                     stream_id &= MAX_STREAM_ID
                     self._take_frame(kind, flags, stream_id, data, start, end)
@@ -529,19 +531,20 @@ class HTTP2Connection(asyncio.Protocol):
         self._take_request(stream_id, block, ends)
 
     def _take_request(self, stream_id: int, block: bytes, ends: bool) -> None:
-        if (
-            self._farewell.said
-            or len(self._streams) + (len(self._unreleased) if self._unreleased.used else 0)
-            >= self._service.limits.max_streams
-        ):
+        streams = self._streams
+        count = len(streams)
+        service = self._service
+        if self._unreleased.used:
+            count += len(self._unreleased)
+        if count >= service.limits.max_streams or self._farewell.said:
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
             if not self._farewell.said:
-                self._service.count_shed("max-streams")
+                service.count_shed("max-streams")
             self._send_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
             return
-        if self._service.closes_each:
+        if service.closes_each:
             self._last_served = stream_id
             self._say_last()
         self._opened += 1

@@ -18,6 +18,7 @@ from edgeserver.http2.answer_fields import (
     DROPPED,
     INDEXED,
     LENGTH,
+    LITERAL,
     AnswerField,
     answer_field,
     encode_trailer_block,
@@ -146,73 +147,83 @@ class HTTP2Exchange(Exchange):
             # RFC 8441 section 5: a 2xx would say that it is a WebSocket now.
             code, status = NOT_UPGRADED, _statuses[NOT_UPGRADED]
         remaining = None
-        dated = False
-        fields: list[AnswerField] = []
+        dated = is_new = False
+        written = self._encoder.written
+        parts = [status]
         lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
         for name, value in lines:
             field = known_field((name, value)) or answer_field(name, value)
             kind = field.kind
-            if kind >= LENGTH:
-                if kind == DROPPED:
-                    continue
-                if kind == DATE:
-                    dated = True
-                elif code == 204:
-                    # RFC 9110 section 8.6: not in an answer with that status.
-                    continue
-                elif remaining is None:
-                    remaining = field.length
-                elif remaining != field.length:
-                    raise ValueError(f"Content-Length is both {remaining} and {field.length}")
+            if kind == INDEXED:
+                line = written.get(field.pair)
+                if line is not None:
+                    parts.append(line)
                 else:
-                    continue
-            fields.append(field)
+                    is_new = True
+            elif kind == LITERAL:
+                parts.append(field.literal)
+            elif kind == LENGTH:
+                # RFC 9110 section 8.6: not in an answer with status 204.
+                if code != 204 and remaining != field.length:
+                    if remaining is not None:
+                        raise ValueError(f"Content-Length is both {remaining} and {field.length}")
+                    remaining = field.length
+                    parts.append(field.literal)
+            elif kind == DATE:
+                dated = True
+                parts.append(field.literal)
         size = len(chunk) if chunk else 0
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
-        declares = False
         if whole and remaining != size and not bodiless:
             if remaining is not None:
                 raise HTTPOutputError(
                     f"Content-Length says {remaining} bytes, and the body has {size}"
                 )
             remaining = size
-            declares = True
-        if chunk and type(chunk) is not bytes:
+            parts.append(answer_field(b"content-length", b"%d" % size).literal)
+        if size and type(chunk) is not bytes:
             chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
-        block = self._encode(status, fields, remaining if declares else None, dated)
+        # Nothing is refused any more, and so the peer's table may change.
+        if not dated:
+            parts.append(self._shared.date_block)
+        if is_new or self._encoder.resized or self._shared.service.adds_lines:
+            block = self._encode(status, headers, remaining, dated)
+        else:
+            block = b"".join(parts)
         self.status = code
         self.state = OPEN
         self._bodiless = bodiless
         self._remaining = remaining
         self.bytes_sent += len(block)
-        ends = (bodiless or (whole and not size)) and not self._trailers
-        if (
-            whole
-            and size
-            and not bodiless
-            and not self._trailers
-            and self._sender.send_whole(self._out, block, chunk)
-        ):
+        if not size or bodiless:
+            ends = (bodiless or whole) and not self._trailers
+            self._sender.send_head(self._out, block, ends=ends)
+            return self.write(chunk) if size else self._sender.room(self._out)
+        if whole or size == remaining:
             self._remaining = 0
             self.bytes_sent += size
-            return self._sender.room(self._out)
-        if size and size == remaining and not bodiless:
-            self._remaining = 0
-            self.bytes_sent += size
+            if whole and not self._trailers and self._sender.send_whole(self._out, block, chunk):
+                return self._sender.ready
             return self._sender.begin(self._out, block, chunk)
-        self._sender.send_head(self._out, block, ends=ends)
-        return self.write(chunk) if size else self._sender.room(self._out)
+        self._sender.send_head(self._out, block, ends=False)
+        return self.write(chunk)
 
-    def _encode(
-        self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
-    ) -> bytes:
-        """Return the header block of a final head; nothing in it is refused any more."""
+    def _encode(self, status: bytes, headers: Any, length: int | None, dated: bool) -> bytes:
+        """Return the header block of a final head, with what not all have; nothing is refused.
+
+        Args:
+            status: The status, encoded.
+            headers: Its fields; they were checked.
+            length: The length of the body; None where that is not said.
+            dated: Whether they say when it was made.
+        """
         encoder = self._encoder
-        parts = [encoder.begin(), status] if encoder.resized else [status]
+        parts = [encoder.begin(), status]
+        fields = _checked(headers)
         for field in fields:
             if field.kind == INDEXED:
                 parts.append(encoder.encode(field.pair))
-            else:
+            elif field.kind != LENGTH and field.kind != DROPPED:
                 parts.append(field.literal)
         if length is not None:
             parts.append(answer_field(b"content-length", b"%d" % length).literal)
@@ -270,13 +281,9 @@ class HTTP2Exchange(Exchange):
 
     def _accept(self, headers: Any) -> asyncio.Future[None]:
         """Write what a WebSocket's 101 is over HTTP/2: a 200 whose body has no end yet."""
-        fields = [
-            field
-            for field in _checked(headers)
-            if field.kind not in (LENGTH, DROPPED) and field.name != NOT_IN_ANSWER
-        ]
+        fields = [field for field in _checked(headers) if field.name != NOT_IN_ANSWER]
         dated = any(field.kind == DATE for field in fields)
-        block = self._encode(_statuses[200], fields, None, dated)
+        block = self._encode(_statuses[200], [field.pair for field in fields], None, dated)
         self.status = 200
         self.state = OPEN
         self._remaining = UPGRADED

@@ -414,7 +414,7 @@ class Stream:
         """Called when an answer is complete, though it may not have left."""
         if self._share is not None:
             self._give_back()
-        delivery = self._end_reading()
+        delivery = None if self._delivery is None else self._end_reading()
         if delivery is not None:
             # Not at once: the delegate may be in the middle of hearing of its body.
             self._sender.output.loop.call_soon(delivery.close)
