@@ -585,7 +585,7 @@ class HTTP2Connection(asyncio.Protocol):
             early = self._priorities.take(stream_id)
             self._prioritize(stream, fields.get(b"priority") if early is None else early)
         elif head.priority is not None:
-            stream.out.urgency, stream.out.incremental = head.priority
+            stream.priority = head.priority
         try:
             stream.begin(head, ends, admission, self._encoder, self._shared)
         except StreamError as error:
@@ -596,7 +596,7 @@ class HTTP2Connection(asyncio.Protocol):
     @staticmethod
     def _prioritize(stream: Stream, value: bytes | None) -> None:
         if value is not None:
-            stream.out.urgency, stream.out.incremental = parse_priority(value)
+            stream.prioritize(parse_priority(value))
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(
@@ -616,7 +616,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._last_served = stream_id
         info = self.admission.info
         exchange = HTTP2Exchange(
-            stream, self.sender, stream.out, self._encoder, self._shared, info, UNREAD
+            stream, self.sender, stream_id, self._encoder, self._shared, info, UNREAD
         )
         exchange.client = exchange.bound = None
         exchange.remote_ip, exchange.protocol = info.peer_ip, info.scheme
@@ -755,8 +755,11 @@ class HTTP2Connection(asyncio.Protocol):
         """Change the window of each stream, as a new initial one says; one pass, no sending."""
         self.sender.first_window = self._peer.window
         for stream in self._streams.values():
-            stream.out.window += step
-            if stream.out.window > MAX_WINDOW:
+            out = stream.out
+            if out is None:
+                continue
+            out.window += step
+            if out.window > MAX_WINDOW:
                 raise HTTP2Error(
                     FLOW_CONTROL_ERROR, "a window of more than 2^31-1", "RFC 9113 section 6.9.2"
                 )
@@ -782,18 +785,20 @@ class HTTP2Connection(asyncio.Protocol):
             self._count_idle_frame()
         elif not step:
             self._break_stream(stream, PROTOCOL_ERROR, "a step of 0", "RFC 9113 section 6.9")
-        elif stream.out.window + step > MAX_WINDOW:
+        elif stream.outgoing().window + step > MAX_WINDOW:
             self._break_stream(
                 stream, FLOW_CONTROL_ERROR, "a window of more than 2^31-1", "RFC 9113 section 6.9.1"
             )
         else:
-            stream.out.window += step
+            stream.outgoing().window += step
 
     def _take_reset(self, stream_id: int, payload: bytes) -> None:
         check_reset(stream_id, payload)
         stream = self._streams.get(stream_id)
         if stream is not None:
-            half_closed = stream.is_detached and stream.out.complete  # the rest is good manners
+            half_closed = (
+                stream.is_detached and stream.outgoing().complete
+            )  # the rest is good manners
             self._end_stream(stream, reset=False)
             if not half_closed:
                 self._count_reset()

@@ -137,17 +137,18 @@ class FrameSender(Flushed):
             self.flush_soon()
         return self.room(out)
 
-    def send_whole(self, out: Outgoing, block: bytes, data: bytes) -> bool:
+    def send_whole(self, stream_id: int, block: bytes, data: bytes) -> bool:
         """Have a whole short answer leave, head and DATA and end; say whether it could.
 
         Nobody is told: whoever writes it knows. It could not, and nothing was done, where a window,
-        the transport or others stand in its way.
+        the transport or others stand in its way. That of the stream is taken for as wide as it was
+        at first: it can only be wider.
         """
         size = len(data)
         head = len(block)
         if (
             self._queued
-            or size > out.window
+            or size > self.first_window
             or size > self.window
             or size > MAX_FRAME_BYTES
             or head > MAX_FRAME_BYTES
@@ -155,7 +156,6 @@ class FrameSender(Flushed):
             or self._closed
         ):
             return False
-        stream_id = out.stream_id
         self.output.collect(
             b"".join(
                 (
@@ -171,7 +171,6 @@ class FrameSender(Flushed):
         else:
             self._plan_answer()
         self.window -= size
-        out.ended = out.complete = True
         return True
 
     def write(self, out: Outgoing, data: bytes) -> asyncio.Future[None]:
