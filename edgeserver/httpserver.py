@@ -562,6 +562,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         require_seconds("drain(idle)", idle, zero=True)
         if timeout is not None:
             idle = min(idle, max(timeout, 0))
+        for listener in self.listeners:
+            listener.accept_queued()
         self.stop()
         self._service.drain(idle)
         if self._go_away is not None:
