@@ -107,8 +107,7 @@ async def test_http2_and_slow_requests(caplog: pytest.LogCaptureFixture) -> None
     """Later connections are told of other numbers of streams; slow requests are named at once."""
     served = Served(FILE)
     kept = 'max-header-size = "1K"\n'
-    # The shortest time limit says how often is looked whether a request is slow.
-    more = 'max-streams = 7\nmax-resets = 9\nheader-timeout = "100ms"\n'
+    more = "max-streams = 7\nmax-resets = 9\n"
     logs = '[logs]\nslow-request = "10ms"\n'
     async with connected(address_of(served.server)) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1")

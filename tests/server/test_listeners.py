@@ -193,9 +193,10 @@ async def test_slow_requests_from_now_on(
         await release.wait()
         answer(request, "done")
 
-    # The shortest time limit says how often is looked.
-    options = {"slow_request": before_s, "header_timeout": 0.1}
-    async with serve(app, **options) as server, connected(address_of(server)) as client:
+    async with (
+        serve(app, slow_request=before_s) as server,
+        connected(address_of(server)) as client,
+    ):
         await client.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
         while not server.requests_in_flight:
             await asyncio.sleep(0)
