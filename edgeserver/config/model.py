@@ -689,6 +689,7 @@ _LIMITS = (
         table="limits",
         kind="number",
         taker="server",
+        applies="reload",
         default=100,
         metavar="N",
         least=1,
@@ -701,6 +702,7 @@ _LIMITS = (
         table="limits",
         kind="number",
         taker="server",
+        applies="reload",
         default=200,
         metavar="N",
         least=1,
@@ -910,6 +912,7 @@ _LOGS = (
         table="logs",
         kind="seconds",
         taker="server",
+        applies="reload",
         help="Log what a request waits for that has run for longer than this.",
     ),
     Setting(
