@@ -72,6 +72,7 @@ def of_spark(statement: str, lines: list[str]) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in spark.sql(statement).collect()]
 
 
+WANTED = ("--format", "json", "--suggest", "--against", "192.0.2.5,192.0.2.6,10.0.0.0/8")
 NEEDED = {"duckdb": "duckdb", "clickhouse": "chdb", "spark": "pyspark"}
 
 
@@ -81,14 +82,15 @@ def summary(result: Result) -> tuple[Any, ...]:
     found = [(each["code"], each["subject"], each["requests"], each["score"])
              for each in report["findings"]]  # fmt: skip
     chains = sorted((each["hops"], each["requests"]) for each in report["chains"])
-    return found, chains, report["log"]["requests"], report["log"]["unread"]
+    told = [report[each] for each in ("suggested", "against")]
+    return found, chains, report["log"]["requests"], report["log"]["unread"], told
 
 
 @pytest.mark.filterwarnings("default")  # engines have warnings of their own
 @pytest.mark.parametrize("engine", NEEDED)
 @pytest.mark.parametrize("name", sorted(path.name for path in LOGS.iterdir()))
 def test_rows_show_what_the_log_shows(engine: str, name: str, tmp_path: Path) -> None:
-    """A log that an engine has grouped has the findings that it has when it is read here."""
+    """What an engine has grouped shows, suggests and would change as when it is read here."""
     if importlib.util.find_spec(NEEDED[engine]) is None:
         pytest.skip(f"{NEEDED[engine]} is not installed: pip install {NEEDED[engine]}")
     log = LOGS / name
@@ -99,8 +101,8 @@ def test_rows_show_what_the_log_shows(engine: str, name: str, tmp_path: Path) ->
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows_of(engine, statement.stdout, log))
-    grouped = run(log, "--groups", path, "--format", "json")
-    assert summary(grouped) == summary(run(log, "--format", "json"))
+    grouped = run(log, "--groups", path, *WANTED)
+    assert summary(grouped) == summary(run(log, *WANTED))
 
 
 def line_of(policy: TrustPolicy, peer: str, *pairs: tuple[bytes, bytes]) -> str:
