@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import Any
 
 from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
 
@@ -20,31 +20,49 @@ AF_UNIX = socket.AF_UNIX
 
 
 class ConnectionInfo:
-    """The ends of one connection; it is never written again.
+    """The ends of one connection; but for `shown` it is never written again.
 
     Attributes:
         address: The peer's socket address, as `socket.accept` gives it.
+        peer: The peer as trust policies and logs name it: an address, or `"unix:"`.
         peer_ip: The peer's address as text; `"0.0.0.0"` for a Unix socket.
+        peer_port: The peer's port; None for a Unix socket.
         scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
         prelude: The PROXY header that came first, or None.
         tls: What the TLS layer knows, or None.
+        shown: What an adapter keeps of the connection from one request to the next, or None.
     """
 
-    __slots__ = ("address", "peer_ip", "prelude", "scheme", "tls")
+    __slots__ = (
+        "address",
+        "peer",
+        "peer_ip",
+        "peer_port",
+        "prelude",
+        "scheme",
+        "shown",
+        "tls",
+    )
+
+    peer: str
+    peer_ip: str
+    peer_port: int | None
 
     def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
         self.address = address
-        named = isinstance(address, tuple) and len(address) >= 2
-        self.peer_ip = cast(str, address[0]) if named else UNIX_IP
+        self.peer_port = None
+        if isinstance(address, tuple) and len(address) >= 2:
+            self.peer_ip = self.peer = address[0]
+            self.peer_port = address[1]
+            if len(address) > 2:  # of IPv6, which may have a zone
+                self.peer = peer_name(address)
+        else:
+            self.peer_ip = UNIX_IP
+            self.peer = peer_name(address)
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
-
-    @property
-    def peer_port(self) -> int | None:
-        """The peer's port; None for a Unix socket."""
-        address = self.address
-        return address[1] if isinstance(address, tuple) and len(address) >= 2 else None
+        self.shown: Any = None
 
     @property
     def address_family(self) -> int:
@@ -52,11 +70,6 @@ class ConnectionInfo:
         if not isinstance(self.address, tuple) or len(self.address) < 2:
             return AF_UNIX
         return socket.AF_INET6 if ":" in self.peer_ip else socket.AF_INET
-
-    @property
-    def peer(self) -> str:
-        """The peer as trust policies and logs name it: an address, or `"unix:"`."""
-        return peer_name(self.address)
 
     def __str__(self) -> str:
         return self.peer

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeserver.support.loggers import gen_log
 
 if TYPE_CHECKING:
-    from edgeserver.httputil.context import ConnectionContext
+    from edgeserver.httputil.context import ConnectionContext, ConnectionInfo
     from edgeserver.httputil.headers import HTTPHeaders, RawHeaders
     from edgeserver.httputil.peers import ClientDetails, ClientProof
     from edgeserver.httputil.startlines import RequestStartLine
@@ -141,6 +141,7 @@ class HTTPConnection:
         request_id: The request's id, where the server gives requests ids; else None.
         expects_continue: Whether the client waits for a `100 Continue` before it sends the body;
             it gets one when what `headers_received` returned is done, unless it was answered.
+        info: The ends of the connection that the request came over.
     """
 
     __slots__ = ()
@@ -154,6 +155,7 @@ class HTTPConnection:
     upgrades: bool
     fields: dict[bytes, bytes]
     expects_continue: bool
+    info: ConnectionInfo
     request_id: str | None = None
 
     @property

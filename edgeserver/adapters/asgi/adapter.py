@@ -7,13 +7,13 @@ only the delegate interface.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from edgeserver.adapters.asgi.application import Application, ASGICallable, Call
 from edgeserver.adapters.asgi.handshake import is_handshake, may_be_handshake, what_is_lacking
 from edgeserver.adapters.asgi.http import HTTPCycle
 from edgeserver.adapters.asgi.lifespan import MODES, Lifespan
-from edgeserver.adapters.asgi.scope import ScopeBasis
+from edgeserver.adapters.asgi.scope import ScopeBasis, server_of
 from edgeserver.adapters.asgi.websocket import WebSocketCycle
 from edgeserver.errors import ConfigurationError
 from edgeserver.httputil import (
@@ -29,6 +29,9 @@ from edgeserver.support.validate import require_seconds
 from edgeserver.websocket.settings import WebSocketSettings
 
 __all__ = ["ASGIAdapter"]
+
+MOST_ADDRESSES: Final = 64
+"""How many addresses of this end are remembered; a server that listens on all may have many."""
 
 
 class ASGIAdapter(HTTPServerConnectionDelegate):
@@ -88,8 +91,8 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
             ),
         )
         self._shutdown_timeout = shutdown_timeout
-        # Of each connection, from its first request to its end.
-        self._connections: dict[object, ScopeBasis] = {}
+        # For first requests, by the address that their connections came in on.
+        self._first: dict[Any, ScopeBasis] = {}
         # None where no lifespan events are sent.
         self._lifespan = None if lifespan == "off" else Lifespan(self.application, mode=lifespan)
 
@@ -109,43 +112,56 @@ class ASGIAdapter(HTTPServerConnectionDelegate):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Return the delegate for one request."""
-        info = self._connections.get(server_conn)
-        if info is None:
-            info = self._connections[server_conn] = ScopeBasis(request_conn)
+        basis = request_conn.info.shown
+        if basis is None or basis.owner is not self:
+            basis = self._meet(request_conn)
         if may_be_handshake(request_conn.fields):
-            return self._choose(info, request_conn)
-        return _as_delegate(HTTPCycle(self.application, info, request_conn))
+            return self._choose(basis, request_conn)
+        return _as_delegate(HTTPCycle(self.application, basis, request_conn))
 
     def take_request(self, server_conn: object, request_conn: HTTPConnection) -> None:
         """Call the application with a request that has no body."""
-        info = self._connections.get(server_conn)
-        if info is None:
-            info = self._connections[server_conn] = ScopeBasis(request_conn)
+        basis = request_conn.info.shown
+        if basis is None or basis.owner is not self:
+            basis = self._meet(request_conn)
         fields = request_conn.fields
         # The same as `may_be_handshake`, written twice: every request comes this way.
         if b"upgrade" in fields or b"sec-websocket-key" in fields:
-            self._choose(info, request_conn).finish()
+            self._choose(basis, request_conn).finish()
         else:
-            HTTPCycle(self.application, info, request_conn).finish()
+            HTTPCycle(self.application, basis, request_conn).finish()
 
-    def on_close(self, server_conn: object) -> None:
-        """Forget a connection."""
-        self._connections.pop(server_conn, None)
+    def _meet(self, connection: HTTPConnection) -> ScopeBasis:
+        """Return what is shown of a connection that has nothing of its own yet, or another's."""
+        info = connection.info
+        loop = asyncio.get_running_loop()
+        address = connection.local_address
+        basis = self._first.get(address)
+        if basis is None or basis.loop is not loop:
+            if len(self._first) >= MOST_ADDRESSES:
+                self._first.clear()
+            basis = self._first[address] = ScopeBasis(server_of(address), loop)
+        if info.shown is not None or info.tls is not None:
+            basis = ScopeBasis(basis.server, loop, self)
+            basis.show(info)
+        info.shown = basis
+        basis.has_ids = connection.request_id is not None
+        return basis
 
-    def _choose(self, info: ScopeBasis, connection: HTTPConnection) -> HTTPMessageDelegate:
+    def _choose(self, basis: ScopeBasis, connection: HTTPConnection) -> HTTPMessageDelegate:
         """Return what a request is that may ask for a WebSocket."""
         if is_handshake(connection):
-            return WebSocketCycle(self.application, info, connection)
+            return WebSocketCycle(self.application, basis, connection)
         lacking = what_is_lacking(connection)
         if lacking:
-            peer = str(info.peer[0])
+            peer = connection.info.peer
             self.application.advice_log.write(
                 peer,
                 "A WebSocket handshake from %s is served as an ordinary request: %s",
                 escape(peer),
                 lacking,
             )
-        return _as_delegate(HTTPCycle(self.application, info, connection))
+        return _as_delegate(HTTPCycle(self.application, basis, connection))
 
     def where_is(self, request_conn: HTTPConnection) -> str:
         """Return where the application is with a request, in words; empty if it is not known."""

@@ -45,7 +45,7 @@ from edgeserver.adapters.asgi.response import (
     start_line_of,
     takes_trailers,
 )
-from edgeserver.adapters.asgi.scope import Scope, ScopeBasis
+from edgeserver.adapters.asgi.scope import Scope, ScopeBasis, name_client
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe, why_cut
 from edgeserver.httputil import (
@@ -80,7 +80,7 @@ class HTTPCycle:
 
     Args:
         application: What is called.
-        info: What is known of the connection.
+        basis: What its scope has alike with others.
         connection: Where the answer goes.
 
     Attributes:
@@ -94,11 +94,11 @@ class HTTPCycle:
     __slots__ = (
         "__dict__",
         "_application",
+        "_basis",
         "_called",
         "_complete",
         "_connection",
         "_fields",
-        "_info",
         "_start_line",
         "_trailers",
         "_waiting",
@@ -128,10 +128,10 @@ class HTTPCycle:
     _fields: list[tuple[bytes, bytes]]
 
     def __init__(
-        self, application: Application, info: ScopeBasis, connection: HTTPConnection
+        self, application: Application, basis: ScopeBasis, connection: HTTPConnection
     ) -> None:
         self._application = application
-        self._info = info
+        self._basis = basis
         self._connection = connection
         self.stage = FRESH
         # Whether somebody waits for what ends with the answer.
@@ -146,7 +146,8 @@ class HTTPCycle:
 
     def __str__(self) -> str:
         asked = self._connection
-        return f"{asked.method} {asked.target} {asked.version} from {self._info.name(self.scope)}"
+        client = name_client(self.scope, asked)
+        return f"{asked.method} {asked.target} {asked.version} from {client}"
 
     # What the server tells.
 
@@ -156,7 +157,7 @@ class HTTPCycle:
         """Call the application, if it may want to refuse the body before that comes."""
         if self._connection.expects_continue:
             # The server says 100 once this is done, which is when somebody asks for the body.
-            held = self._held = self._info.loop.create_future()
+            held = self._held = self._basis.loop.create_future()
             self._call()
             return None if self.stage == DONE else held
         if start_line[0] not in USUALLY_EMPTY:
@@ -240,7 +241,7 @@ class HTTPCycle:
     def news(self) -> asyncio.Future[None]:
         """Return a future that is done when `next_message` may have one."""
         self._release()
-        waiter: asyncio.Future[None] = self._info.loop.create_future()
+        waiter: asyncio.Future[None] = self._basis.loop.create_future()
         self._waiting = True
         if self._waiters is None:
             self._waiters = [waiter]
@@ -409,7 +410,7 @@ class HTTPCycle:
 
     def _call(self) -> None:
         self._called = True
-        task = start_task(run_call(self), self._info.loop)
+        task = start_task(run_call(self), self._basis.loop)
         if not task.done():
             # The event loop keeps only weak references to tasks.
             self.task = task
@@ -419,7 +420,7 @@ class HTTPCycle:
     def enter(self) -> Awaitable[None]:
         """Call the application."""
         application = self._application
-        scope = self.scope = self._info.make_scope(
+        scope = self.scope = self._basis.make_scope(
             self._connection, application.state, application.root_path
         )
         return application.app(scope, MethodType(receive, self), MethodType(send, self))

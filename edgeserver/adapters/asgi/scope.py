@@ -14,9 +14,10 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from edgeserver.httputil import HTTPConnection
+from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.addresses import client_name
 
-__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "Scope", "ScopeBasis"]
+__all__ = ["HTTP_ASGI", "WEBSOCKET_ASGI", "Scope", "ScopeBasis", "name_client", "server_of"]
 
 Scope = dict[str, Any]
 
@@ -38,6 +39,9 @@ KEPT_TARGET: Final = 256
 
 _NOTHING: Final[dict[str, Any]] = {}
 
+_NOBODY: Final = object()
+"""Stands for the client before one is known: None is one, too."""
+
 _EXTENSIONS: Final[dict[str, Any]] = {
     "http.response.early_hint": _NOTHING,
     "http.response.trailers": _NOTHING,
@@ -46,42 +50,48 @@ _EXTENSIONS: Final[dict[str, Any]] = {
 
 
 class ScopeBasis:
-    """What does not change from request to request of a connection, worked out once.
+    """What the scopes of many requests have alike, worked out once.
+
+    One is for the first requests of all connections that come in on one address. A connection
+    that brings another request has its own from then on, in its `ConnectionInfo.shown`; over TLS
+    it has from the first on. So one that brings no other keeps nothing, and pays for nothing.
 
     Args:
-        connection: Its first request's.
+        server: `(host, port)` of this end, or `(path, None)`; None if that is not known.
+        loop: The event loop that serves it.
+        owner: Whose connections they are; None where one is for many of them.
 
     Attributes:
-        peer: `(host, port)` of the other end of the TCP connection; `("unix:", None)` on a Unix
-            socket.
-        server: `(host, port)` of this end, or `(path, None)`; None if that is not known.
-        client: What `scope["client"]` holds: the resolved client; `("unix:", 0)` where it is
-            whoever is at the other end of a Unix socket. Never None, which frameworks stumble over.
-        loop: The event loop that serves it.
+        server: The same.
+        loop: The same.
+        owner: The same.
+        has_ids: Whether requests have ids: all of a server, or none has.
     """
 
     __slots__ = (
         "_edge",
         "_extensions",
-        "_has_ids",
         "_resolved",
         "_target",
         "_template",
-        "client",
+        "has_ids",
         "loop",
-        "peer",
+        "owner",
         "server",
     )
 
-    def __init__(self, connection: HTTPConnection) -> None:
-        info = connection.context.info
-        host, port = info.peer, info.peer_port
-        self.peer: tuple[str, int | None] = (host, port)
-        self.client: tuple[str, int] = (host, port or 0)
-        self.server = _server(connection.local_address)
-        self.loop = asyncio.get_running_loop()
-        # The client that `client` and the template show; most requests of a connection share it.
-        self._resolved: Any = None
+    def __init__(
+        self,
+        server: tuple[str, int | None] | None,
+        loop: asyncio.AbstractEventLoop,
+        owner: object = None,
+    ) -> None:
+        self.server = server
+        self.loop = loop
+        self.owner = owner
+        self.has_ids = False
+        # The client that the template shows; most requests of a connection share it.
+        self._resolved: Any = _NOBODY
         # The target that the template shows: a request that repeats the one before has the same.
         self._target = ""
         # The keys in the specification's order; what differs from request to request replaces.
@@ -96,18 +106,20 @@ class ScopeBasis:
             "query_string": b"",
             "root_path": "",
             "headers": None,
-            "client": self.client,
-            "server": self.server,
+            "client": None,
+            "server": server,
             "state": None,
             "extensions": None,
         }
         # What `extensions` holds, and what its "edgeserver" does; both are copied.
         self._extensions = _EXTENSIONS
+        self._edge: dict[str, Any] = {"peer": None, "client": None, "explain": None}
+
+    def show(self, info: ConnectionInfo) -> None:
+        """Show the one connection that it belongs to."""
+        self._edge["peer"] = (info.peer, info.peer_port)
         if info.tls is not None:
             self._extensions = {**_EXTENSIONS, "tls": _tls_extension(info.tls)}
-        self._edge: dict[str, Any] = {"peer": self.peer, "client": None, "explain": None}
-        # All requests of a server have ids, or none has.
-        self._has_ids = connection.request_id is not None
 
     def make_scope(
         self, connection: HTTPConnection, state: dict[str, Any], root_path: str
@@ -122,7 +134,7 @@ class ScopeBasis:
         # The template shows the last request; what this one has alike need not be said again.
         resolved = connection.client
         if resolved is not self._resolved:
-            self._resolve(resolved)
+            self._show_client(connection.info, resolved)
         target = connection.target
         if target is self._target:
             scope = self._template.copy()
@@ -143,25 +155,34 @@ class ScopeBasis:
         scope["state"] = state.copy() if state else {}
         edge = self._edge.copy()
         edge["explain"] = connection.explain
-        if self._has_ids:
+        if self.has_ids:
             edge["request_id"] = connection.request_id
         extensions = scope["extensions"] = self._extensions.copy()
         extensions["edgeserver"] = edge
         return scope
 
-    def name(self, scope: Scope | None) -> str:
-        """Return who asked, as logs name it."""
-        return str((self.client if scope is None else scope["client"])[0])
-
-    def _resolve(self, resolved: Any) -> None:
-        # Results are shared between requests, so most requests find the last one's again.
-        self._resolved = resolved
-        if resolved is None:
-            self.client = (self.peer[0], self.peer[1] or 0)
+    def _show_client(self, info: ConnectionInfo, resolved: Any) -> None:
+        """Have the template show whose request it is."""
+        edge = self._edge
+        if self.owner is None:
+            edge["peer"] = (info.peer, info.peer_port)
         else:
-            self.client = (client_name(resolved.remote_ip), resolved.port or 0)
-        self._template["client"] = self.client
-        self._edge["client"] = resolved
+            # Results are shared between requests, so most of one connection find the last again.
+            self._resolved = resolved
+        edge["client"] = resolved
+        # Never None, which frameworks stumble over: `("unix:", 0)` at the end of a Unix socket.
+        self._template["client"] = (
+            (info.peer, info.peer_port or 0)
+            if resolved is None
+            else (client_name(resolved.remote_ip), resolved.port or 0)
+        )
+
+
+def name_client(scope: Scope | None, connection: HTTPConnection) -> str:
+    """Return who asked, as logs name it; `scope` is what the application was called with."""
+    if scope is not None:
+        return str(scope["client"][0])
+    return connection.info.peer if connection.client is None else client_name(connection.remote_ip)
 
 
 def _aim(scope: Scope, target: str, root_path: str) -> None:
@@ -194,7 +215,8 @@ def _path_of(target: str) -> str:
     return slash + path or "/"
 
 
-def _server(address: Any) -> tuple[str, int | None] | None:
+def server_of(address: Any) -> tuple[str, int | None] | None:
+    """Return how a scope shows the address of this end; None if it is not known."""
     if isinstance(address, tuple) and len(address) >= 2:
         return (address[0], address[1])
     if isinstance(address, bytes):

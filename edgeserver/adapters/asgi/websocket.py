@@ -39,7 +39,7 @@ from edgeserver.adapters.asgi.messages import (
     wrong_fields,
 )
 from edgeserver.adapters.asgi.response import DONE
-from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, Scope, ScopeBasis
+from edgeserver.adapters.asgi.scope import WEBSOCKET_ASGI, Scope, ScopeBasis, name_client
 from edgeserver.adapters.error_response import answer_failure
 from edgeserver.adapters.leaving import comes_of_leaving, describe
 from edgeserver.httputil import (
@@ -81,7 +81,7 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     Args:
         application: What is called.
-        info: What is known of the connection.
+        basis: What its scope has alike with others.
         connection: Where the request came from.
 
     Attributes:
@@ -92,10 +92,10 @@ class WebSocketCycle(HTTPMessageDelegate):
     __slots__ = (
         "_accepted",
         "_application",
+        "_basis",
         "_connection",
         "_denial",
         "_gone",
-        "_info",
         "_protocol",
         "_state",
         "_stopping",
@@ -112,10 +112,10 @@ class WebSocketCycle(HTTPMessageDelegate):
     _websocket: WebSocketConnection
 
     def __init__(
-        self, application: Application, info: ScopeBasis, connection: HTTPConnection
+        self, application: Application, basis: ScopeBasis, connection: HTTPConnection
     ) -> None:
         self._application = application
-        self._info = info
+        self._basis = basis
         self._connection = connection
         self._state = ASKED
         # Whether websocket.connect was received, and whether websocket.disconnect was.
@@ -133,7 +133,8 @@ class WebSocketCycle(HTTPMessageDelegate):
         self.scope: Scope | None = None
 
     def __str__(self) -> str:
-        return f"WebSocket {self._connection.target} from {self._info.name(self.scope)}"
+        asked = self._connection
+        return f"WebSocket {asked.target} from {name_client(self.scope, asked)}"
 
     # What the server tells.
 
@@ -159,7 +160,7 @@ class WebSocketCycle(HTTPMessageDelegate):
         if self._accepted.status_code != 101:
             self._refuse(self._accepted.status_code, str(self._protocol.handshake_exc))
             return
-        task = start_task(run_call(self), self._info.loop)
+        task = start_task(run_call(self), self._basis.loop)
         if not task.done():
             self.task = task
             self._application.calls.add(self)
@@ -276,7 +277,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._connection.finish()
             notify_all(self._waiters)
         elif kind == f"{DENIAL}.start":
-            denial = HTTPCycle(self._application, self._info, self._connection)
+            denial = HTTPCycle(self._application, self._basis, self._connection)
             await send(denial, to_http(kind, message))
             self._denial = denial
             self._state = DENIED
@@ -314,7 +315,7 @@ class WebSocketCycle(HTTPMessageDelegate):
             self._application.websockets,
             held=self._connection.budget or self._application.held,
             log=self._application.closed_log,
-            name=self._info.name(self.scope),
+            name=name_client(self.scope, self._connection),
         )
         self._connection.detach_to(websocket)
         self._websocket = websocket
@@ -344,7 +345,7 @@ class WebSocketCycle(HTTPMessageDelegate):
 
     def _make_scope(self) -> Scope:
         application = self._application
-        scope = self._info.make_scope(self._connection, application.state, application.root_path)
+        scope = self._basis.make_scope(self._connection, application.state, application.root_path)
         del scope["method"]
         scope["type"] = "websocket"
         scope["asgi"] = WEBSOCKET_ASGI

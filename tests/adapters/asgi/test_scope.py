@@ -2,13 +2,18 @@
 
 import asyncio
 import ssl
+import sys
 
 import pytest
 
-from edgeserver.netutil import bind_unix_socket
+from edgeserver.adapters.asgi import ASGIAdapter
+from edgeserver.httpserver import HTTPServer
+from edgeserver.httputil import HTTPServerConnectionDelegate
+from edgeserver.netutil import bind_sockets, bind_unix_socket
 from edgeserver.proxyheaders import Provenance, Resolved, TrustPolicy
+from tests import inside
 from tests.adapters.asgi.serving import GET, answer, serving, split
-from tests.adapters.serving import hang_up
+from tests.adapters.serving import STEP_S, hang_up, listening, until
 from tests.tls import pki
 
 AUTHORITY = pki.make_ca("Test CA")
@@ -168,6 +173,97 @@ async def test_clients_change_from_request_to_request_of_a_connection():
     async with serving(app, server={"trust": TrustPolicy(["127.0.0.1"])}) as served:
         await served.ask(requests)
     assert seen == [*asked, "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "server", [{}, {"trust": TrustPolicy(["127.0.0.1"])}], ids=["no-policy", "policy"]
+)
+async def test_connections_do_not_see_each_other(server):
+    """Each request shows its own connection, whatever others ask while it waits for its body."""
+    seen = {}
+
+    async def app(scope, receive, send):
+        seen[scope["path"]] = (scope["client"], scope["extensions"]["edgeserver"]["peer"])
+        await receive()
+        await answer(send)
+
+    async def finish(reader):
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\nok"), STEP_S)
+
+    waiting = "GET /{} HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"
+    whole = "GET /{} HTTP/1.1\r\nHost: h\r\n\r\n"
+    ends = {}
+    async with serving(app, server=server) as served:
+        (first, to_first), (second, to_second) = [await served.connect() for _ in range(2)]
+        for number in range(3):
+            one, other = f"one{number}", f"other{number}"
+            ends[f"/{one}"] = to_first.get_extra_info("sockname")
+            ends[f"/{other}"] = to_second.get_extra_info("sockname")
+            to_first.write(waiting.format(one).encode())
+            await until(lambda: any(each.exchange for each in inside.connections(served.server)))
+            to_second.write(whole.format(other).encode())
+            await finish(second)
+            to_first.write(b"x")
+            await finish(first)
+        await hang_up(to_first)
+        await hang_up(to_second)
+    assert seen == {path: (end, end) for path, end in ends.items()}
+
+
+async def test_applications_of_one_connection_do_not_see_each_other():
+    """Where requests of a connection go to several applications each has its own root path."""
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope["root_path"], scope["path"]))
+        await answer(send)
+
+    class Mounts(HTTPServerConnectionDelegate):
+        def __init__(self):
+            self.adapters = [
+                ASGIAdapter(app, root_path=f"/{name}", lifespan="off") for name in ("a", "b")
+            ]
+
+        def start_request(self, server_conn, request_conn):
+            self.adapters.reverse()
+            return self.adapters[0].start_request(server_conn, request_conn)
+
+    server = HTTPServer(Mounts())
+    async with listening(server) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /p HTTP/1.1\r\nHost: h\r\n\r\n" * 4 + GET)
+        await asyncio.wait_for(reader.read(), STEP_S)
+        await hang_up(writer)
+    paths = ["/p", "/p", "/p", "/p", "/"]
+    assert seen == [
+        (f"/{name}", f"/{name}{path}") for name, path in zip("babab", paths, strict=True)
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has all of 127.0.0.0/8")
+async def test_a_server_on_many_addresses_shows_the_one_that_was_asked():
+    """Each scope has the address that its connection came in on, however many there are."""
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope["server"])
+        await answer(send)
+
+    hosts = [f"127.0.{number // 50}.{number % 50 + 1}" for number in range(70)]
+    server = HTTPServer(ASGIAdapter(app, lifespan="off"))
+    sockets = bind_sockets(0, "0.0.0.0")
+    port = sockets[0].getsockname()[1]
+    server.add_sockets(sockets)
+    try:
+        for host in [*hosts, *hosts[:3]]:
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(GET)
+            await asyncio.wait_for(reader.read(), STEP_S)
+            await hang_up(writer)
+    finally:
+        server.stop()
+        await server.close_all_connections()
+    assert seen == [(host, port) for host in [*hosts, *hosts[:3]]]
 
 
 async def test_what_an_application_does_to_its_scope_stays_there():
