@@ -180,7 +180,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     ) -> None:
         """Take the constructor's arguments; see the class."""
         self.http2 = known_http2(http2)
-        self._tls = TLSService(redirect=https_redirect, on_begin=self._count_begun, alpn=ALPN)
+        self.max_connections = connection_limit(max_connections)
+        self._capacity = Capacity(
+            self.max_connections,
+            self._count_opening,
+            functools.partial(self.pause_accepting, by="max_connections"),
+            functools.partial(self.resume_accepting, by="max_connections"),
+        )
+        on_begin = self._capacity.count_begun
+        self._tls = TLSService(redirect=https_redirect, on_begin=on_begin, alpn=ALPN)
         check_logs(access_log, audit_log)
         policy = trust_of(trust, xheaders=xheaders, trusted_downstream=trusted_downstream)
         if proxy_protocol:
@@ -195,7 +203,6 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         self.xheaders = xheaders
         self.protocol = known_protocol(protocol)
         self.trusted_downstream = trusted_downstream
-        self.max_connections = connection_limit(max_connections)
         self.max_connections_per_client = client_limit(max_connections_per_client)
         limits = HTTPLimits(
             no_keep_alive=no_keep_alive,
@@ -270,21 +277,15 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             request_ids=request_ids,
             strict_transport=strict_transport,
             protocol=self.protocol,
-            on_open=self._count_begun,
-            on_close=self._count_ended,
+            on_open=self._capacity.count_begun,
+            on_close=self._capacity.count_ended,
         )
-        self._capacity = Capacity(
-            self.max_connections,
-            self._service.connections,
-            self._count_opening,
-            functools.partial(self.pause_accepting, by="max_connections"),
-            functools.partial(self.resume_accepting, by="max_connections"),
-        )
+        self._capacity.watch(self._service.connections)
         self._stack = ProtocolStack(
             self._service,
             self._tls,
             policy,
-            self._count_begun,
+            self._capacity.count_begun,
             self.max_connections_per_client,
             claims_level=claims_level,
         )
@@ -561,6 +562,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         require_seconds("drain(idle)", idle, zero=True)
         if timeout is not None:
             idle = min(idle, max(timeout, 0))
+        for listener in self.listeners:
+            listener.accept_queued()
         self.stop()
         self._service.drain(idle)
         if self._go_away is not None:
@@ -670,11 +673,3 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def _count_opening(self) -> int:
         """Return how many connections have not come as far as HTTP."""
         return len(self._stack.preludes.layers) + self._tls.handshaking
-
-    def _count_begun(self) -> None:
-        """Called when a connection has begun, or has come as far as HTTP."""
-        self._capacity.count_begun()
-
-    def _count_ended(self) -> None:
-        """Called when a connection has gone."""
-        self._capacity.count_ended()

@@ -77,6 +77,7 @@ class Listener:
         self._factory = functools.partial(server.build_protocol, self)
         self._ssl = server._loop_ssl(self)
         self._accepting: tuple[socket_module.socket, asyncio.AbstractServer] | None = None
+        self._late: set[asyncio.Task[Any]] = set()  # who was accepted at the end, until connected
 
     def __repr__(self) -> str:
         return f"<Listener {self.address}>"
@@ -117,6 +118,32 @@ class Listener:
             sock.close()
         else:
             server.close()
+
+    def accept_queued(self) -> None:
+        """Accept whom the event loop has not come to yet, unless nothing is accepted at present.
+
+        They are connected as far as they know, and may have asked something: a socket that is
+        closed resets whatever is in its queue.
+        """
+        self.socket.setblocking(False)
+        for _ in range(self._backlog if self._accepting is not None else 0):
+            try:
+                sock, _ = self.socket.accept()
+            except ConnectionAbortedError:
+                continue
+            except OSError:  # nobody waits, or there is no descriptor for them
+                return
+            sock.setblocking(False)
+            made = self.loop.connect_accepted_socket(self._factory, sock, ssl=self._ssl)
+            task = self.loop.create_task(made)
+            self._late.add(task)
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        """Called once somebody late has a protocol, which tells of all that follows."""
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # such as of a handshake by the loop's own TLS; it is not ours to log
 
     def close(self) -> None:
         """Stop listening at once; live connections go on."""

@@ -1,6 +1,7 @@
-"""What all tests share: patience with a machine that has much else to do."""
+"""What all tests share: patience with a machine that is busy, and a Ctrl-C that counts."""
 
 import inspect
+import signal
 
 import httpx
 
@@ -12,3 +13,8 @@ PATIENCE_S = 60.0
 _default = inspect.signature(httpx.Client).parameters["timeout"].default
 for _phase in ("connect", "read", "write", "pool"):
     setattr(_default, _phase, PATIENCE_S)
+
+# A shell has what runs in its background ignore Ctrl-C, and programs inherit that; those that tests
+# start and end by it would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

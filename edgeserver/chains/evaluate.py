@@ -144,6 +144,7 @@ class Oracle:
         self.taken: list[tuple[int, int]] = []
         self.doubts: list[Doubt] = []
         self.has_guessed = False  # whether a value was chosen that is not understood
+        self.has_read = False  # whether anything of a head was looked at, to go by it
         self._script = script
         self._memory: dict[object, int] = {}
 
@@ -303,6 +304,7 @@ def _holds(guard: Guard, state: _State) -> bool:
     if kind is AnyOf:
         return any(_holds(each, state) for each in guard.guards)  # type: ignore[union-attr]
     if isinstance(guard, Present):
+        state.oracle.has_read = True
         return guard.name in (state.received if guard.received else state.head)
     assert isinstance(guard, UnknownGuard)
     doubt = Doubt(guard.text, guard.where)
@@ -424,6 +426,7 @@ def _value(value: Value, state: _State) -> str:
     if kind is Text:
         return value.text  # type: ignore[union-attr]
     if isinstance(value, Field):
+        state.oracle.has_read = True
         lines = (state.received if value.received else state.head).get(value.name)
         return _pick(lines, value.pick) if lines else ""
     if isinstance(value, Connection):
@@ -532,6 +535,7 @@ def _realip(op: RealIp, state: _State, step: Step) -> None:
     if not op.field:
         _set_client(SetClient(Connection("prelude")), state, step)
         return
+    state.oracle.has_read = True
     lines = state.head.get(op.field, ()) if op.consume else state.received.get(op.field, ())
     if not lines:
         return

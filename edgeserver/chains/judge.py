@@ -23,10 +23,10 @@ from edgeserver.chains.evaluate import (
     read_address,
     run_way,
 )
-from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, RealIp, Step, Test, Way, Where
+from edgeserver.chains.model import HOST, METHOD, PATH, ProxyHop, RealIp, Step, Way, Where
 from edgeserver.chains.names import url_path
-from edgeserver.chains.slicing import slice_way, tests_of
-from edgeserver.proxyheaders import TrustPolicy
+from edgeserver.chains.slicing import Slicer
+from edgeserver.proxyheaders import Resolved, TrustPolicy
 from edgeserver.proxyheaders.addresses import parse_peer
 from edgeserver.proxyheaders.networks import Network, expand_preset, parse_network
 from edgeserver.proxyheaders.proxyprotocol.model import Prelude
@@ -55,6 +55,7 @@ Verdict = Literal[
 
 MAX_COMBINATIONS = 2000
 MAX_REMEMBERED = 4096
+MAX_RESOLVED = 65536
 MAX_KNOWN = 6
 _STRANGERS = ("203.0.113.66", "198.51.100.66", "192.0.2.66", "192.88.99.66", "9.9.9.66")
 _FORGED = ("203.0.113.250", "198.51.100.250", "192.0.2.250", "192.88.99.250", "9.9.9.250")
@@ -184,9 +185,11 @@ class Judge:
     ) -> None:
         self.hops = tuple(hops)
         self.policy = policy
-        self._slices: dict[tuple[int, frozenset[str], bool], tuple[Way, frozenset[str]]] = {}
-        self._path_asked: dict[int, bool] = {}  # of ways in `_slices`, which stay
-        listed = [*_networks_of(self.hops), *_peer_networks(policy.proxies)]
+        self.slicer = Slicer()
+        self._path_asked: dict[int, bool] = {}  # of ways of the slicer, which stay
+        self._judged: dict[tuple[object, ...], Case] = {}
+        self._resolved: dict[tuple[object, ...], Resolved] = {}
+        listed = [*_networks_of(self.hops, self.slicer), *_peer_networks(policy.proxies)]
         narrow = [each for each in listed if not _is_wide(each)]
         self.wide = [each for each in listed if _is_wide(each)]
         stranger = _outside(_STRANGERS, narrow)
@@ -267,9 +270,27 @@ class Judge:
         wanted = frozenset(() if name is None else (name,))
         sliced: list[Way] = []
         for at in range(len(ways) - 1, -1, -1):
-            cut, wanted = self._slice(ways[at], wanted, is_first=at == 0)
+            cut, wanted = self.slicer.slice(ways[at], wanted, is_first=at == 0)
             sliced.insert(0, cut)
-        paths_in = tuple(way.path for way in ways) if any(map(self._asks_path, sliced)) else ()
+        paths_in = tuple(way.path for way in ways) if any(map(self.asks_path, sliced)) else ()
+        # most ways are cut to the very same one: no need to compare what it does
+        key: tuple[object, ...] = (first, *map(id, sliced), wanted, tls, paths_in)
+        case = self._judged.get(key)
+        if case is None:
+            case = self._judged[key] = self._case(first, sliced, ways, wanted, paths_in, tls=tls)
+        return case
+
+    def _case(
+        self,
+        first: int,
+        sliced: list[Way],
+        ways: tuple[Way, ...],
+        wanted: frozenset[str],
+        paths_in: tuple[str, ...],
+        *,
+        tls: bool,
+    ) -> Case:
+        """Return what holds for ways, from memory where some that do the same were judged."""
         key = (self._setting, first, tuple(sliced), wanted, tls, paths_in)
         case = _CASES.get(key)
         if case is None:
@@ -278,26 +299,18 @@ class Judge:
             case = _CASES[key] = self._try_all(first, sliced, ways, wanted, tls=tls)
         return case
 
-    def _slice(
-        self, way: Way, wanted: frozenset[str], *, is_first: bool
-    ) -> tuple[Way, frozenset[str]]:
-        """Return a way with the steps that matter, from memory where it was asked for before."""
-        key = (id(way), wanted, is_first)
-        known = self._slices.get(key)
-        if known is None:
-            known = self._slices[key] = slice_way(way, wanted, is_first=is_first)
-        return known
-
     def slice_of(self, way: Way, name: str) -> Way:
         """Return a way with the steps alone that can change a field."""
-        return self._slice(way, frozenset((name,)), is_first=True)[0]
+        return self.slicer.slice(way, frozenset((name,)), is_first=True)[0]
 
-    def _asks_path(self, way: Way) -> bool:
+    def asks_path(self, way: Way) -> bool:
         """Return whether a way that was sliced asks for the request's path, from memory."""
         known = self._path_asked.get(id(way))
         if known is None:
             known = self._path_asked[id(way)] = any(
-                getattr(test.value, "name", "") == PATH for test in tests_of(way.steps)
+                getattr(test.value, "name", "") == PATH
+                for step in way.steps
+                for test in self.slicer.tests_of(step)
             )
         return known
 
@@ -315,11 +328,15 @@ class Judge:
         claims = make_claims(steps, fields, forged=self.forged, known=self._known)
         scope = Scope(self.forged, tuple(sorted(fields)), claims.exact)
         tally = _Tally(set(self._proxies), tls=tls)
-        path = whole[0].path if whole else ""
+        base = _base(whole[0].path if whole else "")
         for stranger in self.strangers:
             for prelude in self._preludes(ways, stranger):
+                bare = Request(stranger, tls, base, prelude)
+                if self._is_refused(first, ways, bare, scope):
+                    tally.tried += len(claims.heads)
+                    continue
                 for head in claims.heads:
-                    request = _complete(stranger, tls, head, prelude, path)
+                    request = Request(stranger, tls, {**base, **head}, prelude)
                     tally.tried += 1
                     for trial, doubts in paths(
                         lambda oracle, r=request, h=head: self._through(  # type: ignore[misc]
@@ -330,14 +347,23 @@ class Judge:
                         tally.add(trial, doubts, stranger, claimed=head, prelude=prelude)
         return tally.case()
 
+    def _is_refused(self, first: int, ways: Sequence[Way], request: Request, scope: Scope) -> bool:
+        """Return whether a request does not get through, and nothing of its head was looked at.
+
+        Then no other head of the same sender gets through either.
+        """
+        oracle = Oracle([], scope)
+        passed = self._through(first, ways, request, oracle, {})
+        return passed is None and not oracle.taken and not oracle.has_read
+
     def replay(self, entry: Entry, trial: Trial, what: Literal["client", "scheme"]) -> Trial | None:
         """Send a request through whole ways once more; None where the answer is another.
 
         The steps that were left out as irrelevant are done too, and the app's answer is resolved
         anew, so nothing is printed that does not follow from the configuration as read.
         """
-        path = entry.ways[0].path if entry.ways else ""
-        request = _complete(trial.peer, trial.tls, trial.head, trial.prelude, path)
+        base = _base(entry.ways[0].path if entry.ways else "")
+        request = Request(trial.peer, trial.tls, {**base, **trial.head}, trial.prelude)
         scope = Scope(self.forged, tuple(trial.head), exact=True)
         shown = {PATH: request.head[PATH], **trial.head}
         again = self._through(entry.first, entry.ways, request, Oracle([], scope), shown)
@@ -401,10 +427,17 @@ class Judge:
             for line in lines
         ]
         scheme = "https" if at.tls else "http"
-        prelude = Prelude(2, "PROXY", at.prelude) if at.prelude is not None else None
-        if prelude is not None and not self.policy.trusts(at.peer):
-            prelude = None
-        resolved = self.policy.resolve(peer=at.peer, headers=pairs, scheme=scheme, prelude=prelude)
+        key = (at.peer, scheme, at.prelude, *pairs)
+        resolved = self._resolved.get(key)
+        if resolved is None:
+            prelude = Prelude(2, "PROXY", at.prelude) if at.prelude is not None else None
+            if prelude is not None and not self.policy.trusts(at.peer):
+                prelude = None
+            if len(self._resolved) >= MAX_RESOLVED:
+                self._resolved.clear()
+            resolved = self._resolved[key] = self.policy.resolve(
+                peer=at.peer, headers=pairs, scheme=scheme, prelude=prelude
+            )
         return Trial(
             peer=request.peer,
             tls=request.tls,
@@ -421,10 +454,9 @@ class Judge:
         )
 
 
-def _complete(peer: str, tls: bool, head: Head, prelude: str | None, path: str) -> Request:
-    """Return a request with what every request has: a path, a host and a method."""
-    full = {PATH: (url_path(path),), HOST: ("app.example",), METHOD: ("GET",)}
-    return Request(peer, tls, {**full, **head}, prelude)
+def _base(path: str) -> Head:
+    """Return what every request has: a path, a host and a method."""
+    return {PATH: (url_path(path),), HOST: ("app.example",), METHOD: ("GET",)}
 
 
 class _Tally:
@@ -568,7 +600,7 @@ def _unlike(ways: list[Way]) -> Iterator[Way]:
             yield way
 
 
-def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
+def _networks_of(hops: Iterable[ProxyHop], slicer: Slicer) -> Iterator[Network]:
     """Yield every range that the hops compare addresses with, and their own addresses."""
     for hop in hops:
         yield from _peer_networks([hop.address])
@@ -582,15 +614,10 @@ def _networks_of(hops: Iterable[ProxyHop]) -> Iterator[Network]:
             for step in way.steps:
                 if isinstance(step.op, RealIp):
                     yield from step.op.ranges.networks
-            for test in _connection_tests(way):
-                yield from test.predicate.ranges.networks
-
-
-def _connection_tests(way: Way) -> Iterator[Test]:
-    """Yield the tests of who connects."""
-    for test in tests_of(way.steps):
-        if test.predicate.kind == "ranges":
-            yield test
+            for step in way.steps:
+                for test in slicer.tests_of(step):
+                    if test.predicate.kind == "ranges":
+                        yield from test.predicate.ranges.networks
 
 
 def _peer_networks(entries: Iterable[str]) -> Iterator[Network]:

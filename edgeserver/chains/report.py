@@ -26,7 +26,7 @@ from edgeserver.chains.model import (
     Where,
 )
 from edgeserver.chains.names import display_name, url_path
-from edgeserver.chains.slicing import tests_of, unknowns_of
+from edgeserver.chains.slicing import unknowns_of
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.proxyheaders.networks import Network, render_network
 
@@ -225,7 +225,7 @@ class _Maker:
         self._hops = judge.hops
         self._policy = judge.policy
         self._reported: set[tuple[object, ...]] = set()
-        self._done: dict[tuple[int, str], tuple[Does, Where | None]] = {}
+        self._done: dict[tuple[int, str, str], tuple[Does, Where | None]] = {}
         self.findings: dict[tuple[object, ...], ReportedFinding] = {}
 
     def entry(self, first: int) -> EntryReport:
@@ -450,25 +450,25 @@ class _Maker:
 
     def _does(self, way: Way, name: str) -> tuple[Does, Where | None]:
         """Return what a way does to a field, from memory where it was asked before."""
-        key = (id(way), name)
+        cut = self._judge.slice_of(way, name)
+        key = (id(cut), name, way.path if self._judge.asks_path(cut) else "")
         known = self._done.get(key)
         if known is None:
-            known = self._done[key] = self._try(way, name)
+            known = self._done[key] = self._try(cut, way.path, name)
         return known
 
-    def _try(self, way: Way, name: str) -> tuple[Does, Where | None]:
+    def _try(self, cut: Way, path: str, name: str) -> tuple[Does, Where | None]:
         """Return what becomes of a field that a stranger sends, and of one that he does not."""
         stranger, forged = self._judge.strangers[0], self._judge.forged
-        claim = "http" if way.tls else "https"
+        claim = "http" if cut.tls else "https"
         value = {"forwarded": f"for={forged};proto={claim}"}.get(name, forged)
         if name == self._policy.proto:
             value = claim
         results: list[tuple[str, ...]] = []
         where: Where | None = None
         claims: Head = {name: (value,), "cf-connecting-ip": (value,)}
-        cut = self._judge.slice_of(way, name)
         for head in ({}, claims):
-            lines, step, doubtful = self._probe(cut, way.path, name, stranger, head)
+            lines, step, doubtful = self._probe(cut, path, name, stranger, head)
             if doubtful or lines is None:
                 return "?", step.where if step is not None else where
             results.append(lines)
@@ -555,8 +555,11 @@ def _deciding(judge: Judge, way: Way) -> Iterator[Test]:
     """Yield the tests of who connects that decide what a field which the app reads is set to."""
     names = {judge.policy.source, judge.policy.proto or judge.policy.source}
     for name in sorted(names):
-        kept = [step for step in judge.slice_of(way, name).steps if not isinstance(step.op, Refuse)]
-        yield from (test for test in tests_of(kept) if isinstance(test.value, Connection))
+        for step in judge.slice_of(way, name).steps:
+            if not isinstance(step.op, Refuse):
+                for test in judge.slicer.tests_of(step):
+                    if isinstance(test.value, Connection):
+                        yield test
 
 
 def _assumptions(judge: Judge) -> Iterator[tuple[str, Where]]:

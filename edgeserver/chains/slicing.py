@@ -42,79 +42,127 @@ from edgeserver.chains.model import (
     Where,
 )
 
-__all__ = ["fields_of", "slice_way", "tests_of", "unknowns_of"]
+__all__ = ["Slicer", "fields_of", "tests_of", "unknowns_of"]
 
 Part = Value | Guard
 
 _CLIENT = "@client"
 
 
-def slice_way(
-    way: Way, wanted: frozenset[str], *, is_first: bool = False
-) -> tuple[Way, frozenset[str]]:
-    """Return a way with the steps that matter alone, and the fields that they read.
+class Slicer:
+    """Cuts ways down to what matters, and remembers what steps read and what was cut.
 
-    Args:
-        way: The way.
-        wanted: The fields that are read of what leaves by it.
-        is_first: Whether strangers send to it themselves. They pass a refusal that asks for a field
-            which nothing else asks for, by sending none, and so it changes nothing.
+    Ways that keep the very same steps are cut to one and the same way. Steps are known by identity:
+    who made them keeps them.
     """
-    kept, fields = _slice(way, wanted, frozenset())
-    if is_first and any(isinstance(step.op, Refuse) for step in kept):
-        passable = _passable(kept, wanted)
-        if passable:
-            kept, fields = _slice(way, wanted, passable)
-    cut = Way(
-        label="",
-        path="",
-        where=NOWHERE,
-        tls=way.tls,
-        steps=tuple(kept),
-        prelude=way.prelude,
-        sends_prelude=way.sends_prelude,
-        tls_out=way.tls_out,
-        layer4=way.layer4,
-        transparent=way.transparent,
-    )
-    return cut, fields
 
+    def __init__(self) -> None:
+        self._read: dict[int, frozenset[str]] = {}
+        self._tests: dict[int, tuple[Test, ...]] = {}
+        self._slices: dict[tuple[object, ...], tuple[list[Step], frozenset[str]]] = {}
+        self._cuts: dict[tuple[object, ...], Way] = {}
 
-def _slice(
-    way: Way, wanted: frozenset[str], passable: frozenset[int]
-) -> tuple[list[Step], frozenset[str]]:
-    """Return the steps that matter but for some that are passed anyhow, and what they read."""
-    needed = set(wanted)
-    if way.sends_prelude:
-        needed.add(_CLIENT)
-    kept: list[Step] = []
-    for step in reversed(way.steps):
-        if id(step) in passable or not _matters(step, needed):
-            continue
-        kept.append(step)
-        needed.update(_reads(step.guard))
-        needed.update(_step_reads(step))
-    fields = frozenset(name for name in needed if name and name[0] not in "$@")
-    kept.reverse()
-    return kept, fields
+    def reads(self, step: Step) -> frozenset[str]:
+        """Return the names that a step and its guard read: fields, `$variables`, `@client`."""
+        known = self._read.get(id(step))
+        if known is None:
+            known = self._read[id(step)] = frozenset((*_reads(step.guard), *_step_reads(step)))
+        return known
 
+    def tests_of(self, step: Step) -> tuple[Test, ...]:
+        """Return every test in the guard and the value of a step."""
+        known = self._tests.get(id(step))
+        if known is None:
+            known = self._tests[id(step)] = tuple(tests_of((step,)))
+        return known
 
-def _passable(steps: list[Step], wanted: frozenset[str]) -> frozenset[int]:
-    """Return which refusals a sender passes by leaving fields out that nothing else asks for."""
-    asked = {id(step): frozenset(_reads(step.guard)) for step in steps if _is_gate(step)}
-    while True:
-        others = [step for step in steps if id(step) not in asked]
-        used = set(wanted)
-        for step in others:
-            used.update(_reads(step.guard), _step_reads(step), _writes(step))
-        # what a pattern matched may be read under any name
-        captured = any(name[0] == "$" for name in used)
-        left = {
-            key: names for key, names in asked.items() if used.isdisjoint(names) and not captured
-        }
-        if len(left) == len(asked):
-            return frozenset(left)
-        asked = left
+    def slice(
+        self, way: Way, wanted: frozenset[str], *, is_first: bool = False
+    ) -> tuple[Way, frozenset[str]]:
+        """Return a way with the steps that matter alone, and the fields that they read.
+
+        Args:
+            way: The way.
+            wanted: The fields that are read of what leaves by it.
+            is_first: Whether strangers send to it themselves. They pass a refusal that asks for a
+                field which nothing else asks for, by sending none, and so it changes nothing.
+        """
+        # the listeners of a place share their steps
+        key = (id(way.steps), wanted, is_first, way.sends_prelude)
+        known = self._slices.get(key)
+        if known is None:
+            known = self._slices[key] = self._sliced(way, wanted, is_first=is_first)
+        kept, fields = known
+        return self._cut(way, kept), fields
+
+    def _sliced(
+        self, way: Way, wanted: frozenset[str], *, is_first: bool
+    ) -> tuple[list[Step], frozenset[str]]:
+        """Return the steps that matter, and the fields that they read."""
+        kept, fields = self._keep(way, wanted, frozenset())
+        if is_first and any(isinstance(step.op, Refuse) for step in kept):
+            passable = self._passable(kept, wanted)
+            if passable:
+                kept, fields = self._keep(way, wanted, passable)
+        return kept, fields
+
+    def _cut(self, way: Way, kept: list[Step]) -> Way:
+        """Return the way that keeps some steps, and else has nothing but what decides."""
+        key = (
+            *map(id, kept), way.tls, id(way.prelude), way.sends_prelude, way.tls_out, way.layer4,
+            way.transparent,
+        )  # fmt: skip
+        cut = self._cuts.get(key)
+        if cut is None:
+            cut = self._cuts[key] = Way(
+                label="",
+                path="",
+                where=NOWHERE,
+                tls=way.tls,
+                steps=tuple(kept),
+                prelude=way.prelude,
+                sends_prelude=way.sends_prelude,
+                tls_out=way.tls_out,
+                layer4=way.layer4,
+                transparent=way.transparent,
+            )
+        return cut
+
+    def _keep(
+        self, way: Way, wanted: frozenset[str], passable: frozenset[int]
+    ) -> tuple[list[Step], frozenset[str]]:
+        """Return the steps that matter but for some that are passed anyhow, and what they read."""
+        needed = set(wanted)
+        if way.sends_prelude:
+            needed.add(_CLIENT)
+        kept: list[Step] = []
+        for step in reversed(way.steps):
+            if id(step) in passable or not _matters(step, needed):
+                continue
+            kept.append(step)
+            needed.update(self.reads(step))
+        fields = frozenset(name for name in needed if name and name[0] not in "$@")
+        kept.reverse()
+        return kept, fields
+
+    def _passable(self, steps: list[Step], wanted: frozenset[str]) -> frozenset[int]:
+        """Return the refusals that a sender passes without fields that nothing else asks for."""
+        asked = {id(step): self.reads(step) for step in steps if _is_gate(step)}
+        while True:
+            others = [step for step in steps if id(step) not in asked]
+            used = set(wanted)
+            for step in others:
+                used.update(self.reads(step), _writes(step))
+            # what a pattern matched may be read under any name
+            captured = any(name[0] == "$" for name in used)
+            left = {
+                key: names
+                for key, names in asked.items()
+                if used.isdisjoint(names) and not captured
+            }
+            if len(left) == len(asked):
+                return frozenset(left)
+            asked = left
 
 
 def _is_gate(step: Step) -> bool:

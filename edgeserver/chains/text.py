@@ -6,7 +6,9 @@ is escaped here.
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 
 from edgeserver.chains.curl import curl_line
@@ -63,8 +65,14 @@ def render_text_report(report: ChainReport, *, width: int = 80) -> str:
     return "\n".join(lines) + "\n"
 
 
+# what textwrap leaves as it is
+_ONE_LINE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
 def _fold(text: str, head: str, width: int) -> list[str]:
     """Return a line, folded under its own beginning; words are never broken."""
+    if len(head) + len(text) <= width and _ONE_LINE.fullmatch(text) is not None:
+        return [head + text]
     return textwrap.wrap(
         text,
         width,
@@ -108,14 +116,14 @@ def _hop(hop: ProxyHop, uses: list[FieldUse], width: int) -> Iterator[str]:
             yield from _fold("  ".join(parts), "        ", width)
     if not seen:
         yield f"{hop.name:<8}{hop.kind}  {escape(hop.source, 300)}  no way in passes anything on"
+    counts = Counter(use.name for use in uses)
     for use in uses:
-        yield from _use(use, uses, len(hop.ways), width)
+        yield from _use(use, width, alone=counts[use.name] == 1)
 
 
-def _use(use: FieldUse, uses: list[FieldUse], ways: int, width: int) -> list[str]:
-    """Return the line of one field."""
+def _use(use: FieldUse, width: int, *, alone: bool) -> list[str]:
+    """Return the line of one field; `alone` where it is the same on all ways."""
     place = _place(use.where) if use.where is not None else "nobody sets it"
-    alone = sum(each.name == use.name for each in uses) == 1
     if not alone:
         paths = [*dict.fromkeys(each.path or each.label or each.listen for each in use.ways)]
         shown = ", ".join(escape(path, 60) for path in paths[:3])

@@ -7,6 +7,7 @@ is its group's (`flags/`), what a process does is `runtime/worker.py`'s.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
@@ -190,7 +191,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     from edgeserver.runtime.manager import take_manager
     from edgeserver.runtime.processes import run_workers
     from edgeserver.runtime.reconfigure import PlanInForce, limits_of
-    from edgeserver.runtime.warm import warm
+    from edgeserver.runtime.warm import warm, warm_adapter
 
     force = PlanInForce(plan, log.say)
     watching = contextlib.ExitStack()
@@ -198,7 +199,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
         operators = _open_admin(plan, force, log) if plan.admin else None
 
     def body(link: Any) -> int:
-        # Not before the fork: the parent needs no event loop, and a roll takes new code.
+        # What `warm` has imported: the parent itself needs nothing of it.
         from edgeserver.runtime.worker import run_process
 
         force.queues.take(link.place)
@@ -210,7 +211,11 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             failure.show()
             return failure.exit_code
 
-    warm()
+    def ready(kind: str) -> None:
+        _announce(plan, kind, log)
+        warm_adapter(kind)
+
+    warm(plan.loop)
     if plan.reloads:
         watching.callback(_watch_sources(plan, log).terminate)
     try:
@@ -220,7 +225,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
             limits=limits_of(plan),
             queues=force.queues,
             shared_queue=force.queues.is_shared,
-            on_ready=lambda kind: _announce(plan, kind, log),
+            on_ready=ready,
             say=log.say,
             waits_for_change=plan.reloads,
             manager=take_manager(os.environ),
@@ -230,6 +235,7 @@ def _run_workers(plan: ServePlan, log: ErrorLog) -> int:
     finally:
         watching.close()
         force.close()
+        gc.unfreeze()  # of a program that goes on
 
 
 def _open_admin(plan: ServePlan, force: Any, log: ErrorLog) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.decompress import DecompressingDelegate, consume_encoding
 from edgeserver.http.exchange import Exchange
-from edgeserver.http.protocols import Auditor, BoundTrust, FindsClients, Trust
+from edgeserver.http.protocols import Auditor, BoundTrust, Trust
 from edgeserver.http.service import HTTPService, TrustSource
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.httputil.interfaces import HTTPMessageDelegate
@@ -48,7 +48,6 @@ class Admission:
         "_bound",
         "_client",
         "_fields",
-        "_resolver",
         "_server_conn",
         "_service",
         "_trust",
@@ -59,7 +58,7 @@ class Admission:
     )
 
     info: ConnectionInfo
-    _resolver: FindsClients  # that policy's, once there is one
+    _bound: BoundTrust  # `_trust`, bound to this connection
 
     def __init__(
         self,
@@ -72,8 +71,7 @@ class Admission:
         self.believed = service.believed if believed is None else believed
         self._service = service
         self._server_conn = server_conn
-        self._trust: Trust | None = None  # the policy that `_bound` was made of
-        self._bound: BoundTrust | None = None  # that policy, bound to this connection
+        self._trust: Trust | None = None  # the policy in force at the last request
         self._fields: dict[bytes, bytes] | None = None  # those of a head that may be repeated
         self._client: Any = None  # who has sent them; None where that is not decided
         # What of them the application sees, where that is not all.
@@ -118,19 +116,17 @@ class Admission:
         service = self._service
         trust = self.believed.trust
         if trust is not None:
-            bound = self._bound
-            if bound is None or trust is not self._trust:
-                bound = self._bind(trust, exchange)
+            bound = self._bound if trust is self._trust else self._bind(trust, exchange)
             client, fields = self._client, exchange.fields
             if client is not None and fields is self._fields:
                 bound.count(client)
                 if self._visible is not None:
                     exchange.fields = self._visible
             else:
-                lines = exchange.lines
-                client = self._resolver.resolve(lines, fields if lines is None else None)
-                if bound.strip is not None:
-                    hidden = bound.strip.among(fields)
+                client = bound.resolver.resolve(exchange.lines, fields)
+                strip = bound.strip
+                if strip is not None:
+                    hidden = strip.among(fields)
                     if hidden:
                         exchange.hide_fields(hidden)
                 if fields is self._fields:
@@ -192,13 +188,12 @@ class Admission:
     def _bind(self, trust: Trust, exchange: Exchange) -> BoundTrust:
         """Return the policy in force, bound to this connection, of which this is a request."""
         info = self.info
-        self._trust = trust
         self._client = None
         bound = self._bound = trust.bind(
             peer=info.peer, peer_port=info.peer_port, scheme=info.scheme, prelude=info.prelude
         )
-        bound.begin(exchange.head_pairs)
-        self._resolver = bound.resolver
+        self._trust = trust
+        bound.begin(exchange.fields)
         return bound
 
     def _decompress(self, delegate: HTTPMessageDelegate, exchange: Exchange) -> HTTPMessageDelegate:

@@ -90,7 +90,7 @@ class ConnectionRegistry:
         self.open.discard(connection)
         if self._on_close is not None:
             self._on_close()
-        if not self.open and self._empty is not None:
+        if self._empty is not None and not self.open:
             if not self._empty.done():
                 self._empty.set_result(None)
             self._empty = None

@@ -144,10 +144,11 @@ class OutputBuffer(Flushed):
 
     def close(self) -> None:
         """Close once the peer has taken all that was written, for which it has its time."""
-        if self.transport is not None:
+        transport = self.transport
+        if transport is not None:
             self.flush()
             self.watch()
-            self.transport.close()
+            transport.close()
 
     def linger(self, above: asyncio.Protocol) -> None:
         """Close so that the peer receives all that was written, even if it is still sending.
@@ -244,7 +245,8 @@ class OutputBuffer(Flushed):
         self.deadline = NEVER
         self.paused = False
         self._pieces = None
-        self._release_waiters()
+        if self._waiters is not None:
+            self._release_waiters()
 
 
 def failed_future() -> asyncio.Future[None]:

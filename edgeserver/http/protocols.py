@@ -58,13 +58,13 @@ class FindsClients(Protocol):
     """What finds the client of each request of one connection."""
 
     def resolve(
-        self, raw: Collection[tuple[bytes, bytes]] | None, fields: dict[bytes, bytes] | None
+        self, raw: Collection[tuple[bytes, bytes]] | None, fields: dict[bytes, bytes]
     ) -> Any:
         """Return who the client of a request is; never raises.
 
         Args:
             raw: The lines of its head; None where `fields` are all of them.
-            fields: The same by name, where no name repeats; else None.
+            fields: The last value of each name; looked at only where `raw` is None.
         """
         ...
 
@@ -72,8 +72,8 @@ class FindsClients(Protocol):
 class BoundTrust(Protocol):
     """A trust policy for one connection, as `edgeserver.proxyheaders` makes it."""
 
-    def begin(self, raw: Collection[tuple[bytes, bytes]]) -> None:
-        """Called once, with the connection's first request, before its client is asked for."""
+    def begin(self, fields: dict[bytes, bytes]) -> None:
+        """Called once, with the fields of the connection's first request, before `resolver` is."""
         ...
 
     @property

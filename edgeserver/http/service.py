@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any, Final
 
 from edgeserver.http.batching import WriteBatch
@@ -87,6 +88,9 @@ class HTTPService:
         on_tick: Called at each tick of the clock with the loop's time.
         on_limits: Called with other limits when they are set.
         turns: The time of a turn of the event loop, over all connections; from the first one on.
+        context: What each request's own context is a copy of: that of the first connection, which
+            knows nothing of any request; from then on.
+        ready: A future of the loop that connected last that is done already; from then on.
         draining: Whether a connection that falls idle is closed.
         must_close: Whether each head of an answer says that it is the last of its connection.
         closes_each: Whether it is the last, whatever its head has said.
@@ -101,6 +105,8 @@ class HTTPService:
     """
 
     turns: TurnBudget
+    context: Context
+    ready: asyncio.Future[None]
 
     def __init__(
         self,
@@ -158,7 +164,6 @@ class HTTPService:
         self._complaints = RateLimit()  # of lines about peers that broke a rule
         self._next_warning_s = 0.0  # when it may be said again that no body has room
         self._loop: asyncio.AbstractEventLoop | None = None  # that connected last
-        self._ready: asyncio.Future[None]  # of that loop
 
     @property
     def trust(self) -> Trust | None:
@@ -208,13 +213,14 @@ class HTTPService:
         """Return a future that is done already; one serves all writes that need not wait."""
         if loop is not self._loop:
             self._enter(loop)
-        return self._ready
+        return self.ready
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make what all connections of a loop share."""
         self._loop = loop
-        self._ready = loop.create_future()
-        self._ready.set_result(None)
+        self.context = copy_context()
+        self.ready = loop.create_future()
+        self.ready.set_result(None)
         self.turns = self._turns or turns_of(loop)
 
     # Connections come and go.
@@ -231,17 +237,20 @@ class HTTPService:
         """
         if self.clients is not None and not self.clients.enter(connection, transport, prelude):
             return None
-        secure = transport.get_extra_info("sslcontext") is not None
+        tls = transport.get_extra_info("tls_info")
+        secure = tls is not None or transport.get_extra_info("sslcontext") is not None
         return ConnectionInfo(
             transport.get_extra_info("peername"),
             scheme=self.protocol or ("https" if secure else "http"),
-            tls=transport.get_extra_info("tls_info") if secure else None,
+            tls=tls,
             prelude=prelude,
         )
 
     def accepted(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave `loop` time to accept further connections before long work goes on."""
-        (self._turns or turns_of(loop)).accepted()
+        if loop is not self._loop:
+            self._enter(loop)
+        self.turns.accepted()
 
     def opened(self, connection: ServedConnection, loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection in."""

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import Context
 from time import perf_counter
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from edgeserver.errors import HTTPInputError
 from edgeserver.http.admission import Admission, NoRoomError
@@ -75,13 +75,12 @@ class HTTP1Connection(asyncio.Protocol):
         deadline: When waiting for the peer's bytes ends, in loop seconds.
     """
 
-    __slots__ = ("_bulk", "_closing", "_connection_context", "_delivery", "_eof", "_inside",
+    __slots__ = ("_bulk", "_closing", "_delivery", "_eof", "_inside",
                  "_prelude", "_request_context", "_scheduled", "_service", "_share", "_shared",
                  "admission", "body", "deadline", "exchange", "output", "requests",
                  "transport")  # fmt: skip
 
     output: OutputBuffer
-    _connection_context: Context  # what each request's own is a copy of
 
     def __init__(
         self,
@@ -96,9 +95,9 @@ class HTTP1Connection(asyncio.Protocol):
         self.body: BodyReader | None = None
         self.deadline = NEVER
         self._shared = shared
-        self._service = shared.service
+        service = self._service = shared.service
         self._prelude = prelude
-        self.admission = Admission(shared.service, self, misdirected, believed)
+        self.admission = Admission(service, self, misdirected, believed)
         self._delivery: Delivery | None = None  # to who hears the present request
         self._request_context: Context | None = None  # that the application is called in
         self._inside = False  # whether that is entered
@@ -110,19 +109,18 @@ class HTTP1Connection(asyncio.Protocol):
 
     # What the transport says.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called with a fresh transport, plain or TLS."""
+    def connection_made(self, transport: Any) -> None:
+        """Called with a fresh transport, plain or TLS; uvloop's is none of asyncio's."""
         service = self._service
         info = service.meet(self, transport, self._prelude)
         if info is None:
             return
         self.admission.info = info
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport
         loop = asyncio.get_running_loop()
-        self.output = OutputBuffer(self.transport, loop, service.batch, service.ready_future(loop))
         service.opened(self, loop)
+        self.output = OutputBuffer(transport, loop, service.batch, service.ready)
         self.deadline = service.clock.idle_deadline
-        self._connection_context = copy_context()
         if not isinstance(info.address, tuple) and is_nameless(transport):
             self.abort()
 
@@ -139,7 +137,7 @@ class HTTP1Connection(asyncio.Protocol):
         if (self.exchange or self._delivery) is None and not self._closing:
             head = requests.read_segment(data)
             if head is not None:
-                context = self._connection_context.copy()
+                context = self._service.context.copy()
                 output = self.output
                 output.corked = self._inside = True
                 try:
@@ -193,10 +191,16 @@ class HTTP1Connection(asyncio.Protocol):
         """Called when the connection is gone, however it went."""
         if self.transport is None:
             return
-        if self._closing and isinstance(exc, TimeoutError):
+        if exc is not None and self._closing and isinstance(exc, TimeoutError):
             self._complain_of_writing()
-        exchange, delivery = self.exchange, self._delivery
         self.transport = None  # whoever is told now finds the connection closed
+        if self.exchange is not None or self._delivery is not None:
+            self._tell_lost(self.exchange, self._delivery)
+        self._leave()
+        self._service.closed(self)
+
+    def _tell_lost(self, exchange: HTTP1Exchange | None, delivery: Delivery | None) -> None:
+        """Tell the application that the connection of the present request is gone."""
         if exchange is not None:
             exchange.end()
         if delivery is not None:
@@ -205,8 +209,6 @@ class HTTP1Connection(asyncio.Protocol):
             self._in_request(exchange.tell_closed)
         if exchange is not None:
             self._service.log_access(exchange)
-        self._leave()
-        self._service.closed(self)
 
     # The loop.
 
@@ -331,7 +333,7 @@ class HTTP1Connection(asyncio.Protocol):
                 self.deadline = min(until, service.clock.idle_deadline)
             return False
         # Never of the present one: that may be the context of the request before.
-        context = self._request_context = self._connection_context.copy()
+        context = self._request_context = self._service.context.copy()
         self._inside = True
         try:
             context.run(self._begin, head)
@@ -786,17 +788,21 @@ class HTTP1Connection(asyncio.Protocol):
 
     def _leave(self) -> bool:
         """Let the transport go, lost or somebody else's; say whether it takes no more for now."""
-        paused = self.output.paused
-        self.requests.resume(self.transport)
+        output, requests = self.output, self.requests
+        paused = output.paused
+        if requests.paused:
+            requests.resume(self.transport)
         self.transport = None
         self.deadline = NEVER
-        self.output.release()
+        output.release()
         self._closing = True
         if self.exchange is not None:
             self.exchange.end()
             self.exchange = None
-        self._give_back()
-        self._end_reading()
-        self.requests.drop()
+        if self._share is not None:
+            self._give_back()
+        if self.body is not None or self._delivery is not None:
+            self._end_reading()
+        requests.drop()
         self._request_context = None
         return paused

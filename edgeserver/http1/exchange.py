@@ -153,14 +153,15 @@ class HTTP1Exchange(Exchange):
                 self.keep_alive = self.plain = False
             # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received
             # in an HTTP/1.0 request."
-            self.upgrades = b"upgrade" in fields
-            if b"expect" in fields and body is not None:
+            if b"upgrade" in fields:
+                self.upgrades = True
+            if body is not None and b"expect" in fields:
                 self.expects_continue = parse_expect_continue(fields[b"expect"])
-        if self.method == "CONNECT":
-            # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
-            self.keep_alive = self.plain = False
-        elif self.method == "HEAD":
+        if self.method in SPECIAL_METHODS:
             self.plain = False
+            if self.method == "CONNECT":
+                # RFC 9110 section 9.3.6: a CONNECT that succeeds makes a tunnel of the connection.
+                self.keep_alive = False
 
     # HTTPConnection.
 
@@ -227,10 +228,10 @@ class HTTP1Exchange(Exchange):
             chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
         self.status = code
         self.state = OPEN
-        self._remaining = remaining
         if chunk:
             size = len(chunk)
             if self._framing or size > JOIN_BELOW:
+                self._remaining = remaining
                 head = b"".join(parts)
                 self.bytes_sent = len(head)
                 self._output.send(head)
@@ -238,10 +239,15 @@ class HTTP1Exchange(Exchange):
             if remaining is not None:
                 if size > remaining:
                     self._too_much("Tried to write more data than Content-Length")
-                self._remaining = remaining - size
+                remaining -= size
             parts.append(chunk)
+        self._remaining = remaining
         data = b"".join(parts)
         self.bytes_sent = len(data)
+        if not self.keep_alive and self._output.corked:
+            # It leaves with the end of the connection, or when the output is uncorked.
+            self._output.collect(data)
+            return self._output.ready_future()
         return self._output.send(data)
 
     def _refuse_head(self) -> asyncio.Future[None]:
@@ -357,7 +363,7 @@ class HTTP1Exchange(Exchange):
         if self.state == DONE:
             return
         framing = self._framing
-        if framing == BY_LENGTH:
+        if not framing:  # BY_LENGTH, as nearly all
             if self._remaining:
                 self._too_little(self._remaining)
         elif framing == IN_CHUNKS:

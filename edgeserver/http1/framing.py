@@ -91,7 +91,13 @@ def _check_codings(joined: bytes) -> None:
     )
 
 
-_ALONE: Final = {b"close": (True, False), b"keep-alive": (False, True)}
+_ALONE: Final = {
+    b"close": (True, False),
+    b"Close": (True, False),
+    b"keep-alive": (False, True),
+    b"Keep-Alive": (False, True),
+}
+"""What nearly every `Connection` says that says one thing."""
 
 
 def parse_connection(lines: RawFields | None, fields: Fields) -> tuple[bool, bool]:
@@ -108,9 +114,8 @@ def parse_connection(lines: RawFields | None, fields: Fields) -> tuple[bool, boo
         return False, False
     if lines is not None:
         value = b",".join([each for name, each in lines if name == b"connection"])
-    value = value.lower()
     known = _ALONE.get(value)
     if known is not None:
         return known
-    options = {option.strip(b" \t") for option in value.split(b",")}
+    options = {option.strip(b" \t") for option in value.lower().split(b",")}
     return b"close" in options, b"keep-alive" in options

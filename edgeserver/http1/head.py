@@ -121,7 +121,8 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
     """
     method, target, version = parse_request_line(lines[0])
     del lines[0]
-    if len(lines) > max_fields:
+    count = len(lines)
+    if count > max_fields:
         raise _too_many_fields(max_fields)
     fields: Fields = {}
     cached = _cached_line
@@ -144,11 +145,10 @@ def parse_lines(lines: list[bytes], max_fields: int) -> Head:
             # which CPython's translate() returns the very object.
             lower, value = _parse_rare_field(line)
         fields[lower] = value
-    raw = None
-    if len(fields) != len(lines):
-        raw = [parse_field(line) for line in lines]
-    if raw is not None or b"host" not in fields:
-        _check_host(version, raw, fields)
+    if len(fields) == count and b"host" in fields and target[0] == "/":
+        return method, target, version, None, fields  # as nearly every head
+    raw = None if len(fields) == count else [parse_field(line) for line in lines]
+    _check_host(version, raw, fields)
     if target[0] != "/":
         raw, fields = with_host_of_target(method, target, raw, fields)
     return method, target, version, raw, fields

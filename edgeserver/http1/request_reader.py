@@ -133,19 +133,21 @@ class RequestReader:
         Returns:
             The head; None where the segment is to be kept, and looked at by `next_head`.
         """
-        if not data or data[-1] != 0x0A or len(data) > self._shared.small_head:
+        if len(data) > self._shared.small_head:
             return None
         cache = self._cache
         passing = self._keep_after
-        if passing:
-            self._keep_after = passing - 1
-        elif cache is not None and data.endswith(cache.tail):
+        if not passing and cache is not None and data.endswith(cache.tail):
             repeating = cache.read(data)
             if repeating is not None:
                 self._skipped = False
                 return repeating
+        if not data.endswith(b"\r\n\r\n"):
+            return None
+        if passing:
+            self._keep_after = passing - 1
         lines = data.split(b"\r\n")
-        if not lines[0] or lines[-1] or lines[-2]:
+        if not lines[0]:
             return None
         del lines[-2:]
         try:

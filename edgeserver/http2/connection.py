@@ -405,11 +405,13 @@ class HTTP2Connection(asyncio.Protocol):
                 if (
                     kind == HEADERS
                     and flags == WHOLE_REQUEST
-                    and self._last_id < stream_id <= MAX_STREAM_ID
+                    and stream_id == self._last_id + 2  # which is odd, or 0
+                    and 2 < stream_id <= MAX_STREAM_ID
                     and self._settled
                 ):
                     # Nearly every frame is one of these.
-                    self._take_block(stream_id, data[start:end], True)
+                    self._last_id = stream_id
+                    self._take_request(stream_id, data[start:end], True)
                 else:
                     stream_id &= MAX_STREAM_ID
                     self._take_frame(kind, flags, stream_id, data, start, end)
@@ -529,19 +531,20 @@ class HTTP2Connection(asyncio.Protocol):
         self._take_request(stream_id, block, ends)
 
     def _take_request(self, stream_id: int, block: bytes, ends: bool) -> None:
-        if (
-            self._farewell.said
-            or len(self._streams) + (len(self._unreleased) if self._unreleased.used else 0)
-            >= self._service.limits.max_streams
-        ):
+        streams = self._streams
+        count = len(streams)
+        service = self._service
+        if self._unreleased.used:
+            count += len(self._unreleased)
+        if count >= service.limits.max_streams or self._farewell.said:
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
             if not self._farewell.said:
-                self._service.count_shed("max-streams")
+                service.count_shed("max-streams")
             self._send_reset(stream_id, REFUSED_STREAM)
             self._count_reset()
             return
-        if self._service.closes_each:
+        if service.closes_each:
             self._last_served = stream_id
             self._say_last()
         self._opened += 1
@@ -582,7 +585,7 @@ class HTTP2Connection(asyncio.Protocol):
             early = self._priorities.take(stream_id)
             self._prioritize(stream, fields.get(b"priority") if early is None else early)
         elif head.priority is not None:
-            stream.out.urgency, stream.out.incremental = head.priority
+            stream.priority = head.priority
         try:
             stream.begin(head, ends, admission, self._encoder, self._shared)
         except StreamError as error:
@@ -593,7 +596,7 @@ class HTTP2Connection(asyncio.Protocol):
     @staticmethod
     def _prioritize(stream: Stream, value: bytes | None) -> None:
         if value is not None:
-            stream.out.urgency, stream.out.incremental = parse_priority(value)
+            stream.prioritize(parse_priority(value))
 
     def _new_stream(self, stream_id: int) -> Stream:
         return Stream(
@@ -613,7 +616,7 @@ class HTTP2Connection(asyncio.Protocol):
         self._last_served = stream_id
         info = self.admission.info
         exchange = HTTP2Exchange(
-            stream, self.sender, stream.out, self._encoder, self._shared, info, UNREAD
+            stream, self.sender, stream_id, self._encoder, self._shared, info, UNREAD
         )
         exchange.client = exchange.bound = None
         exchange.remote_ip, exchange.protocol = info.peer_ip, info.scheme
@@ -752,8 +755,11 @@ class HTTP2Connection(asyncio.Protocol):
         """Change the window of each stream, as a new initial one says; one pass, no sending."""
         self.sender.first_window = self._peer.window
         for stream in self._streams.values():
-            stream.out.window += step
-            if stream.out.window > MAX_WINDOW:
+            out = stream.out
+            if out is None:
+                continue
+            out.window += step
+            if out.window > MAX_WINDOW:
                 raise HTTP2Error(
                     FLOW_CONTROL_ERROR, "a window of more than 2^31-1", "RFC 9113 section 6.9.2"
                 )
@@ -779,18 +785,20 @@ class HTTP2Connection(asyncio.Protocol):
             self._count_idle_frame()
         elif not step:
             self._break_stream(stream, PROTOCOL_ERROR, "a step of 0", "RFC 9113 section 6.9")
-        elif stream.out.window + step > MAX_WINDOW:
+        elif stream.outgoing().window + step > MAX_WINDOW:
             self._break_stream(
                 stream, FLOW_CONTROL_ERROR, "a window of more than 2^31-1", "RFC 9113 section 6.9.1"
             )
         else:
-            stream.out.window += step
+            stream.outgoing().window += step
 
     def _take_reset(self, stream_id: int, payload: bytes) -> None:
         check_reset(stream_id, payload)
         stream = self._streams.get(stream_id)
         if stream is not None:
-            half_closed = stream.is_detached and stream.out.complete  # the rest is good manners
+            half_closed = (
+                stream.is_detached and stream.outgoing().complete
+            )  # the rest is good manners
             self._end_stream(stream, reset=False)
             if not half_closed:
                 self._count_reset()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from edgeserver.errors import HTTPOutputError
 from edgeserver.http.exchange import DONE, FRESH, OPEN, Exchange, ExchangeOwner
@@ -18,6 +18,7 @@ from edgeserver.http2.answer_fields import (
     DROPPED,
     INDEXED,
     LENGTH,
+    LITERAL,
     AnswerField,
     answer_field,
     encode_trailer_block,
@@ -44,10 +45,21 @@ UNSAID: Final = -1
 UPGRADED: Final = -2
 """The same of a request that has become a WebSocket."""
 
+SENT: Final = -3
+"""The same of a body that has left, with its end."""
+
 NOT_UPGRADED: Final = 501
 """What a handshake is told where the application has answered as if it were any request."""
 
 _statuses: Final[dict[int, bytes]] = {code: encode_status(code) for code in range(100, 600)}
+
+
+class OutgoingOwner(ExchangeOwner, Protocol):
+    """Who has the outgoing half of a stream: most answers need none, since they leave at once."""
+
+    def outgoing(self) -> Outgoing:
+        """Return it; it is made when it is first asked for."""
+        ...
 
 
 class HTTP2Exchange(Exchange):
@@ -58,7 +70,7 @@ class HTTP2Exchange(Exchange):
     Args:
         owner: Who is told of the end of the answer.
         sender: Where its frames go.
-        out: What the sender knows of the stream.
+        stream_id: Whose they are.
         encoder: The connection's.
         shared: The fields that all answers have.
         info: Who is at the other end.
@@ -69,7 +81,17 @@ class HTTP2Exchange(Exchange):
         guard: Keeps the stream counted until the application has let the exchange go.
     """
 
-    __slots__ = ("_bodiless", "_encoder", "_out", "_remaining", "_sender", "_shared", "upgrades")
+    __slots__ = (
+        "_bodiless",
+        "_encoder",
+        "_half",
+        "_out",
+        "_remaining",
+        "_sender",
+        "_shared",
+        "_stream_id",
+        "upgrades",
+    )
 
     # What few requests have stands on the class.
     expects_continue = False
@@ -78,17 +100,18 @@ class HTTP2Exchange(Exchange):
 
     def __init__(
         self,
-        owner: ExchangeOwner,
+        owner: OutgoingOwner,
         sender: FrameSender,
-        out: Outgoing,
+        stream_id: int,
         encoder: Encoder,
         shared: HTTP2Shared,
         info: ConnectionInfo,
         head: RequestHead,
     ) -> None:
-        self._owner = owner
+        self._owner = self._half = owner
+        self._out: Outgoing | None = None
         self._sender = sender
-        self._out = out
+        self._stream_id = stream_id
         self._encoder = encoder
         self._shared = shared
         self.info = info
@@ -119,6 +142,17 @@ class HTTP2Exchange(Exchange):
         """Whether its 101 was written."""
         return self._remaining == UPGRADED
 
+    @property
+    def was_sent_whole(self) -> bool:
+        """Whether all of the answer has left, and no outgoing half was needed."""
+        return self._remaining == SENT
+
+    def _outgoing(self) -> Outgoing:
+        out = self._out
+        if out is None:
+            out = self._out = self._half.outgoing()
+        return out
+
     # HTTPConnection.
 
     def write_headers(
@@ -146,73 +180,86 @@ class HTTP2Exchange(Exchange):
             # RFC 8441 section 5: a 2xx would say that it is a WebSocket now.
             code, status = NOT_UPGRADED, _statuses[NOT_UPGRADED]
         remaining = None
-        dated = False
-        fields: list[AnswerField] = []
+        dated = is_new = False
+        written = self._encoder.written
+        parts = [status]
         lines: Iterable[Any] = headers if type(headers) is list else headers.get_all()
         for name, value in lines:
             field = known_field((name, value)) or answer_field(name, value)
             kind = field.kind
-            if kind >= LENGTH:
-                if kind == DROPPED:
-                    continue
-                if kind == DATE:
-                    dated = True
-                elif code == 204:
-                    # RFC 9110 section 8.6: not in an answer with that status.
-                    continue
-                elif remaining is None:
-                    remaining = field.length
-                elif remaining != field.length:
-                    raise ValueError(f"Content-Length is both {remaining} and {field.length}")
+            if kind == INDEXED:
+                line = written.get(field.pair)
+                if line is not None:
+                    parts.append(line)
                 else:
-                    continue
-            fields.append(field)
+                    is_new = True
+            elif kind == LITERAL:
+                parts.append(field.literal)
+            elif kind == LENGTH:
+                # RFC 9110 section 8.6: not in an answer with status 204.
+                if code != 204 and remaining != field.length:
+                    if remaining is not None:
+                        raise ValueError(f"Content-Length is both {remaining} and {field.length}")
+                    remaining = field.length
+                    parts.append(field.literal)
+            elif kind == DATE:
+                dated = True
+                parts.append(field.literal)
         size = len(chunk) if chunk else 0
         bodiless = code == 204 or code == 304 or self.method == "HEAD"
-        declares = False
         if whole and remaining != size and not bodiless:
             if remaining is not None:
                 raise HTTPOutputError(
                     f"Content-Length says {remaining} bytes, and the body has {size}"
                 )
             remaining = size
-            declares = True
-        if chunk and type(chunk) is not bytes:
+            parts.append(answer_field(b"content-length", b"%d" % size).literal)
+        if size and type(chunk) is not bytes:
             chunk = bytes(memoryview(chunk))  # a str is refused while nothing has been written
-        block = self._encode(status, fields, remaining if declares else None, dated)
+        # Nothing is refused any more, and so the peer's table may change.
+        if not dated:
+            parts.append(self._shared.date_block)
+        if is_new or self._encoder.resized or self._shared.service.adds_lines:
+            block = self._encode(status, headers, remaining, dated)
+        else:
+            block = b"".join(parts)
         self.status = code
         self.state = OPEN
-        self._bodiless = bodiless
-        self._remaining = remaining
-        self.bytes_sent += len(block)
-        ends = (bodiless or (whole and not size)) and not self._trailers
-        if (
-            whole
-            and size
-            and not bodiless
-            and not self._trailers
-            and self._sender.send_whole(self._out, block, chunk)
-        ):
+        sender = self._sender
+        if whole and size and not bodiless:
+            self.bytes_sent += len(block) + size
+            if not self._trailers and sender.send_whole(self._stream_id, block, chunk):
+                self._remaining = SENT
+                return sender.ready
             self._remaining = 0
-            self.bytes_sent += size
-            return self._sender.room(self._out)
+            return sender.begin(self._outgoing(), block, chunk)
+        self.bytes_sent += len(block)
+        out = self._outgoing()
         if size and size == remaining and not bodiless:
             self._remaining = 0
             self.bytes_sent += size
-            return self._sender.begin(self._out, block, chunk)
-        self._sender.send_head(self._out, block, ends=ends)
-        return self.write(chunk) if size else self._sender.room(self._out)
+            return sender.begin(out, block, chunk)
+        self._bodiless = bodiless
+        self._remaining = remaining
+        sender.send_head(out, block, ends=(bodiless or (whole and not size)) and not self._trailers)
+        return self.write(chunk) if size else sender.room(out)
 
-    def _encode(
-        self, status: bytes, fields: list[AnswerField], length: int | None, dated: bool
-    ) -> bytes:
-        """Return the header block of a final head; nothing in it is refused any more."""
+    def _encode(self, status: bytes, headers: Any, length: int | None, dated: bool) -> bytes:
+        """Return the header block of a final head, with what not all have; nothing is refused.
+
+        Args:
+            status: The status, encoded.
+            headers: Its fields; they were checked.
+            length: The length of the body; None where that is not said.
+            dated: Whether they say when it was made.
+        """
         encoder = self._encoder
-        parts = [encoder.begin(), status] if encoder.resized else [status]
+        parts = [encoder.begin(), status]
+        fields = _checked(headers)
         for field in fields:
             if field.kind == INDEXED:
                 parts.append(encoder.encode(field.pair))
-            else:
+            elif field.kind != LENGTH and field.kind != DROPPED:
                 parts.append(field.literal)
         if length is not None:
             parts.append(answer_field(b"content-length", b"%d" % length).literal)
@@ -244,7 +291,7 @@ class HTTP2Exchange(Exchange):
     @property
     def is_blocked(self) -> bool:
         """Whether the client does not take what is written."""
-        return self._sender.is_full(self._out)
+        return self._sender.is_full(self._outgoing())
 
     def _refuse_head(self) -> asyncio.Future[None]:
         """Say that a second head, or one for an exchange that has ended, is not written."""
@@ -265,24 +312,22 @@ class HTTP2Exchange(Exchange):
         block = b"".join([begin, status, *[field.literal for field in fields]])
         if code == 100:
             self.expects_continue = False
-        self._sender.send_head(self._out, block, ends=False)
-        return self._sender.room(self._out)
+        out = self._outgoing()
+        self._sender.send_head(out, block, ends=False)
+        return self._sender.room(out)
 
     def _accept(self, headers: Any) -> asyncio.Future[None]:
         """Write what a WebSocket's 101 is over HTTP/2: a 200 whose body has no end yet."""
-        fields = [
-            field
-            for field in _checked(headers)
-            if field.kind not in (LENGTH, DROPPED) and field.name != NOT_IN_ANSWER
-        ]
+        fields = [field for field in _checked(headers) if field.name != NOT_IN_ANSWER]
         dated = any(field.kind == DATE for field in fields)
-        block = self._encode(_statuses[200], fields, None, dated)
+        block = self._encode(_statuses[200], [field.pair for field in fields], None, dated)
         self.status = 200
         self.state = OPEN
         self._remaining = UPGRADED
         self.bytes_sent += len(block)
-        self._sender.send_head(self._out, block, ends=False)
-        return self._sender.room(self._out)
+        out = self._outgoing()
+        self._sender.send_head(out, block, ends=False)
+        return self._sender.room(out)
 
     def write(self, chunk: Any) -> asyncio.Future[None]:
         """Write a piece of the body; see `HTTPConnection.write`.
@@ -294,13 +339,13 @@ class HTTP2Exchange(Exchange):
         if self.state == DONE:
             return failed_future()
         if not chunk:
-            return self._sender.room(self._out)
+            return self._sender.room(self._outgoing())
         if type(chunk) is not bytes:
             chunk = bytes(memoryview(chunk))  # it may be changed before it is sent
         if self._bodiless:
             if self.method != "HEAD":
                 self._break(f"a {self.status} answer has no body")
-            return self._sender.room(self._out)
+            return self._sender.room(self._outgoing())
         size = len(chunk)
         remaining = self._remaining
         if remaining is not None:
@@ -312,7 +357,7 @@ class HTTP2Exchange(Exchange):
                 self._break("Tried to write more data than Content-Length")
             self._remaining = remaining - size
         self.bytes_sent += size
-        return self._sender.write(self._out, chunk)
+        return self._sender.write(self._outgoing(), chunk)
 
     def finish(self) -> None:
         """Say that the answer is complete; see `HTTPConnection.finish`.
@@ -324,17 +369,21 @@ class HTTP2Exchange(Exchange):
         if self.state == DONE:
             return
         remaining = self._remaining
-        if remaining and not self._bodiless:
-            if remaining == UPGRADED:
-                return
-            if remaining == UNSAID:
-                self._break("finish() was called before write_headers()")
-            self._break(f"Tried to write {remaining} bytes less than Content-Length")
+        if remaining != SENT:
+            if remaining and not self._bodiless:
+                if remaining == UPGRADED:
+                    return
+                if remaining == UNSAID:
+                    self._break("finish() was called before write_headers()")
+                self._break(f"Tried to write {remaining} bytes less than Content-Length")
+            out = self._out
+            if out is None:
+                out = self._outgoing()
+            if not out.complete:
+                out.trailers = self._trailers
+                self._sender.end(out)
         self.state = DONE
         self._close_callback = None
-        if not self._out.complete:
-            self._out.trailers = self._trailers
-            self._sender.end(self._out)
         self._owner.exchange_done(self)
 
     @property

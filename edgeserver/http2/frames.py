@@ -37,8 +37,6 @@ __all__ = [
     "SETTINGS",
     "WINDOW_UPDATE",
     "data_header",
-    "ending",
-    "headers_header",
     "render_frame",
     "render_goaway",
     "render_headers",
@@ -93,16 +91,6 @@ def render_frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes
 def data_header(size: int, stream_id: int, *, ends: bool) -> bytes:
     """Return what stands before `size` bytes of DATA."""
     return FRAME_HEADER.pack(size >> 8, size & 255, DATA, END_STREAM if ends else 0, stream_id)
-
-
-def ending(size: int, stream_id: int) -> bytes:
-    """Return what stands before the last `size` bytes of DATA of a stream."""
-    return FRAME_HEADER.pack(size >> 8, size & 255, DATA, END_STREAM, stream_id)
-
-
-def headers_header(size: int, stream_id: int) -> bytes:
-    """Return what stands before a whole header block of `size` bytes that DATA follows."""
-    return FRAME_HEADER.pack(size >> 8, size & 255, HEADERS, END_HEADERS, stream_id)
 
 
 def render_headers(stream_id: int, block: bytes, *, ends: bool) -> bytes:

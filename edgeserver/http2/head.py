@@ -46,7 +46,7 @@ _names: Final[set[bytes]] = set()
 
 
 class RequestHead:
-    """What a valid list says; shared between requests that say the same.
+    """What a valid list says; shared between requests that say the same of any path.
 
     Attributes:
         method: The method.
@@ -89,24 +89,14 @@ class RequestHead:
         self.priority = priority
         self.list_bytes = 0
 
-    def at(self, path: bytes) -> RequestHead:
-        """Return the same request for another path.
+    def aim(self, path: bytes) -> str:
+        """Have it say the same of another path; return the target that this is.
 
         Raises:
             StreamError: It is not one.
         """
-        target = _parse_path(self.method, path)
-        other = RequestHead(
-            self.method,
-            target,
-            self.fields,
-            self.lines,
-            self.length,
-            self.protocol,
-            self.priority,
-        )
-        other.list_bytes = self.list_bytes
-        return other
+        target = self.target = _parse_path(self.method, path)
+        return target
 
 
 def parse_request_list(listed: list[Field]) -> RequestHead:

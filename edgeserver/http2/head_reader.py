@@ -5,7 +5,8 @@ It must not know of streams.
 
 On one connection most blocks differ in their path alone, and clients never index that. So a block
 is looked for as it is, then with the value of its `:path` cut out; only then is it decoded. What is
-known is forgotten when the table changes.
+known is forgotten when the table changes. Heads that differ in their path alone are one object,
+whose target is set each time.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ MAX_KNOWN: Final = 32
 
 MAX_KNOWN_BYTES: Final = 512
 """Most bytes of one of them."""
+
+REFERENCES: Final = bytes(range(128, 255))
+"""The first bytes of fields that stand in a table, and are that byte."""
 
 
 class PendingBlock:
@@ -82,13 +86,13 @@ class HeadReader:
         self._decoder = Decoder(max_list_bytes=max_list_bytes, max_fields=max_fields)
         self._max_list_bytes = max_list_bytes
         self._generation = 0  # the table's, when what is known was decoded
-        self._blocks: dict[bytes, RequestHead] = {}  # by the whole block
+        self._blocks: dict[bytes, tuple[RequestHead, str]] = {}  # with its target, by whole block
         # By the block without the value of its path. Not in one dict with those above: a whole
         # block may be the same bytes, and then says something else.
         self._templates: dict[bytes, RequestHead] = {}
 
     def read(self, block: bytes) -> RequestHead:
-        """Return the head that `block` says.
+        """Return the head that `block` says; what it says holds until the next is read.
 
         Raises:
             HTTP2Error: It cannot be decoded, or says so much that the table's state is lost.
@@ -97,37 +101,36 @@ class HeadReader:
         """
         known = self._blocks.get(block)
         if known is not None:
-            return known
+            head = known[0]
+            head.target = known[1]
+            return head
         key = b""
-        if len(block) <= MAX_KNOWN_BYTES:
-            start, end = find_path(block)
-            if start:
-                key = block[:start] + block[end:]
-                template = self._templates.get(key)
-                if template is not None:
-                    path = self._decode_path(block, start, end)
-                    if template.list_bytes + len(path) <= self._max_list_bytes:
-                        head = template.at(path)
-                        self._keep(self._blocks, block, head)
-                        return head
+        size = len(block)
+        if size <= MAX_KNOWN_BYTES:
+            # Where the string of a `:path` stands that is in no table, after fields that are: a
+            # literal that enters none, whose name is that of index 4: 0x04, or never indexed 0x14.
+            rest = block.lstrip(REFERENCES)
+            if len(rest) > 2 and rest[0] & 0xEF == 4:
+                length = rest[1] & 127
+                start = size - len(rest) + 2
+                end = start + length
+                if end <= size and length < 127:
+                    key = block[: start - 1] + block[end:]
+                    template = self._templates.get(key)
+                    if template is not None:
+                        path = block[start:end]
+                        if rest[1] & 128:
+                            path = _decode_path(path)
+                        if template.list_bytes + len(path) <= self._max_list_bytes:
+                            self._keep(block, template, template.aim(path))
+                            return template
         return self._decode(block, key)
 
-    @staticmethod
-    def _decode_path(block: bytes, start: int, end: int) -> bytes:
-        """Return the string of which `find_path` has told where it stands."""
-        text = block[start + 1 : end]
-        if block[start] & 128:
-            try:
-                return huffman_decode(text)
-            except HuffmanError as error:
-                raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
-        return text
-
-    @staticmethod
-    def _keep(known: dict[bytes, RequestHead], key: bytes, head: RequestHead) -> None:
-        if len(known) >= MAX_KNOWN:
-            known.clear()
-        known[key] = head
+    def _keep(self, block: bytes, head: RequestHead, target: str) -> None:
+        blocks = self._blocks
+        if len(blocks) >= MAX_KNOWN:
+            blocks.clear()
+        blocks[block] = (head, target)
 
     def skip(self, block: bytes) -> None:
         """Decode `block` for the table's sake alone.
@@ -163,8 +166,10 @@ class HeadReader:
             if key:
                 size = sum([len(name) + len(value) + FIELD_OVERHEAD for name, value in listed])
                 head.list_bytes = size - len(head.target)
-                self._keep(self._templates, key, head)
-            self._keep(self._blocks, block, head)
+                if len(self._templates) >= MAX_KNOWN:
+                    self._templates.clear()
+                self._templates[key] = head
+            self._keep(block, head, head.target)
         return head
 
     def _list(self, block: bytes) -> list[Field]:
@@ -191,22 +196,11 @@ class HeadReader:
         return True
 
 
-def find_path(block: bytes) -> tuple[int, int]:
-    """Return where the string of a `:path` stands that is in no table, after fields that are.
-
-    Returns:
-        Its start and end; `(0, 0)` for a block that does not begin so.
-    """
-    position = 0
-    end = len(block)
-    while position < end and 128 <= block[position] < 255:
-        position += 1
-    # A literal that enters no table, whose name is that of index 4: 0x04, or never indexed 0x14.
-    if position + 2 < end and block[position] & 0xEF == 4:
-        size = block[position + 1] & 127
-        if size < 127 and position + 2 + size <= end:
-            return position + 1, position + 2 + size
-    return 0, 0
+def _decode_path(text: bytes) -> bytes:
+    try:
+        return huffman_decode(text)
+    except HuffmanError as error:
+        raise HTTP2Error(COMPRESSION_ERROR, str(error), "RFC 9113 section 4.3") from None
 
 
 def _too_long() -> HTTPInputError:

@@ -15,11 +15,14 @@ from typing import Final, Protocol
 from edgeserver.http.batching import Flushed, WriteBatch
 from edgeserver.http.output import OutputBuffer
 from edgeserver.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEADER,
+    HEADERS,
     MAX_FRAME_BYTES,
     MAX_WINDOW,
     data_header,
-    ending,
-    headers_header,
     render_headers,
 )
 from edgeserver.http2.outgoing import Outgoing
@@ -35,6 +38,8 @@ CONNECTION_HELD: Final = 1024 * 1024
 
 SMALL_DATA: Final = 1024
 """DATA that is shorter because of a window waits for more of it, unless it is the rest."""
+
+_pack: Final = FRAME_HEADER.pack
 
 
 class SentListener(Protocol):
@@ -60,6 +65,7 @@ class FrameSender(Flushed):
         window: How many bytes of DATA the peer takes on all streams together.
         first_window: How many it takes on a new stream.
         waiting: The streams of which something waits.
+        ready: A future that is done.
     """
 
     __slots__ = (
@@ -70,9 +76,9 @@ class FrameSender(Flushed):
         "_listener",
         "_planned",
         "_queued",
-        "_ready",
         "first_window",
         "output",
+        "ready",
         "waiting",
         "window",
     )
@@ -90,7 +96,7 @@ class FrameSender(Flushed):
         self.first_window = DEFAULT_WINDOW
         self.waiting: dict[int, Outgoing] = {}
         self._batch = batch
-        self._ready = ready
+        self.ready = ready
         self._listener = listener
         self._blocked: dict[int, Outgoing] = {}  # the streams that somebody waits for
         self._planned = False  # whether the batch has this sender
@@ -122,46 +128,50 @@ class FrameSender(Flushed):
         if size > MAX_FRAME_BYTES or self._closed or out.complete:
             self.send_head(out, block, ends=False)
             return self.write(out, data)
-        self.output.collect(headers_header(size, out.stream_id) + block)
+        stream_id = out.stream_id
+        self.output.collect(_pack(size >> 8, size & 255, HEADERS, END_HEADERS, stream_id) + block)
         out.add(data)
         self._queued += len(data)
-        self.waiting[out.stream_id] = out
+        self.waiting[stream_id] = out
         if not (self._corked or self._planned):
             self.flush_soon()
         return self.room(out)
 
-    def send_whole(self, out: Outgoing, block: bytes, data: bytes) -> bool:
+    def send_whole(self, stream_id: int, block: bytes, data: bytes) -> bool:
         """Have a whole short answer leave, head and DATA and end; say whether it could.
 
         Nobody is told: whoever writes it knows. It could not, and nothing was done, where a window,
-        the transport or others stand in its way.
+        the transport or others stand in its way. That of the stream is taken for as wide as it was
+        at first: it can only be wider.
         """
         size = len(data)
-        if not self._takes_at_once(out, size) or len(block) > MAX_FRAME_BYTES or self._closed:
+        head = len(block)
+        if (
+            self._queued
+            or size > self.first_window
+            or size > self.window
+            or size > MAX_FRAME_BYTES
+            or head > MAX_FRAME_BYTES
+            or self.output.paused
+            or self._closed
+        ):
             return False
-        stream_id = out.stream_id
         self.output.collect(
-            b"".join((headers_header(len(block), stream_id), block, ending(size, stream_id), data))
+            b"".join(
+                (
+                    _pack(head >> 8, head & 255, HEADERS, END_HEADERS, stream_id),
+                    block,
+                    _pack(size >> 8, size & 255, DATA, END_STREAM, stream_id),
+                    data,
+                )
+            )
         )
-        self._plan_answer()
-        out.sent += size
-        out.window -= size
+        if self._planned:
+            self._batch.answers += 1
+        else:
+            self._plan_answer()
         self.window -= size
-        out.ended = out.complete = True
-        if out.waiters is not None:
-            self._blocked.pop(stream_id, None)
-            out.release()
         return True
-
-    def _takes_at_once(self, out: Outgoing, size: int) -> bool:
-        """Tell whether `size` bytes can be one last frame now, and wait for no other stream's."""
-        return (
-            size <= MAX_FRAME_BYTES
-            and size <= out.window
-            and size <= self.window
-            and self._queued == out.queued
-            and not self.output.paused
-        )
 
     def write(self, out: Outgoing, data: bytes) -> asyncio.Future[None]:
         """Have DATA leave; return a future that is done when more may be written."""
@@ -184,14 +194,22 @@ class FrameSender(Flushed):
         out.ended = True
         size = out.queued
         if (
-            not out.trailers
+            self._queued == size  # no other stream's waits
+            and size <= out.window
+            and size <= self.window
+            and size <= MAX_FRAME_BYTES
+            and not out.trailers
             and not self.output.paused
-            and (not size or self._takes_at_once(out, size))
         ):
             self._send_all(out, size)
+        elif not size and not out.trailers and not self.output.paused:
+            self._send_all(out, 0)
         else:
             self.waiting[out.stream_id] = out
-        self._plan_answer()
+        if self._planned:
+            self._batch.answers += 1
+        else:
+            self._plan_answer()
         return out.complete
 
     def finish(self, out: Outgoing) -> None:
@@ -202,19 +220,18 @@ class FrameSender(Flushed):
     def _send_all(self, out: Outgoing, size: int) -> None:
         """Send all of a short answer at once: nothing stands in its way, and nobody before it."""
         stream_id = out.stream_id
+        last = _pack(size >> 8, size & 255, DATA, END_STREAM, stream_id)
         if out.only and not out.position:
-            self.output.collect(ending(size, stream_id) + out.only)
+            self.output.collect(last + out.only)
+            out.only = b""
         else:
-            self.output.collect(ending(size, stream_id))
+            self.output.collect(last)
             for piece in out.line_up():
                 self.output.collect(piece[out.position :] if out.position else piece)
                 out.position = 0
-        if size:
-            out.only = b""
             out.pieces = None
-            out.queued = out.position = 0
-            out.sent += size
-            out.window -= size
+        if size:
+            out.queued = 0
             self.window -= size
             self._queued -= size
             self.waiting.pop(stream_id, None)
@@ -373,9 +390,9 @@ class FrameSender(Flushed):
         if out.complete or not (
             out.queued > STREAM_HELD or self._queued > CONNECTION_HELD or self.output.paused
         ):
-            return self._ready  # mostly; else it is looked at closely
+            return self.ready  # mostly; else it is looked at closely
         if not self.is_full(out):
-            return self._ready
+            return self.ready
         waiter = self.output.loop.create_future()
         if out.waiters is None:
             out.waiters = []

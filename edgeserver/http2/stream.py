@@ -92,7 +92,8 @@ class Stream:
     Attributes:
         stream_id: The same.
         exchange: The request's; not there any more once the stream is over.
-        out: What the sender knows of it.
+        out: What the sender knows of it; None as long as nobody has asked for it.
+        priority: Urgency, and whether it takes turns; None where nothing was said.
         reading: Whether more of the request may come.
         is_over: Whether the connection has forgotten it.
         is_detached: Whether it is HTTP's no more.
@@ -124,6 +125,7 @@ class Stream:
         "is_detached",
         "is_over",
         "out",
+        "priority",
         "reading",
         "stream_id",
         "tunnel",
@@ -146,7 +148,8 @@ class Stream:
         context: Context,
     ) -> None:
         self.stream_id = stream_id
-        self.out = Outgoing(stream_id, sender.first_window)
+        self.out: Outgoing | None = None
+        self.priority: tuple[int, bool] | None = None
         self.reading = False
         self.is_over = False
         self.is_detached = False
@@ -197,7 +200,7 @@ class Stream:
         if ends and head.length > 0:
             raise self._wrong_length()
         self.exchange = HTTP2Exchange(
-            self, self._sender, self.out, encoder, shared, self._info, head
+            self, self._sender, self.stream_id, encoder, shared, self._info, head
         )
         self._inside = True
         try:
@@ -244,7 +247,7 @@ class Stream:
             self.refuse(error)
             return False
         exchange.begin_handshake(lines)
-        self.tunnel = Tunnel(self, self._sender, self.out, self._service.budget)
+        self.tunnel = Tunnel(self, self._sender, self.outgoing(), self._service.budget)
         if not self.reading:
             self.tunnel.receive_eof()
         return True
@@ -404,7 +407,23 @@ class Stream:
             delivery.held = None
         return delivery
 
-    # What the exchange asks; see `ExchangeOwner`.
+    # What the exchange asks; see `OutgoingOwner`.
+
+    def outgoing(self) -> Outgoing:
+        """Return what the sender knows of the stream."""
+        out = self.out
+        if out is None:
+            # Whatever the window was when the stream began, it has moved with all others' since.
+            out = self.out = Outgoing(self.stream_id, self._sender.first_window)
+            if self.priority is not None:
+                out.urgency, out.incremental = self.priority
+        return out
+
+    def prioritize(self, priority: tuple[int, bool]) -> None:
+        """Have the answer be sent with this urgency, and in turns or not."""
+        self.priority = priority
+        if self.out is not None:
+            self.out.urgency, self.out.incremental = priority
 
     def awaits_body(self) -> bool:
         """Return whether more of the body is to come, and would be taken."""
@@ -414,25 +433,31 @@ class Stream:
         """Called when an answer is complete, though it may not have left."""
         if self._share is not None:
             self._give_back()
-        delivery = self._end_reading()
-        if delivery is not None:
-            # Not at once: the delegate may be in the middle of hearing of its body.
-            self._sender.output.loop.call_soon(delivery.close)
-        if not self.is_over:
-            self.sent()
+        if self._delivery is not None:
+            delivery = self._end_reading()
+            if delivery is not None:
+                # Not at once: the delegate may be in the middle of hearing of its body.
+                self._sender.output.loop.call_soon(delivery.close)
+        self.sent()
 
     def sent(self) -> None:
         """Called when END_STREAM has left: the stream is over if its answer is complete."""
-        if not self.is_over and self.out.complete and self.exchange.state == DONE:
-            if self.tunnel is not None:
-                if not self.tunnel.has_ended:
-                    return
-                self.tunnel.lost(None)
-            self.is_over = True
-            if self._service.timed:
-                self._service.log_access(self.exchange)
-            del self.exchange
-            self._host.stream_over(self)
+        if self.is_over:
+            return
+        exchange = self.exchange
+        if exchange.state != DONE or not (
+            exchange.was_sent_whole or (self.out is not None and self.out.complete)
+        ):
+            return
+        if self.tunnel is not None:
+            if not self.tunnel.has_ended:
+                return
+            self.tunnel.lost(None)
+        self.is_over = True
+        if self._service.timed:
+            self._service.log_access(exchange)
+        del self.exchange
+        self._host.stream_over(self)
 
     def exchange_broken(self) -> None:
         """Called when the answer cannot be completed as it was declared: reset the stream."""
@@ -554,7 +579,8 @@ class Stream:
                 body = b""
             exchange.write_headers(("", status, ""), fields, body or None, whole=bool(body))
             exchange.end()
-            self._sender.finish(self.out)
+            if not exchange.was_sent_whole:
+                self._sender.finish(self.outgoing())
             self.exchange_done(exchange)
         else:
             self._host.reset_stream(self, PROTOCOL_ERROR if status != 503 else INTERNAL_ERROR)
@@ -591,7 +617,8 @@ class Stream:
         exchange = self.exchange
         was_done = exchange.state == DONE
         exchange.end()
-        self._sender.drop(self.out)
+        if self.out is not None:
+            self._sender.drop(self.out)
         self._give_back()
         delivery = self._end_reading()
         if self.tunnel is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
+from typing import Any
 
 from edgeserver.support.addresses import UNIX_IP, client_name, peer_name
 
@@ -44,11 +44,15 @@ class ConnectionInfo:
         "tls",
     )
 
+    peer: str
+    peer_ip: str
+    peer_port: int | None
+
     def __init__(self, address: Any, *, scheme: str, tls: Any = None, prelude: Any = None) -> None:
         self.address = address
-        self.peer_port: int | None = None
+        self.peer_port = None
         if isinstance(address, tuple) and len(address) >= 2:
-            self.peer_ip = self.peer = cast(str, address[0])
+            self.peer_ip = self.peer = address[0]
             self.peer_port = address[1]
             if len(address) > 2:  # of IPv6, which may have a zone
                 self.peer = peer_name(address)

@@ -42,7 +42,7 @@ class ConnectionPolicy:
         # Codes of findings about the proxy's setup that a log has been told.
         self._told = _NOTHING
         self.resolver: Resolver = make_resolver(rules, peer)
-        self.strip: StripSet | None = strip_of(rules, peer)
+        self.strip: StripSet | None = None if rules.mode != "policy" else strip_of(rules, peer)
 
     @property
     def peer(self) -> Peer:
@@ -63,12 +63,12 @@ class ConnectionPolicy:
         """
         return any(each.code not in STANDING for each in self.prove(raw).findings)
 
-    def begin(self, raw: RawPairs) -> None:
-        """Called with a connection's first request: what is claimed in that is told."""
+    def begin(self, fields: dict[bytes, bytes]) -> None:
+        """Called with the fields of a connection's first request: what they claim is told."""
         rules, peer = self._rules, self._peer
-        if rules.on_claims is None or peer.author is not None or rules.mode == "tornado":
+        if rules.mode == "tornado" or peer.author is not None or rules.on_claims is None:
             return
-        claimed = rules.claims.among([name for name, _ in raw])
+        claimed = rules.claims.among(fields)
         # Behind a prelude that names nobody there is nobody whom to list.
         if claimed and (peer.prelude is None or peer.source):
             rules.on_claims(client_name((peer.source or peer.address).text), claimed)
@@ -80,7 +80,9 @@ class ConnectionPolicy:
             raw: The head's `(lower-case name, value)` pairs, in order.
             fields: The same as a dict, if no name repeats; else None.
         """
-        return self.resolver.resolve(raw, fields)
+        if fields is None:
+            return self.resolver.resolve(raw, {})
+        return self.resolver.resolve(None, fields)
 
     def count(self, resolved: Resolved) -> None:
         """Count one more request with fields of which `resolve` said `resolved`."""

@@ -31,7 +31,6 @@ class Peer:
     Attributes:
         rule: The entry of the policy that lists the peer, or None.
         source: Whom the prelude names, or None.
-        source_rule: The entry of the policy that lists the source, or None.
         author: The entry that lists whoever wrote the head, which is the PROXY source if there is
             one, else the peer; None where that is nobody listed.
         outcome: What is decided without any header, or None.
@@ -46,7 +45,6 @@ class Peer:
         "rule",
         "scheme",
         "source",
-        "source_rule",
         "text",
     )
 
@@ -60,7 +58,6 @@ class Peer:
         self.prelude = prelude
         self.rule: Rule | None = None
         self.source: Address | None = None
-        self.source_rule: Rule | None = None
         self.author: Rule | None = None
         self.outcome: Outcome | None = None
 
@@ -87,7 +84,7 @@ class Peer:
         if prelude.ssl is not None and prelude.ssl.client_ssl:
             self.scheme = "https"
         # The head was written by whom the prelude names: only then does it count.
-        self.author = self.source_rule = table.find(source)
+        self.author = table.find(source)
         if self.author is None:
             self.outcome = Outcome("first-untrusted", source)
 

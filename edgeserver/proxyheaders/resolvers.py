@@ -64,12 +64,12 @@ Decide = Callable[[RawPairs, FieldValues | None], Resolved]
 class Resolver(Protocol):
     """What finds the client of each request of one connection."""
 
-    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
         """Return who the client of one request is, and count it.
 
         Args:
             raw: The head's pairs; None where `fields` are all of them.
-            fields: The same as a dict, if no name repeats; else None.
+            fields: The last value of each name; looked at only where `raw` is None.
         """
         ...
 
@@ -92,7 +92,7 @@ class FixedResolver:
         self._fixed = fixed
         self._reasons = rules.tally.reasons
 
-    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
         """Return the one answer of this connection."""
         fixed = self._fixed
         self._reasons[fixed.reason] += 1
@@ -106,20 +106,22 @@ class FixedResolver:
 class Memory:
     """What is remembered of decisions on one connection, and how what is not is found.
 
+    Made for the first decision that the cache does not have at hand: most connections have none.
+
     Args:
         rules: The policy.
         peer: The other end.
+        cache: The decisions that are at hand.
     """
 
-    __slots__ = ("_fast", "_own", "_peer", "cache")
+    __slots__ = ("_cache", "_fast", "_own", "_peer")
 
-    def __init__(self, rules: Rules, peer: Peer) -> None:
+    def __init__(
+        self, rules: Rules, peer: Peer, cache: DecisionCache[FieldValues, Resolved]
+    ) -> None:
         self._peer = peer
         self._fast = rules.fast
-        # What was said over a connection with a prelude carries it, so it stays with it.
-        self.cache: DecisionCache[FieldValues, Resolved] = (
-            rules.caches[peer.scheme] if peer.prelude is None else DecisionCache(MAX_OWN)
-        )
+        self._cache = cache
         # Answers that are the peer's own address, which must not be another peer's.
         self._own: dict[FieldValues, Resolved] | None = None  # most connections have none
 
@@ -131,7 +133,7 @@ class Memory:
             raw: The head's pairs.
             decide: Decides from the headers alone; this is what may be remembered.
         """
-        cache = self.cache
+        cache = self._cache
         resolved = None
         if cache.old:
             resolved = cache.recall(key)
@@ -190,18 +192,17 @@ class PolicyResolver:
     def __init__(self, rules: Rules, peer: Peer, author: Rule) -> None:
         self._rules = rules
         self._peer = peer
-        self._memory = Memory(rules, peer)
+        self._memory: Memory | None = None
         # These three are asked for each request.
-        self._cache = self._memory.cache
+        self._cache = cache_of(rules, peer)
         self._fast = rules.fast
         self._reasons = rules.tally.reasons
         self._source = rules.source_raw
         self._proto = rules.proto_of(author)
 
-    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
         """Return who the client of one request is."""
-        if fields is None:
-            raw = _pairs(raw, fields)
+        if raw is not None:
             lines, claimed = self._read(raw)
             if len(lines) > 1 and _LISTS.get(self._source) is not PLAIN:
                 return self._look_long(raw, None, None)
@@ -220,7 +221,7 @@ class PolicyResolver:
             if source is not None and self._fast is not None:
                 resolved = self._fast.resolve(key, source, claimed, self._peer, cache)
             if resolved is None:
-                resolved = self._memory.look(key, _pairs(raw, fields), self._decide)
+                resolved = self._recall().look(key, _pairs(raw, fields), self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -228,8 +229,14 @@ class PolicyResolver:
         """Walk the configured source, and read the scheme, without any memory of decisions."""
         return self._decide(raw, None, trace)
 
+    def _recall(self) -> Memory:
+        memory = self._memory
+        if memory is None:
+            memory = self._memory = Memory(self._rules, self._peer, self._cache)
+        return memory
+
     def _look_long(self, raw: RawPairs, source: bytes | None, claimed: bytes | None) -> Resolved:
-        resolved = self._memory.look_long(raw, source, claimed, self._decide)
+        resolved = self._recall().look_long(raw, source, claimed, self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -297,7 +304,7 @@ class DeclaringResolver:
         self._client = client
         self._declares = declares
 
-    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
         """Return who the client of one request is, and what else the proxy says."""
         return self._with_declared(self._client.resolve(raw, fields), _pairs(raw, fields))
 
@@ -333,21 +340,20 @@ class TornadoResolver:
         peer: The other end.
     """
 
-    __slots__ = ("_cache", "_fast", "_memory", "_peer", "_reasons", "_rules")
+    __slots__ = ("_cache", "_memory", "_peer", "_reasons", "_rules")
 
     def __init__(self, rules: Rules, peer: Peer) -> None:
         self._rules = rules
         self._peer = peer
-        self._memory = Memory(rules, peer)
-        # These three are asked for each request.
-        self._cache = self._memory.cache
-        self._fast = rules.fast
+        self._memory: Memory | None = None
+        # These two are asked for each request.
+        self._cache = cache_of(rules, peer)
         self._reasons = rules.tally.reasons
 
-    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> Resolved:
+    def resolve(self, raw: RawPairs | None, fields: dict[bytes, bytes]) -> Resolved:
         """Return who the client of one request is, by Tornado's rules."""
-        if fields is None:
-            chain, proto, single, x_scheme = read_claims(_pairs(raw, fields)).joined()
+        if raw is not None:
+            chain, proto, single, x_scheme = read_claims(raw).joined()
         else:
             get = fields.get
             chain = get(b"x-forwarded-for")
@@ -374,10 +380,11 @@ class TornadoResolver:
                 or (x_scheme is not None and key[1] is not None and len(key[1]) > MAX_KEY_BYTES)
             ):
                 return self._look_long(_pairs(raw, fields), chain, proto)
-            if chain is not None and self._fast is not None:
-                resolved = self._fast.resolve(key, chain, proto, self._peer, self._cache)
+            fast = self._rules.fast
+            if chain is not None and fast is not None:
+                resolved = fast.resolve(key, chain, proto, self._peer, self._cache)
             if resolved is None:
-                resolved = self._memory.look(key, _pairs(raw, fields), self._decide)
+                resolved = self._recall().look(key, _pairs(raw, fields), self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -385,8 +392,14 @@ class TornadoResolver:
         """Apply Tornado's rules, without any memory of decisions."""
         return self._decide(raw, None, trace)
 
+    def _recall(self) -> Memory:
+        memory = self._memory
+        if memory is None:
+            memory = self._memory = Memory(self._rules, self._peer, self._cache)
+        return memory
+
     def _look_long(self, raw: RawPairs, chain: bytes | None, claimed: bytes | None) -> Resolved:
-        resolved = self._memory.look_long(raw, chain, claimed, self._decide)
+        resolved = self._recall().look_long(raw, chain, claimed, self._decide)
         self._reasons[resolved.reason] += 1
         return resolved
 
@@ -413,11 +426,17 @@ class TornadoResolver:
         return self._peer.resolved(outcome, scheme)
 
 
-def _pairs(raw: RawPairs | None, fields: dict[bytes, bytes] | None) -> RawPairs:
+def _pairs(raw: RawPairs | None, fields: dict[bytes, bytes]) -> RawPairs:
     """Return the pairs of a head, of which `fields` are all where there are no others."""
-    if raw is None:
-        return () if fields is None else fields.items()
-    return raw
+    return fields.items() if raw is None else raw
+
+
+def cache_of(rules: Rules, peer: Peer) -> DecisionCache[FieldValues, Resolved]:
+    """Return the decisions that one connection has at hand.
+
+    What was said over a connection with a prelude carries it, so it stays with it.
+    """
+    return rules.caches[peer.scheme] if peer.prelude is None else DecisionCache(MAX_OWN)
 
 
 def make_resolver(rules: Rules, peer: Peer) -> Resolver:
@@ -436,8 +455,6 @@ def make_resolver(rules: Rules, peer: Peer) -> Resolver:
 
 
 def strip_of(rules: Rules, peer: Peer) -> StripSet | None:
-    """Return the names that are hidden of the heads of one connection; None if none is."""
-    if rules.mode != "policy":
-        return None
+    """Return what a trust policy hides of the heads of one connection; None if nothing."""
     author = peer.author
     return rules.strip_unlisted if author is None else rules.strip_for(author)

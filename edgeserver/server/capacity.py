@@ -30,28 +30,31 @@ class Capacity:
 
     Args:
         most: How many there may be.
-        connections: Those that have come as far as HTTP, and detached ones.
-        count_opening: Says how many there are besides.
+        count_opening: Says how many have not come as far as HTTP.
         pause: Stops accepting.
         resume: Accepts again.
     """
 
+    _connections: ConnectionRegistry  # those that have come as far, and detached ones
+
     def __init__(
         self,
         most: int,
-        connections: ConnectionRegistry,
         count_opening: Callable[[], int],
         pause: Callable[[], None],
         resume: Callable[[], None],
     ) -> None:
         self._most = most
-        self._connections = connections
         self._count_opening = count_opening
         self._pause = pause
         self._resume = resume
         self._paused: asyncio.TimerHandle | None = None  # when it is looked again; None if not
         self._until_count = 0  # how many may begin until they are counted
         self._warnings = RateLimit(in_all=1)
+
+    def watch(self, connections: ConnectionRegistry) -> None:
+        """Count these connections; called once, before any begins."""
+        self._connections = connections
 
     @property
     def open_connections(self) -> int:

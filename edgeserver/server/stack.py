@@ -26,6 +26,7 @@ from edgeserver.server.unbelieved import ClaimLog, warn_of_listener
 from edgeserver.support.escape import escape
 from edgeserver.tcpserver import INHERIT
 from edgeserver.tls import TLSContexts
+from edgeserver.tls.connection.transport import TLSTransport
 from edgeserver.transport.proxyprotocol import INVALID, PreludeLayer, PreludeTracker, RefusalLog
 
 if TYPE_CHECKING:
@@ -43,10 +44,42 @@ ALPN: Final[dict[object, tuple[str, ...]]] = {
 }
 """What may be negotiated by ALPN with each, best first. Source: IANA's registry of protocol ids."""
 
+HTTP1_NAMES: Final = frozenset(("http/1.1", "http/1.0"))
+"""What ALPN calls what `HTTP1Connection` speaks."""
+
 FIRST_LINE: Final = PREFACE[:16]
 """What HTTP/1 takes for the first line of a request whose version it does not know."""
 
 PRELUDE_MODES = ("v1", "v2", "any")
+
+
+class SecuredListener:
+    """What all connections over TLS of one listener have in common; made for the first of them.
+
+    Args:
+        listener: The listener.
+        contexts: Those of its `ssl_options`.
+        believed: Who is believed on its connections.
+
+    Attributes:
+        options: The `ssl_options` that this was made of.
+        contexts: Those of the options.
+        believed: Who is believed.
+        http2: Whether HTTP/2 may be spoken: a bool, or `"only"`.
+        misdirected: As for `HTTP1Connection`.
+        above: Makes the protocol above TLS where no PROXY header came; set by who makes this.
+    """
+
+    __slots__ = ("above", "believed", "contexts", "http2", "misdirected", "options")
+
+    above: Callable[[TLSTransport], asyncio.Protocol]
+
+    def __init__(self, listener: Listener, contexts: TLSContexts, believed: TrustSource) -> None:
+        self.options = listener.ssl_options
+        self.contexts = contexts
+        self.believed = believed
+        self.http2: Any = listener.http2
+        self.misdirected = contexts.misdirected if contexts.policies_differ else None
 
 
 class ProtocolStack:
@@ -85,6 +118,7 @@ class ProtocolStack:
         # their listener.
         self._believed: dict[Listener, TrustSource] = {}
         self._prelude_modes: dict[TrustSource, str] = {}  # under which preludes may be spoken
+        self._secured: dict[Listener, SecuredListener] = {}
         self._gate: ConnectionGate | None = None
         self.set_client_limit(max_per_client)
         self._refusals = RefusalLog()
@@ -108,6 +142,7 @@ class ProtocolStack:
             ConfigurationError: There are connections with preludes, or may be: even when their
                 listener has closed they go on.
         """
+        self._secured.clear()  # made again for the next connection of each
         believed = self._service.believed if listener is None else self._believed_by(listener)
         mode = self._prelude_modes.get(believed)
         if mode is not None:
@@ -223,7 +258,7 @@ class ProtocolStack:
 
     def build(self, listener: Listener) -> asyncio.Protocol:
         """Return the lowest protocol of a connection that `listener` has accepted."""
-        self._http1.service.accepted(listener.loop)
+        self._service.accepted(listener.loop)
         if listener.proxy_protocol:
             return PreludeLayer(
                 mode=listener.proxy_protocol,
@@ -253,44 +288,43 @@ class ProtocolStack:
         return HTTP1Connection(self._either or self._http1, prelude, None, believed)
 
     def _secure(self, listener: Listener, prelude: Prelude | None) -> asyncio.Protocol:
-        assert listener.ssl_options is not None, "only asked for where there are some"
-        contexts = self._tls.prepare(listener.ssl_options, listener.http2)
-        source = None if prelude is None else prelude.source
-        layer = self._tls.build_layer(
-            contexts,
-            functools.partial(
-                self._above_tls, listener.http2, contexts, prelude, self._believed_by(listener)
-            ),
-            None if source is None or source.startswith("unix:") else source,
-        )
+        secured = self._secured.get(listener)
+        if secured is None or secured.options is not listener.ssl_options:
+            secured = self._share_secured(listener)
+        client, above = None, secured.above
+        if prelude is not None:
+            above = functools.partial(self._above_tls, secured, prelude)
+            source = prelude.source
+            client = None if source is None or source.startswith("unix:") else source
+        layer = self._tls.build_layer(secured.contexts, above, client)
         return layer if self._gate is None else CountedHandshake(self._gate, layer, prelude)
 
+    def _share_secured(self, listener: Listener) -> SecuredListener:
+        """Make what the connections of a listener have in common from now on."""
+        assert listener.ssl_options is not None, "only asked for where there are some"
+        contexts = self._tls.prepare(listener.ssl_options, listener.http2)
+        secured = SecuredListener(listener, contexts, self._believed_by(listener))
+        secured.above = functools.partial(self._above_tls, secured, None)
+        self._secured[listener] = secured
+        return secured
+
     def _above_tls(
-        self,
-        http2: Any,
-        contexts: TLSContexts,
-        prelude: Prelude | None,
-        believed: TrustSource,
-        transport: asyncio.Transport,
+        self, secured: SecuredListener, prelude: Prelude | None, transport: TLSTransport
     ) -> asyncio.Protocol:
         """Return who speaks what ALPN has negotiated; nothing negotiated is HTTP/1.1."""
-        info = transport.get_extra_info("tls_info")
-        negotiated = None if info is None else info.alpn
-        misdirected = contexts.misdirected if contexts.policies_differ else None
-        if http2 and (negotiated == "h2" or http2 == "only"):
-            return HTTP2Connection(self._prepare_http2(), prelude, misdirected, believed)
-        if negotiated not in (
-            None,
-            "http/1.1",
-            "http/1.0",
-        ):  # only where the application's own SSLContext has offered it
+        negotiated = transport.tls_info.alpn
+        if secured.http2 and (negotiated == "h2" or secured.http2 == "only"):
+            shared = self._prepare_http2()
+            return HTTP2Connection(shared, prelude, secured.misdirected, secured.believed)
+        if negotiated is not None and negotiated not in HTTP1_NAMES:
+            # Only where the application's own SSLContext has offered it.
             self._unspoken.warn(
                 f"ALPN has chosen {escape(str(negotiated))}, which this server does not speak:"
                 " connection closed; leave it out of the SSLContext's set_alpn_protocols"
             )
             transport.close()
             return asyncio.Protocol()
-        return HTTP1Connection(self._http1, prelude, misdirected, believed)
+        return HTTP1Connection(self._http1, prelude, secured.misdirected, secured.believed)
 
     def _may_speak(self, peer: str) -> bool:
         """Return whether a peer is a proxy that somebody lists, behind which there are many."""

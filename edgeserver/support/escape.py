@@ -22,6 +22,8 @@ def escape(value: bytes | str, limit: int = DEFAULT_LIMIT) -> str:
         limit: How many input bytes are shown; past that ` ...(+N bytes)` follows.
     """
     if isinstance(value, str):
+        if len(value) <= limit and value.isascii() and value.isprintable() and "\\" not in value:
+            return value  # as nearly everything is
         try:
             data = value.encode("latin-1")
         except UnicodeEncodeError:

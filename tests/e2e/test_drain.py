@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,22 @@ async def test_every_connection_may_bring_one_more_request(
             assert (got.body, got.fields["connection"]) == (b"done", "close")
             assert await client.ended()
         assert await draining
+
+
+@on_both_loops
+async def test_who_was_not_accepted_yet_is_answered() -> None:
+    """A client is connected before the server knows: what it has asked by then is answered."""
+    async with serve(KINDS["callback"]()) as server:
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(address_of(server), LONG_S))
+                for _ in range(20)
+            ]
+            for client in clients:
+                client.sendall(GET)
+            assert await server.drain(LONG_S)
+            answers = [client.recv(65536) for client in clients]
+    assert [each.startswith(b"HTTP/1.1 200") for each in answers] == [True] * 20
 
 
 @on_both_loops

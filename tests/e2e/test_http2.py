@@ -1,4 +1,4 @@
-"""HTTP/2 with real clients and real proxies: curl, nghttp, h2load, httpx, HAProxy, nghttpx."""
+"""HTTP/2 with real parts: curl, nghttp, h2load, httpx, HAProxy, nginx, nghttpx."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgeserver.adapters.asgi import ASGIAdapter
 from edgeserver.adapters.wsgi import WSGIAdapter
 from edgeserver.proxyheaders import TrustPolicy
 from tests.e2e.asker import Asker
-from tests.e2e.proxies import haproxy_http, nghttpx
+from tests.e2e.proxies import haproxy_http, nghttpx, nginx_grpc, nginx_http
 from tests.e2e.site import address_of, answer, fetch, program, serve
 from tests.http2.bridge import H2Client
 from tests.loops import on_both_loops
@@ -190,6 +190,32 @@ async def test_behind_haproxy(tmp_path: Path) -> None:
             assert server.open_connections < len(clients)
 
 
+async def test_behind_nginx(tmp_path: Path) -> None:
+    """It speaks HTTP/2 to servers behind it since 1.29.4; each client is itself."""
+    trust = TrustPolicy(["127.0.0.1"])
+    async with serve(whose, http2="only", trust=trust) as server:
+        with nginx_http(tmp_path, backend=address_of(server), keepalive=True, http2=True) as proxy:
+            clients = [f"127.0.0.{number}" for number in range(2, 12)] * 2
+            told = await asyncio.gather(*(fetch(proxy.address, source=ip) for ip in clients))
+            assert [json.loads(each.body) for each in told] == [[ip, "HTTP/2"] for ip in clients]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_upload_through_nginx(kind: str, tmp_path: Path) -> None:
+    """1 MiB each way, in HTTP/2 from nginx to us."""
+    async with serve(KINDS[kind](), http2="only") as server:
+        with nginx_http(
+            tmp_path, backend=address_of(server), http2=True, extra="client_max_body_size 2m;"
+        ) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}/"
+            given = ["--data-binary", "@-", "-H", "content-type: text/x", "-D", "-"]
+            printed = await run(program("curl"), "-s", *given, url, given=BODY)
+    head, _, body = printed.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"x-version: 2" in head.lower()
+    assert body == BODY
+
+
 async def test_behind_nghttpx(tmp_path: Path) -> None:
     """Another proxy that has many clients on one connection; each is itself."""
     trust = TrustPolicy(["127.0.0.1"])
@@ -253,24 +279,39 @@ async def grpc(scope: Any, receive: Any, send: Any) -> None:
 async def test_a_call_that_streams_both_ways(ending: str) -> None:
     """As gRPC does: an answer to each message before the next, trailers from both sides."""
     async with serve(ASGIAdapter(grpc, lifespan="off"), http2=True) as server:
-        client = await H2Client.connect(address_of(server)[1])
-        await client.settle()
-        pseudo = {":method": "POST", ":scheme": "http", ":path": "/a.B/Call", ":authority": "a"}
-        fields = [("te", "trailers"), ("content-type", "application/grpc")]
-        client.h2.send_headers(1, [*pseudo.items(), *fields])
-        got: list[Any] = []
-        for message in (b"one", b"two"):
-            await client.send(1, message)
-            got.append((await next_of(client, h2.events.DataReceived)).data)
-        if ending == "trailers":
-            client.h2.send_headers(1, [("x-checksum", "7")], end_stream=True)
-        else:
-            client.h2.end_stream(1)
-        client.flush()
-        trailers = (await next_of(client, h2.events.TrailersReceived)).headers
-        await client.close()
-    assert got == [b"ONE", b"TWO"]
-    assert dict(trailers) == {"grpc-status": "0", "grpc-message": ""}
+        answers, trailers = await call(address_of(server)[1], ending)
+    assert answers == [b"ONE", b"TWO"]
+    assert trailers == {"grpc-status": "0", "grpc-message": ""}
+
+
+async def test_a_call_through_nginx(tmp_path: Path) -> None:
+    """Its `grpc_pass` passes on what streams, and the trailers."""
+    async with serve(ASGIAdapter(grpc, lifespan="off"), http2="only") as server:
+        with nginx_grpc(tmp_path, address_of(server)) as proxy:
+            answers, trailers = await call(proxy.port, "data")
+    assert answers == [b"ONE", b"TWO"]
+    assert trailers == {"grpc-status": "0", "grpc-message": ""}
+
+
+async def call(port: int, ending: str) -> tuple[list[bytes], dict[str, str]]:
+    """Call a method of gRPC's with two messages; return the answers to both, and the trailers."""
+    client = await H2Client.connect(port)
+    await client.settle()
+    pseudo = {":method": "POST", ":scheme": "http", ":path": "/a.B/Call", ":authority": "a"}
+    fields = [("te", "trailers"), ("content-type", "application/grpc")]
+    client.h2.send_headers(1, [*pseudo.items(), *fields])
+    answers = []
+    for message in (b"one", b"two"):
+        await client.send(1, message)
+        answers.append((await next_of(client, h2.events.DataReceived)).data)
+    if ending == "trailers":
+        client.h2.send_headers(1, [("x-checksum", "7")], end_stream=True)
+    else:
+        client.h2.end_stream(1)
+    client.flush()
+    trailers = (await next_of(client, h2.events.TrailersReceived)).headers
+    await client.close()
+    return answers, dict(trailers)
 
 
 async def next_of(client: H2Client, kind: type[Any]) -> Any:

@@ -334,13 +334,15 @@ def test_a_single_process_rolls_nothing(site: Path) -> None:
 
 
 def test_the_parent_stays_small(site: Path) -> None:
-    """It imports neither the application nor an event loop."""
+    """It imports the server whole, but not the application, and makes neither loop nor thread."""
     script = (
-        "import sys, edgeserver.runtime.processes as processes\n"
+        "import asyncio, gc, sys, threading, edgeserver.runtime.processes as processes\n"
         "def look(*_, queues, **__):\n"
         "    queues.close()\n"
-        "    print('has', [n for n in ('asyncio', 'uvloop', 'rolling') if n in sys.modules])\n"
-        "    print('warmed', 'cryptography.x509' in sys.modules)\n"
+        "    gc.unfreeze()\n"
+        "    loops = [x for x in gc.get_objects() if isinstance(x, asyncio.AbstractEventLoop)]\n"
+        "    print('has', loops, threading.active_count(), 'rolling' in sys.modules)\n"
+        "    print('warmed', {'cryptography.x509', 'uvloop', 'edgeserver'} - set(sys.modules))\n"
         "    return 0\n"
         "processes.run_workers = look\n"
         "from edgeserver.cli import main; main(sys.argv[1:])"
@@ -348,5 +350,52 @@ def test_the_parent_stays_small(site: Path) -> None:
     command = python("-c", script, "serve", "rolling:app", "--bind", "127.0.0.1:0")
     with running(command, site) as process:
         assert process.wait() == 0
-        assert "has []" in process.out
-        assert "warmed True" in process.out
+        assert "has [] 1 False" in process.out
+        assert "warmed set()" in process.out
+
+
+_LATE = """
+import os, sys
+
+BEFORE = set(sys.modules)
+
+def late():
+    ours = ("edgeserver", "uvloop", "websockets")
+    late = [name for name in set(sys.modules) - BEFORE if name.startswith(ours)]
+    return f"{os.getpid()} {late}".encode()
+"""
+
+_LATE_ASGI = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": late()})
+"""
+
+_LATE_WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [late()]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [(_LATE_ASGI, ("--interface", "asgi")), (_LATE_WSGI, ())],
+    ids=["asgi", "wsgi"],
+)
+async def test_a_replaced_worker_imports_nothing_of_the_server(
+    tmp_path: Path, code: str, options: tuple[str, ...]
+) -> None:
+    """The next worker has only the application to import, so that it serves soon."""
+    (tmp_path / "late.py").write_text(_LATE + code)
+    with serving(tmp_path, "late:app", "--no-access-log", *options) as process:
+        process.wait_for("serving late:app")
+        async with connected(_address(process)) as client:
+            before = (await client.ask()).body.split()[0]
+        os.kill(int(before), signal.SIGKILL)
+        await hear(process, "was killed by signal 9")
+        async with connected(_address(process)) as client:
+            after, late = (await client.ask()).body.split(maxsplit=1)
+        assert after != before
+        assert late == b"[]"

@@ -38,6 +38,26 @@ async def test_a_chunked_answer_in_hand_is_one_write() -> None:
     assert talk.transport.writes == 1
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])
+async def test_the_last_answer_of_a_connection_leaves_in_its_turn(whole: bool) -> None:
+    """An answer after which the connection closes is one write, and waits for no further piece."""
+    talk = Talk()
+
+    def answer(request: Recorder) -> None:
+        request.connection.write_headers(
+            OK, fields(Content_Length="4"), b"body"[: 4 if whole else 2]
+        )
+        if whole:
+            request.connection.finish()
+
+    talk.app.on_finish = answer
+    talk.receive(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    await talk.turn(1)
+    assert talk.transport.writes == 1
+    assert talk.transport.sent.endswith(b"\r\n\r\nbody" if whole else b"\r\n\r\nbo")
+    assert talk.transport.closed == whole
+
+
 async def test_a_later_answer_is_one_write() -> None:
     """What is written in one turn of the loop leaves in one write, outside of its own calls too."""
     talk, request = request_of()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 
+from edgeserver.http1 import HTTP1Connection
 from edgeserver.httputil import HTTPHeaders
-from tests.http1.conversation import Recorder, TakingApp, Talk, turns_of_units
+from tests.http1.conversation import FakeTransport, Recorder, TakingApp, Talk, turns_of_units
 
 NAME: ContextVar[str] = ContextVar("NAME", default="nobody")
 
@@ -231,6 +232,26 @@ async def test_the_context_of_a_batch_does_not_leak() -> None:
     talk.receive(get("/") * (BATCH * 2 + 2))
     await talk.turn()
     assert seen == ["nobody"] * (BATCH * 2 + 2)
+
+
+async def test_a_connection_that_comes_in_a_request_takes_nothing_of_its_context() -> None:
+    """Requests begin as the server's first connection came, wherever theirs was accepted."""
+    talk = Talk()
+    seen = []
+
+    def finish(request: Recorder) -> None:
+        seen.append(NAME.get())
+        request.answer(b"ok")
+
+    def accept() -> None:
+        NAME.set("somebody")
+        connection = HTTP1Connection(talk.http1)
+        connection.connection_made(FakeTransport())
+        connection.data_received(get("/"))
+
+    talk.app.on_finish = finish
+    copy_context().run(accept)
+    assert seen == ["nobody"]
 
 
 async def test_the_close_callback_runs_in_the_requests_context() -> None:

@@ -30,7 +30,8 @@ def decisions(trust: TrustPolicy) -> int:
 
 def own_decisions(bound: Any) -> int:
     """How many decisions a connection of a listed peer remembers for itself."""
-    return len(bound.resolver._memory._own or ())
+    memory = bound.resolver._memory
+    return 0 if memory is None else len(memory._own or ())
 
 
 def known_entries(trust: TrustPolicy) -> list[bytes]:

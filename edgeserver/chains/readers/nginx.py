@@ -124,47 +124,42 @@ class _Listen:
     where: Where
 
 
+_NONE: list[Directive] = []
+
+
 @dataclass
 class _Scope:
     """The blocks around a place, outermost first, each with its directives."""
 
     levels: list[tuple[Directive, ...]]
-    names: tuple[str, ...] = ()
-    memo: dict[tuple[str, ...], list[Directive]] = field(default_factory=dict)
-    # of each level, by its id: its directives by name; the same for every scope of a reader
-    named: dict[int, dict[str, list[Directive]]] = field(default_factory=dict)
+    outer: _Scope | None = None  # that of the blocks but the innermost
+    _memo: dict[tuple[str, ...], list[Directive]] = field(default_factory=dict, init=False)
+    # those of the innermost block
+    _named: dict[str, list[Directive]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for each in self.levels[-1]:
+            self._named.setdefault(each.name, []).append(each)
 
     def inside(self, block: Directive) -> _Scope:
         """Return the scope of a block in this one."""
         assert block.block is not None
-        names = (*self.names, " ".join(block.args))
-        return _Scope([*self.levels, block.block], names, named=self.named)
+        return _Scope([*self.levels, block.block], self)
 
     def array(self, *names: str) -> list[Directive]:
-        """Return directives that are inherited as a whole, where a level has none of its own."""
-        known = self.memo.get(names)
-        if known is None:
-            known = []
-            for level in reversed(self.levels):
-                by_name = self._by_name(level)
-                if any(name in by_name for name in names):
-                    known = (
-                        by_name[names[0]]
-                        if len(names) == 1
-                        else [each for each in level if each.name in names]
-                    )
-                    break
-            self.memo[names] = known
-        return known
+        """Return directives that are inherited as a whole, where a level has none of its own.
 
-    def _by_name(self, level: tuple[Directive, ...]) -> dict[str, list[Directive]]:
-        """Return the directives of a level by name."""
-        found = self.named.get(id(level))
-        if found is None:
-            found = self.named[id(level)] = {}
-            for each in level:
-                found.setdefault(each.name, []).append(each)
-        return found
+        Places that inherit the same ones get the same list.
+        """
+        if self._named.keys().isdisjoint(names):
+            return self.outer.array(*names) if self.outer is not None else _NONE
+        if len(names) == 1:
+            return self._named[names[0]]
+        known = self._memo.get(names)
+        if known is None:
+            known = [each for each in self.levels[-1] if each.name in names]
+            self._memo[names] = known
+        return known
 
     def single(self, name: str) -> Directive | None:
         """Return the directive that counts here: the innermost level's."""
@@ -276,8 +271,13 @@ class _HttpReader:
         self._vars = Variables(block.block, joins=joins, underscored=self._underscored)
         self._set_in: dict[str, int] = {}
         self.skipped: list[Note] = []
-        self._stranges: dict[int, list[Directive]] = {}
-        self._made: dict[int, tuple[tuple[Step, ...], tuple[Note, ...], Where]] = {}
+        # steps are made once for all places that inherit them, so that who compares ways sees that
+        # they are the same. The directives live as long as the block; other keys are kept beside.
+        self._strange: dict[int, list[Step]] = {}
+        self._rewritten: dict[tuple[int, frozenset[str]], list[Step]] = {}
+        self._inherited: dict[tuple[object, ...], tuple[list[Directive], list[Step]]] = {}
+        self._set: dict[tuple[object, ...], tuple[str | None, Step, Step]] = {}
+        self._made: dict[int, tuple[tuple[Step, ...], tuple[Note, ...], Where, bool]] = {}
         for server in self._servers:
             for each in _walk(server.block or ()):
                 if each.name == "set" and each.args:
@@ -338,10 +338,12 @@ class _HttpReader:
         assert passing is not None
         made = self._made.get(id(location))
         if made is None:  # the same for every listener
-            made = self._made[id(location)] = self._steps(passing, scope)
-        steps, notes, paste = made
+            bind = scope.single(passing.name.replace("_pass", "_bind"))
+            transparent = bind is not None and "transparent" in bind.args
+            made = (*self._steps(passing, scope), transparent)
+            self._made[id(location)] = made
+        steps, notes, paste, transparent = made
         target = passing.args[0] if passing.args else ""
-        bind = scope.single(passing.name.replace("_pass", "_bind"))
         prelude = PreludeRule(EVERY_ADDRESS, where=listen.where) if listen.prelude else None
         return Way(
             label=label,
@@ -352,7 +354,7 @@ class _HttpReader:
             steps=steps,
             prelude=prelude,
             tls_out=target.startswith(("https:", "grpcs:")),
-            transparent=bind is not None and "transparent" in bind.args,
+            transparent=transparent,
             notes=notes,
             paste=paste,
         )
@@ -369,14 +371,14 @@ class _HttpReader:
         )
         steps = [] if self._underscored else [_DROPS_UNDERSCORED]
         steps += self._unknown(scope)
-        outer, inner = _Scope(scope.levels[:2], named=scope.named), scope
+        outer = scope
+        while len(outer.levels) > 2 and outer.outer is not None:
+            outer = outer.outer
         steps += self._realip(outer)
         for level in scope.levels[1:]:
-            if level is scope.levels[-1] and _realip_differs(outer, inner):
-                steps += self._rewrite(level, local)
-                steps += self._realip(inner)
-            else:
-                steps += self._rewrite(level, local)
+            steps += self._rewrite(level, local)
+        if _realip_differs(outer, scope):
+            steps += self._realip(scope)
         steps += self._access(scope)
         fields, notes, paste = self._fields(passing, scope, local)
         return (*steps, *fields), notes, paste
@@ -386,29 +388,45 @@ class _HttpReader:
     def _unknown(self, scope: _Scope) -> Iterator[Step]:
         """Yield a step for each directive that nobody here knows."""
         for level in scope.levels:
-            for each in self._strange(level):
-                fields: tuple[str, ...] = ()
-                if each.name in ("more_set_input_headers", "more_clear_input_headers"):
-                    names = [lower_name(arg.partition(":")[0]) for arg in each.args]
-                    fields = tuple(name for name in names if name) if None not in names else ()
-                yield Step(Unknown(each.name, fields), each.where)
+            found = self._strange.get(id(level))
+            if found is None:
+                found = self._strange[id(level)] = [*self._strangers(level)]
+            yield from found
 
-    def _strange(self, level: tuple[Directive, ...]) -> list[Directive]:
-        """Return the directives of a level that nobody here knows; each level is looked at once."""
-        found = self._stranges.get(id(level))
-        if found is None:
-            known = _known()
-            found = self._stranges[id(level)] = [each for each in level if each.name not in known]
-        return found
+    @staticmethod
+    def _strangers(level: tuple[Directive, ...]) -> Iterator[Step]:
+        """Yield a step for each directive of a level that nobody here knows."""
+        known = _known()
+        for each in level:
+            if each.name in known:
+                continue
+            fields: tuple[str, ...] = ()
+            if each.name in ("more_set_input_headers", "more_clear_input_headers"):
+                names = [lower_name(arg.partition(":")[0]) for arg in each.args]
+                fields = tuple(name for name in names if name) if None not in names else ()
+            yield Step(Unknown(each.name, fields), each.where)
 
     # -- realip --------------------------------------------------------------------------------
 
-    def _realip(self, scope: _Scope) -> Iterator[Step]:
-        """Yield what the realip module does with the settings of a scope."""
+    def _realip(self, scope: _Scope) -> list[Step]:
+        """Return what the realip module does with the settings of a scope."""
         entries = scope.array("set_real_ip_from")
         if not entries:
-            return
+            return []
         header = scope.single("real_ip_header")
+        recursive = scope.is_on("real_ip_recursive")
+        key = (id(entries), id(header), recursive)
+        known = self._inherited.get(key)
+        if known is None:
+            known = (entries, [*self._believed(entries, header, recursive=recursive)])
+            self._inherited[key] = known
+        return known[1]
+
+    @staticmethod
+    def _believed(
+        entries: list[Directive], header: Directive | None, *, recursive: bool
+    ) -> Iterator[Step]:
+        """Yield what the realip module does."""
         name = (header.args[0] if header is not None and header.args else "X-Real-IP").lower()
         ranges, unknown = make_ranges([each.args[0] for each in entries if each.args])
         where = entries[0].where
@@ -418,12 +436,11 @@ class _HttpReader:
                 where,
                 UnknownGuard(f"set_real_ip_from {text}", where),
             )
-        walk = "recursive" if scope.is_on("real_ip_recursive") else "last"
         yield Step(
             RealIp(
                 "" if name == "proxy_protocol" else name,
                 ranges,
-                "recursive" if walk == "recursive" else "last",
+                "recursive" if recursive else "last",
                 line="all" if name == "x-forwarded-for" else "first",
             ),
             where,
@@ -431,7 +448,14 @@ class _HttpReader:
 
     # -- the rewrite module --------------------------------------------------------------------
 
-    def _rewrite(self, level: tuple[Directive, ...], local: frozenset[str]) -> Iterator[Step]:
+    def _rewrite(self, level: tuple[Directive, ...], local: frozenset[str]) -> list[Step]:
+        """Return what `set`, `if` and `return` of one level do."""
+        known = self._rewritten.get((id(level), local))
+        if known is None:
+            known = self._rewritten[id(level), local] = [*self._actions(level, local)]
+        return known
+
+    def _actions(self, level: tuple[Directive, ...], local: frozenset[str]) -> Iterator[Step]:
         """Yield what `set`, `if` and `return` of one level do."""
         stopped: list[Guard] = []
         for each in level:
@@ -476,14 +500,22 @@ class _HttpReader:
 
     # -- access rules --------------------------------------------------------------------------
 
-    @staticmethod
-    def _access(scope: _Scope) -> Iterator[Step]:
-        """Yield the refusals of `allow` and `deny`; with `satisfy any` others may let in."""
+    def _access(self, scope: _Scope) -> list[Step]:
+        """Return the refusals of `allow` and `deny`; with `satisfy any` others may let in."""
         satisfy = scope.single("satisfy")
-        if satisfy is not None and satisfy.args == ("any",):
-            return
+        entries = scope.array("allow", "deny")
+        if not entries or (satisfy is not None and satisfy.args == ("any",)):
+            return []
+        known = self._inherited.get((id(entries),))
+        if known is None:
+            known = self._inherited[(id(entries),)] = (entries, [*self._refusals(entries)])
+        return known[1]
+
+    @staticmethod
+    def _refusals(entries: list[Directive]) -> Iterator[Step]:
+        """Yield the refusals of `allow` and `deny`."""
         before: list[Guard] = []
-        for each in scope.array("allow", "deny"):
+        for each in entries:
             if not each.args:
                 continue
             if each.args[0] == "all":
@@ -511,12 +543,14 @@ class _HttpReader:
         settings = scope.array(setter)
         seen: set[str] = set()
         for each in settings:
-            name, value = self._field(each, setter, local)
-            if name is None:
-                continue
-            op = AddField if name in seen else SetField
-            seen.add(name)
-            steps.append(Step(op(name, value, drop_empty=True), each.where))
+            key = (id(each), setter, local)
+            made = self._set.get(key)
+            if made is None:
+                made = self._set[key] = self._setting(each, setter, local)
+            name, once, again = made
+            if name is not None:
+                steps.append(again if name in seen else once)
+                seen.add(name)
         if "connection" not in seen:
             steps.append(Step(SetField("connection", Text("close")), passing.where))
         paste = (
@@ -525,6 +559,15 @@ class _HttpReader:
         if passing.name not in _PASSES:
             steps.append(Step(Unknown(passing.name), passing.where))
         return steps, self._not_inherited(scope, setter, settings), paste
+
+    def _setting(
+        self, each: Directive, setter: str, local: frozenset[str]
+    ) -> tuple[str | None, Step, Step]:
+        """Return the field that a directive sets, or None, and how: as the first, and later."""
+        name, value = self._field(each, setter, local)
+        once = SetField(name or "", value, drop_empty=True)
+        again = AddField(name or "", value, drop_empty=True)
+        return name, Step(once, each.where), Step(again, each.where)
 
     def _field(
         self, each: Directive, setter: str, local: frozenset[str]

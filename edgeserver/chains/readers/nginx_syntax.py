@@ -153,13 +153,15 @@ class _Parser:
 
 # Source: ngx_conf_read_token of nginx. A word ends at white space, `;` or `{`, but at no brace of
 # `${name}`; quotes, `#` and `}` are special where a word begins, and there alone. White space is
-# four letters, and what Unicode calls a space is a letter like any other.
+# four letters, and what Unicode calls a space is a letter like any other. What follows a word or a
+# mark is taken with it.
 _TOKEN = re.compile(
     r"""
-    (?P<space>[ \t\r\n]+ | \#[^\n]*)
-    | (?P<quoted>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*')
+    (?: (?P<word>(?:[^ \t\r\n;{}\#"'\\$]|\\.|\$\{*)(?:[^ \t\r\n;{\\$]+|\\.|\$\{*)*)
     | (?P<mark>[;{}])
-    | (?P<word>(?:[^ \t\r\n;{}\#"'\\$]|\\.|\$\{*)(?:[^ \t\r\n;{\\$]|\\.|\$\{*)*)
+    | (?P<quoted>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*')
+    | (?P<space>[ \t\r\n]+ | \#[^\n]*)
+    ) (?P<after>[ \t\r\n]*)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -185,37 +187,42 @@ def _lex(text: str, path: str) -> Iterator[Token]:
     """
     at, line, statement = 0, 1, ""
     after_quote = False
+    match = _TOKEN.match
+    has_nul = "\0" in text
     while at < len(text):
-        found = _TOKEN.match(text, at)
+        found = match(text, at)
         if found is None:
             refuse(Where(path, line), f"not closed: {escape(text[at : at + 40].split()[0], 40)!r}")
-        kind, token, at = found.lastgroup, found[0], found.end()
-        if kind == "space":
-            line += token.count("\n")
+        word, mark, quoted, space, after = found.groups()
+        at = found.end()
+        if space is not None:
+            line += space.count("\n") + after.count("\n")
             after_quote = False
             continue
+        token = word or mark or quoted
         if after_quote and token not in (";", "{") and token[0] != ")":
             refuse(Where(path, line), f"{escape(token, 40)!r} follows a quote without a space")
-        if kind == "mark":
-            if token == "{" and statement.endswith("_by_lua_block"):
-                code, at = _lua(text, at, Where(path, line))
+        if mark is not None:
+            if mark == "{" and statement.endswith("_by_lua_block"):
+                code, at = _lua(text, at - len(after), Where(path, line))
                 yield code, line, True
-                token = ";"
-                yield token, line, False
+                yield ";", line, False
                 line += code.count("\n")
+                after = ""
             else:
-                yield token, line, False
+                yield mark, line, False
             statement = ""
         else:
-            word = token[1:-1] if kind == "quoted" else token
+            word = token[1:-1] if quoted is not None else token
             if "\\" in word:
                 word = _ESCAPED.sub(lambda each: _LETTERS.get(each[1], each[1]), word)
-            if "\0" in word:
+            if has_nul and "\0" in word:
                 refuse(Where(path, line), "a NUL byte: this is no configuration")
             statement = statement or word
-            yield word, line, kind == "quoted"
+            yield word, line, quoted is not None
             line += token.count("\n")
-        after_quote = kind == "quoted"
+        line += after.count("\n")
+        after_quote = quoted is not None and not after
 
 
 def _lua(text: str, at: int, where: Where) -> tuple[str, int]:

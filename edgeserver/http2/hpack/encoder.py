@@ -73,14 +73,20 @@ def encode_status(code: int) -> bytes:
     return encode_literal(b":status", b"%d" % code)
 
 
+MAX_WRITTEN: Final = 64
+"""How many fields are remembered as they are written at present."""
+
+
 class Encoder:
     """The encoder of one connection: which fields the peer's table holds.
 
     Attributes:
         resized: Whether the next block has to `begin`: the table's size has changed.
+        written: How fields are written that `encode` was given before, as long as it would say the
+            same; not to be changed.
     """
 
-    __slots__ = ("_entries", "_room", "_table_bytes", "_told_bytes", "resized")
+    __slots__ = ("_entries", "_room", "_table_bytes", "_told_bytes", "resized", "written")
 
     def __init__(self) -> None:
         self._table_bytes = MAX_TABLE_BYTES
@@ -88,12 +94,14 @@ class Encoder:
         self._room = MAX_TABLE_BYTES
         self.resized = False
         self._entries: dict[Field, int] = {}  # by field, which one it was
+        self.written: dict[Field, bytes] = {}
 
     def limit_table(self, size: int) -> None:
         """Use at most `size` bytes of the peer's table from the next block on."""
         size = min(size, MAX_TABLE_BYTES)
         if size < self._table_bytes:
             self._entries.clear()
+            self.written.clear()
             self._room = size
             self._table_bytes = size
             self.resized = True
@@ -116,14 +124,17 @@ class Encoder:
         place = entries.get(field)
         if place is not None:
             # At most 4 KiB of entries of 32 bytes and more: `_references` has them all.
-            return _references[len(STATIC) - 1 + len(entries) - place]
-        name, value = field
-        known = _static_fields.get(field)
-        if known is not None:
-            return known
-        size = len(name) + len(value) + FIELD_OVERHEAD
-        if size > self._room:
-            return encode_literal(name, value)
-        self._room -= size
-        self._entries[field] = len(self._entries)
-        return _encode_name(name, 6, 0x40) + encode_string(value)
+            line = _references[len(STATIC) - 1 + len(entries) - place]
+        else:
+            name, value = field
+            size = len(name) + len(value) + FIELD_OVERHEAD
+            if size <= self._room and field not in _static_fields:
+                self._room -= size
+                entries[field] = len(entries)
+                self.written.clear()  # each of the others has another index now
+                return _encode_name(name, 6, 0x40) + encode_string(value)
+            line = encode_literal(name, value)
+        if len(self.written) >= MAX_WRITTEN:
+            self.written.clear()
+        self.written[field] = line
+        return line

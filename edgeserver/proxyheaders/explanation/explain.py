@@ -116,7 +116,7 @@ def _connection_hops(rules: Rules, peer: Peer, resolved: Resolved, walked: bool)
 
 def _prelude_hop(peer: Peer, resolved: Resolved, walked: bool) -> Hop:
     """Return the hop that the PROXY prelude names."""
-    rule = peer.source_rule
+    rule = peer.author
     if peer.source is None:
         assert peer.outcome is not None, "a source that is unusable decided the outcome"
         verdict, why = "unusable", peer.outcome.detail

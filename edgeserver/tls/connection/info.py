@@ -34,7 +34,7 @@ class TLSInfo:
         host: The configured host whose certificate was served, empty for the default.
     """
 
-    __slots__ = ("_client_certificate", "_ja4_source", "_sslobject", "host", "sni")
+    __slots__ = ("_client_certificate", "_ja4_source", "host", "sni", "sslobject")
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class TLSInfo:
         ja4_source: JA4Source | bytes | None = None,
         host: str = "",
     ) -> None:
-        self._sslobject = sslobject
+        self.sslobject = sslobject
         self._client_certificate: ClientCertificateInfo | None = None
         self.sni = sni
         self._ja4_source = ja4_source
@@ -53,12 +53,12 @@ class TLSInfo:
     @property
     def version(self) -> str:
         """The protocol version, such as `TLSv1.3`."""
-        return self._sslobject.version() or ""
+        return self.sslobject.version() or ""
 
     @property
     def cipher(self) -> str:
         """The cipher suite's name in OpenSSL."""
-        cipher = self._sslobject.cipher()
+        cipher = self.sslobject.cipher()
         return cipher[0] if cipher else ""
 
     @property
@@ -69,17 +69,17 @@ class TLSInfo:
     @property
     def alpn(self) -> str | None:
         """The application protocol agreed on, or None."""
-        return self._sslobject.selected_alpn_protocol()
+        return self.sslobject.selected_alpn_protocol()
 
     @property
     def resumed(self) -> bool:
         """Whether a session was resumed."""
-        return bool(self._sslobject.session_reused)
+        return bool(self.sslobject.session_reused)
 
     @property
     def client_certificate_der(self) -> bytes | None:
         """The client's certificate, verified; None if none was asked for or none was given."""
-        return self._sslobject.getpeercert(True)
+        return self.sslobject.getpeercert(True)
 
     @property
     def verified_chain(self) -> tuple[bytes, ...] | None:
@@ -88,7 +88,7 @@ class TLSInfo:
         None without a client certificate, and below Python 3.13, which cannot say.
         """
         if sys.version_info >= (3, 13) and self.client_certificate_der:
-            return tuple(self._sslobject.get_verified_chain())
+            return tuple(self.sslobject.get_verified_chain())
         return None
 
     @property

@@ -30,7 +30,7 @@ from typing import Any
 from edgeserver.support.turns import TurnBudget, turns_of
 from edgeserver.tls.connection.info import TLSInfo
 from edgeserver.tls.connection.timeouts import Timeouts
-from edgeserver.tls.connection.writer import CHUNK, Abortable, Bytes, TLSWriter
+from edgeserver.tls.connection.writer import CHUNK, CORKED, Abortable, Bytes, TLSWriter
 
 __all__ = ["TLSTransport"]
 
@@ -91,7 +91,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         "_reading_paused",
         "_records",
         "_rest",
-        "_sslobject",
         "_told_to_pause",
         "_turns",
         "_writer",
@@ -100,8 +99,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     )
 
     tls_info: TLSInfo
-    _sslobject: ssl.SSLObject  # from `open` on, as the next three
-    _records: Any  # what reads records: `_sslobject`, without its Python methods
+    _records: Any  # from `open` on, as the next two: reads records, an `SSLObject` or what is in it
     _incoming: ssl.MemoryBIO  # records that have come, at most one chunk of them
     _outgoing: ssl.MemoryBIO  # records that have not gone: the writer's, and what OpenSSL answers
 
@@ -150,7 +148,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             info: The facts of the handshake.
         """
         self._handshake = None
-        self._sslobject = sslobject
         # the methods of an `SSLObject` only call those of the object in it, for each record
         self._records = getattr(sslobject, "_sslobj", sslobject)
         self._incoming = incoming
@@ -172,8 +169,12 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         protocol.connection_made(self)
         if self._writer.paused:
             self.pause_writing()
-        if rest or self._incoming.pending:
+        if rest:
             self._drain()
+            return
+        come = self._incoming.pending
+        if come:
+            self._deliver(come)
 
     def send_waiting(self) -> None:
         """Send what is still in the output BIO: session tickets that no answer took along."""
@@ -252,7 +253,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         """
         read = self._records.read
         writer = self._writer
-        writer.room = CHUNK + 1
+        writer.room = CORKED
         while True:
             try:
                 chunk = read(CHUNK)
@@ -400,7 +401,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             incoming.write(unread)
             return
         try:
-            self._sslobject.unwrap()
+            self.tls_info.sslobject.unwrap()
         except ssl.SSLError:  # nearly always SSLWantReadError: the peer's is not here yet
             pass
 
@@ -467,19 +468,19 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         if name == "tls_info":
             return self.tls_info
         if name == "ssl_object":
-            return self._sslobject
+            return self.tls_info.sslobject
         if name == "sslcontext":
-            return self._sslobject.context
+            return self.tls_info.sslobject.context
         if name == "tls_truncated":
             return self.truncated
         if name == "peercert":
-            return self._sslobject.getpeercert()
+            return self.tls_info.sslobject.getpeercert()
         if name == "cipher":
-            return self._sslobject.cipher()
-        return self._sslobject.compression()
+            return self.tls_info.sslobject.cipher()
+        return self.tls_info.sslobject.compression()
 
     def __repr__(self) -> str:
         if self._handshake is not None:
             return f"<TLSTransport in its handshake over {self._lower!r}>"
         state = "closing" if self._writer.closing else "open"
-        return f"<TLSTransport {state} {self._sslobject.version()} over {self._lower!r}>"
+        return f"<TLSTransport {state} {self.tls_info.sslobject.version()} over {self._lower!r}>"

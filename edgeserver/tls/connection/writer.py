@@ -28,10 +28,13 @@ from typing import Any, Protocol
 
 from edgeserver.tls.connection.timeouts import Timeouts
 
-__all__ = ["CHUNK", "Abortable", "Bytes", "TLSWriter", "WriterOwner"]
+__all__ = ["CHUNK", "CORKED", "Abortable", "Bytes", "TLSWriter", "WriterOwner"]
 
 CHUNK = 16384
 """The most that enters a `MemoryBIO` at a time, and the most that one record carries."""
+
+CORKED = CHUNK + 1
+"""What `TLSWriter.room` is set to so that small records are held back."""
 
 _BATCH = 4 * CHUNK  # what is handed down at a time: as much as a transport takes before it pauses
 Bytes = bytes | bytearray | memoryview
@@ -68,7 +71,7 @@ class TLSWriter:
         eof_written: Whether the write side was closed alone.
         paused: Whether the transport below takes no more at present.
         room: How much more the output BIO may hold back, plus one; 0 while the writer is not
-            corked. The owner corks by setting it to `CHUNK + 1`, and ends that by setting it to 0
+            corked. The owner corks by setting it to `CORKED`, and ends that by setting it to 0
             and `send_held`.
     """
 
@@ -129,10 +132,11 @@ class TLSWriter:
             return
         room = self.room
         if room:
-            if len(data) >= room:
+            size = len(data)
+            if size >= room:
                 self._lower.write(self._outgoing.read())
-                room = CHUNK + 1
-            self.room = room - len(data)
+                room = CORKED
+            self.room = room - size
         try:
             self._records.write(data)
         except ssl.SSLError as exc:

@@ -45,6 +45,9 @@ GREASE = frozenset(0x0A0A + 0x1010 * step for step in range(16))
 """Values that clients offer to keep servers tolerant; they mean nothing (RFC 8701)."""
 
 _SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
+_read_record = Struct(">BBxHBBH").unpack_from  # its type, major version and length; the message's
+_read_hello_start = Struct(">H32xB").unpack_from  # version, length of the session_id
+_read_size = Struct(">H").unpack_from
 _read_extension_head = Struct(">HH").unpack_from
 
 _METHOD_START = re.compile(rb"[A-Za-z]{1,32}(?: |\Z)")
@@ -137,7 +140,9 @@ class ClientHello:
         at = self._offsets.get(kind)
         if at is None:
             return b""
-        return self._body[at + 4 : at + 4 + (self._body[at + 2] << 8 | self._body[at + 3])]
+        body = self._body
+        _, size = _read_extension_head(body, at)
+        return body[at + 4 : at + 4 + size]
 
     def __repr__(self) -> str:
         return f"<ClientHello server_name={self.server_name!r} alpn={self.alpn!r}>"
@@ -162,24 +167,25 @@ def parse_client_hello(body: bytes, start: int = 0, end: int | None = None) -> C
 
 
 def _parse(body: bytes, at: int, end: int) -> ClientHello:
-    version_at = at
-    at += 34
-    if at >= end or body[at] > 32:
+    version, size = _read_hello_start(body, at)
+    if at + 34 >= end or size > 32:
         raise ClientHelloError("the session_id does not fit (RFC 8446 section 4.1.2)")
-    at += 3 + body[at]
-    size = body[at - 2] << 8 | body[at - 1]
+    at += 37 + size
+    (size,) = _read_size(body, at - 2)
     if size < 2 or size % 2 or at + size > end:
         raise ClientHelloError("the cipher_suites do not fit (RFC 8446 section 4.1.2)")
-    hello = ClientHello(body, body[version_at] << 8 | body[version_at + 1], at)
+    hello = ClientHello(body, version, at)
     at += size
     if at >= end or not body[at] or at + 1 + body[at] > end:
         raise ClientHelloError("the compression_methods do not fit (RFC 8446 section 4.1.2)")
     at += 1 + body[at]
     if at == end:  # RFC 5246 section 7.4.1.2: a hello without extensions is complete here
         return hello
-    if at + 2 + (body[at] << 8 | body[at + 1]) != end:
+    (size,) = _read_size(body, at)
+    at += 2
+    if at + size != end:
         raise ClientHelloError("the extensions do not end where the hello ends")
-    _parse_extensions(hello, body, at + 2, end)
+    _parse_extensions(hello, body, at, end)
     return hello
 
 
@@ -206,13 +212,13 @@ def parse_whole_hello(data: bytes) -> ClientHello | None:
     That is how nearly every connection begins; None for anything else, also for a hello that
     cannot be read: a `HelloReader` then tells what it is.
     """
-    if len(data) < 9 or data[0] != 0x16 or data[1] != 3 or data[5] != 1:
-        return None
-    size = data[3] << 8 | data[4]
-    end = 9 + (data[6] << 16 | data[7] << 8 | data[8])
-    if not end <= 5 + size <= len(data) or size > MAX_RECORD_BYTES:
-        return None
     try:
+        kind, major, size, message, high, low = _read_record(data)
+        end = 9 + (high << 16 | low)
+        if kind != 0x16 or major != 3 or message != 1 or size > MAX_RECORD_BYTES:
+            return None
+        if not end <= 5 + size <= len(data):
+            return None
         hello = _parse(data, 9, end)
     except (ClientHelloError, IndexError, error):
         return None
@@ -238,7 +244,7 @@ def _parse_server_name(data: bytes) -> str:
     same name_type"; no other type was ever defined.
     """
     outer, kind, size = unpack_from(">HBH", data)
-    if kind or outer + 2 != len(data) or size + 5 != len(data) or not size:
+    if kind or not size or not outer + 2 == size + 5 == len(data):
         raise ClientHelloError("the server_name is not one host name (RFC 6066 section 3)")
     return data[5:].decode("ascii", "backslashreplace").lower()
 

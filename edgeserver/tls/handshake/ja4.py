@@ -54,8 +54,9 @@ class JA4Source(NamedTuple):
 
 def keep_for_ja4(hello: ClientHello) -> JA4Source | bytes:
     """Return what `render_ja4` needs of a hello: the bytes of a short one, as nobody may ask."""
-    if 0 < len(hello.segment) <= _MOST_KEPT:
-        return hello.segment
+    segment = hello.segment
+    if 0 < len(segment) <= _MOST_KEPT:
+        return segment
     return JA4Source.of(hello)
 
 

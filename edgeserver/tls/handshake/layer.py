@@ -22,7 +22,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 from edgeserver.support.addresses import peer_of
 from edgeserver.support.preludes import explain_prelude, prelude_version
@@ -110,6 +110,8 @@ class TLSLayer(asyncio.Protocol):
     _incoming: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
     _sslobject: ssl.SSLObject
+    _host: str  # the configured host that was chosen
+    _searched: int  # how much of a plain request was searched for its end
 
     def __init__(
         self,
@@ -129,24 +131,22 @@ class TLSLayer(asyncio.Protocol):
         self._redirect = redirect
         self._state = HELLO
         self._hello: ClientHello | None = None  # None where it could not be read
-        self._host = ""  # the configured host that was chosen
         self._reader: HelloReader | None = None  # while the hello comes in pieces
         self._opening = Opening.HELLO  # what the first bytes are
         self._raw: bytes | bytearray = b""  # what has come and OpenSSL has not got
         self._begun_s = 0.0  # when the connection began, where that is asked
-        self._searched = 0  # how much of a plain request was searched for its end
 
     # ---- what the transport below tells us ----
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock and wait for the hello."""
-        lower = self._lower = cast(asyncio.Transport, transport)  # uvloop's does not inherit it
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock and wait for the hello; uvloop's transport is none of asyncio's."""
+        self._lower = transport
         limiter = self._limiter
-        self._transport = TLSTransport(lower, self, closings=limiter.closing)
-        lower.set_protocol(self._transport)
+        self._transport = TLSTransport(transport, self, closings=limiter.closing)
+        transport.set_protocol(self._transport)
         peer = transport.get_extra_info("peername")
         named = isinstance(peer, tuple)  # a unix socket has a path or nothing
-        self._peer: tuple[str, int] | None = (peer[0], peer[1]) if named else None
+        self._peer: tuple[str, int] | None = peer[:2] if named else None
         self.key = address_key(self._client or (peer[0] if named else None))
         limiter.begin(self, self._contexts.handshake_timeout)
         if limiter.tally is not None:
@@ -210,6 +210,7 @@ class TLSLayer(asyncio.Protocol):
         if opening is Opening.HTTP:
             self._state = PLAIN
             self._raw = bytearray(self._raw)
+            self._searched = 0
             self._note(REASONS["plain-http"])
             self._answer_plain_http()
             return
