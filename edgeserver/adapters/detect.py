@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -40,6 +41,8 @@ _SHAPES = (
     "ASGI, async def app(scope, receive, send); "
     "or WSGI, def app(environ, start_response)"
 )
+
+_FUNCTIONS: tuple[type, ...] = (types.FunctionType, types.MethodType)
 
 _ARGUMENTS = {"callback": 1, "asgi": 3, "wsgi": 2}
 """With how many arguments each is called."""
@@ -83,7 +86,7 @@ def detect_interface(app: object) -> str:
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     required = _count_required(app)
     is_async = _is_async(app)
-    if required == 0 and (inspect.isfunction(app) or inspect.ismethod(app)):
+    if required == 0 and isinstance(app, _FUNCTIONS):
         raise ConfigurationError(
             f"{_name(app)} takes no request: if it makes the application, --factory calls it first"
             f" (in a program, call it); what would do as it is: {_SHAPES}"

@@ -151,7 +151,6 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
     @_ADMIN
     @_TOKEN
     @click.pass_context
-    @functools.wraps(command)
     def ask(
         ctx: click.Context, admin: str | None, admin_token_file: str | None, **values: Any
     ) -> None:
@@ -169,7 +168,7 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
             token = None if token_file is None else read_token(token_file)
         command(AdminClient(bind, token), **values)
 
-    return ask
+    return functools.update_wrapper(ask, command)
 
 
 @click.group("ctl", context_settings={"help_option_names": ["-h", "--help"]})
