@@ -133,13 +133,14 @@ class RequestReader:
         """
         if len(data) > self._shared.small_head:
             return None
-        cache = self._cache
         passing = self._keep_after
-        if not passing and cache is not None and data.endswith(cache.tail):
-            repeating = cache.read(data)
-            if repeating is not None:
-                self._skipped = False
-                return repeating
+        if not passing:
+            cache = self._cache
+            if cache is not None and data.endswith(cache.tail):
+                repeating = cache.read(data)
+                if repeating is not None:
+                    self._skipped = False
+                    return repeating
         if not data or data[-1] != 0x0A:
             return None
         if passing:
