@@ -41,6 +41,7 @@ from edgeserver.server.arguments import (
     known_http2,
     known_protocol,
     limits_given,
+    require_policy,
     shedding_options,
     slow_limit,
     trust_of,
@@ -245,10 +246,10 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             # strangers send would stand among their own.
             claims_level=logging.INFO if trust is None else logging.WARNING,
         )
-        self._always_in_front = request_ids is not None or slow_s is not None
+        self._always_in_front = request_ids is not None
         self._place_front()
-        if slow_s is not None:
-            self._watch_slow(slow_s)
+        self._slow: SlowRequests | None = None
+        self._watch_slow(slow_s)
 
     @initialized_by(initialize)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -308,15 +309,19 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
         if shedding is not None and shedding.connections is not None:
             service.clients = SheddingGate(shedding, gate)
 
-    def _watch_slow(self, limit_s: float) -> None:
-        """Have it said what requests wait for that run for longer than that."""
-        connections = self._service.connections
-        watch = SlowRequests(
-            limit_s,
-            lambda: [each for connection in connections.open for each in connection.exchanges],
-            self._where_is,
-        )
-        self._service.on_tick.append(watch.look)
+    def _watch_slow(self, limit_s: float | None) -> None:
+        """Have it said what requests wait for that run for longer than that; None for of none."""
+        service, connections = self._service, self._service.connections
+        if self._slow is not None:
+            self._slow.limit_s = limit_s
+        elif limit_s is not None:
+            self._slow = SlowRequests(
+                limit_s,
+                lambda: [each for connection in connections.open for each in connection.exchanges],
+                self._where_is,
+            )
+            service.keep_times()
+            service.on_tick.append(self._slow.look)
 
     def _take_callback(self, request_callback: Any) -> HTTPServerConnectionDelegate:
         """Keep what requests are given to; return whom the connections call."""
@@ -387,8 +392,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ConfigurationError: A listener expects PROXY preludes, or did, which the policy
                 cannot judge.
         """
-        if not isinstance(policy, TrustPolicy):
-            raise TypeError(f"{policy!r} is not a TrustPolicy")
+        require_policy(policy)
         self._stack.set_policy(policy, self.listeners, listener)
 
     def add_sockets(
@@ -415,8 +419,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ValueError: The settings are wrong.
             OSError: A socket cannot be used. After any error nothing is accepted on any of them.
         """
-        if trust is not INHERIT and not isinstance(trust, TrustPolicy):
-            raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+        if trust is not INHERIT:
+            require_policy(trust)
         super().add_sockets(
             sockets,
             ssl_options=ssl_options,
@@ -430,11 +434,14 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
     def set_limits(self, **limits: Any) -> None:
         """Put other limits in force, from the next head or body on, on open connections, too.
 
+        A connection of HTTP/2 keeps `max_streams`, which its client was told, and `max_resets`.
+
         Args:
             **limits: Arguments of the constructor: `chunk_size`, `max_header_size`,
                 `max_header_fields`, `max_body_size`, `max_buffer_size`, `max_held`,
                 `max_connections`, `max_connections_per_client`, `max_in_flight`, `client_rate`,
-                `client_connections` and the timeouts. What is not given stays as it is.
+                `client_connections`, `max_streams`, `max_resets`, `slow_request` and the timeouts.
+                What is not given stays as it is.
 
         Raises:
             ConfigurationError: A limit cannot work; nothing has changed.
@@ -445,6 +452,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             most = connection_limit(limits.pop("max_connections"))
         if "max_connections_per_client" in limits:
             per_client = client_limit(limits.pop("max_connections_per_client"))
+        watches_slow = "slow_request" in limits
+        slow_s = slow_limit(limits.pop("slow_request", None))
         shed_by = {name: limits.pop(name, value) for name, value in self._shed_by.items()}
         bounds = shedding_options(**shed_by)
         wrong = limits.keys() & _FIXED_LIMITS
@@ -452,6 +461,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             raise TypeError(f"{min(wrong)} cannot change while the server runs")
         changed = dataclasses.replace(self._service.limits, **limits)
         self._service.set_limits(changed)
+        if watches_slow:
+            self._watch_slow(slow_s)
         if most != self.max_connections:
             self.max_connections = most
             self._capacity.set_most(most)

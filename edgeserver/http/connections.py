@@ -104,7 +104,7 @@ class ConnectionRegistry:
         """Return method, target and age in seconds (0 where unknown) of each of them."""
         now = time.perf_counter()
         return [
-            (each.method, each.target, now - each.started_s if each.started_s else 0.0)
+            (each.method, each.target, now - getattr(each, "started_s", now))
             for connection in self.open
             for each in connection.exchanges
         ]

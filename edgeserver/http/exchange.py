@@ -82,6 +82,8 @@ class Exchange(HTTPConnection):
         state: `FRESH`, `OPEN` or `DONE`.
         status: The status written; 0 before.
         bytes_sent: Bytes of head and body written.
+        started_s: When it began, by `time.perf_counter`; there only where the service is `timed`,
+            in a slot: a dict for each request would cost as much as all else that is counted.
         request_id: What the request is called in answer, logs and application; None where requests
             have no ids.
     """
@@ -103,6 +105,7 @@ class Exchange(HTTPConnection):
         "method",
         "protocol",
         "remote_ip",
+        "started_s",
         "state",
         "status",
         "target",
@@ -110,7 +113,6 @@ class Exchange(HTTPConnection):
     )
 
     # What few requests have stands on the class.
-    started_s = 0.0
     ended_s = 0.0
     upgrades = False
     max_body_size: int | None = None
@@ -120,6 +122,7 @@ class Exchange(HTTPConnection):
     info: ConnectionInfo
     remote_ip: str
     protocol: str
+    started_s: float
     client: Any
     bound: BoundTrust | None
     method: str

@@ -26,7 +26,7 @@ from edgeserver.http.protocols import (
     Trust,
 )
 from edgeserver.http.request_ids import RequestIds
-from edgeserver.http.tally import QUICK_S, RequestTally
+from edgeserver.http.tally import RequestTally
 from edgeserver.httputil.context import ConnectionInfo
 from edgeserver.support.counters import CounterRow
 from edgeserver.support.held import HeldBudget
@@ -98,7 +98,8 @@ class HTTPService:
         adds_lines: Whether an answer may have lines of the server's own.
         own_audit_log: What the server was given as `audit_log`, which for moments is another that
             hands on to it.
-        timed: Whether it is asked when each request began and ended: for a log, or the tally.
+        timed: Whether it is asked when each request began and ended: for a log, the tally, or who
+            looks for slow ones.
         tally: How many requests have ended, to be added to where no log hears of them either;
             None where one does, or nobody asks.
         counters: Where refusals and what was shed are counted, or None.
@@ -145,6 +146,7 @@ class HTTPService:
         self.clients = clients
         self.timed = access_log is not None
         self.counters: CounterRow | None = None
+        self._keeps_times = False  # though no log may hear of them
         self._tally: RequestTally | None = None
         self.tally: RequestTally | None = None
         self.draining = False
@@ -189,13 +191,10 @@ class HTTPService:
         self.take_request = None if self.decompresses else getattr(taking, "take_request", None)
         self.keeps_limits = bool(getattr(delegate, "keeps_limits", False))
         self.access_log = access_log
-        self.timed = access_log is not None or self._tally is not None
+        self.timed = access_log is not None or self._keeps_times
         self.tally = None if access_log is not None else self._tally
-        if self.timed:  # nobody has asked when those in flight began
-            now_s = time.perf_counter()
-            for connection in self.connections.open:
-                for exchange in connection.exchanges:
-                    exchange.started_s = exchange.started_s or now_s
+        if self.timed:
+            self._note_times()
 
     def set_limits(self, limits: HTTPLimits) -> None:
         """Hold what begins from now on to other limits, on open connections, too.
@@ -301,12 +300,23 @@ class HTTPService:
 
     def keep_tally(self) -> RequestTally:
         """Return how many requests have ended since this was first called."""
-        self.timed = True
+        self.keep_times()
         if self._tally is None:
             self._tally = RequestTally()
             if self.access_log is None:
                 self.tally = self._tally
         return self._tally
+
+    def keep_times(self) -> None:
+        """Ask from now on when each request begins; nobody knows when those in flight did."""
+        self.timed = self._keeps_times = True
+        self._note_times()
+
+    def _note_times(self) -> None:
+        now_s = time.perf_counter()
+        for connection in self.connections.open:
+            for exchange in connection.exchanges:
+                exchange.started_s = getattr(exchange, "started_s", now_s)
 
     def count_refused(self, rule: str) -> None:
         """Count a request that was refused; `rule` is where the rule stands, or the setting."""
@@ -369,22 +379,6 @@ class HTTPService:
                 " logged one by one",
                 missed,
             )
-
-    def count_ended(self, exchange: Exchange) -> None:
-        """Have an exchange counted and logged whose answer is complete; only where it is `timed`.
-
-        The same as `log_access`, without a call for each request where no log hears of it.
-        """
-        tally = self.tally
-        if tally is None:
-            self.log_access(exchange)
-            return
-        duration_s = time.perf_counter() - exchange.started_s
-        tally.seconds += duration_s
-        if duration_s > QUICK_S or exchange.status != 200:
-            tally.add_rare(exchange.status, duration_s)
-        else:
-            tally.ok += 1
 
     def log_access(self, exchange: Exchange) -> None:
         """Have an exchange counted and logged that has ended; once."""

@@ -175,6 +175,7 @@ class HTTP2Connection(asyncio.Protocol):
         "_last_id",
         "_last_served",
         "_left",
+        "_most_streams",
         "_opened",
         "_past",
         "_peer",
@@ -198,6 +199,7 @@ class HTTP2Connection(asyncio.Protocol):
 
     sender: FrameSender
     _connection_context: Context  # what each request's own is a copy of
+    _most_streams: int  # that the peer was told, whatever limits there are by now
     _resets: Budget
     _idle_frames: Budget
 
@@ -258,6 +260,7 @@ class HTTP2Connection(asyncio.Protocol):
         self.sender = FrameSender(self.transport, loop, service.batch, ready, self)
         service.opened(self, loop)
         now = loop.time()
+        self._most_streams = service.limits.max_streams
         self._resets = Budget(service.limits.max_resets, RESETS_PER_S, now)
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_S, now)
         self.deadline = min(now + service.limits.header_timeout, service.clock.idle_deadline)
@@ -536,7 +539,7 @@ class HTTP2Connection(asyncio.Protocol):
         service = self._service
         if self._unreleased.used:
             count += len(self._unreleased)
-        if count >= service.limits.max_streams or self._farewell.said:
+        if count >= self._most_streams or self._farewell.said:
             # Not even looked at: the peer may ask again, RFC 9113 section 8.7.
             self._heads.skip(block)
             if not self._farewell.said:

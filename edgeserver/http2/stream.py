@@ -454,7 +454,7 @@ class Stream:
                 return
             self.tunnel.lost(None)
         self.is_over = True
-        if self._service.timed:
+        if self._service.timed and not self.is_detached:  # its request ended when it was accepted
             self._service.log_access(exchange)
         del self.exchange
         self._host.stream_over(self)
@@ -627,7 +627,8 @@ class Stream:
             self.in_request(delivery.close)
         elif not was_done:
             self.in_request(exchange.tell_closed)
-        self._service.log_access(exchange)
+        if not self.is_detached:
+            self._service.log_access(exchange)
         del self.exchange
 
     def in_request(self, call: Callable[..., T], *args: Any) -> T:

@@ -203,8 +203,8 @@ def _contexts_for(
 def _limits(plan: ServePlan) -> dict[str, Any]:
     """Return the limits that a running server can change, those by default, too."""
     limits = {}
-    for each in settings_of(table="limits"):
-        if each.applies == "reload":
+    for each in settings_of(taker="server"):
+        if each.applies == "reload" and each.table in ("limits", "logs"):
             value = plan.server_options.get(each.parameter, each.in_force)
             limits[each.parameter] = value
     return limits

@@ -42,7 +42,7 @@ SERVED_S: Final = 5.0
 """A worker that has served for so long is replaced at once, however it ended."""
 
 KILLED_S: Final = 1.0
-"""So is one that has served for so long and was killed by somebody else."""
+"""So is one that was killed by somebody else, but for the second in a row that had served less."""
 
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 30.0
@@ -195,6 +195,7 @@ class _Place:
     current: _Worker | None = None
     successor: _Worker | None = None
     short_lives: int = 0  # in a row
+    killed_early: bool = False  # whether the last one was killed before it had served `KILLED_S`
     due_s: float | None = None
     closing_s: float | None = None  # since when it goes, as soon as others accept in its place
 
@@ -596,10 +597,13 @@ class Supervisor:
             return
         # Whoever kills a process from outside says nothing about the application.
         was_killed = code == -signal.SIGKILL
-        served_s = now_s - worker.served_s if worker.stage == SERVING else 0.0
+        has_served = worker.stage == SERVING
+        served_s = now_s - worker.served_s if has_served else 0.0
+        is_early, again = served_s < KILLED_S, place.killed_early
+        place.killed_early = was_killed and is_early
         if served_s >= SERVED_S:
             place.short_lives, delay_s = 0, 0.0
-        elif was_killed and served_s >= KILLED_S:
+        elif was_killed and has_served and not (is_early and again):
             delay_s = 0.0
         else:
             delay_s = self._delay(place, counts=not was_killed)

@@ -32,21 +32,24 @@ class SlowRequests:
     has begun and does not say its length, such as server-sent events, is meant to go on.
 
     Args:
-        limit_s: From when on a request is slow.
+        limit_s: From when on a request is slow; None for never.
         requests: Returns the requests in flight.
         where: Returns where the application is with a request, in words; empty if nobody knows.
         clock: The seconds that `Exchange.started_s` is in.
+
+    Attributes:
+        limit_s: The same, for the next look.
     """
 
     def __init__(
         self,
-        limit_s: float,
+        limit_s: float | None,
         requests: Callable[[], Iterable[Exchange]],
         where: Callable[[Any], str],
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._requests = requests
         self._where = where
         self._clock = clock
@@ -60,11 +63,13 @@ class SlowRequests:
         Args:
             now_s: The loop's time, which is not asked for here.
         """
-        now_s = self._clock()
+        now_s, limit_s = self._clock(), self.limit_s
         told, self._next_s = self._next_s, {}  # so that those that have ended are forgotten
+        if limit_s is None:
+            return
         for exchange in list(self._requests()):
             age_s = now_s - exchange.started_s
-            if not exchange.started_s or age_s < self._limit_s or exchange.is_open_ended:
+            if age_s < limit_s or exchange.is_open_ended:
                 continue
             next_s = told.get(exchange, 0.0)
             if age_s >= next_s:

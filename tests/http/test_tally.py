@@ -69,3 +69,15 @@ async def test_each_request_is_counted_once(logged: bool) -> None:
     assert sum(tally.buckets()) == 6
     assert len(heard) == (6 if logged else 0)
     assert talk.service.keep_tally() is tally
+
+
+async def test_requests_from_before_somebody_asked() -> None:
+    """Nobody knows when one in flight began: it counts from when it was first asked."""
+    talk = Talk()
+    talk.app.on_finish = lambda request: None
+    talk.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [age_s for _, _, age_s in talk.service.connections.requests()] == [0.0]
+    tally = talk.service.keep_tally()
+    talk.app.requests[0].answer(b"ok")
+    assert tally.statuses()[200] == 1
+    assert tally.seconds < 3600  # not since the clock began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 
 import pytest
@@ -107,6 +108,22 @@ async def test_streams_beyond_the_limit_are_refused() -> None:
     talk.app.requests[-1].answer(b"last")
     assert talk.answer(last).body == b"last"
     assert talk.app.requests[-1].connection.fields[b"x"] == b"4"
+
+
+async def test_other_limits_are_those_of_later_connections() -> None:
+    """A peer is held to what its own SETTINGS have told it: it would be refused else, and cut."""
+    first = waiting(max_streams=3, max_resets=2)
+    limits = dataclasses.replace(first.service.limits, max_streams=1, max_resets=1)
+    first.service.set_limits(limits)
+    second = Talk(app=first.app, http2=first.http2)
+    for talk, most in ((first, 3), (second, 1)):
+        streams = [talk.ask() for _ in range(most + 1)]
+        assert {number: each.reset for number, each in talk.answers.items()} == {
+            streams[-1]: REFUSED
+        }
+        assert not talk.goaways
+        talk.ask()
+        assert len(talk.goaways) == (most == 1)
 
 
 @pytest.mark.parametrize(

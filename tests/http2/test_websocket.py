@@ -101,6 +101,25 @@ def opened(**more: Any) -> tuple[Talk, Any, int, Any]:
     return talk, app.takers[0], stream, app.takers[0].transport
 
 
+@pytest.mark.parametrize(
+    "how",
+    [frame(DATA, END_STREAM, 1), frame(RST_STREAM, 0, 1, number(CANCEL))],
+    ids=["end", "reset"],
+)
+async def test_its_request_has_ended_once_it_is_open(how: bytes) -> None:
+    """What counts requests from now on does not count that, nor fail where the WebSocket ends."""
+    talk, taker, stream, transport = opened()
+    assert stream == 1
+    tally = talk.service.keep_tally()
+    talk.receive(how)
+    transport.close()
+    await talk.turn(1)
+    assert taker.closed()
+    talk.ask()
+    await talk.turn(1)
+    assert {code: count for code, count in tally.statuses().items() if count} == {200: 1}
+
+
 async def test_it_is_announced_where_it_is_served() -> None:
     """SETTINGS say so for a delegate that says so, and for no other."""
     assert ENABLED in Talk(app=WebApp()).frames(SETTINGS)[0].payload

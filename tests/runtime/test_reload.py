@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from edgeserver.runtime.plan import HTTP2_MODES, ServePlan
 from edgeserver.runtime.prepare import prepare
 from edgeserver.runtime.reconfigure import PlanInForce, open_listener
 from edgeserver.runtime.reload import adopt, put_in_force, reread
-from tests.e2e.site import address_of, fetch, tell
+from tests.e2e.site import address_of, connected, fetch, tell
 from tests.tls import pki
 
 LIE = b"X-Forwarded-For: 203.0.113.9\r\n"
@@ -99,6 +100,26 @@ async def test_trust_and_limits() -> None:
     assert (await fetch(address_of(served.server), long)).status == 200
     await served.reload(FILE)
     assert (await fetch(address_of(served.server), long)).status == 431
+    await served.close()
+
+
+async def test_http2_and_slow_requests(caplog: pytest.LogCaptureFixture) -> None:
+    """Later connections are told of other numbers of streams; slow requests are named at once."""
+    served = Served(FILE)
+    kept = 'max-header-size = "1K"\n'
+    more = "max-streams = 7\nmax-resets = 9\n"
+    logs = '[logs]\nslow-request = "10ms"\n'
+    async with connected(address_of(served.server)) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1")
+        await served.reload(FILE.replace(kept, kept + more) + logs)
+        while "slow request: POST /" not in caplog.text:
+            await asyncio.sleep(0.01)
+    host, port = address_of(served.server)
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+    settings = await reader.readexactly(15)
+    assert settings[9:] == b"\0\3" + (7).to_bytes(4, "big")
+    writer.close()
     await served.close()
 
 
