@@ -138,6 +138,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
+        TypeError: `request_callback` cannot be called with a request alone: an ASGI or WSGI
+            application needs its adapter, or `edgeserver.listen`; or `trust` is no `TrustPolicy`.
 
     Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
     """

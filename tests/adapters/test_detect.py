@@ -184,17 +184,12 @@ def _injecting(function: Any) -> Any:
     return inject
 
 
-class _Stand:
-    """What passes for what it stands for, as wrapt's proxies do."""
-
-    def __init__(self, function: Any) -> None:
-        self._function = function
-
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]  # as wrapt has it
-        return type(self._function)
-
-    def __call__(self, request: Any) -> Any: ...
+_STAND = type(
+    "_Stand",
+    (),
+    {"__class__": property(lambda self: type(_wsgi)), "__call__": lambda self, request: None},
+)()
+"""What passes for the function that it stands for, as wrapt's proxies do."""
 
 
 @pytest.mark.parametrize(
@@ -219,7 +214,7 @@ def test_not_a_callback(app: Any, said: str) -> None:
     "app",
     [
         _callback, _async_callback, _with_default, _variadic, [].append, print, dict,
-        functools.partial(_wsgi, {}), _injecting(_wsgi), _Stand(_wsgi), MagicMock(spec=_callback),
+        functools.partial(_wsgi, {}), _injecting(_wsgi), _STAND, MagicMock(spec=_callback),
         lambda *requests: None,
     ],
     ids=["function", "coroutine", "default", "variadic", "method", "builtin", "class", "partial",

@@ -110,7 +110,7 @@ FIXES = [
      "--http-redirect 0 --dev-tls --bind https://unix:a --bind https://:0"),
     ("--trust 0.0.0.0/0", "such as 10.0.0.5", "--trust 10.0.0.5"),
     ("--trust ::/1,8000::/1", "such as 10.0.0.5", "--trust 10.0.0.5"),
-    ("--trust 10.0.0.0/33", "write 10.0.0.0/32", "--trust 10.0.0.0/32"),
+    ("--trust 10.0.0.0/33", "32 is 10.0.0.0 alone", "--trust 10.0.0.0/32"),
     ("--trust *", "10.0.0.0/8, 'unix:'", "--trust 10.0.0.0/8 --trust unix:"),
     ("--trust any", "loopback, private", "--trust loopback,private"),
     ("--trust 10.0.0.1:80", "the address alone", "--trust 10.0.0.1"),

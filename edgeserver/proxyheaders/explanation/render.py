@@ -35,7 +35,8 @@ class Hop:
     """One element of the chain between the peer and whoever is claimed to be behind it.
 
     Args:
-        address: The address as resolved; None where it was not parsed or is unusable.
+        address: The address as resolved (a Unix peer: 0.0.0.0); None where it was not parsed or
+            is unusable.
         port: The port that came with it.
         zone: The zone that came with it.
         claimed: The bytes as claimed; for the TCP peer its own text.
@@ -63,7 +64,7 @@ class Hop:
     def as_dict(self) -> dict[str, object]:
         """Return the hop as JSON values, with what was claimed escaped."""
         return {
-            "address": self.address,
+            "address": None if self.address is None else client_name(self.address),
             "port": self.port,
             "zone": self.zone,
             "claimed": escape(self.claimed),
