@@ -41,6 +41,7 @@ from edgeserver.server.arguments import (
     known_http2,
     known_protocol,
     limits_given,
+    require_policy,
     shedding_options,
     slow_limit,
     trust_of,
@@ -137,6 +138,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
 
     Raises:
         ConfigurationError: A limit or a combination cannot work.
+        TypeError: `request_callback` cannot be called with a request alone: an ASGI or WSGI
+            application needs its adapter, or `edgeserver.listen`; or `trust` is no `TrustPolicy`.
 
     Source: `tornado.httpserver.HTTPServer`; the keyword-only arguments are ours.
     """
@@ -391,8 +394,7 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ConfigurationError: A listener expects PROXY preludes, or did, which the policy
                 cannot judge.
         """
-        if not isinstance(policy, TrustPolicy):
-            raise TypeError(f"{policy!r} is not a TrustPolicy")
+        require_policy(policy)
         self._stack.set_policy(policy, self.listeners, listener)
 
     def add_sockets(
@@ -419,8 +421,8 @@ class HTTPServer(TCPServer, Configurable, HTTPServerConnectionDelegate):
             ValueError: The settings are wrong.
             OSError: A socket cannot be used. After any error nothing is accepted on any of them.
         """
-        if trust is not INHERIT and not isinstance(trust, TrustPolicy):
-            raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+        if trust is not INHERIT:
+            require_policy(trust)
         super().add_sockets(
             sockets,
             ssl_options=ssl_options,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -41,6 +42,18 @@ _SHAPES = (
     "or WSGI, def app(environ, start_response)"
 )
 
+_FUNCTIONS: tuple[type, ...] = (types.FunctionType, types.MethodType)
+
+_ARGUMENTS = {"callback": 1, "asgi": 3, "wsgi": 2}
+"""With how many arguments each is called."""
+
+_CALLED = {
+    "callback": "called with a request",
+    "asgi": "called with scope, receive and send",
+    "wsgi": "a plain callable, called with environ and start_response",
+}
+"""How, in words."""
+
 _ADAPTERS = {
     "asgi": ("edgeserver.adapters.asgi", "ASGIAdapter"),
     "wsgi": ("edgeserver.adapters.wsgi", "WSGIAdapter"),
@@ -73,6 +86,11 @@ def detect_interface(app: object) -> str:
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     required = _count_required(app)
     is_async = _is_async(app)
+    if required == 0 and isinstance(app, _FUNCTIONS):
+        raise ConfigurationError(
+            f"{_name(app)} takes no request: if it makes the application, --factory calls it first"
+            f" (in a program, call it); what would do as it is: {_SHAPES}"
+        )
     if required == 1:
         return "callback"
     if is_async and required == 3:
@@ -115,6 +133,11 @@ def make_delegate(
             )
     elif not callable(app):
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
+    elif not _may_be(kind, app):
+        raise ConfigurationError(
+            f"{_name(app)} is not {_DESCRIPTIONS[kind]}, which is {_CALLED[kind]}; leave out"
+            " --interface, or name the kind that it is"
+        )
     options = options or {}
     make, known = _adapter(kind)
     unknown = sorted(set(options) - known)
@@ -138,7 +161,8 @@ def delegate_for(request_callback: Any) -> HTTPServerConnectionDelegate:
     """Return the delegate that a server calls for what it was given, a callback or a delegate.
 
     Raises:
-        TypeError: `request_callback` is neither callable nor has it `start_request`.
+        TypeError: `request_callback` is neither callable nor has it `start_request`, or it cannot
+            be called with a request alone.
     """
     # Functions, too, may catch Tornado's error for a closed connection.
     share_closed_error()
@@ -148,11 +172,53 @@ def delegate_for(request_callback: Any) -> HTTPServerConnectionDelegate:
             return TornadoAdapter(request_callback)
         return cast(HTTPServerConnectionDelegate, _with_on_close(request_callback))
     if callable(request_callback):
+        if not _takes(request_callback, 1):
+            raise TypeError(_refuse_callback(request_callback))
         return CallbackAdapter(request_callback)
     raise TypeError(
         f"request_callback={request_callback!r} is neither callable nor has it start_request():"
         " give a function of one request, or an HTTPServerConnectionDelegate"
     )
+
+
+def _refuse_callback(app: Any) -> str:
+    """Return what is said of a callable that cannot be called with a request alone."""
+    for kind in ("asgi", "wsgi"):
+        if _takes(app, _ARGUMENTS[kind]) and _is_async(app) == (kind == "asgi"):
+            module, adapter = _ADAPTERS[kind]
+            return (
+                f"request_callback: {_name(app)} is {_DESCRIPTIONS[kind]}, and would be called with"
+                f" a request: write edgeserver.listen(app, port), which sees what it is, or"
+                f" HTTPServer({adapter}(app)), with {adapter} from {module}"
+            )
+    return (
+        f"request_callback: {_name(app)} cannot be called with one request; what would do:"
+        f" {_SHAPES}, the last two by edgeserver.listen(app, port)"
+    )
+
+
+def _may_be(kind: str, app: Any) -> bool:
+    """Tell whether something that can be called may be of this kind, in doubt that it may."""
+    return _takes(app, _ARGUMENTS[kind]) and not (kind == "wsgi" and _is_async(app))
+
+
+def _takes(app: Any, count: int) -> bool:
+    """Tell whether `app` can be called with that many arguments, in doubt that it can.
+
+    What a decorator has put around a function is asked itself, since it may add arguments; where a
+    signature was written by hand, or is that of what a proxy stands for, it proves nothing.
+    """
+    if hasattr(app, "__signature__") or type(app) is not app.__class__:
+        return True
+    try:
+        signature = inspect.signature(app, follow_wrapped=False)
+    except (TypeError, ValueError):  # builtins and some C extensions have none
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def _with_on_close(delegate: Any) -> Any:

@@ -55,12 +55,14 @@ CODES: dict[str, Code] = {
     "not-appending": Code(
         "error",
         "A candidate for a listed proxy that passes on what clients claim, and adds nothing.",
-        "have it append its peer to the list, or replace what it was sent",
+        "have it append its peer to the list, or replace what it was sent"
+        "; if no proxy connects from there, take it out of --trust",
     ),
     "names-nobody": Code(
         "warning",
         "A listed proxy never names a client.",
-        "have it append its peer to the field that the application reads",
+        "have it append its peer to the field that the application reads"
+        "; if no proxy connects from there, take it out of --trust",
     ),
     "one-client": Code(
         "warning",

@@ -189,20 +189,21 @@ def _cut_segment(segment: list[Piece], number: int, query: str, found: dict[str,
     # one subquery for each field: an alias in the same list would be written out each time
     query = f"SELECT *, s[{number}] AS rest FROM ({query})"
     for at, (name, end) in enumerate(segment):
-        column = f"f{len(found)}" if name else "skipped"
+        column = f"f{len(found)}"
         if name:
             found[name] = column
         if not end:
             query = f"SELECT *, rest AS {column} FROM ({query})"
             break
-        query = f"SELECT *, split_part(rest, {sql_text(end)}, 1) AS {column} FROM ({query})"
-        # a delimiter that is missing leaves nothing, in which no later one is found
-        dropped = "" if name else ", skipped"
+        # slices take half the time of split_part and substr; where a delimiter is missing nothing
+        # of the line is asked for, and what they give does not matter
+        query = f"SELECT *, strpos(rest, {sql_text(end)}) AS here FROM ({query})"
+        cut = f", rest[:here - 1] AS {column}" if name else ""
         last = at + 1 == len(segment)
-        following = "" if last else f", substr(rest, length({column}) + {len(end) + 1}) AS rest"
+        following = "" if last else f", rest[here + {len(end)}:] AS rest"
         query = (
-            f"SELECT * EXCLUDE (rest, fits{dropped}), fits AND strlen({column}) < strlen(rest) "
-            f"AS fits{following} FROM ({query})"
+            f"SELECT * EXCLUDE (rest, here, fits), fits AND here > 0 AS fits{cut}{following} "
+            f"FROM ({query})"
         )
         if last:
             return query

@@ -54,6 +54,7 @@ class Dialect(NamedTuple):
         raw: Returns a value of a JSON line as JSON: expression, keys.
         back: How a replacement names a pattern's first group.
         replace: The function that replaces what a pattern matches.
+        replace_all: Returns a text with every match replaced: expression, pattern and text literal.
     """
 
     backslashes: bool
@@ -62,6 +63,7 @@ class Dialect(NamedTuple):
     raw: Callable[[str, Sequence[str]], str]
     back: str
     replace: str
+    replace_all: Callable[[str, str, str], str]
 
 
 def _path(keys: Sequence[str]) -> str:
@@ -89,6 +91,7 @@ DIALECTS: dict[str, Dialect] = {
         raw=lambda text, keys: f"CAST(json_extract({text}, '{_dotted(keys)}') AS VARCHAR)",
         back="\\1",
         replace="regexp_replace",
+        replace_all=lambda text, pattern, by: f"regexp_replace({text}, {pattern}, {by}, 'g')",
     ),
     "clickhouse": Dialect(
         backslashes=True,
@@ -101,6 +104,7 @@ DIALECTS: dict[str, Dialect] = {
         raw=lambda text, keys: f"JSONExtractRaw({text}, {_listed(keys)})",
         back="\\1",
         replace="replaceRegexpOne",
+        replace_all=lambda text, pattern, by: f"replaceRegexpAll({text}, {pattern}, {by})",
     ),
     "spark": Dialect(
         backslashes=True,
@@ -109,6 +113,7 @@ DIALECTS: dict[str, Dialect] = {
         raw=lambda text, keys: f"get_json_object({text}, '{_spark_path(keys)}')",
         back="$1",
         replace="regexp_replace",
+        replace_all=lambda text, pattern, by: f"regexp_replace({text}, {pattern}, {by})",
     ),
     "athena": Dialect(
         backslashes=False,
@@ -117,6 +122,7 @@ DIALECTS: dict[str, Dialect] = {
         raw=lambda text, keys: f"json_format(json_extract({text}, '{_path(keys)}'))",
         back="$1",
         replace="regexp_replace",
+        replace_all=lambda text, pattern, by: f"regexp_replace({text}, {pattern}, {by})",
     ),
 }
 """The engines, by name."""
@@ -222,11 +228,19 @@ class _Writer:
         """
         form = self._form
         if form.is_edgeserver:
-            # the lines of version 1 have no head: they are counted as not read
-            peer = self._json("peer")
+            second = "line LIKE '{\"v\":2,%'"
+            hops = f"coalesce({self._dialect.raw('line', ('hops',))}, '')"
+            codes = f"coalesce({self._dialect.raw('line', ('findings',))}, '')"
+            # version 1 has no head but what its hops claim; ports would make a group of each line
+            hops = self._dialect.replace_all(
+                hops, self._literal('"port":[0-9]+'), self._literal('"port":0')
+            )
             return {
-                "peer": f"CASE WHEN line LIKE '{{\"v\":2,%' THEN coalesce({peer}, '') ELSE '' END",
+                "peer": f"CASE WHEN {second} OR substr({hops}, 1, 1) = '[' "
+                f"THEN coalesce({self._json('peer')}, '') ELSE '' END",
                 "claim": self._dialect.raw("line", ("head",)),
+                "claimed": f"CASE WHEN {second} THEN '' "
+                f"ELSE concat('[', {hops}, ',', {codes}, ']') END",
                 "conn": self._json("conn", "scheme"),
                 "target": self._json("target"),
                 "written": self._json("time"),

@@ -137,8 +137,8 @@ def _head(row: dict[str, Any], form: LogFormat, source: str, proto: str | None, 
         entries = split_entries(claims)
         if entries[-1] == peer:
             claims = ", ".join(entries[:-1]) or None
-    if form.is_edgeserver:
-        claimed = None
+    if form.is_edgeserver and claimed is not None:
+        claimed = _version_1(claimed)
     fields, hidden = log_fields_of(form, claims, claimed, source, proto)
     scheme = str(row.get("conn") or "")
     paths = [str(each) for number in range(PATHS) if (each := row.get(f"path{number + 1}"))]
@@ -154,6 +154,23 @@ def _head(row: dict[str, Any], form: LogFormat, source: str, proto: str | None, 
         targets=tuple(dict.fromkeys(map(path_of, paths))),
         hidden=hidden,
     )
+
+
+def _version_1(text: str) -> str:
+    """Return what the hops of a line of version 1 claim, and its findings, as JSON.
+
+    Args:
+        text: Its hops and its findings, as JSON. What is none is given back as it is: then nothing
+            of it is known.
+    """
+    try:
+        hops, findings = json.loads(text)
+        # what the connection itself said comes first, and claims nothing
+        own = sum(each["field"] in ("TCP", "PROXY") for each in hops)
+        claims = [each["claimed"] for each in hops[own:]]
+        return json.dumps([claims, [each["code"] for each in findings]])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text
 
 
 def _given(value: object) -> str | None:

@@ -6,6 +6,7 @@ are never too many of either. It must not know what the answers show.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import json
@@ -51,6 +52,12 @@ CONNECT_S = 3.0
 """How long it is tried to connect to each address of the host."""
 
 MAX_ANSWER_BYTES = 256 * 1024
+
+_NAMED_OTHERWISE = (62, 64)
+"""OpenSSL's numbers of a certificate that is for another host name or address."""
+
+_OUT_OF_DATE = (9, 10)
+"""Those of one that is not valid yet, or no more."""
 
 _FORGED = ("203.0.113.250", "203.0.113.251", "198.51.100.250", "198.51.100.251", "192.0.2.250",
            "192.0.2.251")  # fmt: skip
@@ -223,6 +230,7 @@ class Prober:
         self._tls = tls
         self._local = local
         self._wait = wait
+        self._error: Exception | None = None  # what the last request without an answer raised
 
     def run(self) -> Iterator[ProbeOutcome]:
         """Send the honest request, and if the echo has answered it, the forgeries.
@@ -251,12 +259,17 @@ class Prober:
 
     def _unanswered(self, outcome: ProbeOutcome) -> str:
         """Return why the probe stops, and what may be wrong."""
+        fix = _mend_failure(self._error, self.target) or _mend_status(outcome.status)
+        if not fix:
+            fix = (
+                "check that the server behind runs with --audit-echo "
+                f"{self.target.path} and the same token, that the clocks of both differ by less "
+                "than a minute, and that no proxy replaces Host: nginx does without "
+                "proxy_set_header Host $host, and then --received-host says what with"
+            )
         return (
             f"{self.target.url} at {self.address}: no proved answer to an honest request "
-            f"({outcome.note}), so nothing else was sent; check that the server behind runs with "
-            f"--audit-echo {self.target.path} and the same token, that the clocks of both differ "
-            "by less than a minute, and that no proxy replaces Host: nginx does without "
-            "proxy_set_header Host $host, and then --received-host says what with"
+            f"({outcome.note}), so nothing else was sent; {fix}"
         )
 
     def _ask(self, forgery: Forgery) -> ProbeOutcome:
@@ -266,8 +279,8 @@ class Prober:
         try:
             received = self._exchange(self._request(forgery, nonce), forgery.prelude)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return ProbeOutcome(forgery, 0, None, f"no answer: {escape(reason)}")
+            self._error = error
+            return ProbeOutcome(forgery, 0, None, f"no answer: {escape(_reason(error))}")
         return _read_answer(forgery, received, self._token, nonce)
 
     def _request(self, forgery: Forgery, nonce: bytes) -> bytes:
@@ -300,6 +313,48 @@ class Prober:
                 return _converse(plain, request, deadline_s)
             with self._tls.wrap_socket(plain, server_hostname=self.target.host) as sock:
                 return _converse(sock, request, deadline_s)
+
+
+def _reason(error: Exception) -> str:
+    """Return what has failed, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
+        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _mend_failure(error: Exception | None, target: Target) -> str:
+    """Return what to do about a connection that has failed; empty where that says nothing."""
+    match error:
+        case ssl.SSLCertVerificationError(verify_code=code) if code in _NAMED_OTHERWISE:
+            return "name the host in the URL and in --allow as the certificate does"
+        case ssl.SSLCertVerificationError(verify_code=code) if code in _OUT_OF_DATE:
+            return "renew the certificate there, or set this machine's clock"
+        case ssl.SSLCertVerificationError():
+            return (
+                "name the CAs of that certificate with --ca-certs FILE, or have it send its chain"
+            )
+        case ssl.SSLError():
+            return "check that this port speaks TLS; where it does not, the URL begins with http://"
+        case ConnectionRefusedError():
+            return f"check that the chain runs, and listens on port {target.port}"
+        case TimeoutError():
+            return f"check address and port, and that no firewall is before port {target.port}"
+        case OSError(errno=errno.EADDRNOTAVAIL):
+            return "give an address of this machine to --bind, or leave it out"
+        case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
+            return "check the address, and this machine's network"
+    return ""
+
+
+def _mend_status(status: int) -> str:
+    """Return what to do about a status that is not the echo's; empty where that says nothing."""
+    if 300 <= status < 400:
+        return "give the URL that it redirects to: no redirect is followed"
+    if status in (502, 503, 504):
+        return "check that the server behind the proxy runs, and that the proxy reaches it"
+    return ""
 
 
 def _converse(sock: socket.socket, request: bytes, deadline_s: float) -> bytes:

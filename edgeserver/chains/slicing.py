@@ -46,7 +46,10 @@ __all__ = ["Slicer", "fields_of", "tests_of", "unknowns_of"]
 
 Part = Value | Guard
 
-_CLIENT = "@client"
+# what is read beside fields begins with what no field's name has; `$` is a letter of names
+_OTHER = "\0"
+_CLIENT = f"{_OTHER}client"
+_VARIABLE = f"{_OTHER}$"
 
 
 class Slicer:
@@ -63,7 +66,7 @@ class Slicer:
         self._cuts: dict[tuple[object, ...], Way] = {}
 
     def reads(self, step: Step) -> frozenset[str]:
-        """Return the names that a step and its guard read: fields, `$variables`, `@client`."""
+        """Return the names that a step and its guard read: fields, variables, the client."""
         known = self._read.get(id(step))
         if known is None:
             known = self._read[id(step)] = frozenset((*_reads(step.guard), *_step_reads(step)))
@@ -141,7 +144,7 @@ class Slicer:
                 continue
             kept.append(step)
             needed.update(self.reads(step))
-        fields = frozenset(name for name in needed if name and name[0] not in "$@")
+        fields = frozenset(name for name in needed if name and name[0] != _OTHER)
         kept.reverse()
         return kept, fields
 
@@ -154,7 +157,7 @@ class Slicer:
             for step in others:
                 used.update(self.reads(step), _writes(step))
             # what a pattern matched may be read under any name
-            captured = any(name[0] == "$" for name in used)
+            captured = any(name.startswith(_VARIABLE) for name in used)
             left = {
                 key: names
                 for key, names in asked.items()
@@ -197,9 +200,9 @@ def _matters(step: Step, needed: set[str]) -> bool:
             else (op.name in needed)
         )
     if isinstance(op, DropUnderscored):
-        return any("_" in name and name[0] not in "$@:?" for name in needed)
+        return any("_" in name and name[0] not in (_OTHER, ":", "?") for name in needed)
     if isinstance(op, SetVariable):
-        return f"${op.name}" in needed
+        return f"{_VARIABLE}{op.name}" in needed
     if isinstance(op, SetClient):
         return _CLIENT in needed
     if isinstance(op, RealIp):
@@ -243,12 +246,12 @@ def _parts(part: Part) -> Iterator[Part]:
 
 
 def _reads(part: Part) -> Iterator[str]:
-    """Yield the names that a value or guard reads: fields, `$variables`, `@client`."""
+    """Yield the names that a value or guard reads: fields, variables, the client."""
     for each in _parts(part):
         if isinstance(each, Field | Present):
             yield each.name
         elif isinstance(each, Variable):
-            yield f"${each.name}"
+            yield f"{_VARIABLE}{each.name}"
         elif isinstance(each, Connection) and each.name == "client":
             yield _CLIENT
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from edgeserver.cli.failures import CommandFailure
-from edgeserver.cli.foreign import explain_flag
+from edgeserver.config.foreign import explain_flag
+from edgeserver.config.slips import find_slip
 from edgeserver.runtime.exits import EXIT_START, EXIT_USAGE
 from edgeserver.support.escape import escape
 
@@ -50,8 +51,10 @@ _SUBCOMMANDS = {
 }
 
 _WITHIN = {
+    "help": "--help",
     "run": "serve",
     "start": "serve",
+    "version": "--version",
     **{name: f"audit {name}" for name in ("explain", "probe", "echo", "logs", "ranges")},
     **{name: f"ctl {name}" for name in ("reload", "status", "stop")},
 }
@@ -69,17 +72,30 @@ def _in_one_line() -> Iterator[None]:
         # what a user typed may hold anything; click shows it as it is
         said = error.format_message()
         if isinstance(error, click.NoSuchOption):
-            # Without click's guesses: a flag that is spelled alike need not mean alike.
-            said = f"no such option {error.option_name}"
-            meant = explain_flag(error.option_name)
-            if meant and error.ctx is not None and error.ctx.info_name == "serve":
-                said += f"; here it is {meant}"
+            said = f"no such option {error.option_name}{_hint(error.option_name, error.ctx)}"
         words = " ".join(said.split()).removesuffix(".")
         message = "".join(each if each.isprintable() else escape(each) for each in words)
         command = error.ctx.command_path if error.ctx is not None else "edgeserver"
         raise CommandFailure(
             f"{message[:1].lower()}{message[1:]} (see {command} --help)", exit_code=EXIT_USAGE
         ) from error
+
+
+def _hint(flag: str, ctx: click.Context | None) -> str:
+    """Return what is said of a flag that a command does not have."""
+    if ctx is None:
+        return ""
+    if flag.lower() == "-v" and ctx.parent is None:
+        return "; did you mean --version?"
+    meant = explain_flag(flag) if ctx.info_name == "serve" else ""
+    if meant:
+        return f"; here it is {meant}"
+    # Without click's guesses: a flag that is spelled alike need not mean alike.
+    options = (each for each in ctx.command.get_params(ctx) if isinstance(each, click.Option))
+    near = find_slip(
+        flag, (name for each in options for name in (*each.opts, *each.secondary_opts))
+    )
+    return f"; did you mean {near}?" if near else ""
 
 
 class LazyGroup(click.Group):

@@ -24,7 +24,7 @@ from edgeserver.cli.trust import TRUST_OPTIONS, XHEADERS_OPTIONS, build_policy, 
 from edgeserver.errors import ConfigurationError
 from edgeserver.proxyheaders import Finding, Provenance, TrustPolicy
 from edgeserver.proxyheaders.explanation.codes import is_serious
-from edgeserver.proxyheaders.explanation.render import render_finding, render_provenance
+from edgeserver.proxyheaders.explanation.render import render_advice
 from edgeserver.runtime.exits import EXIT_FINDINGS
 from edgeserver.support.escape import escape
 
@@ -129,8 +129,7 @@ def _print(provenance: Provenance, findings: list[Finding], *, form: str) -> Non
 
         draw_chain(provenance, findings, sys.stdout)
     else:
-        extra = findings[len(provenance.findings) :]
-        click.echo("\n".join([render_provenance(provenance), *map(render_finding, extra)]))
+        click.echo(render_advice(provenance, findings))
 
 
 def _read_head(headers: tuple[str, ...], *, pasted: bool) -> Head:

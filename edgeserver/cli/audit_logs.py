@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
@@ -41,6 +41,7 @@ __all__ = ["audit_logs", "log_format_of", "logged_policy", "read_log"]
 EXIT_CANNOT_TELL = 4
 _MAX_CHAINS_SHOWN = 12
 _MAX_CHANGES = 1000
+_Counted = TypeVar("_Counted", bound=tuple[str, ...])
 
 
 class Result(NamedTuple):
@@ -446,6 +447,11 @@ def _compare(
         changes[key] += head.requests
 
 
+def _busiest(counts: Counter[_Counted]) -> list[tuple[_Counted, int]]:
+    """Return what was counted with the most first; an engine gives rows of a kind in any order."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
 def _outermost(head: Head, policy: TrustPolicy) -> str:
     """Return the address that stands for all those of heads that are alike."""
     source = policy.source.encode()
@@ -545,7 +551,7 @@ def _chains(result: Result, policy: TrustPolicy, width: int) -> Iterator[str]:
     for chain, count in result.audit.chains.items():
         unlisted = len(chain) == 1 and not policy.trusts(chain[0]) and chain[0] not in listed
         groups[() if unlisted else chain] += count
-    rows = groups.most_common()
+    rows = _busiest(groups)
     for chain, count in rows[:_MAX_CHAINS_SHOWN]:
         path = " --> ".join([f"internet --{count / total:>5.1%}", *chain, "this log"])
         note = ""
@@ -565,7 +571,7 @@ def _changes(result: Result, width: int) -> Iterator[str]:
         return
     count, total = sum(result.changes.values()), result.audit.requests
     yield from _fold(f"--against changes the client of {count:,} of {total:,} requests", "", width)
-    for (before, after), requests in result.changes.most_common(10):
+    for (before, after), requests in _busiest(result.changes)[:10]:
         yield from _fold(f"{before} becomes {after}  {_requests(requests)}", "  ", width)
 
 
@@ -606,7 +612,7 @@ def _as_dict(result: Result, policy: TrustPolicy, code: int, *, suggest: bool) -
         },
         "chains": [
             {"hops": list(chain), "requests": count}
-            for chain, count in result.audit.chains.most_common()
+            for chain, count in _busiest(result.audit.chains)
         ],
         "findings": [
             {
@@ -626,7 +632,7 @@ def _as_dict(result: Result, policy: TrustPolicy, code: int, *, suggest: bool) -
     if result.changes is not None:
         value["against"] = [
             {"before": before, "after": after, "requests": count}
-            for (before, after), count in result.changes.most_common()
+            for (before, after), count in _busiest(result.changes)
         ]
     if suggest:
         value["suggested"] = [

@@ -42,6 +42,11 @@ def check(file: str | None, imports: bool) -> None:
     with reported():
         sources = SettingSources({}, file, os.environ)
         effective = sources.effective(sources.load())
+        if sources.path is None and not effective.errors and not effective.values["app"]:
+            raise ConfigurationError(
+                "no FILE is named, and no variable names one or an application: write edgeserver"
+                " check edge.toml, or set EDGESERVER_CONFIG or EDGESERVER_APP"
+            )
     problems = find_problems(effective, imports=imports)
     for problem in problems[:MOST_PROBLEMS]:
         click.echo(_render(problem))

@@ -7,11 +7,13 @@ commands do is the server's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
+import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -131,35 +133,59 @@ _TIMEOUT = click.option(
 )
 
 
-@click.group("ctl", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
+_ADMIN = click.option(
     "--admin",
     metavar="ADDRESS",
-    envvar="EDGESERVER_ADMIN",
-    required=True,
     help="Where the server answers operators, as it was given to serve; or EDGESERVER_ADMIN.",
 )
-@click.option(
+_TOKEN = click.option(
     "--admin-token-file",
     metavar="FILE",
     help="The token that is shown where that is not a Unix socket.",
 )
+
+
+def _asks(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command take the place of the server, too, and call it with who asks there."""
+
+    @_ADMIN
+    @_TOKEN
+    @click.pass_context
+    def ask(
+        ctx: click.Context, /, admin: str | None, admin_token_file: str | None, **values: Any
+    ) -> None:
+        before_admin, before_token = ctx.obj
+        admin = admin or before_admin or os.environ.get("EDGESERVER_ADMIN")
+        token_file = admin_token_file or before_token
+        if not admin:
+            ctx.fail(
+                "where is the server? Give the --admin that it was given, such as --admin"
+                " unix:/run/edgeserver/admin.sock, or set EDGESERVER_ADMIN"
+            )
+        with reported():
+            # Whoever asks need not be on the same machine, so any address will do.
+            bind = parse_admin(admin, has_token=True)
+            token = None if token_file is None else read_token(token_file)
+        command(AdminClient(bind, token), **values)
+
+    return functools.update_wrapper(ask, command)
+
+
+@click.group("ctl", context_settings={"help_option_names": ["-h", "--help"]})
+@_ADMIN
+@_TOKEN
 @click.pass_context
-def ctl(ctx: click.Context, admin: str, admin_token_file: str | None) -> None:
+def ctl(ctx: click.Context, admin: str | None, admin_token_file: str | None) -> None:
     """Tell a running server what to do, or ask how it stands.
 
     Commands need its Unix socket: edgeserver serve --admin unix:PATH.
     """
-    with reported():
-        # Whoever asks need not be on the same machine, so any address will do.
-        bind = parse_admin(admin, has_token=True)
-        token = None if admin_token_file is None else read_token(admin_token_file)
-    ctx.obj = AdminClient(bind, token)
+    ctx.obj = (admin, admin_token_file)
 
 
 @ctl.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, as JSON.")
-@click.pass_obj
+@_asks
 def status(server: AdminClient, as_json: bool) -> None:
     """Say how the server stands; the exit code is 1 where it is not ready."""
     _, found = server.ask("GET", "/status")
@@ -173,7 +199,7 @@ def status(server: AdminClient, as_json: bool) -> None:
 
 
 @ctl.command()
-@click.pass_obj
+@_asks
 def reload(server: AdminClient) -> None:
     """Have certificates, keys and lists read again, as SIGHUP does."""
     server.ask("POST", "/reload")
@@ -183,7 +209,7 @@ def reload(server: AdminClient) -> None:
 @ctl.command()
 @_WAIT
 @_TIMEOUT
-@click.pass_obj
+@_asks
 def roll(server: AdminClient, wait: bool, timeout: float) -> None:
     """Replace the workers one after the other, without losing a request, as SIGUSR2 does."""
     _, accepted = server.ask("POST", "/roll")
@@ -203,7 +229,7 @@ def roll(server: AdminClient, wait: bool, timeout: float) -> None:
 @ctl.command()
 @_WAIT
 @_TIMEOUT
-@click.pass_obj
+@_asks
 def drain(server: AdminClient, wait: bool, timeout: float) -> None:
     """Have the server finish what is in flight and end, as SIGTERM does."""
     server.ask("POST", "/drain")

@@ -64,6 +64,26 @@ class _Value(click.ParamType):  # type: ignore[type-arg]  # newer ones are gener
             self.fail(str(error), param, ctx)
 
 
+class _Choice(click.Choice):  # type: ignore[type-arg]  # newer ones are generic
+    """One of a setting's values, as help and completion show them.
+
+    Args:
+        setting: Says which, and what others call them.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting.choices)
+        self._setting = setting
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value as we write it; click says what there is where it is none."""
+        try:
+            value = parse_value(self._setting, str(value))
+        except ValueError:
+            pass
+        return super().convert(value, param, ctx)
+
+
 SECONDS = Seconds()
 """More than no time."""
 
@@ -75,7 +95,7 @@ def spell_flag(name: str, value: object = None) -> str:
 
 _TYPES: dict[Kind, Callable[[Setting], Any]] = {
     "bytes": _Value,
-    "choice": lambda setting: click.Choice(setting.choices),
+    "choice": _Choice,
     "number": _Value,
     "seconds": _Value,
     "share": _Value,

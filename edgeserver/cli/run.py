@@ -11,15 +11,15 @@ import inspect
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Unpack
 
 import click
 
-from edgeserver.cli.foreign import explain_flag
 from edgeserver.cli.run_options import RunOptions
 from edgeserver.cli.serve import execute, open_plan, serve
+from edgeserver.config.foreign import explain_flag
 from edgeserver.config.model import SETTINGS, Setting
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.runtime.exits import EXIT_OK
@@ -51,31 +51,58 @@ def run(
             `trust=["10.0.0.5"]`. What is repeatable takes a list; None is as if it were not given.
 
     Raises:
-        TypeError: There is no such setting.
+        TypeError: There is no such setting. This and the next two come without what we did before;
+            `debug=True` shows all of it.
         ConfigurationError: A value is wrong, or two settings contradict each other.
         EdgeServerError: An address cannot be listened on, or in a single process the application
             does not start.
         SystemExit: The workers could not start, or a second signal has ended them; the code is
             that of the command.
     """
-    target = app if isinstance(app, str) else _name(app)
-    arguments = [word for name, value in settings.items() for word in _words(name, value)]
-    for flag, said in (("--host", host), ("--port", port)):
-        if said is not None:
-            arguments.append(f"{flag}={said}")
-    with _spelled_as_arguments():
-        values = _parse([*arguments, "--", target if isinstance(app, str) else "program:app"])
-        plan = open_plan(target, values, app=None if isinstance(app, str) else app)
-        with _signals_restored():
-            code = execute(plan)
+    code, mistake = _attempt(app, host, port, settings)
+    if mistake is not None:
+        # It is in the caller's line: what was done until it was seen is no help there.
+        raise mistake.with_traceback(None) from None
     if code != EXIT_OK:
         sys.exit(code)
 
 
+def _attempt(
+    app: Any, host: str | None, port: int | None, settings: Mapping[str, Any]
+) -> tuple[int, Exception | None]:
+    """Serve until the end; return the exit code, and the caller's mistake if there was one.
+
+    Raises:
+        EdgeServerError: The mistake itself, where `debug` asks for all of its traceback.
+    """
+    target = app if isinstance(app, str) else _name(app)
+    try:
+        arguments = [word for name, value in settings.items() for word in _words(name, value)]
+    except TypeError as error:
+        return EXIT_OK, error
+    for flag, said in (("--host", host), ("--port", port)):
+        if said is not None:
+            arguments.append(f"{flag}={said}")
+    try:
+        with _spelled_as_arguments():
+            values = _parse([*arguments, "--", target if isinstance(app, str) else "program:app"])
+            plan = open_plan(target, values, app=None if isinstance(app, str) else app)
+            with _signals_restored():
+                return execute(plan), None
+    except EdgeServerError as error:
+        if settings.get("debug"):
+            raise
+        return EXIT_OK, error
+
+
 def _name(app: object) -> str:
     """Return what start lines call an application that came as an object."""
-    named = app if inspect.isfunction(app) or inspect.isclass(app) else type(app)
-    return f"{named.__module__}:{named.__qualname__}"
+    if inspect.isfunction(app) or inspect.isclass(app):
+        return f"{app.__module__}:{app.__qualname__}"
+    for name, value in vars(sys.modules["__main__"]).items():
+        if value is app:
+            return f"__main__:{name}"
+    return f"{type(app).__module__}:{type(app).__qualname__}"
 
 
 def _words(name: str, value: object) -> Iterator[str]:

@@ -103,7 +103,7 @@ class RunOptions(TypedDict, total=False):
     request_id_header: str | None
     slow_request: float | None
     log_format: Literal["text", "json"] | None
-    log_level: Literal["debug", "info", "warning", "error"] | None
+    log_level: Literal["debug", "info", "warning", "error", "critical"] | None
     log_config: str | None
 
     # Process.

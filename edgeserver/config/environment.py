@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeserver.config.entries import refuse_entry
+from edgeserver.config.foreign import explain_flag
 from edgeserver.config.model import SETTINGS, Setting, setting
 from edgeserver.config.origins import Origin, Problem, Said
 from edgeserver.config.trust import split_list
@@ -28,6 +29,7 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 _SHOWN = 60
 _MOST_UNKNOWN = 20
+_FLAG = re.compile(r"--([a-z][a-z0-9-]*)( (?=\S))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -52,13 +54,38 @@ def read_own(environment: Mapping[str, str]) -> tuple[dict[str, Said], list[Prob
         elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
             unknown.append(name)
     for name in unknown[:_MOST_UNKNOWN]:
-        names = [each.removeprefix(PREFIX) for each in (*variables, CONFIG_VARIABLE)]
-        near = difflib.get_close_matches(name.removeprefix(PREFIX)[:_SHOWN], names, n=1)
-        hint = f"did you mean {PREFIX}{near[0]}?" if near else "no setting has that name; remove it"
+        hint = _explain_unknown(name[len(PREFIX) :][:_SHOWN], variables)
         problems.append(
             Problem(f"{escape(name, _SHOWN)}: unknown variable; {hint}", is_error=False)
         )
     return said, problems
+
+
+def _explain_unknown(name: str, variables: Iterable[str]) -> str:
+    """Return what is said of a variable of ours that no setting has.
+
+    Args:
+        name: The variable's name behind the prefix.
+        variables: Those of all settings.
+    """
+    flag = name.replace("_", "-").lower()
+    if flag in ("host", "port"):
+        return f"it counts for nothing: write {PREFIX}BIND=HOST:PORT"
+    short = [each.variable for each in SETTINGS.values() if each.short == f"-{flag}"]
+    if short:
+        return f"it counts for nothing: write {short[0]}"
+    meant = explain_flag(f"--{flag}") or explain_flag(f"-{flag}")
+    if meant:
+        return f"here it is {_FLAG.sub(_spell, meant)}"
+    names = [each.removeprefix(PREFIX) for each in (*variables, CONFIG_VARIABLE)]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {PREFIX}{near[0]}?" if near else "no setting has that name; remove it"
+
+
+def _spell(match: re.Match[str]) -> str:
+    """Return the variable of a flag, with its value where one follows."""
+    equals = "=" if match[2] else ""
+    return f"{PREFIX}{match[1].replace('-', '_').upper()}{equals}"
 
 
 def _read(setting: Setting, name: str, text: str) -> Any:

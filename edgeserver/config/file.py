@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeserver.config.entries import refuse_entry
+from edgeserver.config.foreign import explain_flag
 from edgeserver.config.model import (
     BELONG_TOGETHER,
     SETTINGS,
@@ -93,6 +94,11 @@ def load_config_file(path: str) -> bytes:
         ConfigurationError: It cannot be read, or is far too long.
     """
     shown = escape(path)
+    if path.endswith(".py") or path.startswith(("python:", "file:")):
+        raise ConfigurationError(
+            f"{shown}: this names Python, as gunicorn and hypercorn read it; a configuration is"
+            " TOML here, such as edge.toml with [process] and workers = 4 below it"
+        )
     try:
         content = read_file(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
@@ -330,6 +336,11 @@ def _explain_unknown(name: str, table: str) -> str:
         return f"{shown}; write {plain[3:]} = false"
     if known is not None and table not in (LISTENER, known.table):
         return f"{shown}; it stands in [{known.table}]"
+    meant = explain_flag(f"--{plain}")
+    if known is None and meant:
+        if meant.startswith("--"):
+            meant += " on the command line, and a key is a flag without its dashes"
+        return f"{shown}; here it is {meant}"
     if known is None:
         near = difflib.get_close_matches(plain, SETTINGS, n=1, cutoff=0.7)
         if not near:

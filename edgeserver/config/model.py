@@ -100,7 +100,8 @@ class Setting:
         serve_default: What is in force with `serve`, where that differs.
         shown: How the default is written for people where it is no plain value.
         metavar: What stands for the value in `--help`.
-        choices: The values that there are, for a choice.
+        choices: The values that there are, for a choice; in capitals, too.
+        aliases: How other servers write some of them.
         least: The smallest value; for seconds, 0 says that no time at all is one.
         most: The largest value.
         many: Whether it may be said more than once.
@@ -120,6 +121,7 @@ class Setting:
     shown: str = ""
     metavar: str = ""
     choices: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
     least: int | None = None
     most: int | None = None
     many: bool = False
@@ -310,7 +312,7 @@ _LISTENING = (
         help=(
             "[http://|https://]HOST:PORT, unix:PATH, fd:N or systemd:NAME, with ,proxy=v1|v2|any "
             "where a PROXY prelude comes first, and ,http2=on|off|only; repeatable. Without a "
-            "scheme it is https where a certificate is given."
+            "scheme it is https where a certificate is given. --host and --port say HOST:PORT, too."
         ),
     ),
     Setting(
@@ -395,6 +397,7 @@ _TLS = (
         applies="reload",
         taker="tls",
         choices=("none", "optional", "required"),
+        aliases=(("0", "none"), ("1", "optional"), ("2", "required")),
         shown="none",
         help="Whether clients show a certificate.",
     ),
@@ -928,7 +931,8 @@ _LOGS = (
         table="logs",
         kind="choice",
         applies="reload",
-        choices=("debug", "info", "warning", "error"),
+        choices=("debug", "info", "warning", "error", "critical"),
+        aliases=(("trace", "debug"), ("warn", "warning"), ("fatal", "critical")),
         default="info",
         help="Which lines the server writes to standard error.",
     ),

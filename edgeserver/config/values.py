@@ -97,10 +97,7 @@ def parse_value(setting: Setting, text: str) -> Any:
         case "switch" | "toggle":
             return _parse_truth(text)
         case "choice":
-            if text not in setting.choices:
-                raise ValueError(
-                    f"{escape(text)} is not one of {', '.join(setting.choices)}; write one of them"
-                )
+            return _parse_choice(setting, text)
     return text
 
 
@@ -121,6 +118,8 @@ def read_value(setting: Setting, value: object) -> Any:
     if isinstance(value, int) and abs(value) >= 10**18:  # Python refuses to write some of these
         raise ValueError(f"a number of that size is not {_describe(setting)}")
     if isinstance(value, _NATIVE.get(setting.kind, ())):
+        return parse_value(setting, str(value))
+    if isinstance(value, int) and str(value) in dict(setting.aliases):
         return parse_value(setting, str(value))
     shown = escape(str(value), 60)
     if isinstance(value, list | dict):
@@ -154,6 +153,17 @@ def _parse_number(setting: Setting, text: str) -> int:
         bounds = f"from {least} on" if most is None else f"from {least} to {most}"
         raise ValueError(f"{escape(text)} is not a whole number {bounds}; give one")
     return number
+
+
+def _parse_choice(setting: Setting, text: str) -> str:
+    """Parse one of the values that there are, or what another server calls it."""
+    plain = text.lower()
+    found = dict(setting.aliases).get(plain, plain)
+    if found not in setting.choices:
+        raise ValueError(
+            f"{escape(text)} is not one of {', '.join(setting.choices)}; write one of them"
+        )
+    return found
 
 
 def _parse_share(text: str) -> float:

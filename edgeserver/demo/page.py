@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeserver.demo.documents import DOCUMENTS, read_document
 from edgeserver.demo.style import STYLE, STYLE_HASH
-from edgeserver.demo.whatif import EXAMPLES, RULES, Form
+from edgeserver.demo.whatif import EXAMPLES, RULES, SCHEMES, Form
 
 __all__ = ["SECURITY_POLICY", "render_page"]
 
@@ -42,6 +42,16 @@ _TLS_NAMES = {
     "resumed": "Resumed",
     "ja4": "JA4",
 }
+
+_LABELS = {
+    "peer": "Peer: who connects",
+    "trust": "Proxies that are believed",
+    "rules": "Rules",
+    "source": "Header that names the client",
+    "scheme": "Connection",
+    "headers": "Header lines",
+}
+"""What the fields of the form are called."""
 
 _text = html.escape
 
@@ -183,8 +193,13 @@ def _what_if(form: Form | None, answer: dict[str, Any] | None, address: str) -> 
         for name, example in EXAMPLES.items()
     )
     parts = []
+    wrong = None
     if answer is not None and "error" in answer:
-        parts.append(f'<h3 class="wrong">That cannot be</h3>\n<p>{_text(answer["error"])}</p>\n')
+        wrong = answer["field"]
+        parts.append(
+            f'<h3 class="wrong">That cannot be: {_text(_LABELS[wrong])}</h3>\n'
+            f'<p id="why">{_text(answer["error"])}</p>\n'
+        )
     elif answer is not None:
         was = f"it is {address}" if answer["client"] != address else "it is the same"
         title = f"The client would be {answer['client']}; for your own request {was}"
@@ -195,40 +210,46 @@ def _what_if(form: Form | None, answer: dict[str, Any] | None, address: str) -> 
         "<p>Who would the client be if another peer had sent other headers, by other rules? "
         "Nothing is sent anywhere: the server asks its own trust policy.</p>\n",
         f'<ul class="list">\n{examples}</ul>\n',
-        _form(form or Form()),
+        _form(form or Form(), wrong),
     ]
     return _section("What if", *parts)
 
 
-def _form(form: Form) -> str:
-    """Return the form, filled in."""
+def _form(form: Form, wrong: str | None) -> str:
+    """Return the form, filled in; the field that is `wrong` is marked, and has the focus."""
     rows = min(12, max(3, form.headers.count("\n") + 1))
     return (
         '<form method="get" action="/">\n'
-        + _input("peer", "Peer: who connects", form.peer)
-        + _input("trust", "Proxies that are believed", form.trust)
-        + _select("rules", "Rules", RULES, form.rules)
-        + _input("source", "Header that names the client", form.source)
-        + _select("scheme", "Connection", {"http": "http", "https": "https"}, form.scheme)
-        + '<label class="wide">Header lines<textarea name="headers" spellcheck="false" '
-        f'rows="{rows}">\n{_text(form.headers)}</textarea></label>\n'
+        + _input("peer", form.peer, wrong)
+        + _input("trust", form.trust, wrong)
+        + _select("rules", RULES, form.rules, wrong)
+        + _input("source", form.source, wrong)
+        + _select("scheme", SCHEMES, form.scheme, wrong)
+        + f'<label class="wide">{_LABELS["headers"]}<textarea name="headers" spellcheck="false" '
+        f'rows="{rows}"{_mark("headers", wrong)}>\n{_text(form.headers)}</textarea></label>\n'
         "<button>Who is the client?</button>\n</form>\n"
     )
 
 
-def _input(name: str, label: str, value: str) -> str:
+def _mark(name: str, wrong: str | None) -> str:
+    """Return the attributes of the field that is wrong; nothing for another."""
+    return ' aria-invalid="true" aria-describedby="why" autofocus' if name == wrong else ""
+
+
+def _input(name: str, value: str, wrong: str | None) -> str:
     return (
-        f'<label>{_text(label)}<input name="{name}" value="{_text(value)}" spellcheck="false" '
-        'autocapitalize="off" autocomplete="off"></label>\n'
+        f'<label>{_LABELS[name]}<input name="{name}" value="{_text(value)}" spellcheck="false" '
+        f'autocapitalize="off" autocomplete="off"{_mark(name, wrong)}></label>\n'
     )
 
 
-def _select(name: str, label: str, choices: dict[str, str], chosen: str) -> str:
+def _select(name: str, choices: dict[str, str], chosen: str, wrong: str | None) -> str:
     options = "".join(
         f'<option value="{value}"{" selected" if value == chosen else ""}>{_text(title)}</option>'
         for value, title in choices.items()
     )
-    return f'<label>{_text(label)}<select name="{name}">{options}</select></label>\n'
+    mark = _mark(name, wrong)
+    return f'<label>{_LABELS[name]}<select name="{name}"{mark}>{options}</select></label>\n'
 
 
 def _links() -> str:

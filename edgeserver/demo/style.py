@@ -82,6 +82,7 @@ button { justify-self: start; padding: .5rem 1.2rem; font: 600 .95rem system-ui,
 :focus-visible { outline: .15rem solid var(--accent); outline-offset: .1rem; }
 .list { margin: 0 0 .75rem; padding: 0 0 0 1.1rem; }
 .wrong { color: var(--bad); overflow-wrap: anywhere; }
+[aria-invalid] { border: .15rem solid var(--bad); }
 @media (max-width: 34rem) {
   body { padding: 1.5rem .75rem; }
   section { padding: .9rem; }

@@ -6,6 +6,8 @@ is bounded, because strangers fill it in.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -13,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from edgeserver.proxyheaders import TrustPolicy
 from edgeserver.support.escape import escape
 
-__all__ = ["EXAMPLES", "RULES", "Form", "answer_form", "read_form"]
+__all__ = ["EXAMPLES", "RULES", "SCHEMES", "Form", "answer_form", "read_form"]
 
 RULES = {
     "trust": "believe the listed proxies",
@@ -21,6 +23,9 @@ RULES = {
     "off": "believe nobody",
 }
 """The kinds of rules that can be tried."""
+
+SCHEMES = {"http": "http", "https": "https"}
+"""What the connection itself can be."""
 
 _MOST_CHARACTERS = 4000
 _MOST_LINES = 50
@@ -86,14 +91,40 @@ def read_form(query: str) -> Form | None:
     return Form(**given) if "peer" in given else None
 
 
+class _FieldError(ValueError):
+    """What is wrong, and the name of the field of the form that it stands in."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
+
+
+@contextlib.contextmanager
+def _within(field: str) -> Iterator[None]:
+    """Say of what is refused in the block that it stands in `field`.
+
+    Raises:
+        _FieldError: Something was refused.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:  # what is wrong in policies is a ValueError, too
+        raise _FieldError(field, str(error)) from error
+
+
 def answer_form(form: Form) -> dict[str, Any]:
-    """Return the proof of who the client would be, or `{"error": why}`."""
+    """Return the proof of who the client would be, or `{"error": why, "field": which}`."""
     try:
         policy = _policy(form)
-        head = _head(form.headers)
-        proof = policy.explain(peer=form.peer.strip(), headers=head, scheme=form.scheme)
-    except (ValueError, TypeError) as error:  # what is wrong in policies is a ValueError, too
-        return {"error": escape(str(error), 500)}
+        with _within("headers"):
+            head = _head(form.headers)
+        with _within("scheme"):
+            if form.scheme not in SCHEMES:
+                raise ValueError(f"there is no scheme {form.scheme!r}; choose http or https")
+        with _within("peer"):
+            proof = policy.explain(peer=form.peer.strip(), headers=head, scheme=form.scheme)
+    except _FieldError as error:
+        return {"error": escape(str(error), 500), "field": error.field}
     answer = proof.as_dict()
     seen = {finding.code for finding in proof.findings}
     more = [warning.as_dict() for warning in policy.warnings if warning.code not in seen]
@@ -105,18 +136,24 @@ def _policy(form: Form) -> TrustPolicy:
     """Return the policy that a form describes.
 
     Raises:
-        ValueError: It describes none.
+        _FieldError: It describes none.
     """
-    if form.rules not in RULES:
-        raise ValueError(f"there are no rules {form.rules!r}; choose one of {', '.join(RULES)}")
+    with _within("rules"):
+        if form.rules not in RULES:
+            raise ValueError(f"there are no rules {form.rules!r}; choose one of {', '.join(RULES)}")
     if form.rules == "off":
         return TrustPolicy.off()
     proxies = form.trust.replace(",", " ").split()
-    if len(proxies) > _MOST_PROXIES:
-        raise ValueError(f"{len(proxies)} proxies are more than this page takes: {_MOST_PROXIES}")
-    if form.rules == "xheaders":
-        return TrustPolicy.tornado(proxies)
-    return TrustPolicy(proxies, source=form.source.strip())
+    with _within("trust"):
+        if len(proxies) > _MOST_PROXIES:
+            raise ValueError(
+                f"{len(proxies)} proxies are more than this page takes: {_MOST_PROXIES}"
+            )
+        if form.rules == "xheaders":
+            return TrustPolicy.tornado(proxies)
+        TrustPolicy(proxies)
+    with _within("source"):
+        return TrustPolicy(proxies, source=form.source.strip())
 
 
 def _head(text: str) -> list[tuple[bytes, bytes]]:

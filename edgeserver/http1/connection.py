@@ -91,7 +91,7 @@ class HTTP1Connection(asyncio.Protocol):
         believed: TrustSource | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
-        self.requests = RequestReader(shared, self)
+        self.requests = RequestReader(shared)
         self.exchange: HTTP1Exchange | None = None
         self.body: BodyReader | None = None
         self.deadline = NEVER
@@ -136,7 +136,7 @@ class HTTP1Connection(asyncio.Protocol):
                 self._run()
             return
         if (self.exchange or self._delivery) is None and not self._closing:
-            head = requests.read_segment(data)
+            head = requests.read_segment(data, self)
             if head is not None:
                 context = self._service.context.copy()
                 output = self.output

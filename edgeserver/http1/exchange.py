@@ -244,8 +244,8 @@ class HTTP1Exchange(Exchange):
         self._remaining = remaining
         data = b"".join(parts)
         self.bytes_sent = len(data)
-        if not self.keep_alive and self._output.corked:
-            # It leaves with the end of the connection, or when the output is uncorked.
+        if not self.keep_alive and (whole or self._output.corked):
+            # It leaves with the end of the connection, which `finish` is, or is uncorked.
             self._output.collect(data)
             return self._output.ready_future()
         return self._output.send(data)

@@ -35,7 +35,6 @@ class RequestReader:
 
     Args:
         shared: What all connections share.
-        owner: Who is told which fields are kept.
 
     Attributes:
         buffer: What has come and has not been let go.
@@ -49,7 +48,6 @@ class RequestReader:
     __slots__ = (
         "_cache",
         "_keep_after",
-        "_owner",
         "_shared",
         "_skipped",
         "begun",
@@ -59,9 +57,8 @@ class RequestReader:
         "position",
     )
 
-    def __init__(self, shared: HTTP1Shared, owner: FieldsKeeper) -> None:
+    def __init__(self, shared: HTTP1Shared) -> None:
         self._shared = shared
-        self._owner = owner
         self.buffer: bytes | bytearray = b""
         self.position = 0
         self.checked = 0
@@ -122,13 +119,14 @@ class RequestReader:
 
     # Heads.
 
-    def read_segment(self, data: bytes) -> Head | None:
+    def read_segment(self, data: bytes, keeper: FieldsKeeper) -> Head | None:
         """Return the head that a segment is, if it is one head and nothing else, as nearly all are.
 
         It takes the same steps as `next_head`, without looking for what cannot be there.
 
         Args:
             data: What has come; nothing else is kept, and nobody is at work on another request.
+            keeper: Who is told which fields are kept.
 
         Returns:
             The head; None where the segment is to be kept, and looked at by `next_head`.
@@ -142,12 +140,12 @@ class RequestReader:
             if repeating is not None:
                 self._skipped = False
                 return repeating
-        if not data.endswith(b"\r\n\r\n"):
+        if not data or data[-1] != 0x0A:
             return None
         if passing:
             self._keep_after = passing - 1
         lines = data.split(b"\r\n")
-        if not lines[0]:
+        if not lines[0] or lines[-1] or lines[-2]:
             return None
         del lines[-2:]
         try:
@@ -158,7 +156,7 @@ class RequestReader:
         if passing:
             self.begun = True
         else:
-            self._keep_fields(data, head)
+            self._keep_fields(data, head, keeper)
         return head
 
     def next_head(self) -> Head | None:
@@ -248,10 +246,10 @@ class RequestReader:
         if self._cache is not None:
             self._cache.forget()
 
-    def _keep_fields(self, data: bytes, head: Head) -> None:
+    def _keep_fields(self, data: bytes, head: Head, keeper: FieldsKeeper) -> None:
         cache = self._cache
         if cache is None:
             cache = self._cache = HeadCache()
             self.begun = True
         self._keep_after = cache.replace(data, head)
-        self._owner.fields_kept(cache.fields)
+        keeper.fields_kept(cache.fields)

@@ -24,7 +24,6 @@ class ConnectionInfo:
 
     Attributes:
         address: The peer's socket address, as `socket.accept` gives it.
-        peer: The peer as trust policies and logs name it: an address, or `"unix:"`.
         peer_ip: The peer's address as text; `"0.0.0.0"` for a Unix socket.
         peer_port: The peer's port; None for a Unix socket.
         scheme: What the connection itself is, `"http"` or `"https"`, or what `protocol=` says.
@@ -35,7 +34,6 @@ class ConnectionInfo:
 
     __slots__ = (
         "address",
-        "peer",
         "peer_ip",
         "peer_port",
         "prelude",
@@ -44,7 +42,6 @@ class ConnectionInfo:
         "tls",
     )
 
-    peer: str
     peer_ip: str
     peer_port: int | None
 
@@ -52,17 +49,22 @@ class ConnectionInfo:
         self.address = address
         self.peer_port = None
         if isinstance(address, tuple) and len(address) >= 2:
-            self.peer_ip = self.peer = address[0]
+            self.peer_ip = address[0]
             self.peer_port = address[1]
-            if len(address) > 2:  # of IPv6, which may have a zone
-                self.peer = peer_name(address)
         else:
             self.peer_ip = UNIX_IP
-            self.peer = peer_name(address)
         self.scheme = scheme
         self.prelude = prelude
         self.tls = tls
         self.shown: Any = None
+
+    @property
+    def peer(self) -> str:
+        """The peer as trust policies and logs name it: an address, or `"unix:"`."""
+        address = self.address
+        if isinstance(address, tuple) and len(address) == 2:  # of IPv4: others may have a zone
+            return self.peer_ip
+        return peer_name(address)
 
     @property
     def address_family(self) -> int:

@@ -129,7 +129,8 @@ def parse_network(entry: str) -> Network:
         if not _PREFIX.match(length) or int(length) > bits:
             raise TrustConfigurationError(
                 f"trusted proxy {entry!r}: the prefix length after '/' is 0 to {bits} for "
-                f"IPv{version}, in digits; write {host}/{bits} for this one address"
+                f"IPv{version}, in digits: how many bits its addresses have in common; "
+                f"{bits} is {host} alone"
             )
         prefix = int(length)
     if version == 6 and value >> 32 == _MAPPED and prefix >= 96:

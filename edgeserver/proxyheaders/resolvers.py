@@ -355,11 +355,10 @@ class TornadoResolver:
         if raw is not None:
             chain, proto, single, x_scheme = read_claims(raw).joined()
         else:
-            get = fields.get
-            chain = get(b"x-forwarded-for")
-            proto = get(b"x-forwarded-proto")
-            single = get(b"x-real-ip")
-            x_scheme = get(b"x-scheme")
+            chain = fields.get(b"x-forwarded-for")
+            proto = fields.get(b"x-forwarded-proto")
+            single = fields.get(b"x-real-ip")
+            x_scheme = fields.get(b"x-scheme")
         if chain is not None and len(chain) > MAX_KEY_BYTES:
             return self._look_long(
                 _pairs(raw, fields),

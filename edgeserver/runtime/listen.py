@@ -9,6 +9,7 @@ Source: `tornado.web.Application.listen`, which this is to every kind of applica
 from __future__ import annotations
 
 import asyncio
+import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, Unpack
@@ -109,9 +110,11 @@ def listen(
 ) -> ApplicationServer:
     """Serve an application of any kind on a port from now on, and return its server.
 
-    It works before the event loop runs, too. An application with something to do at its start
-    (ASGI's lifespan) does it before the first connection is accepted; await the returned server's
-    `started()` to know of it.
+    It works before the event loop runs, too, and does not run it: a program that ends behind this
+    call serves nobody. `edgeserver.run(app)` serves until a signal.
+
+    An application with something to do at its start (ASGI's lifespan) does it before the first
+    connection is accepted; await the returned server's `started()` to know of it.
 
     Args:
         app: A callback, a delegate, or an ASGI, WSGI or Tornado application.
@@ -131,9 +134,9 @@ def listen(
     given: dict[str, Any] = {**options}
     for name in given:
         if name not in ListenOptions.__annotations__:
-            raise TypeError(
-                f"listen() has no option {name!r}; see the options of HTTPServer and the adapters"
-            )
+            near = difflib.get_close_matches(name, ListenOptions.__annotations__, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see edgeserver.listen"
+            raise TypeError(f"a server has no option {name!r}; {hint}")
     kind = detect_interface(app) if interface == "auto" else interface
     listening = _take(given, TCPServer.listen)
     serving = _take(given, HTTPServer.initialize)

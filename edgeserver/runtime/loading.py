@@ -12,6 +12,7 @@ import importlib
 import inspect
 import os
 import pwd
+import re
 import sys
 import sysconfig
 import traceback
@@ -22,7 +23,9 @@ from edgeserver.errors import ConfigurationError
 from edgeserver.runtime.exits import StartError
 from edgeserver.support.escape import escape
 
-__all__ = ["add_app_dir", "load_application"]
+__all__ = ["add_app_dir", "describe_startup", "load_application"]
+
+_TRACEBACK_LINE = re.compile(r'^ +File "([^"]+)", line ([0-9]+)', re.MULTILINE)
 
 
 def load_application(target: str, *, app_dir: str = ".", factory: bool = False) -> object:
@@ -213,6 +216,27 @@ def _failed(error: Exception, doing: str) -> StartError:
     said = f"{name}: {escape(text, 300)}" if text else name
     return StartError(
         f"{doing} failed with {said} at {_locate(error)}; --debug shows the traceback"
+    )
+
+
+def describe_startup(target: str, error: Exception) -> str:
+    """Return the one line for an application whose startup has failed.
+
+    Args:
+        target: The application's name.
+        error: What the startup has raised. Frameworks put a whole traceback into its message:
+            what that ends with is said, and the last line of the user's code in it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = escape(lines[-1], 300) if lines else type(error).__name__
+    found = _TRACEBACK_LINE.findall(str(error))
+    if len(lines) < 2 or not found:
+        return f"the startup of {escape(target)} failed: {said}"
+    own = [each for each in found if not _is_library(each[0])]
+    name, number = (own or found)[-1]
+    return (
+        f"the startup of {escape(target)} failed with {said} at {escape(name, 500)}:{number};"
+        " --debug shows the traceback"
     )
 
 

@@ -25,7 +25,7 @@ from edgeserver.runtime.application import prepare_application
 from edgeserver.runtime.exits import EXIT_OK, StartError
 from edgeserver.runtime.lifecycle import Lifecycle, run_hooks
 from edgeserver.runtime.link import ParentLink
-from edgeserver.runtime.loading import add_app_dir
+from edgeserver.runtime.loading import add_app_dir, describe_startup
 from edgeserver.runtime.manager import ServiceManager
 from edgeserver.runtime.memory import keep_freed_memory
 from edgeserver.runtime.outputs import Outputs
@@ -119,7 +119,8 @@ def _run(
 ) -> int:
     """Serve, once there is a log that says what goes wrong; see `run_process`."""
     start = _Start(plan, link)
-    start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
+    if plan.app is None:
+        start.waits(f"the import of {escape(plan.target.partition(':')[0], 100)}")
     kind, delegate = prepare_application(plan)
     errors.settle()
     keep_freed_memory()
@@ -348,10 +349,10 @@ class _Process:
         """Let the application start, where its adapter has something to start."""
         try:
             await self._lifecycle.start()
-        except EdgeServerError:
+        except ConfigurationError:
             raise
         except Exception as error:
-            raise StartError(f"the application did not start: {error}") from error
+            raise StartError(describe_startup(self._plan.target, error)) from error
 
     def _on_stop_signal(self, number: int, frame: object) -> None:
         """Begin the graceful end; asked again, end the process at once."""

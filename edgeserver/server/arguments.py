@@ -23,6 +23,7 @@ __all__ = [
     "known_http2",
     "known_protocol",
     "limits_given",
+    "require_policy",
     "shedding_options",
     "slow_limit",
     "trust_of",
@@ -95,6 +96,15 @@ def known_protocol(protocol: str | None) -> str | None:
     return protocol
 
 
+def require_policy(trust: Any) -> None:
+    """Check that what says whom to believe is a policy, and not its entries alone."""
+    if not isinstance(trust, TrustPolicy):
+        raise TypeError(
+            f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy(['10.0.0.5']), with"
+            " TrustPolicy from edgeserver.proxyheaders"
+        )
+
+
 def trust_of(
     trust: TrustPolicy | None, *, xheaders: bool, trusted_downstream: list[str] | None
 ) -> TrustPolicy:
@@ -109,8 +119,8 @@ def trust_of(
             "trust= and trusted_downstream= exclude each other: trusted_downstream is read with"
             " xheaders alone; put its addresses into the trust policy"
         )
-    if trust is not None and not isinstance(trust, TrustPolicy):
-        raise TypeError(f"trust={trust!r} is not a TrustPolicy: write trust=TrustPolicy([...])")
+    if trust is not None:
+        require_policy(trust)
     if xheaders:
         return TrustPolicy.tornado(trusted_downstream=trusted_downstream)
     return TrustPolicy.off() if trust is None else trust

@@ -6,11 +6,11 @@ says, by the very code that a server runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from edgeserver.proxyheaders import Provenance, TrustedProxy, TrustPolicy
-from edgeserver.proxyheaders.explanation.render import render_provenance
+from edgeserver.proxyheaders.explanation.render import hop_address, render_advice
 from edgeserver.support.addresses import client_name
 from edgeserver.testing.chain import Chain, Headers, read_headers
 
@@ -46,7 +46,8 @@ def assert_client(
         The proof, for further assertions.
 
     Raises:
-        AssertionError: It is somebody else; the message is the picture of `audit explain`.
+        AssertionError: It is somebody else; the message is the picture of `audit explain`, and what
+            to list or to mend.
         ValueError: Neither a chain nor a peer is given, or both, or one is wrong.
     """
     __tracebackhide__ = True  # pytest shows the line of the test
@@ -73,6 +74,27 @@ def assert_client(
         if found != wanted
     ]
     if wrong:
-        fixes = [f"      {each.code}: {each.fix}" for each in proof.findings]
-        raise AssertionError("\n".join(["; ".join(wrong), render_provenance(proof), *fixes]))
+        lines = ["; ".join(wrong), render_advice(proof, proof.findings), *_advise(proof, expect)]
+        raise AssertionError("\n".join(lines))
     return proof
+
+
+def _advise(proof: Provenance, expect: str) -> Iterator[str]:
+    """Yield what to list, or not, where a hop of the chain is who was expected."""
+    found = client_name(proof.resolved.remote_ip)
+    for hop in proof.hops:
+        if found == expect or hop_address(hop) != expect:
+            continue
+        if hop.verdict == "trusted":
+            yield (
+                f"fix: {expect} is listed ({hop.rule}), so it is taken for a proxy: list the"
+                " addresses of your proxies alone"
+            )
+        elif hop.verdict == "ignored":
+            yield (
+                f"fix: if {found} is a proxy of yours, list it too: TrustPolicy([..., {found!r}])"
+                f" here, --trust {found} with serve"
+            )
+        else:
+            continue
+        return

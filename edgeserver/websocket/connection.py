@@ -120,7 +120,7 @@ class WebSocketConnection(Detached):
         self._protocol = protocol
         self._settings = settings
         self._loop = loop = asyncio.get_running_loop()
-        self._frames = FrameReader(protocol, loop.time)
+        self._frames = FrameReader(protocol, loop.time, settings.max_size)
         self._turns = turns_of(loop) if turns is None else turns
         # The server's budget, and how much of it is counted for this WebSocket.
         self._held = held

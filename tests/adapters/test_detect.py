@@ -2,6 +2,7 @@
 
 import functools
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import tornado.web
@@ -168,3 +169,85 @@ def test_anything_else_is_refused(given: object) -> None:
     """What cannot be called at all is named, and what would do."""
     with pytest.raises(TypeError, match="neither callable nor has it start_request"):
         delegate_for(given)
+
+
+async def _four(a: Any, b: Any, c: Any, d: Any) -> None: ...
+
+
+def _injecting(function: Any) -> Any:
+    """Return what needs one argument, and looks like what needs two."""
+
+    @functools.wraps(function)
+    def inject(request: Any) -> Any:
+        return function(request, {})
+
+    return inject
+
+
+_STAND = type(
+    "_Stand",
+    (),
+    {"__class__": property(lambda self: type(_wsgi)), "__call__": lambda self, request: None},
+)()
+"""What passes for the function that it stands for, as wrapt's proxies do."""
+
+
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        (_AsgiObject(), r"is an ASGI application.*edgeserver\.listen\(app, port\).*ASGIAdapter"),
+        (_asgi, r"is an ASGI application.*HTTPServer\(ASGIAdapter\(app\)\)"),
+        (_WsgiObject(), r"is a WSGI application.*HTTPServer\(WSGIAdapter\(app\)\)"),
+        (_wsgi, r"is a WSGI application.*edgeserver\.listen"),
+        (_nothing, r"cannot be called with one request"),
+        (_four, r"cannot be called with one request.*edgeserver\.listen"),
+    ],
+    ids=["asgi-object", "asgi-function", "wsgi-object", "wsgi-function", "none", "four"],
+)
+def test_not_a_callback(app: Any, said: str) -> None:
+    """What cannot be called with a request alone is refused at once, with what would do."""
+    with pytest.raises(TypeError, match=said):
+        delegate_for(app)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        _callback, _async_callback, _with_default, _variadic, [].append, print, dict,
+        functools.partial(_wsgi, {}), _injecting(_wsgi), _STAND, MagicMock(spec=_callback),
+        lambda *requests: None,
+    ],
+    ids=["function", "coroutine", "default", "variadic", "method", "builtin", "class", "partial",
+         "wraps", "proxy", "mock", "lambda"],
+)  # fmt: skip
+def test_callbacks_as_ever(app: Any) -> None:
+    """Whatever may be called with one argument is a callback, as in Tornado."""
+    assert isinstance(delegate_for(app), CallbackAdapter)
+
+
+@pytest.mark.parametrize(
+    ("kind", "app"),
+    [("wsgi", _callback), ("wsgi", _AsgiObject()), ("wsgi", _async_two), ("asgi", _wsgi),
+     ("asgi", _callback), ("callback", _asgi), ("callback", _WsgiObject())],
+    ids=["wsgi-callback", "wsgi-asgi", "wsgi-async", "asgi-wsgi", "asgi-callback",
+         "callback-asgi", "callback-wsgi"],
+)  # fmt: skip
+def test_said_to_be_another_kind(kind: str, app: Any) -> None:
+    """An interface that the application cannot have is refused at the start."""
+    with pytest.raises(ConfigurationError, match=r"is not an? .*leave out --interface"):
+        make_delegate(kind, app)
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi", "callback"])
+def test_said_where_the_shape_does_not(kind: str) -> None:
+    """What takes anything may be of each kind."""
+    make_delegate(kind, _variadic)
+
+
+def test_a_factory() -> None:
+    """A function without parameters is told of --factory first."""
+    with pytest.raises(ConfigurationError) as caught:
+        detect_interface(_nothing)
+    said = str(caught.value)
+    assert said.startswith("_nothing (function) takes no request: if it makes the application, ")
+    assert said.index("--factory") < said.index("start_request")

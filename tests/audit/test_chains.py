@@ -11,7 +11,7 @@ import pytest
 from edgeserver.audit.aggregate import Reading, read_heads
 from edgeserver.audit.chains import CODES, ChainAudit, LogFinding
 from edgeserver.audit.logfiles import open_log
-from edgeserver.audit.records import LogFormat, guess_format
+from edgeserver.audit.records import FORMATS, LogFormat, guess_format
 from edgeserver.proxyheaders import TrustPolicy
 
 LOGS = Path(__file__).parent / "logs"
@@ -242,3 +242,33 @@ def test_the_walk_is_the_policys(tmp_path: Path) -> None:
 def test_every_code_has_its_words() -> None:
     """A finding's code says what it means and what to do."""
     assert all(code.meaning.endswith(".") and code.fix for code in CODES.values())
+
+
+@pytest.mark.parametrize(
+    ("user", "read"),
+    [
+        ("-", True),
+        ("jos\u00e9", True),
+        ("e\u0301\u0301", True),  # one sign of three letters
+        ("\U0001f469\u200d\U0001f52c", True),
+        ("\U0001f1e9\U0001f1ea\U0001f1e9", True),
+        (" [x] - [y", True),  # the first `[` counts, as it did when nginx wrote it
+        ("", False),
+    ],
+)
+def test_fields_are_cut_by_letters(user: str, read: bool, tmp_path: Path) -> None:
+    """Whatever a user calls himself, the fields behind his name are those that the proxy wrote."""
+    name = f"{user} [28/Nov/2026:07:00:00 +0000]" if user else "nobody"
+    line = f'192.0.2.5 - {name} "GET /a HTTP/1.1" 302 5 "-" "-" "203.0.113.9"'
+    path = tmp_path / "access.log"
+    path.write_text(f"{line}\n", "utf-8")
+    with open_log([str(path)], threads=1) as log:
+        reading = Reading()
+        heads = list(
+            read_heads(log, FORMATS["nginx+xff"], source="x-forwarded-for", proto=None,
+                       reading=reading)
+        )  # fmt: skip
+    assert reading.unread == (0 if read else 1)
+    assert [(head.peer, head.fields, head.settled, head.targets) for head in heads] == (
+        [("192.0.2.5", ((b"x-forwarded-for", b"203.0.113.9"),), 0, ("/a",))] if read else []
+    )

@@ -72,6 +72,7 @@ def of_spark(statement: str, lines: list[str]) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in spark.sql(statement).collect()]
 
 
+WANTED = ("--format", "json", "--suggest", "--against", "192.0.2.5,192.0.2.6,10.0.0.0/8")
 NEEDED = {"duckdb": "duckdb", "clickhouse": "chdb", "spark": "pyspark"}
 
 
@@ -81,17 +82,15 @@ def summary(result: Result) -> tuple[Any, ...]:
     found = [(each["code"], each["subject"], each["requests"], each["score"])
              for each in report["findings"]]  # fmt: skip
     chains = sorted((each["hops"], each["requests"]) for each in report["chains"])
-    return found, chains, report["log"]["requests"], report["log"]["unread"]
+    told = [report[each] for each in ("suggested", "against")]
+    return found, chains, report["log"]["requests"], report["log"]["unread"], told
 
 
 @pytest.mark.filterwarnings("default")  # engines have warnings of their own
 @pytest.mark.parametrize("engine", NEEDED)
-@pytest.mark.parametrize(
-    "name",
-    sorted(path.name for path in LOGS.iterdir() if path.name != "212-edgeserver-audit.jsonl"),
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in LOGS.iterdir()))
 def test_rows_show_what_the_log_shows(engine: str, name: str, tmp_path: Path) -> None:
-    """A log that an engine has grouped has the findings that it has when it is read here."""
+    """What an engine has grouped shows, suggests and would change as when it is read here."""
     if importlib.util.find_spec(NEEDED[engine]) is None:
         pytest.skip(f"{NEEDED[engine]} is not installed: pip install {NEEDED[engine]}")
     log = LOGS / name
@@ -102,8 +101,8 @@ def test_rows_show_what_the_log_shows(engine: str, name: str, tmp_path: Path) ->
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(rows_of(engine, statement.stdout, log))
-    grouped = run(log, "--groups", path, "--format", "json")
-    assert summary(grouped) == summary(run(log, "--format", "json"))
+    grouped = run(log, "--groups", path, *WANTED)
+    assert summary(grouped) == summary(run(log, *WANTED))
 
 
 def line_of(policy: TrustPolicy, peer: str, *pairs: tuple[bytes, bytes]) -> str:
@@ -114,13 +113,19 @@ def line_of(policy: TrustPolicy, peer: str, *pairs: tuple[bytes, bytes]) -> str:
 
 
 def test_the_audit_log_of_edgeserver(tmp_path: Path) -> None:
-    """Version 2 is grouped by its head; the lines of version 1 and of policies are not requests."""
+    """Version 2 is grouped by its head, version 1 by its hops; policies are no requests."""
     policy = TrustPolicy(["192.0.2.5"])
     known = (b"x-forwarded-for", b"203.0.113.9\xff")
     log = tmp_path / "audit.jsonl"
     lines = [line_of(policy, "192.0.2.5", known)] * 3 + [line_of(policy, "192.0.2.6")]
-    old = (LOGS / "212-edgeserver-audit.jsonl").read_text().split("\n")[0]
-    log.write_text("\n".join([*lines, '{"v":2,"kind":"policy","policy":{}}', old]))
+    hop = {"field": "TCP", "claimed": "198.51.100.1", "port": 1}
+    told = {"field": "X-Forwarded-For", "claimed": '203.0.113.8\\\\ "port":77', "port": None}
+    old = [
+        json.dumps({"peer": "198.51.100.1", "hops": [{**hop, "port": port}, told], "findings": []})
+        for port in (4001, 4002)
+    ]
+    strange = ['{"v":3,"peer":"198.51.100.2"}', '{"peer":"198.51.100.2","hops":"["}']
+    log.write_text("\n".join([*lines, '{"v":2,"kind":"policy","policy":{}}', *old, *strange]))
     statement = render_statement(FORMATS["edgeserver"], dialect="duckdb", table="logs",
                                  column="line", source="x-forwarded-for", proto=None)  # fmt: skip
     rows = rows_of("duckdb", statement, log)
@@ -128,10 +133,11 @@ def test_the_audit_log_of_edgeserver(tmp_path: Path) -> None:
     text = [json.dumps(dict(zip(COLUMNS, row, strict=True))) for row in rows]
     heads = list(read_groups(text, FORMATS["edgeserver"], source="x-forwarded-for", proto=None,
                              reading=reading, name="rows"))  # fmt: skip
-    assert (reading.lines, reading.unread) == (5, 1)
+    assert (reading.lines, reading.unread) == (8, 2)
     assert {head.peer: (head.requests, head.fields, head.scheme) for head in heads} == {
         "192.0.2.5": (3, (known,), "http"),
         "192.0.2.6": (1, (), "http"),
+        "198.51.100.1": (2, ((b"x-forwarded-for", b'203.0.113.8\\ "port":77'),), ""),
     }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,11 +130,65 @@ def test_it_stops_without_a_proved_answer(reply: Reply, words: str) -> None:
 
 
 def test_nobody_there() -> None:
-    """A port that nobody listens on is said with its reason."""
+    """A port that nobody listens on is said with its reason, and what to do about that."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(ProbeError, match="Connection refused"):
+    with pytest.raises(ProbeError, match="Connection refused") as raised:
         list(prober(port).run())
+    assert str(raised.value).endswith(f"check that the chain runs, and listens on port {port}")
+    assert "token" not in str(raised.value)
+
+
+def refused_certificate(code: int, words: str) -> ssl.SSLCertVerificationError:
+    """Return what a handshake raises where a certificate is not believed."""
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1006)")
+    error.verify_code, error.verify_message = code, words
+    return error
+
+
+FAILED = [
+    (refused_certificate(20, "no local issuer"), "refused: no local issuer).*--ca-certs FILE"),
+    (refused_certificate(18, "self-signed"), "--ca-certs FILE"),
+    (refused_certificate(62, "Hostname mismatch"), "Hostname mismatch).*as the certificate does$"),
+    (refused_certificate(10, "has expired"), "has expired).*renew the certificate"),
+    (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "check that this port speaks TLS"),
+    (TimeoutError("timed out"), "timed out).*no firewall is before port 443$"),
+    (OSError(errno.EADDRNOTAVAIL, "Cannot assign"), "Cannot assign).*of this machine to --bind"),
+    (OSError(errno.EHOSTUNREACH, "No route"), "No route).*check the address"),
+    (ConnectionResetError(errno.ECONNRESET, "reset"), "reset).*--audit-echo /.*same token"),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), FAILED, ids=[words[:20] for _, words in FAILED])
+def test_what_to_do_about_a_failure(
+    error: OSError, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way to fail has a fix of its own, and nothing of what has not failed."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    target = parse_target("https://localhost/")
+    with pytest.raises(ProbeError) as raised:
+        list(Prober(target, TOKEN, address="127.0.0.1").run())
+    said = str(raised.value)
+    assert re.search(words.replace(")", r"\)"), said), said
+    assert "_ssl.c" not in said
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("302 Found", "give the URL that it redirects to"), ("502 Bad Gateway", "behind the proxy"),
+     ("404 Not Found", "--audit-echo")],
+    ids=["redirect", "gateway", "missing"],
+)  # fmt: skip
+def test_what_to_do_about_a_status(status: str, words: str) -> None:
+    """A status that says who is to blame has a fix of its own, too."""
+    reply = answer(b"", status.encode())
+    with answering(lambda head: reply) as (port, _), pytest.raises(ProbeError) as raised:
+        list(prober(port).run())
+    assert words in str(raised.value)
 
 
 def test_what_is_sent() -> None:

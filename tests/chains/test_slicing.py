@@ -6,7 +6,7 @@ import pytest
 
 from edgeserver.chains.model import Refuse
 from edgeserver.chains.slicing import Slicer
-from tests.chains.chaining import judge, nginx_location
+from tests.chains.chaining import judge, nginx_location, read
 
 ADDED = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 
@@ -81,3 +81,20 @@ def test_refused_whatever_the_head(name: str) -> None:
     judged = judge(nginx_location(ADDED + refusal))
     assert (judged.client != "unreachable") is lifted
     assert all(entry.case.tried > 20 for entry in judged.entries)
+
+
+@pytest.mark.parametrize("name", ["x-a", "$a", "$", "~a"])
+def test_a_field_of_any_name_is_tried(name: str) -> None:
+    """A name may hold `$`: what asks for such a field is no variable; a stranger may send it."""
+    hop = read(
+        "haproxy",
+        "frontend f\n bind :80\n mode http\n option forwardfor\n"
+        " http-request del-header X-Forwarded-For\n"
+        f" http-request set-header X-Forwarded-Proto https if {{ req.hdr({name}) s3 }}\n"
+        f" http-request set-header X-Forwarded-Proto http unless {{ req.hdr({name}) s3 }}\n"
+        " default_backend b\nbackend b\n mode http\n server s 127.0.0.1:1\n",
+    )
+    judged = judge(hop)
+    assert (judged.client, judged.scheme) == ("right", "spoofable")
+    trial = next(each.case.scheme_trial for each in judged.entries if each.case.scheme_trial)
+    assert trial.head == {name: ("s3",)}

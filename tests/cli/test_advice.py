@@ -12,10 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgeserver.cli import cli, foreign
+from edgeserver.cli import cli
 from edgeserver.cli.flags import APPLY_ORDER, apply_flags
-from edgeserver.cli.foreign import explain_flag
 from edgeserver.cli.serve import serve
+from edgeserver.config import foreign
+from edgeserver.config.foreign import explain_flag
 from edgeserver.errors import EdgeServerError
 from edgeserver.runtime.loading import load_application
 from edgeserver.runtime.plan import ServePlan
@@ -109,7 +110,7 @@ FIXES = [
      "--http-redirect 0 --dev-tls --bind https://unix:a --bind https://:0"),
     ("--trust 0.0.0.0/0", "such as 10.0.0.5", "--trust 10.0.0.5"),
     ("--trust ::/1,8000::/1", "such as 10.0.0.5", "--trust 10.0.0.5"),
-    ("--trust 10.0.0.0/33", "write 10.0.0.0/32", "--trust 10.0.0.0/32"),
+    ("--trust 10.0.0.0/33", "32 is 10.0.0.0 alone", "--trust 10.0.0.0/32"),
     ("--trust *", "10.0.0.0/8, 'unix:'", "--trust 10.0.0.0/8 --trust unix:"),
     ("--trust any", "loopback, private", "--trust loopback,private"),
     ("--trust 10.0.0.1:80", "the address alone", "--trust 10.0.0.1"),
@@ -272,6 +273,8 @@ def test_an_application_without_serve() -> None:
         (["run", "advised:app"], "serve"),
         (["explain", "--peer", "10.0.0.5"], "audit explain"),
         (["reload"], "ctl reload"),
+        (["help"], "--help"),
+        (["version"], "--version"),
     ],
 )
 def test_commands_are_found(typed: list[str], meant: str) -> None:
@@ -295,7 +298,31 @@ def test_a_flag_without_its_value() -> None:
     )
 
 
-@pytest.mark.parametrize("flag", ["--portal", "--wokers", "--reuseport"])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["serve", "advised:app", "--wokers", "3"], "--workers"),
+        (["serve", "advised:app", "--reuseport"], "--reuse-port"),
+        (["serve", "advised:app", "--max-bdy-size", "3"], "--max-body-size"),
+        (["serve", "advised:app", "--prot", "3"], "--port"),
+        (["serve", "advised:app", "--no-htp2"], "--no-http2"),
+        (["audit", "explain", "--trst", "10.0.0.5"], "--trust"),
+        (["ctl", "--admn", "unix:/a", "status"], "--admin"),
+        (["--verison"], "--version"),
+        (["-v"], "--version"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_slips_are_told(typed: list[str], meant: str) -> None:
+    """A flag of ours with one letter wrong is named, in every command."""
+    result = CliRunner().invoke(cli, typed)
+    (flag,) = set(typed) & {"--wokers", "--reuseport", "--max-bdy-size", "--prot", "--no-htp2",
+                            "--trst", "--admn", "--verison", "-v"}  # fmt: skip
+    assert result.exit_code == 2
+    assert f"edgeserver: no such option {flag}; did you mean {meant}? (see " in result.output
+
+
+@pytest.mark.parametrize("flag", ["--portal", "--wkers", "--xyzzy"])
 def test_flags_are_not_guessed(flag: str) -> None:
     """A flag that is spelled alike is not offered: `--portal` is not `--protocol`."""
     result = CliRunner().invoke(cli, ["serve", "advised:app", flag, "3"])
@@ -314,6 +341,8 @@ def test_flags_are_not_guessed(flag: str) -> None:
         ("-k", "seen from the application, or said with --interface"),
         ("--http", "not needed: HTTP is our own, WebSockets are there"),
         ("--access-logfile", "--access-log -|FILE|off"),
+        ("--preload", "not needed: each worker loads the application itself"),
+        ("-p", "--port PORT; a file for the pid is not needed under systemd or in a container"),
     ],
 )
 def test_flags_of_other_servers(flag: str, answer: str) -> None:

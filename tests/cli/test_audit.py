@@ -27,6 +27,8 @@ PICTURE = """\
   3   6.6.6.6        203.0.113.9    ignored  left of the client: anyone can write it
 client 203.0.113.9  scheme http  verified
 warn  conflict: X-Real-Ip says 6.6.6.6; it is not the configured source
+      fix: have the proxy set or remove that header, or make it the source if it is the one your \
+proxy sets
 """
 
 
@@ -36,7 +38,7 @@ def explain(*flags: str, stdin: bytes = b"") -> Result:
 
 
 def test_picture_of_the_specification() -> None:
-    """Piped, it prints exactly what the specification draws, and exits 1 for the warning."""
+    """Piped, it prints what the specification draws, with the fix, and exits 1 for the warning."""
     result = explain(*TRUST, "-H", CHAIN, "-H", "X-Real-Ip: 6.6.6.6")
     assert result.stdout == PICTURE
     assert result.exit_code == 1

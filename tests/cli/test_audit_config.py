@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import shlex
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from edgeserver.chains.codes import CODES
 from edgeserver.cli.audit import audit
+from edgeserver.cli.audit_config import rarely_collecting
 
 CORPUS = Path(__file__).parent.parent / "chains" / "corpus"
 RIGHT, WRONG = CORPUS / "001-nginx.conf", CORPUS / "003-nginx.conf"
@@ -312,3 +314,19 @@ def test_every_code_is_documented() -> None:
         (row,) = (line for line in page.split("\n") if line.startswith(start))
         assert row.endswith(end)
         assert len(row) > len(start) + len(end), "an example"
+
+
+def test_cycles_are_looked_for_as_before_afterwards() -> None:
+    """What spares the judgement the collector's time holds no longer than it, whatever happens."""
+    usual = gc.get_threshold()
+    within = []
+
+    def judge() -> None:
+        with rarely_collecting():
+            within.append(gc.get_threshold()[0])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        judge()
+    assert within[0] > usual[0]
+    assert gc.get_threshold() == usual

@@ -179,6 +179,13 @@ def test_the_environment_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "EDGESERVER_BACKLOG is empty" in result.stdout
 
 
+def test_nothing_to_check() -> None:
+    """Without a file and without an application it says how to name one."""
+    result = run("check")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("edgeserver: no FILE is named, and no variable names one")
+
+
 def test_what_is_in_force() -> None:
     """Each line has its origin, and the second spelling of a flag is named as it was typed."""
     Path("edge.toml").write_text(HEAD + "[process]\nworkers = 2\ndrain-idle = '2s'\n")

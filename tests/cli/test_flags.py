@@ -153,7 +153,7 @@ def test_no_time(flag: str, value: str) -> None:
         (["serve"], "edgeserver: missing argument 'MODULE:ATTR'; a file can name it, too"),
         (["sevre"], "edgeserver: no such command 'sevre'"),
         (["--nonsense"], "edgeserver: no such option"),
-        (["serve", "a:b", "--wokers", "2"], "no such option --wokers (see"),
+        (["serve", "a:b", "--wkers", "2"], "no such option --wkers (see"),
         (["serve", "a:b", "--workers", "0"], "0 is not a whole number from 1 to 1024; give one"),
         (["serve", "a:b", "--interface", "cgi"], "'callback', 'asgi', 'wsgi', 'tornado'"),
         (["serve", "a:b", "--\x1b[2J\n\udcff"], "\\x1b[2J"),
@@ -203,6 +203,7 @@ def test_flags_of_the_access_log(arguments: list[str], access: AccessRequest | N
 
 def test_flags_of_the_other_lines() -> None:
     """What is said on standard error has a form and a level, and is asked for or not."""
+    assert _plan("--log-level", "WARN").logging.level == "WARNING"
     plan = _plan("--log-format", "json", "--log-level", "debug")
     assert plan.logging == LoggingRequest(
         format="json", level="DEBUG", is_asked=True, has_level=True

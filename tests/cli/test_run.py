@@ -2,6 +2,9 @@
 
 import inspect
 import signal
+import sys
+import traceback
+import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,6 +116,48 @@ def test_mistakes(settings: dict[str, Any], error: type[Exception], says: str) -
     """A complaint names the argument as it was written, and what to write."""
     with pytest.raises(error, match=says):
         edgeserver.run("main:app", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"prot": 3}, {"log_level": "loud"}, {"trust": "10.0.0.0/33"}, {"certfile": "absent.pem"},
+     {"host": "::1", "bind": ":80"}, {"bind": "192.0.2.1:0"}],
+    ids=["name", "value", "entry", "file", "contradiction", "address"],
+)  # fmt: skip
+def test_mistakes_are_at_the_line_of_the_call(settings: dict[str, Any]) -> None:
+    """A mistake has one traceback of two lines, the call and our own, and nothing chained."""
+    with pytest.raises((TypeError, EdgeServerError)) as caught:
+        edgeserver.run("main:app", **settings)
+    shown = traceback.format_exception(caught.value)
+    assert sum(line.startswith("Traceback") for line in shown) == 1
+    assert len(caught.traceback) == 2
+
+
+def test_all_of_a_mistake() -> None:
+    """What was done before it is shown where that is asked for."""
+    with pytest.raises(ConfigurationError) as caught:
+        edgeserver.run("main:app", bind="nowhere", debug=True)
+    assert len(caught.traceback) > 2
+
+
+def test_the_name_of_an_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that has a name in the program is called by it, and else by its kind."""
+    said: list[str] = []
+
+    def open_plan(target: str, *args: object, **kwargs: object) -> None:
+        said.append(target)
+        raise ConfigurationError("enough")
+
+    monkeypatch.setattr("edgeserver.cli.run.open_plan", open_plan)
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    app = types.SimpleNamespace()
+    for name in ("", "shop"):
+        if name:
+            setattr(main, name, app)
+        with pytest.raises(ConfigurationError, match="enough"):
+            edgeserver.run(app)
+    assert said == ["types:SimpleNamespace", "__main__:shop"]
 
 
 def test_every_setting_is_an_argument() -> None:

@@ -39,6 +39,13 @@ WRONG = [
     ("EDGESERVER_LOOP", "fast", "fast is not one of auto, uvloop, asyncio", True),
     ("EDGESERVER_TRUST", "*", "EDGESERVER_TRUST *: ", True),
     ("EDGESERVER_WORKES", "1", "unknown variable; did you mean EDGESERVER_WORKERS?", False),
+    ("EDGESERVER_PORT", "1", "counts for nothing: write EDGESERVER_BIND=HOST:PORT", False),
+    ("EDGESERVER_HOST", "::", "counts for nothing: write EDGESERVER_BIND=HOST:PORT", False),
+    ("EDGESERVER_W", "4", "counts for nothing: write EDGESERVER_WORKERS", False),
+    ("EDGESERVER_UDS", "/a", "unknown variable; here it is EDGESERVER_BIND=unix:PATH", False),
+    ("EDGESERVER_FORWARDED_ALLOW_IPS", "*", "here it is EDGESERVER_TRUST=10.0.0.5, which", False),
+    ("EDGESERVER_PRELOAD", "1", "here it is not needed: each worker loads", False),
+    ("EDGESERVER_LOG_LEVEL", "loud", "one of debug, info, warning, error, critical", True),
     ("EDGESERVER_QQQQQQ", "1", "unknown variable; no setting has that name; remove it", False),
 ]
 

@@ -187,6 +187,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         load_config_file(str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_config_file("a\0b")
+    for name in ("gunicorn.conf.py", "python:conf", "file:conf.py"):
+        with pytest.raises(
+            ConfigurationError, match=r"names Python, .*a configuration is TOML here"
+        ):
+            load_config_file(name)
     long = tmp_path / "long.toml"
     long.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigurationError, match=f"more than {MAX_FILE_BYTES} bytes"):
@@ -203,3 +208,22 @@ def test_who_may_write_to_it(tmp_path: Path) -> None:
     (problem,) = check_rights(str(path))
     assert not problem.is_error
     assert "chmod o-w" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        (
+            'timeout_keep_alive = "5s"',
+            "here it is --idle-connection-timeout SECONDS on the command",
+        ),
+        ('forwarded-allow-ips = "*"', "here it is --trust 10.0.0.5, which names your proxies on"),
+        ("preload = true", "here it is not needed: each worker loads the application itself"),
+    ],
+    ids=["flag", "words", "none"],
+)
+def test_keys_of_other_servers(key: str, answer: str) -> None:
+    """A key that people bring along is answered by what means the same."""
+    (said,) = problems(f"[process]\n{key}\n")
+    assert said.startswith("edge.toml:2: [process] unknown key ")
+    assert answer in said

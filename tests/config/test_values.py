@@ -89,3 +89,20 @@ def test_defaults_can_be_written(each: Setting) -> None:
     """What is in force by default is a value that can be said, as it is shown."""
     if each.in_force is not None:
         assert parse_value(each, each.write(each.in_force)) == each.in_force
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value"),
+    [
+        ("log-level", "INFO", "info"),
+        ("log-level", "warn", "warning"),
+        ("log-level", "Trace", "debug"),
+        ("log-level", "critical", "critical"),
+        ("cert-reqs", "2", "required"),
+        ("cert-reqs", 0, "none"),
+        ("loop", "UVLoop", "uvloop"),
+    ],
+)
+def test_values_of_other_servers(name: str, written: object, value: str) -> None:
+    """A choice is understood in capitals, and as other servers write it."""
+    assert read_value(SETTINGS[name], written) == value

@@ -209,6 +209,17 @@ async def test_examples_to_click(url: str, client: httpx.AsyncClient, name: str)
     assert "That cannot be" not in answer.text
 
 
+@pytest.mark.parametrize("name", ["peer", "trust", "rules", "source", "scheme", "headers"])
+async def test_the_field_that_is_wrong_is_marked(
+    url: str, client: httpx.AsyncClient, name: str
+) -> None:
+    """Where something cannot be, the page names the field, and that one alone is marked."""
+    answer = await client.get(url, params={"peer": "10.0.0.5"} | {name: "no such thing"})
+    (why,) = re.findall(r"That cannot be: ([^<]+)<", answer.text)
+    (marked,) = re.findall(r"<label[^>]*>([^<]+)<\w+ name=\"(\w+)\"[^>]*aria-invalid", answer.text)
+    assert marked == (why, name)
+
+
 async def test_the_pages_that_are_linked(url: str, client: httpx.AsyncClient) -> None:
     """Each how-to page of a clone is linked, and there; nothing else of the disk is."""
     page = _Links((await client.get(url)).text)

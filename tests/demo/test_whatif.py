@@ -39,27 +39,47 @@ def test_what_the_examples_show(name: str, client: str, finding: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("form", "says"),
+    ("field", "form", "says"),
     [
-        (Form(peer="nobody"), "'nobody' is not an address"),
-        (Form(headers="no colon"), "line 1: 'no colon' is no header; write 'Name: value'"),
-        (Form(headers="a: b\n" * 60), "60 lines are more than this page takes: 50"),
-        (Form(trust="10.0.0.300"), "10.0.0.300"),
-        (Form(trust="10.0.0.1 " * 40), "40 proxies are more than this page takes: 32"),
-        (Form(source="x y"), "is not a header name"),
-        (Form(rules="magic"), "there are no rules 'magic'; choose one of trust, xheaders, off"),
-        (Form(scheme="gopher"), "scheme='gopher'"),
-        (Form(peer="\x1b[31m"), r"\x1b"),
+        ("peer", Form(peer="nobody"), "'nobody' is not an address"),
+        (
+            "headers",
+            Form(headers="no colon"),
+            "line 1: 'no colon' is no header; write 'Name: value'",
+        ),
+        ("headers", Form(headers="a: b\n" * 60), "60 lines are more than this page takes: 50"),
+        ("trust", Form(trust="10.0.0.300"), "10.0.0.300"),
+        ("trust", Form(trust="10.0.0.0/33"), "0 to 32 for IPv4"),
+        ("trust", Form(trust="::/x", rules="xheaders"), "0 to 128 for IPv6"),
+        ("trust", Form(trust="10.0.0.1 " * 40), "40 proxies are more than this page takes: 32"),
+        ("source", Form(source="x y"), "is not a header name"),
+        (
+            "rules",
+            Form(rules="magic"),
+            "there are no rules 'magic'; choose one of trust, xheaders, off",
+        ),
+        ("scheme", Form(scheme="gopher"), "no scheme 'gopher'; choose http or https"),
+        ("peer", Form(peer="\x1b[31m"), r"\x1b"),
     ],
     ids=[
-        *("peer", "header", "too many lines", "range", "too many proxies", "source"),
+        *(
+            "peer",
+            "header",
+            "too many lines",
+            "address",
+            "range",
+            "xheaders",
+            "too many proxies",
+            "source",
+        ),
         *("rules", "scheme", "escape"),
     ],
 )
-def test_what_cannot_be(form: Form, says: str) -> None:
-    """A form that makes no sense is answered with what was wrong, escaped."""
+def test_what_cannot_be(field: str, form: Form, says: str) -> None:
+    """A form that makes no sense is answered with what was wrong, escaped, and where it stands."""
     answer = answer_form(form)
-    assert set(answer) == {"error"}
+    assert set(answer) == {"error", "field"}
+    assert answer["field"] == field
     assert says in answer["error"]
     assert answer["error"].isprintable()
 

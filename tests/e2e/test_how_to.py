@@ -65,7 +65,7 @@ def with_files(sample: str, pair: dict[str, str], tmp_path: Path) -> str:
 
 
 async def test_nginx(tmp_path: Path, ends: tuple[dict[str, str], ssl.SSLContext]) -> None:
-    """The server block works, and the check finds the client from another address alone."""
+    """The server block works, WebSockets too; the check finds the client from elsewhere alone."""
     pair, trusting = ends
     (sample, *_) = blocks("nginx", "nginx")
     (command, *_) = commands("nginx", "edgeserver serve")
@@ -81,7 +81,11 @@ async def test_nginx(tmp_path: Path, ends: tuple[dict[str, str], ssl.SSLContext]
             seen = (await fetch(proxy.address, LIE, tls=trusting, source=HERE)).seen
             assert (seen["ip"], seen["scheme"]) == (HERE, "https")
             assert dict(seen["fields"]).get("x-forwarded-for") == f"6.6.6.6, {HERE}"
-            assert not {"x-real-ip", "forwarded"} & dict(seen["fields"]).keys()
+            assert not {"x-real-ip", "forwarded", "upgrade"} & dict(seen["fields"]).keys()
+            handshake = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            seen = (await fetch(proxy.address, handshake, tls=trusting, source=HERE)).seen
+            assert dict(seen["fields"]).get("connection", "").lower() == "upgrade"
+            assert dict(seen["fields"]).get("upgrade") == "websocket"
 
 
 async def test_nginx_over_a_unix_socket(

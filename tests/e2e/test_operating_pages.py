@@ -109,12 +109,12 @@ def test_the_commands_of_every_day(tmp_path: Path) -> None:
     assert [words[:2] for words in every_day] == [
         ["systemctl", "reload"],
         ["systemctl", "kill"],
-        ["edgeserver", "ctl"],
+        ["/srv/app/.venv/bin/edgeserver", "ctl"],
     ]
     with service(tmp_path) as (process, environment):
         for words in every_day:
             command = words.copy()
-            if command[0] == "edgeserver":
+            if command[0].endswith("/edgeserver"):
                 command[:1] = [sys.executable, "-m", "edgeserver"]
             command = [
                 f"unix:{tmp_path / 'admin.sock'}" if word.startswith("unix:") else word

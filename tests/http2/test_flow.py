@@ -49,6 +49,37 @@ async def test_a_long_body_in_frames() -> None:
     assert talk.service.connections.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("granted", "then", "sizes"),
+    [
+        pytest.param(0, 1000, [1000], id="narrower"),
+        pytest.param(0, 9000, [5000], id="wider"),
+        pytest.param(3000, 1000, [4000], id="widened, then narrower"),
+        pytest.param(3000, 2000, [5000], id="widened to what is needed"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])
+async def test_windows_that_move_before_the_answer(
+    whole: bool, granted: int, then: int, sizes: list[int]
+) -> None:
+    """The stream's is what SETTINGS say last, and what was granted to it alone besides."""
+    app = App()
+    app.on_finish = lambda request: None
+    talk = Talk(app=app)
+    talk.receive(settings_frame(_4=4096))
+    talk.ask()
+    if granted:
+        grant(talk, 1, granted)
+    talk.receive(settings_frame(_4=then))
+    connection = app.requests[0].connection
+    connection.write_headers(HEAD, [("Content-Length", "5000")], bytes(5000), whole=whole)
+    connection.finish()
+    assert [len(each.payload) for each in talk.frames(DATA)] == sizes
+    grant(talk, 1, 5000)
+    assert sum(len(each.payload) for each in talk.frames(DATA)) == 5000
+    assert talk.frames(DATA)[-1].flags == 1
+
+
 @pytest.mark.parametrize("window", [65535, 10])
 @pytest.mark.parametrize("paused", [False, True], ids=["at once", "paused"])
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "begun"])

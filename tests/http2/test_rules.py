@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from edgeserver.http2.hpack.huffman import huffman_encode
 from tests.http2.conversation import (
     ACK,
     CONTINUATION,
@@ -22,6 +23,7 @@ from tests.http2.conversation import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    App,
     Talk,
     frame,
     number,
@@ -308,6 +310,21 @@ async def test_a_block_that_comes_again_means_what_the_table_says_now() -> None:
     hosts = [request.connection.fields[b"host"] for request in talk.app.requests]
     assert hosts == [b"a", b"a", b"a", b"b", b"b", b"b"]
     assert {request.head.path for request in talk.app.requests} == {"/p"}
+
+
+async def test_paths_that_differ_on_streams_in_flight() -> None:
+    """Each request keeps its own, whether its block came before, or a malformed one in between."""
+    app = App()
+    app.on_finish = lambda request: None
+    talk = Talk(app=app)
+    paths = [b"/a", b"/b", b"/articles/1234567", b"/a", b"/articles/7654321", b"/b", b"no", b"/a"]
+    for number_, path in enumerate(paths):
+        coded = huffman_encode(path)
+        block = b"\x82\x86\x04" + bytes((0x80 | len(coded),)) + coded + b"\x01\x01a"
+        talk.receive(frame(HEADERS, 5, 2 * number_ + 1, block))
+    targets = [request.connection.target.encode() for request in app.requests]
+    assert targets == [path for path in paths if path != b"no"]
+    assert [each.stream for each in talk.frames(RST_STREAM)] == [13]
 
 
 @pytest.mark.parametrize("header_bytes", [200, 64 * 1024])

@@ -121,7 +121,10 @@ async def test_options_go_where_they_belong(tmp_path: Path) -> None:
 
 
 WRONG = [
-    pytest.param(wsgi, {"thread": 3}, TypeError, "no option 'thread'", id="unknown"),
+    pytest.param(
+        wsgi, {"thread": 3}, TypeError, "no option 'thread'; did you mean 'threads'", id="unknown"
+    ),
+    pytest.param(wsgi, {"qqqqqq": 3}, TypeError, "'qqqqqq'; see edgeserver.listen", id="no guess"),
     pytest.param(
         asgi, {"threads": 3}, ConfigurationError, "'threads' means", id="unknown-for-asgi"
     ),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from edgeserver.errors import ConfigurationError, EdgeServerError
 from edgeserver.runtime.exits import StartError
-from edgeserver.runtime.loading import load_application
+from edgeserver.runtime.loading import describe_startup, load_application
 
 FILES = {
     "good_app.py": "def app(request): pass\nclass Holder: inner = app\n",
@@ -139,3 +140,35 @@ def test_what_may_not_be_read(app_dir: Path, locked: str) -> None:
         assert str(path) in str(caught.value)
     finally:
         path.chmod(0o700)
+
+
+TRACED = """Traceback (most recent call last):
+  File "{library}/contextlib.py", line 210, in __aenter__
+    return await anext(self.gen)
+  File "/srv/app/\x1b[31mshop.py", line 7, in lifespan
+    connect()
+  File "{library}/socket.py", line 3, in connect
+    raise error
+RuntimeError: no database
+"""
+
+
+def test_a_startup_that_fails_with_a_traceback() -> None:
+    """What a framework reports as one is one line: whose startup, what, and at which line."""
+    text = TRACED.format(library=sysconfig.get_path("stdlib"))
+    assert describe_startup("shop:app", StartError(text)) == (
+        r"the startup of shop:app failed with RuntimeError: no database at"
+        r" /srv/app/\x1b[31mshop.py:7; --debug shows the traceback"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("no database", "no database"), ("", "StartError"), ("one\n\x1btwo\n\n", r"\x1btwo")],
+    ids=["words", "nothing", "lines"],
+)
+def test_a_startup_that_fails_with_words(text: str, said: str) -> None:
+    """An application's own words are said as they are, on one line."""
+    assert describe_startup("shop:app", StartError(text)) == (
+        f"the startup of shop:app failed: {said}"
+    )

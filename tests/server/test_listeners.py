@@ -112,9 +112,9 @@ async def test_trust_of_a_port() -> None:
 async def test_what_is_no_policy() -> None:
     """A list in its place is told what to write."""
     server = HTTPServer(tell)
-    with pytest.raises(TypeError, match=r"write trust=TrustPolicy\(\[\.\.\.\]\)"):
+    with pytest.raises(TypeError, match="with TrustPolicy from edgeserver"):
         server.add_sockets([], trust=["127.0.0.1"])  # type: ignore[arg-type]  # a mistake
-    with pytest.raises(TypeError, match="is not a TrustPolicy"):
+    with pytest.raises(TypeError, match="with TrustPolicy from edgeserver"):
         server.set_trust(["127.0.0.1"])  # type: ignore[arg-type]  # a mistake
 
 

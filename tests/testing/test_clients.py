@@ -54,7 +54,38 @@ def test_a_failure_shows_the_proof_and_the_fix() -> None:
         "the list of findings is ['untrusted-peer-claims'], not []"
     )
     assert any("10.0.0.5" in line and "CLIENT" in line for line in lines)
-    assert lines[-1].startswith("      untrusted-peer-claims: if it is your proxy, add its address")
+    assert lines[-2].startswith("warn  untrusted-peer-claims: ")
+    assert lines[-1].startswith("      fix: if it is your proxy, list its address (--trust, or")
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_", "expect", "fix"),
+    [
+        (
+            ["10.0.0.0/8"],
+            Chain("203.0.113.9").through("198.51.100.7").through("10.0.0.5"),
+            "203.0.113.9",
+            "fix: if 198.51.100.7 is a proxy of yours, list it too: TrustPolicy([...,"
+            " '198.51.100.7']) here, --trust 198.51.100.7 with serve",
+        ),
+        (
+            ["10.0.0.0/8"],
+            Chain("10.0.0.9", headers=["X-Forwarded-For: 6.6.6.6"]).through("10.0.0.5"),
+            "10.0.0.9",
+            "fix: 10.0.0.9 is listed (10.0.0.0/8), so it is taken for a proxy: list the addresses"
+            " of your proxies alone",
+        ),
+        (["10.0.0.5"], Chain("203.0.113.9").through("10.0.0.5"), "192.0.2.1", "client 203.0"),
+    ],
+    ids=["forgotten", "listed", "nobody"],
+)
+def test_a_failure_says_what_to_list(
+    policy: list[str], request_: Chain, expect: str, fix: str
+) -> None:
+    """Where a hop is who was expected, the policy is what to change, and it says how."""
+    with pytest.raises(AssertionError) as caught:
+        assert_client(policy, request_, expect=expect)
+    assert str(caught.value).splitlines()[-1].startswith(fix)
 
 
 def test_an_unverified_client_is_a_failure() -> None:

@@ -11,10 +11,12 @@ from websockets.server import ServerProtocol
 
 from edgeserver.websocket.frame_reader import FrameReader
 
+MOST = 2**20  # bytes of a message
+
 
 def make() -> FrameReader:
     """Return the frame reader of an open WebSocket."""
-    return FrameReader(ServerProtocol(state=State.OPEN, max_size=2**20), lambda: 0.0)
+    return FrameReader(ServerProtocol(state=State.OPEN, max_size=MOST), lambda: 0.0, MOST)
 
 
 def take(reader: FrameReader) -> list[Frame]:
@@ -123,12 +125,49 @@ def test_a_frame_under_way_is_not_small() -> None:
         pytest.param(b"\x81\x01x", id="not-masked"),
         pytest.param(b"\x82\xff" + b"\xff" * 8 + bytes(4), id="length-of-64-bits"),
         pytest.param(b"\x83\x80\0\0\0\0", id="unknown-opcode"),
+        pytest.param(b"\xc1\x81\0\0\0\0x", id="reserved-bit"),
+        pytest.param(b"\x82\xff" + (MOST + 1).to_bytes(8, "big") + bytes(4), id="too-large"),
     ],
 )
 def test_a_frame_that_is_wrong_ends_it(data: bytes) -> None:
     """The sans-IO layer fails the connection; no frame comes of it or of what stands behind."""
-    protocol = ServerProtocol(state=State.OPEN, max_size=2**20)
-    reader = FrameReader(protocol, lambda: 0.0)
+    protocol = ServerProtocol(state=State.OPEN, max_size=MOST)
+    reader = FrameReader(protocol, lambda: 0.0, MOST)
     reader.put(data + wire(FRAMES))
     assert take(reader) == []
     assert protocol.eof_sent
+
+
+@pytest.mark.parametrize(
+    ("frames", "taken"),
+    [
+        pytest.param(
+            [Frame(Opcode.TEXT, b"x", fin=False), Frame(Opcode.TEXT, b"y")], 1, id="begun"
+        ),
+        pytest.param([Frame(Opcode.CLOSE, b"\x03\xe8"), Frame(Opcode.TEXT, b"y")], 1, id="closed"),
+        pytest.param(
+            [
+                Frame(Opcode.BINARY, b"x", fin=False),
+                Frame(Opcode.PING, b""),
+                Frame(Opcode.BINARY, b"y" * 300),
+            ],
+            2,
+            id="begun-before-a-ping",
+        ),
+    ],
+)
+def test_a_message_may_not_stand_everywhere(frames: list[Frame], taken: int) -> None:
+    """One that stands inside of another, or behind a Close frame, never comes out."""
+    protocol = ServerProtocol(state=State.OPEN, max_size=MOST)
+    reader = FrameReader(protocol, lambda: 0.0, MOST)
+    reader.put(wire(frames))
+    assert same(take(reader)) == same(frames[:taken])
+    assert protocol.eof_sent
+
+
+def test_a_message_of_the_greatest_size_comes_out() -> None:
+    """The limit is the greatest size that is allowed, in one frame and after another."""
+    reader = make()
+    frames = [Frame(Opcode.BINARY, b"x" * MOST), Frame(Opcode.TEXT, b"y")]
+    reader.put(wire(frames))
+    assert same(take(reader)) == same(frames)

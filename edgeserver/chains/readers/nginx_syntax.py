@@ -201,7 +201,10 @@ def _lex(text: str, path: str) -> Iterator[Token]:
             continue
         token = word or mark or quoted
         if after_quote and token not in (";", "{") and token[0] != ")":
-            refuse(Where(path, line), f"{escape(token, 40)!r} follows a quote without a space")
+            refuse(
+                Where(path, line),
+                f"{escape(token, 40)!r} follows a quote without a space: nginx refuses that",
+            )
         if mark is not None:
             if mark == "{" and statement.endswith("_by_lua_block"):
                 code, at = _lua(text, at - len(after), Where(path, line))

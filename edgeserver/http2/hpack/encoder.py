@@ -76,6 +76,9 @@ def encode_status(code: int) -> bytes:
 MAX_WRITTEN: Final = 64
 """How many fields are remembered as they are written at present."""
 
+MAX_WRITTEN_BYTES: Final = 256
+"""Most bytes of one of them that the table does not hold, `FIELD_OVERHEAD` included."""
+
 
 class Encoder:
     """The encoder of one connection: which fields the peer's table holds.
@@ -134,6 +137,8 @@ class Encoder:
                 self.written.clear()  # each of the others has another index now
                 return _encode_name(name, 6, 0x40) + encode_string(value)
             line = encode_literal(name, value)
+            if size > MAX_WRITTEN_BYTES:
+                return line
         if len(self.written) >= MAX_WRITTEN:
             self.written.clear()
         self.written[field] = line

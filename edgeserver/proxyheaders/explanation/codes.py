@@ -57,7 +57,8 @@ CODES: dict[str, Code] = {
     "untrusted-peer-claims": Code(
         "warning",
         "A peer that is not a listed proxy sent forwarding headers; none counts.",
-        "if it is your proxy, add its address to the trusted ones; otherwise somebody tried",
+        "if it is your proxy, list its address (--trust, or trust=TrustPolicy([...])); otherwise "
+        "somebody tried",
     ),
     "conflict": Code(
         "warning",

@@ -17,6 +17,7 @@ from edgeserver.proxyheaders.peer import Peer
 from edgeserver.proxyheaders.results import Resolved
 from edgeserver.proxyheaders.rules import Rules
 from edgeserver.proxyheaders.walk import Trace, WalkStep, find_last_comma
+from edgeserver.support.addresses import client_name
 
 __all__ = ["MAX_EXAMINED", "MAX_IGNORED", "explain_request"]
 
@@ -157,7 +158,7 @@ def _step_hop(
     return _hop(
         step.address,
         claimed=step.raw.strip(b" \t"),
-        said_by=before.address or before.said_by,
+        said_by=_author(before),
         field=trace.field.decode("latin-1"),
         line=step.line,
         index=step.position,
@@ -167,12 +168,17 @@ def _step_hop(
     )
 
 
+def _author(hop: Hop) -> str:
+    """Return who wrote the entry that comes after `hop`, as people call it."""
+    return hop.said_by if hop.address is None else client_name(hop.address)
+
+
 def _gap_hop(trace: Trace, before: Hop, count: int) -> Hop:
     """Return what stands for entries that were examined and are not shown."""
     return _hop(
         None,
         claimed=b"...",
-        said_by=before.address or before.said_by,
+        said_by=_author(before),
         field=trace.field.decode("latin-1"),
         line=None,
         index=None,
@@ -188,7 +194,7 @@ def _add_ignored(hops: list[Hop], raw: RawPairs, trace: Trace) -> int:
         return 0
     lines = [value for name, value in raw if name == trace.field]
     split = split_rightmost if trace.field == b"forwarded" else find_last_comma
-    said_by = hops[-1].address
+    said_by = _author(hops[-1])
     why = (
         "left of an unusable entry: never looked at"
         if trace.steps[-1].address is None
@@ -209,7 +215,7 @@ def _add_ignored(hops: list[Hop], raw: RawPairs, trace: Trace) -> int:
                 _hop(
                     None,
                     claimed=line[comma + 1 : end].strip(b" \t"),
-                    said_by=(said_by or hops[-1].said_by) if shown == 0 else "anyone",
+                    said_by=said_by if shown == 0 else "anyone",
                     field=trace.field.decode("latin-1"),
                     line=number,
                     index=position,

@@ -6,6 +6,7 @@ decided; everything that a stranger wrote is escaped here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,7 @@ __all__ = [
     "Hop",
     "Provenance",
     "hop_address",
+    "render_advice",
     "render_finding",
     "render_provenance",
     "render_summary",
@@ -33,7 +35,8 @@ class Hop:
     """One element of the chain between the peer and whoever is claimed to be behind it.
 
     Args:
-        address: The address as resolved; None where it was not parsed or is unusable.
+        address: The address as resolved (a Unix peer: 0.0.0.0); None where it was not parsed or
+            is unusable.
         port: The port that came with it.
         zone: The zone that came with it.
         claimed: The bytes as claimed; for the TCP peer its own text.
@@ -61,7 +64,7 @@ class Hop:
     def as_dict(self) -> dict[str, object]:
         """Return the hop as JSON values, with what was claimed escaped."""
         return {
-            "address": self.address,
+            "address": None if self.address is None else client_name(self.address),
             "port": self.port,
             "zone": self.zone,
             "claimed": escape(self.claimed),
@@ -136,6 +139,19 @@ def render_finding(finding: Finding) -> str:
 
 def render_provenance(provenance: Provenance) -> str:
     """Return the whole picture, without a line feed at its end."""
+    return "\n".join([*_draw(provenance), *map(render_finding, provenance.findings)])
+
+
+def render_advice(provenance: Provenance, findings: Iterable[Finding]) -> str:
+    """Return the picture, and each of these findings with its fix on a line of its own."""
+    lines = _draw(provenance)
+    for finding in findings:
+        lines += [render_finding(finding), f"      fix: {finding.fix}"]
+    return "\n".join(lines)
+
+
+def _draw(provenance: Provenance) -> list[str]:
+    """Return the lines about the hops and the client."""
     rows = [("address", "said by", "verdict", "why")]
     for hop in provenance.hops:
         verdict = "CLIENT" if hop.verdict == "client" else hop.verdict
@@ -149,5 +165,4 @@ def render_provenance(provenance: Provenance) -> str:
     if provenance.unseen:
         lines.append(f" ...  {provenance.unseen} more entries, never looked at")
     lines.append(render_summary(provenance))
-    lines.extend(render_finding(finding) for finding in provenance.findings)
-    return "\n".join(lines)
+    return lines

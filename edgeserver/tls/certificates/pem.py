@@ -252,4 +252,4 @@ def describe_content(data: bytes, blocks: list[PemBlock]) -> str:
             "it is binary (DER or PKCS #12), not PEM: convert it with `openssl x509 -inform DER "
             "-in FILE -out cert.pem`, or `openssl pkcs12 -in FILE -out both.pem -noenc`"
         )
-    return "no PEM block (-----BEGIN ...-----) is in it"
+    return "no PEM block (-----BEGIN ...-----) is in it; name a PEM file"

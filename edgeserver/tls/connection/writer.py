@@ -80,7 +80,6 @@ class TLSWriter:
         "_backlog_bytes",
         "_blocked",
         "_closings",
-        "_is_timed",
         "_lower",
         "_outgoing",
         "_owner",
@@ -107,7 +106,6 @@ class TLSWriter:
         self._blocked = False  # whether a write has to wait, or is refused
         self._backlog: deque[Bytes] | None = None  # plain text that waits; None where nothing does
         self._backlog_bytes = 0  # how much that is
-        self._is_timed = False  # whether `_closings` has this writer
         self.room = 0
         self.paused = False
         self.eof_written = False
@@ -259,8 +257,8 @@ class TLSWriter:
 
     def forget(self) -> None:
         """Drop what waits, and take nothing more."""
-        if self._is_timed and self._closings is not None:
-            self._closings.discard(self)
+        if self.closing and self._closings is not None:
+            self._closings.discard(self)  # which may not have it
         self.closing = self._blocked = True
         self._backlog = None
         self._backlog_bytes = 0
@@ -288,7 +286,6 @@ class TLSWriter:
     def _start_clock(self) -> None:
         """Do not wait without end for a peer that reads nothing any more."""
         if self._closings is not None:
-            self._is_timed = True
             self._closings.add(self)
 
 

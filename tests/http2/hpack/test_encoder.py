@@ -42,6 +42,18 @@ def test_the_library_reads_it_back(lists: list[list[Field]], sizes: list[int]) -
             encoder.limit_table(sizes[number])
             decoder.max_allowed_table_size = max(sizes[number], 4096)
         assert read(decoder, encode(encoder, fields)) == fields
+        written = dict(encoder.written)
+        assert written == {field: encoder.encode(field) for field in written}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Values that never come again, as long as they like, are not kept in any number."""
+    encoder = Encoder()
+    for size in (20, 200, 2000):
+        encode(encoder, [(b"vary", b"%0*d" % (size, number)) for number in range(300)])
+    kept = sum(len(name) + len(value) for name, value in encoder.written)
+    assert len(encoder.written) <= 64
+    assert kept < 64 * 256
 
 
 def test_what_repeats_takes_one_byte() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.proxyheaders.support import (
     head,
     policy,
 )
+
+ROOT = Path(__file__).parents[3]
 
 
 def lowered(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -337,7 +340,30 @@ FINDINGS = [
         PROXY,
         PROXY,
     ),
+    (
+        "proxy-named-as-client",
+        policy(),
+        [f"X-Forwarded-For: {CLIENT}, {PROXY}"],
+        PROXY,
+        PROXY,
+    ),
 ]
+
+NOT_OF_A_HEAD = {
+    "host-bits-set": "tests/proxyheaders/test_policy.py",
+    "prelude-names-nobody": "tests/proxyheaders/test_walk.py",
+    "proxy-prelude-invalid": "tests/proxyheaders/test_policy.py",
+    "proxy-prelude-missing": "tests/e2e/test_misplaced_preludes.py",
+}
+"""Findings about policies and connections, and where each is seen."""
+
+
+def test_each_finding_is_seen() -> None:
+    """Who adds a finding adds a head that raises it, or says which test sees it."""
+    unseen = CODES.keys() - {row[0] for row in FINDINGS}
+    assert unseen == NOT_OF_A_HEAD.keys(), "add a row to FINDINGS, or say where it is seen"
+    for code, test in NOT_OF_A_HEAD.items():
+        assert f'"{code}"' in (ROOT / test).read_text(), test
 
 
 @pytest.mark.parametrize(
@@ -452,6 +478,16 @@ def test_every_code_and_reason_is_described() -> None:
         proto-unattributed proto-undeclared prelude-names-nobody proxy-prelude-missing
         proxy-prelude-invalid"""
     assert set(specified.split()) <= set(CODES)
+
+
+def test_a_unix_peer_has_its_name_wherever_it_is_shown() -> None:
+    """No program and nobody who reads the picture sees the address that stands for a socket."""
+    provenance = explain(
+        TrustPolicy(["unix:"]), f"X-Forwarded-For: 6.6.6.6, {CLIENT}", peer="unix:"
+    )
+    first, second, third = json.loads(json.dumps(provenance.as_dict()))["hops"]
+    assert (first["address"], second["said_by"], third["said_by"]) == ("unix:", "unix:", CLIENT)
+    assert "0.0.0.0" not in str(provenance)
 
 
 def test_severity_decides_what_is_serious() -> None:

@@ -1,4 +1,4 @@
-"""Flags of other servers: what each of them is called here.
+"""Settings of other servers: what each of their flags is called here.
 
 Decides the answer to a flag that people bring from uvicorn, gunicorn, hypercorn or granian, by what
 it means and not by how it is spelled.
@@ -52,7 +52,8 @@ _SAME = {
     "the application's: no Server is sent, and Date always is": "--header --server-header"
     " --no-server-header --date-header --no-date-header",
     "seen from the terminal and NO_COLOR": "--use-colors --no-use-colors",
-    "known to systemd or the container that started it": "--pid -p --pidfile",
+    "known to systemd or the container that started it": "--pid --pidfile",
+    "--port PORT; a file for the pid is not needed under systemd or in a container": "-p",
     "--loop auto|uvloop|asyncio": "--event-loop --runtime-mode",
     "--ws-max-size BYTES": "--websocket-max-message-size",
     "--ws-ping-interval SECONDS": "--websocket-ping-interval",
@@ -61,7 +62,7 @@ _SAME = {
     "--config FILE": "-c",
     "--reload, which watches --app-dir": "--reload-dir --reload-dirs --reload-paths"
     " --reload-include --reload-exclude --reload-delay --reload-engine --reload-extra-file",
-    "SIGUSR2, which replaces the workers one after the other": "--preload",
+    "not needed: each worker loads the application itself": "--preload",
     "systemd or a container, which also keep it running": "--daemon -D",
     "systemd's User=, or the user that starts it": "--user -u --group -g",
 }
