@@ -83,7 +83,7 @@ def detect_interface(app: object) -> str:
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     required = _count_required(app)
     is_async = _is_async(app)
-    if required == 0 and (inspect.isfunction(app) or inspect.ismethod(app)):
+    if required == 0 and hasattr(app, "__code__"):  # a function or a method
         raise ConfigurationError(
             f"{_name(app)} takes no request: if it makes the application, --factory calls it first"
             f" (in a program, call it); what would do as it is: {_SHAPES}"

@@ -153,7 +153,7 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
     @click.pass_context
     @functools.wraps(command)
     def ask(
-        ctx: click.Context, admin: str | None, admin_token_file: str | None, **values: Any
+        ctx: click.Context, /, admin: str | None, admin_token_file: str | None, **values: Any
     ) -> None:
         before_admin, before_token = ctx.obj
         admin = admin or before_admin or os.environ.get("EDGESERVER_ADMIN")
