@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -41,8 +40,6 @@ _SHAPES = (
     "ASGI, async def app(scope, receive, send); "
     "or WSGI, def app(environ, start_response)"
 )
-
-_FUNCTIONS: tuple[type, ...] = (types.FunctionType, types.MethodType)
 
 _ARGUMENTS = {"callback": 1, "asgi": 3, "wsgi": 2}
 """With how many arguments each is called."""
@@ -86,7 +83,7 @@ def detect_interface(app: object) -> str:
         raise ConfigurationError(f"{_name(app)} cannot be called; what would do: {_SHAPES}")
     required = _count_required(app)
     is_async = _is_async(app)
-    if required == 0 and isinstance(app, _FUNCTIONS):
+    if required == 0 and hasattr(app, "__code__"):  # a function or a method
         raise ConfigurationError(
             f"{_name(app)} takes no request: if it makes the application, --factory calls it first"
             f" (in a program, call it); what would do as it is: {_SHAPES}"

@@ -108,7 +108,8 @@ async def test_https(token: str, tmp_path: Path) -> None:
     # nothing stands between: whether the client is right cannot be told from here
     assert (result.exit_code, report["client"]) == (4, "cannot-tell")
     assert unknown.exit_code == 3
-    assert "with --ca-certs FILE" in unknown.stderr
+    assert "the certificate is refused: " in unknown.stderr
+    assert "--ca-certs FILE" in unknown.stderr
 
 
 def test_serve_and_probe(token: str, tmp_path: Path) -> None:
