@@ -95,7 +95,8 @@ def _import_application(plan: ServePlan) -> list[Problem]:
     try:
         prepare_application(plan)
     except EdgeServerError as error:
-        return [Problem(plan.spell(str(error)))]
+        # Nobody types it as a flag, but that is how it is spelled where a place is looked for.
+        return [Problem(plan.spell(f"--app: {error}"))]
     return []
 
 

@@ -124,7 +124,8 @@ def test_the_application_is_imported_where_asked() -> None:
     assert check(HEAD)[0] == 0
     code, (line,) = check(HEAD, "--import")
     assert code == 2
-    assert "importing main failed with ZeroDivisionError" in line
+    failure = "importing main failed with ZeroDivisionError"
+    assert line.startswith(f"edge.toml:2: [application] app: {failure}")
 
 
 def test_certificates_are_opened(directory: Path) -> None:

@@ -203,7 +203,8 @@ def _lex(text: str, path: str) -> Iterator[Token]:
         if after_quote and token not in (";", "{") and token[0] != ")":
             refuse(
                 Where(path, line),
-                f"{escape(token, 40)!r} follows a quote without a space: nginx refuses that",
+                f"{escape(token, 40)!r} follows a quote without a space: nginx refuses that; name"
+                " a file of nginx's, such as nginx.conf",
             )
         if mark is not None:
             if mark == "{" and statement.endswith("_by_lua_block"):
