@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeserver.config.bind import render_bind
 from edgeserver.config.model import DEV_DIRECTORY, setting, settings_of
+from edgeserver.config.origins import Problem, WrongConfiguration
 from edgeserver.config.trust import build_policy, describe_policy, stale_files
 from edgeserver.errors import ConfigurationError, TLSConfigurationError
 from edgeserver.proxyheaders import TrustPolicy
@@ -81,13 +82,7 @@ def prepare(plan: ServePlan, before: ServePlan | None = None) -> None:
     _note_strict_transport(plan)
     if any(listener.is_tls for listener in plan.listeners):
         plan.on_reload.append(_reload_tls)
-    if plan.audit is not None:
-        opened = None
-        if before is not None and before.audit == plan.audit:
-            opened = before.server_options.get("audit_log")
-        _prepare_audit(plan, plan.audit, opened)
-    _follow_audit(plan)
-    _prepare_logs(plan)
+    _prepare_files(plan, before)
     if plan.echo is not None:
         _prepare_echo(plan, plan.echo)
     _note_connections(plan)
@@ -313,10 +308,34 @@ def _watch_stale(values: Mapping[str, Any]) -> None:
     loop.call_later(_DAY_S, look)
 
 
-def _prepare_audit(plan: ServePlan, request: AuditRequest, opened: AuditLog | None) -> None:
+def _prepare_files(plan: ServePlan, before: ServePlan | None) -> None:
+    """Open what is written to; what is wrong with both logs is told at once."""
+    steps: list[Callable[[], None]] = [
+        lambda: _prepare_audit(plan, before),
+        lambda: _prepare_logs(plan),
+    ]
+    wrong: list[ConfigurationError] = []
+    for step in steps:
+        try:
+            step()
+        except ConfigurationError as error:
+            wrong.append(error)
+    if len(wrong) > 1:
+        raise WrongConfiguration([Problem(plan.spell(str(each))) for each in wrong])
+    if wrong:
+        raise wrong[0]
+
+
+def _prepare_audit(plan: ServePlan, before: ServePlan | None) -> None:
     """Open the audit log: a wrong path stops the start and not the first request."""
-    plan.server_options["audit_log"] = opened or open_audit_log(request)
-    plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
+    request = plan.audit
+    if request is not None:
+        opened = None
+        if before is not None and before.audit == request:
+            opened = before.server_options.get("audit_log")
+        plan.server_options["audit_log"] = opened or open_audit_log(request)
+        plan.notes.append(f"audit log: {escape(request.path)} ({request.mode})")
+    _follow_audit(plan)
 
 
 def _follow_audit(plan: ServePlan) -> None:

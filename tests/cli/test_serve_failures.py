@@ -34,6 +34,18 @@ def test_what_cannot_start(app_dir: Path, name: str, monkeypatch: pytest.MonkeyP
     assert_one_line(result.stderr, part)
 
 
+def test_logs_that_cannot_be_written(app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are told at once, each with its own place and fix."""
+    monkeypatch.chdir(app_dir)
+    Path("edge.toml").write_text("[logs]\naccess-log = 'no/a'\n[audit]\naudit-log = 'no/b'\n")
+    command = ["serve", "main:hello", "--bind", "127.0.0.1:0", "--config", "edge.toml"]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2
+    audit, access = result.stderr.splitlines()
+    assert "edge.toml:4: [audit] audit-log no/b: " in audit
+    assert "edge.toml:2: [logs] access-log no/a: " in access
+
+
 @pytest.mark.parametrize(
     ("target", "arguments", "code", "part", "workers"),
     [

@@ -62,6 +62,7 @@ def service(directory: Path, *flags: str) -> Iterator[tuple[Process, dict[str, s
         script = SYSTEMCTL.format(python=sys.executable, pid=process.pid, reload=reload)
         (bin_directory / "systemctl").write_text(script)
         (bin_directory / "systemctl").chmod(0o755)
+        url_of(process)  # as systemd does, which waits for READY
         yield process, os.environ | {"PATH": f"{bin_directory}:{os.environ['PATH']}"}
 
 
